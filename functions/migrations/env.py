@@ -1,0 +1,9 @@
+"""Alembic's environment: the whole run is one transaction on the handler's connection."""
+
+from alembic import context
+
+from blog.models import Base
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,117 @@
+"""HTTP routes of the posts."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+
+from blog.database import read, write
+from blog.errors import (
+    InvalidRequest,
+    MalformedBody,
+    NotFound,
+    ServiceUnavailable,
+    UnknownReference,
+    UnsupportedMediaType,
+    problem_responses,
+)
+from blog.ids import Id
+from blog.keyset import Start
+from blog.pagination import (
+    CursorParameters,
+    next_path,
+    page_content,
+    page_count,
+    page_number,
+    page_response,
+)
+from posts import cache_policy, queries
+from posts.schemas import (
+    Post,
+    PostBody,
+    PostChanges,
+    PostCountPage,
+    PostListParameters,
+    PostPage,
+)
+
+PATH = "/posts"
+STATS_PATH = "/posts/stats"
+POST_PATH = "/posts/{post_id:id}"
+BODY_ERRORS = (MalformedBody, UnsupportedMediaType, UnknownReference)
+
+PostId = Annotated[Id, Path()]
+
+router = APIRouter(tags=["posts"], responses=problem_responses(InvalidRequest, ServiceUnavailable))
+
+
+@router.post(PATH, status_code=201, response_model=Post, responses=problem_responses(*BODY_ERRORS))
+async def create_post(body: PostBody, response: Response) -> Any:
+    """Create a post of a user."""
+    changes = cache_policy.post_changes()
+    post = await write(changes, queries.insert_post, body.user_id, body.title, body.content)
+    response.headers["Location"] = f"{PATH}/{post.id}"
+    return post
+
+
+@router.get(PATH, response_model=PostPage)
+async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Response:
+    """List posts, all or one user's: by `skip`, by `page`, or by following `next`."""
+    user_id, order, limit = parameters.user_id, parameters.order, parameters.limit
+    list_name = f"{PATH} {user_id} {order}"
+    offset = parameters.offset()
+    start = Start(offset or 0, parameters.after(list_name))
+
+    async def load() -> bytes:
+        newest_first = order == "newest"
+        posts = await read(queries.list_posts, user_id, start, limit, newest_first=newest_first)
+        page = {
+            "data": posts.rows,
+            "total": posts.total,
+            "page": page_number(offset, limit),
+            "limit": limit,
+            "total_pages": page_count(posts.total, limit),
+            "next": next_path(
+                PATH, list_name, posts.last_key, user_id=user_id, order=order, limit=limit
+            ),
+        }
+        return page_content(PostPage.model_validate(page))
+
+    key = cache_policy.page_key(user_id, order, offset, limit)
+    return page_response(await cache_policy.POST_PAGES.fetch(key, load))
+
+
+@router.get(STATS_PATH, response_model=PostCountPage)
+async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Response:
+    """Count the posts of each user that has any, in pages."""
+    start, limit = Start(after=parameters.after(STATS_PATH)), parameters.limit
+    counts = await read(queries.count_posts, start, limit)
+    following = next_path(STATS_PATH, STATS_PATH, counts.last_key, limit=limit)
+    page = {"data": counts.rows, "limit": limit, "next": following}
+    return page_response(page_content(PostCountPage.model_validate(page)))
+
+
+@router.get(POST_PATH, response_model=Post, responses=problem_responses(NotFound))
+async def get_post(post_id: PostId) -> Any:
+    """Show one post."""
+    return await read(queries.find_post, post_id)
+
+
+@router.put(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
+async def replace_post(post_id: PostId, body: PostBody) -> Any:
+    """Replace a post's user, title and content."""
+    changes = cache_policy.post_changes()
+    return await write(changes, queries.update_post, post_id, body.model_dump())
+
+
+@router.patch(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
+async def change_post(post_id: PostId, body: PostChanges) -> Any:
+    """Change what is given of a post."""
+    if not body:
+        return await read(queries.find_post, post_id)
+    return await write(cache_policy.post_changes(), queries.update_post, post_id, body)
+
+
+@router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))
+async def delete_post(post_id: PostId) -> None:
+    """Delete a post."""
+    await write(cache_policy.post_changes(), queries.delete_post, post_id)

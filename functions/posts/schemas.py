@@ -1,0 +1,66 @@
+"""What the posts routes take and answer."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from blog.ids import Id
+from blog.pagination import CursorPage, NumberedPage, PageParameters
+from blog.parameters import never_null
+from blog.text import Content, Title
+
+Order = Literal["oldest", "newest"]
+
+
+class PostBody(BaseModel):
+    """A whole post, as it is created or replaced."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Id
+    title: Title
+    content: Content
+
+
+class PostChanges(TypedDict, total=False):
+    """What of a post is to change; what is left out stays."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    user_id: Id
+    title: Title
+    content: Content
+
+
+class Post(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Id
+    user_id: Id
+    title: str
+    content: str
+    created_at: datetime
+
+
+class PostPage(NumberedPage[Post]):
+    """A page of the posts."""
+
+
+class PostCount(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    user_id: Id
+    post_count: int
+
+
+class PostCountPage(CursorPage[PostCount]):
+    """A page of the users that have posts, by their id, each with the number of its posts."""
+
+
+class PostListParameters(PageParameters):
+    user_id: Annotated[
+        Id | None, Field(description="Only this user's posts.", json_schema_extra=never_null)
+    ] = None
+    order: Annotated[Order, Field(description="Which posts come first.")] = "oldest"

@@ -1,0 +1,125 @@
+"""HTTP routes of the users."""
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Path, Query, Response
+
+from blog.database import read, write
+from blog.errors import (
+    AlreadyTaken,
+    InvalidRequest,
+    MalformedBody,
+    NotFound,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+    problem_responses,
+)
+from blog.ids import Id
+from blog.keyset import Start
+from blog.pagination import (
+    PageParameters,
+    next_path,
+    page_content,
+    page_count,
+    page_number,
+    page_response,
+)
+from users import cache_policy, queries
+from users.schemas import (
+    User,
+    UserBody,
+    UserChanges,
+    UserPage,
+    UserSearchPage,
+    UserSearchParameters,
+    UserStats,
+)
+
+PATH = "/users"
+SEARCH_PATH = "/users/search"
+USER_PATH = "/users/{user_id:id}"
+BODY_ERRORS = (MalformedBody, UnsupportedMediaType, AlreadyTaken)
+
+UserId = Annotated[Id, Path()]
+
+router = APIRouter(tags=["users"], responses=problem_responses(InvalidRequest, ServiceUnavailable))
+
+
+@router.post(PATH, status_code=201, response_model=User, responses=problem_responses(*BODY_ERRORS))
+async def create_user(body: UserBody, response: Response) -> Any:
+    """Create a user. The e-mail address must be nobody else's, whatever its case."""
+    changes = cache_policy.user_changes()
+    user = await write(changes, queries.insert_user, body.name, body.email)
+    response.headers["Location"] = f"{PATH}/{user.id}"
+    return user
+
+
+@router.get(PATH, response_model=UserPage)
+async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response:
+    """List users, oldest first: by `skip`, by `page`, or by following `next`."""
+    offset, limit = parameters.offset(), parameters.limit
+    start = Start(offset or 0, parameters.after(PATH))
+
+    async def load() -> bytes:
+        users = await read(queries.list_users, start, limit)
+        page = {
+            "data": users.rows,
+            "total": users.total,
+            "page": page_number(offset, limit),
+            "limit": limit,
+            "total_pages": page_count(users.total, limit),
+            "next": next_path(PATH, PATH, users.last_key, limit=limit),
+        }
+        return page_content(UserPage.model_validate(page))
+
+    key = cache_policy.page_key(offset, limit)
+    return page_response(await cache_policy.USER_PAGES.fetch(key, load))
+
+
+@router.get(SEARCH_PATH, response_model=UserSearchPage)
+async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> Response:
+    """Search users by a part of their name, by when they were created, or both, oldest first."""
+    searched = parameters.model_dump(
+        mode="json", include={"name", "created_after"}, exclude_defaults=True
+    )
+    list_name = f"{SEARCH_PATH}?{urlencode(searched)}"
+    start = Start(after=parameters.after(list_name))
+    name, created_after, limit = parameters.name, parameters.created_after, parameters.limit
+    users = await read(queries.search_users, name, created_after, start, limit)
+    following = next_path(SEARCH_PATH, list_name, users.last_key, **searched, limit=limit)
+    page = {"data": users.rows, "limit": limit, "next": following}
+    return page_response(page_content(UserSearchPage.model_validate(page)))
+
+
+@router.get("/users/stats", response_model=UserStats)
+async def count_users() -> Any:
+    """Count all users, and those created in the last 7 days."""
+    return await read(queries.count_users)
+
+
+@router.get(USER_PATH, response_model=User, responses=problem_responses(NotFound))
+async def get_user(user_id: UserId) -> Any:
+    """Show one user."""
+    return await read(queries.find_user, user_id)
+
+
+@router.put(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
+async def replace_user(user_id: UserId, body: UserBody) -> Any:
+    """Replace a user's name and e-mail address."""
+    changes = cache_policy.user_changes()
+    return await write(changes, queries.update_user, user_id, body.model_dump())
+
+
+@router.patch(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
+async def change_user(user_id: UserId, body: UserChanges) -> Any:
+    """Change what is given of a user."""
+    if not body:
+        return await read(queries.find_user, user_id)
+    return await write(cache_policy.user_changes(), queries.update_user, user_id, body)
+
+
+@router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))
+async def delete_user(user_id: UserId) -> None:
+    """Delete a user with all posts."""
+    await write(cache_policy.user_vanishes(), queries.delete_user, user_id)

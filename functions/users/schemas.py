@@ -1,0 +1,63 @@
+"""What the users routes take and answer."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+from blog.ids import Id
+from blog.pagination import CursorPage, CursorParameters, NumberedPage
+from blog.parameters import never_null
+from blog.text import EmailAddress, Name, NamePart
+from blog.timestamps import Moment
+
+
+class UserBody(BaseModel):
+    """A whole user, as it is created or replaced."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    email: EmailAddress
+
+
+class UserChanges(TypedDict, total=False):
+    """What of a user is to change; what is left out stays."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    name: Name
+    email: EmailAddress
+
+
+class User(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Id
+    name: str
+    email: str
+    created_at: datetime
+
+
+class UserPage(NumberedPage[User]):
+    """A page of the users, oldest first."""
+
+
+class UserSearchPage(CursorPage[User]):
+    """A page of the users that were searched for, oldest first."""
+
+
+class UserStats(BaseModel):
+    total_users: int
+    users_last_7_days: int
+
+
+class UserSearchParameters(CursorParameters):
+    name: Annotated[
+        NamePart, Field(description="Part of the name, in any case; `%` and `_` are letters.")
+    ] = ""
+    created_after: Annotated[
+        Moment | None,
+        Field(description="Created at this moment or later.", json_schema_extra=never_null),
+    ] = None

@@ -1,0 +1,4 @@
+"""What the functions share: settings, models, database, cache, errors, observability.
+
+Nothing here knows a resource's routes; functions import `blog`, never the other way round.
+"""

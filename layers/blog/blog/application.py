@@ -1,0 +1,117 @@
+"""A resource's FastAPI application, and its Lambda handler.
+
+A `handler.py` is these two calls:
+
+    app = create_app(router)
+    handler = lambda_handler(app)
+
+The handler answers API Gateway HTTP API events (payload 2.0). Every answer carries `X-Request-Id`;
+one that would come later than the function may run is a 503 in time instead.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from mangum import Mangum
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blog.errors import (
+    PROBLEM_MEDIA_TYPE,
+    DeadlineExceeded,
+    problem_response,
+    register_error_handlers,
+)
+from blog.observability import RequestRecord, current_request, logger, report
+
+DEADLINE_MARGIN_SECONDS = 0.5
+"""Kept of the function's time for the answer itself: invalidating, logging, sending."""
+
+CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def create_app(router: APIRouter) -> FastAPI:
+    """The application of one resource.
+
+    It has no docs of its own (the docs function serves the merged document) and no telemetry but
+    ours.
+    """
+    app = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.include_router(router)
+    register_error_handlers(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def lambda_handler(app: FastAPI) -> Mangum:
+    """The function that Lambda calls with an event and a context."""
+    return Mangum(
+        RequestBoundary(app),
+        lifespan="off",
+        text_mime_types=["text/", "application/json", PROBLEM_MEDIA_TYPE],
+    )
+
+
+class RequestBoundary:
+    """What surrounds each request: its deadline, its ids, its log line and metrics."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._cold_start = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = self._new_record(scope)
+        current_request.set(record)
+        request_id = (record.client_request_id or record.gateway_request_id).encode()
+        started = False
+
+        async def send_with_request_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                record.status = message["status"]
+                message["headers"].append((b"x-request-id", request_id))
+            await send(message)
+
+        try:
+            async with asyncio.timeout(_seconds_to_answer(scope)):
+                await self.app(scope, receive, send_with_request_id)
+        except TimeoutError:
+            if not started:
+                error = DeadlineExceeded("The answer took too long; nothing was changed.")
+                await problem_response(error)(scope, receive, send_with_request_id)
+        except Exception:  # noqa: BLE001 - the last resort of a request
+            # Starlette has answered with the problem and raises the error again to be logged.
+            logger().exception("unhandled error", correlation_id=record.gateway_request_id)
+        finally:
+            record.route = getattr(scope.get("route"), "path_format", None)
+            report(record)
+
+    def _new_record(self, scope: Scope) -> RequestRecord:
+        cold_start, self._cold_start = self._cold_start, False
+        return RequestRecord(
+            method=scope["method"],
+            gateway_request_id=scope["aws.event"]["requestContext"]["requestId"],
+            client_request_id=_client_request_id(scope["headers"]),
+            cold_start=cold_start,
+        )
+
+
+def _seconds_to_answer(scope: Scope) -> float:
+    context: Any = scope["aws.context"]
+    return float(context.get_remaining_time_in_millis()) / 1000 - DEADLINE_MARGIN_SECONDS
+
+
+def _client_request_id(headers: list[tuple[bytes, bytes]]) -> str | None:
+    sent = dict(headers).get(b"x-request-id", b"").decode("latin-1")
+    return sent if CLIENT_REQUEST_ID.fullmatch(sent) else None

@@ -1,0 +1,231 @@
+"""PostgreSQL: how a query is run, retried and committed.
+
+A sandbox serves one request at a time and keeps one connection. Before it is used again it is
+checked without a round trip (a connection that the server closed is readable), and pinged only
+after a long rest, as a frozen sandbox learns of nothing.
+
+`read` runs a query in AUTOCOMMIT, one round trip a statement, and once more on a fresh connection
+when the first broke. `write` runs it in a transaction; it repeats only what cannot have been
+committed. Faults become errors of `blog.errors`; what they say of the database is logged, never
+answered. Timeouts of statements and transactions are the database's own (see the migrations).
+"""
+
+import asyncio
+import select
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import cache
+from time import monotonic
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from blog.errors import ApiError, DatabaseUnavailable, InternalError, OutcomeUnknown
+from blog.observability import database_time, logger
+from blog.settings import ARN_OF_SECRET, settings
+
+PING_AFTER_SECONDS = 30.0
+TCP_USER_TIMEOUT_MILLISECONDS = 3000
+# SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
+# shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
+# Source: PostgreSQL's appendix "Error Codes".
+PASSING_FAULTS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Query = Callable[Concatenate[AsyncConnection, P], Awaitable[R]]
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke before COMMIT: nothing was changed, and a fresh one may work."""
+
+
+async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+    """The query's result, each of its statements on its own (AUTOCOMMIT).
+
+    Raises `DatabaseUnavailable`, and what the query raises.
+    """
+
+    async def attempt() -> R:
+        with database_time(), _translated_faults():
+            async with engine().connect() as connection:
+                return await query(connection, *arguments, **named)
+
+    return await _repeated_once(attempt)
+
+
+async def write(
+    around_commit: AbstractAsyncContextManager[None],
+    query: Query[P, R],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> R:
+    """The query's result, committed. `around_commit` is entered just before COMMIT.
+
+    Raises `DatabaseUnavailable` (nothing was changed), `OutcomeUnknown` (perhaps it was), and
+    what the query raises (nothing was changed).
+    """
+
+    async def attempt() -> R:
+        with _translated_faults():
+            async with _transactions().connect() as connection:
+                with database_time():
+                    result = await query(connection, *arguments, **named)
+                async with around_commit:
+                    with database_time():
+                        await _commit(connection)
+                return result
+
+    return await _repeated_once(attempt)
+
+
+@contextmanager
+def violation_of(constraint: str, error: ApiError) -> Iterator[None]:
+    """Raise `error` where the block violates the constraint of that name."""
+    try:
+        yield
+    except IntegrityError as violation:
+        if _constraint_name(violation) == constraint:
+            raise error from None
+        raise
+
+
+@cache
+def engine() -> AsyncEngine:
+    """The sandbox's engine, in AUTOCOMMIT; it connects at the first query."""
+    connect_arguments = {
+        "connect_timeout": settings().database_connect_timeout_seconds,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
+        "application_name": settings().service,
+        # Poolers in transaction mode hand a session's prepared statements to others.
+        "prepare_threshold": None,
+    }
+    made = create_async_engine(
+        database_url(),
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_size=1,
+        max_overflow=0,
+        hide_parameters=True,
+        use_native_hstore=False,
+        connect_args=connect_arguments,
+    )
+    event.listen(made.sync_engine, "checkin", _note_time)
+    event.listen(made.sync_engine, "checkout", _replace_closed)
+    return made
+
+
+def database_url() -> URL:
+    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN."""
+    url = settings().database_url
+    if url.startswith(ARN_OF_SECRET):
+        # Imported here alone: boto3 costs a cold start 100 ms and more.
+        from aws_lambda_powertools.utilities import parameters
+
+        url = str(parameters.get_secret(url))
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+@cache
+def _transactions() -> AsyncEngine:
+    return engine().execution_options(isolation_level="READ COMMITTED")
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    try:
+        await connection.commit()
+    except asyncio.CancelledError:
+        raise _outcome_unknown() from None
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            _log_fault(error)
+            raise _outcome_unknown() from None
+        raise
+
+
+def _outcome_unknown() -> OutcomeUnknown:
+    return OutcomeUnknown(
+        "The database vanished while the change was made final; look whether it is there."
+    )
+
+
+async def _repeated_once(attempt: Callable[[], Awaitable[R]]) -> R:
+    try:
+        return await attempt()
+    except ConnectionLost:
+        return await attempt()
+
+
+@contextmanager
+def _translated_faults() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        _log_fault(error)
+        raise _api_error(error) from None
+    except InvalidRequestError as error:
+        if not isinstance(error.__cause__, DisconnectionError | None):
+            raise
+        raise _unavailable(DatabaseUnavailable) from None
+
+
+def _api_error(error: DBAPIError) -> ApiError:
+    if error.connection_invalidated:
+        return _unavailable(ConnectionLost)
+    state = _sqlstate(error)
+    if state is None or state.startswith(PASSING_FAULTS):
+        return _unavailable(DatabaseUnavailable)
+    return InternalError("The server failed; the failure has been logged.")
+
+
+def _unavailable(kind: type[DatabaseUnavailable]) -> DatabaseUnavailable:
+    return kind("The database does not answer; nothing was changed.")
+
+
+def _log_fault(error: DBAPIError) -> None:
+    """What the operator needs; the driver's own text may quote a client's values."""
+    logger().error(
+        "database error",
+        error=type(error.orig).__name__,
+        sqlstate=_sqlstate(error),
+        constraint=_constraint_name(error),
+        statement=error.statement,
+    )
+
+
+def _sqlstate(error: DBAPIError) -> str | None:
+    state = getattr(error.orig, "sqlstate", None)
+    return None if state is None else str(state)
+
+
+def _constraint_name(error: DBAPIError) -> str | None:
+    diagnostic = getattr(error.orig, "diag", None)
+    return getattr(diagnostic, "constraint_name", None)
+
+
+def _note_time(_connection: object, entry: ConnectionPoolEntry) -> None:
+    entry.info["rested_from"] = monotonic()
+
+
+def _replace_closed(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool replace a connection that the server closed while the sandbox rested."""
+    rested_from = entry.info.get("rested_from")
+    if rested_from is None:
+        return
+    socket_events = select.poll()
+    socket_events.register(connection.driver_connection.pgconn.socket, select.POLLIN)
+    if socket_events.poll(0):
+        raise DisconnectionError
+    if monotonic() - rested_from > PING_AFTER_SECONDS:
+        _ping(connection)
+
+
+def _ping(connection: Any) -> None:
+    dialect = engine().sync_engine.dialect
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise DisconnectionError from error

@@ -1,0 +1,226 @@
+"""Every error that a client can meet, and the one place that maps errors to HTTP.
+
+    ApiError
+    ├── MalformedBody            400  the body is not JSON
+    ├── UnknownReference         400  a field names a resource that does not exist
+    ├── NotFound                 404  no such path, or no such resource
+    ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
+    ├── AlreadyTaken             409  a field's value must be unique and is in use
+    ├── UnsupportedMediaType     415  the body is not declared as JSON
+    ├── InvalidRequest           422  a field, parameter or cursor is not acceptable
+    ├── InternalError            500  a bug of ours
+    └── ServiceUnavailable       503  try again after `Retry-After`
+        ├── DatabaseUnavailable       PostgreSQL refused, vanished or took too long; nothing changed
+        ├── DeadlineExceeded          the function ran out of time before it changed anything
+        └── OutcomeUnknown            the connection broke during COMMIT: changed, or not
+
+Each is answered as an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and
+the error's `code`, `detail` says what happened in a sentence, and an `InvalidRequest` lists every
+wrong field under `errors` as `{in, field, message}`. No text of a database, no stack trace and no
+value that the client sent is ever in one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypedDict
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+
+
+class FieldError(TypedDict):
+    """One thing wrong with a request; `in` is body, query or path."""
+
+    field: str
+    message: str
+
+
+class ApiError(Exception):
+    """An error with an HTTP answer.
+
+    `meaning` explains the kind of error, `detail` what happened this time; both are for the client.
+    """
+
+    status: ClassVar[int]
+    title: ClassVar[str]
+    code: ClassVar[str]
+    meaning: ClassVar[str]
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+    def problem(self) -> dict[str, Any]:
+        """The members of the RFC 9457 problem, all but those of one request."""
+        return {
+            "type": f"/problems#{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+
+class MalformedBody(ApiError):
+    status, title, code = 400, "Malformed body", "malformed-body"
+    meaning = "The request's body cannot be read as JSON; the answer says where it breaks."
+
+
+class UnknownReference(ApiError):
+    status, title, code = 400, "Unknown reference", "unknown-reference"
+    meaning = "A field of the body names a resource that does not exist; nothing was written."
+
+
+class NotFound(ApiError):
+    status, title, code = 404, "Not found", "not-found"
+    meaning = "There is no such path, or no resource with that id."
+
+
+class MethodNotAllowed(ApiError):
+    status, title, code = 405, "Method not allowed", "method-not-allowed"
+    meaning = (
+        "The path exists but not with this method; the header `Allow` lists the methods it has."
+    )
+
+
+class AlreadyTaken(ApiError):
+    status, title, code = 409, "Already taken", "already-taken"
+    meaning = "A value that must be unique belongs to another resource; nothing was written."
+
+
+class UnsupportedMediaType(ApiError):
+    status, title, code = 415, "Unsupported media type", "unsupported-media-type"
+    meaning = "The body's `Content-Type` is not JSON: send `application/json`."
+
+
+class InvalidRequest(ApiError):
+    status, title, code = 422, "Invalid request", "invalid-request"
+    meaning = "One or more fields or parameters are not acceptable; `errors` lists each of them."
+
+    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+        super().__init__("; ".join(f"{error['field']}: {error['message']}" for error in errors))
+        self.errors = errors
+
+    def problem(self) -> dict[str, Any]:
+        return super().problem() | {"errors": list(self.errors)}
+
+
+class InternalError(ApiError):
+    status, title, code = 500, "Internal error", "internal-error"
+    meaning = "A bug of ours, logged with the request's id; nothing you sent is known to be wrong."
+
+
+class ServiceUnavailable(ApiError):
+    status, title, code = 503, "Service unavailable", "service-unavailable"
+    meaning = "A fault that should pass; try again after the seconds in the header `Retry-After`."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+class DatabaseUnavailable(ServiceUnavailable):
+    code = "database-unavailable"
+    meaning = "The database did not answer; nothing was changed, so the request can be repeated."
+
+
+class DeadlineExceeded(ServiceUnavailable):
+    code = "deadline-exceeded"
+    meaning = "The answer took too long; nothing was changed, so the request can be repeated."
+
+
+class OutcomeUnknown(ServiceUnavailable):
+    title, code = "Outcome unknown", "outcome-unknown"
+    meaning = (
+        "The database vanished while the change was made final: look whether it is there "
+        "before you repeat the request."
+    )
+
+
+def problem_response(error: ApiError) -> Response:
+    """The error as an HTTP answer."""
+    body = json.dumps(error.problem(), ensure_ascii=False).encode()
+    return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
+
+
+def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
+    """What a route's `responses=` says of the errors that it can answer with."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        text = error.meaning
+        if earlier := responses.get(error.status):
+            text = f"{earlier['description']} Or: {text}"
+        responses[error.status] = {
+            "description": text,
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    return responses
+
+
+def register_error_handlers(app: FastAPI) -> None:
+    """Answer every error of the application as a problem, the framework's own included."""
+
+    async def on_api_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return problem_response(error)
+
+    async def on_validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(_from_validation(request, error))
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return problem_response(_from_http_exception(app, request, error))
+
+    async def on_bug(_request: Request, _error: Exception) -> Response:
+        return problem_response(InternalError("The server failed; the failure has been logged."))
+
+    app.add_exception_handler(ApiError, on_api_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_bug)
+
+
+def _from_validation(request: Request, error: RequestValidationError) -> ApiError:
+    errors = error.errors()
+    if errors[0]["type"] == "json_invalid":
+        reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][1]
+        return MalformedBody(f"The body is not JSON: {reason} at character {position}.")
+    if isinstance(error.body, bytes):  # FastAPI hands over raw bytes when they are not JSON's type
+        sent = "is not JSON" if "content-type" in request.headers else "is missing"
+        return UnsupportedMediaType(f"The header Content-Type {sent}; send application/json.")
+    return InvalidRequest([_field_error(one["loc"], one["msg"]) for one in errors])
+
+
+def _field_error(location: Sequence[str | int], message: str) -> dict[str, str]:
+    place, *path = map(str, location)
+    return {"in": place, "field": ".".join(path) or place, "message": message}
+
+
+def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
+    if error.status_code == NotFound.status:
+        return NotFound("There is no such path; /docs lists those that exist.")
+    if error.status_code == MethodNotAllowed.status:
+        allowed = ", ".join(_allowed_methods(app, request))
+        detail = f"This path does not have this method; it has {allowed}."
+        return MethodNotAllowed(detail, {"Allow": allowed})
+    if error.status_code == MalformedBody.status:
+        return MalformedBody("The body cannot be read as JSON.")
+    return InternalError("The server failed; the failure has been logged.")
+
+
+def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
+    """All methods of the path; Starlette's own `Allow` has those of the first route alone."""
+    return [
+        method
+        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+        if any(
+            route.matches(dict(request.scope, method=method))[0] is Match.FULL
+            for route in app.router.routes
+        )
+    ]

@@ -1,0 +1,114 @@
+"""Logs and metrics: one JSON log line and one EMF object per request, without personal data.
+
+What a request did is noted in its `RequestRecord` by whoever does it (`observe_cache`,
+`database_time`), and written when it ends (`report`). Powertools' tracer is left out: the X-Ray
+SDK costs 290 ms of every cold start and is in maintenance.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from time import perf_counter
+from typing import Literal
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.metrics import Metrics, MetricUnit
+
+from blog.settings import settings
+
+CacheOutcome = Literal["hit", "miss", "bypass", "error"]
+
+METRICS_NAMESPACE = "UsersAndPosts"
+CACHE_METRICS: dict[CacheOutcome, str] = {
+    "hit": "CacheHit",
+    "miss": "CacheMiss",
+    "bypass": "CacheBypass",
+    "error": "CacheError",
+}
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What is known of one request; `client_request_id` is what the client called it, if it did."""
+
+    method: str
+    gateway_request_id: str
+    client_request_id: str | None
+    cold_start: bool
+    route: str | None = None
+    status: int = 500
+    cache: CacheOutcome | None = None
+    database_seconds: float = 0.0
+    started_at: float = field(default_factory=perf_counter)
+
+
+current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
+
+
+@cache
+def logger() -> Logger:
+    """The process's logger. `location` is left out: it would name this module on every line."""
+    return Logger(
+        service=settings().service,
+        level=settings().log_level,
+        stage=settings().stage,
+        location=None,
+        utc=True,
+    )
+
+
+@cache
+def metrics() -> Metrics:
+    emf = Metrics(service=settings().service, namespace=METRICS_NAMESPACE)
+    emf.set_default_dimensions(stage=settings().stage)
+    return emf
+
+
+def observe_cache(outcome: CacheOutcome) -> None:
+    """Note how the cache answered; an error is not overwritten."""
+    record = current_request.get()
+    if record is not None and record.cache != "error":
+        record.cache = outcome
+
+
+@contextmanager
+def database_time() -> Iterator[None]:
+    """Add the block's duration to the request's time in the database."""
+    started_at = perf_counter()
+    try:
+        yield
+    finally:
+        if (record := current_request.get()) is not None:
+            record.database_seconds += perf_counter() - started_at
+
+
+def report(record: RequestRecord) -> None:
+    """Write the request's log line and metrics."""
+    database_milliseconds = round(record.database_seconds * 1000, 2)
+    logger().info(
+        "request",
+        correlation_id=record.gateway_request_id,
+        client_request_id=record.client_request_id,
+        method=record.method,
+        route=record.route,
+        status=record.status,
+        duration_ms=round((perf_counter() - record.started_at) * 1000, 2),
+        database_ms=database_milliseconds,
+        cache=record.cache,
+        cold_start=record.cold_start,
+    )
+    _add_metrics(record, database_milliseconds)
+
+
+def _add_metrics(record: RequestRecord, database_milliseconds: float) -> None:
+    emf = metrics()
+    if record.cold_start:
+        emf.add_metric("ColdStart", MetricUnit.Count, 1)
+    if record.cache is not None:
+        emf.add_metric(CACHE_METRICS[record.cache], MetricUnit.Count, 1)
+    if database_milliseconds:
+        emf.add_metric("DatabaseTime", MetricUnit.Milliseconds, database_milliseconds)
+    if emf.metric_set:
+        emf.flush_metrics()

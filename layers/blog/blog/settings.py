@@ -1,0 +1,73 @@
+"""Settings of the functions: environment variables, typed, read once per process.
+
+Every field is one variable of the same name in capitals, and one row of the README's table
+(a test holds the two together). A variable that is missing or malformed raises `SettingsError`,
+which names it and never shows its value.
+"""
+
+import os
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+ARN_OF_SECRET = "arn:aws:secretsmanager:"  # noqa: S105
+
+
+class SettingsError(Exception):
+    """An environment variable is missing or malformed; the message names it."""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, alias_generator=str.upper, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    service: Annotated[
+        str, Field(min_length=1, description="Function's name, in every log line and metric.")
+    ] = "blog"
+    stage: Annotated[
+        str, Field(min_length=1, description="Deployment's name, in every log line and metric.")
+    ] = "dev"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+        Field(description="Least level that is logged."),
+    ] = "INFO"
+    database_url: Annotated[
+        str,
+        Field(
+            repr=False,
+            pattern=r"^(postgres(ql)?://|arn:aws:secretsmanager:)\S+$",
+            description="`postgresql://…`, or the ARN of a Secrets Manager secret that holds it.",
+        ),
+    ]
+    database_connect_timeout_seconds: Annotated[
+        int, Field(ge=1, le=10, description="Longest wait for a new PostgreSQL connection.")
+    ] = 3
+    redis_url: Annotated[
+        str | None,
+        Field(
+            repr=False,
+            pattern=r"^(rediss?|unix)://\S+$",
+            description="Primary of Redis or Valkey, cluster mode off. Unset: nothing is cached.",
+        ),
+    ] = None
+    redis_timeout_seconds: Annotated[
+        float, Field(gt=0, le=1, description="Longest wait for one answer of Redis.")
+    ] = 0.15
+    cache_ttl_seconds: Annotated[
+        int, Field(ge=1, le=3600, description="Longest life of a cached page.")
+    ] = 60
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings.
+
+    Raises `SettingsError` where the environment does not fit them.
+    """
+    try:
+        return Settings.model_validate({name: value for name, value in os.environ.items() if value})
+    except ValidationError as error:
+        problems = (f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        raise SettingsError("; ".join(problems)) from None
