@@ -1,0 +1,6 @@
+"""The Docker-free local runtime: the functions of template.yaml on this machine.
+
+`python -m local run` puts an HTTP API gateway on 127.0.0.1 in front of sandboxes. A sandbox is one
+process group: AWS's Lambda emulator (from aws-sam-cli) with AWS's runtime client (awslambdaric).
+PostgreSQL and Valkey are real servers that come as Python wheels. Nothing listens beyond loopback.
+"""

@@ -1,0 +1,158 @@
+"""Everything a developer sees on the terminal: steps, requests, logs, errors.
+
+Colours only on a terminal, and never with NO_COLOR. Writing never fails the program: a terminal
+that was closed loses the text.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+from local.gateway import Exchange
+from local.logs import LogLine
+from local.sandbox import Function
+
+LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "CRITICAL": 50}
+# What every line of a structured log repeats, and what is shown by other means.
+QUIET_KEYS = frozenset(
+    {
+        *("level", "message", "msg", "timestamp", "time", "service", "location", "cold_start"),
+        *("function_name", "function_arn", "function_memory_size", "function_request_id"),
+        *("sampling_rate", "xray_trace_id", "requestId", "tenantId", "errorType", "errorMessage"),
+        *("stackTrace", "exception", "exception_name", "stack_trace"),
+    }
+)
+# The runtime client writes this before the error itself.
+RUNTIME_WARNING = "LAMBDA_WARNING: Unhandled exception."
+COLOURS = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
+
+
+class Console:
+    """Writes whole lines, from any thread.
+
+    `verbose` shows every line of the functions as it is. `stream` is standard output by default.
+    """
+
+    def __init__(self, *, verbose: bool = False, stream: TextIO | None = None) -> None:
+        self._verbose = verbose
+        self._stream = stream or sys.stdout
+        self._lock = threading.Lock()
+        self._coloured = self._stream.isatty() and not os.environ.get("NO_COLOR")
+
+    def step(self, text: str) -> None:
+        """What is being done while starting or ending."""
+        self._write(f"{self._paint('==>', 'blue')} {text}")
+
+    def ready(self, url: str, has_docs: bool) -> None:
+        """Where the API answers now."""
+        self._write(f"\n    API   {self._paint(url, 'bold')}")
+        if has_docs:
+            self._write(f"    Docs  {self._paint(url + '/docs', 'bold')}")
+        self._write("    Ctrl-C ends it.\n")
+
+    def notice(self, text: str) -> None:
+        """Something the developer should know while it runs."""
+        self._write(f"{self._clock()} {self._paint(text, 'cyan')}")
+
+    def error(self, text: str) -> None:
+        """Why the program ends."""
+        self._write(f"{self._paint('error:', 'red')} {text}")
+
+    def exchange(self, exchange: Exchange) -> None:
+        """The line of a request."""
+        parts = [
+            self._clock(),
+            f"{exchange.method:<6}",
+            _printable(exchange.target),
+            self._paint(str(exchange.status), _status_colour(exchange.status)),
+            f"{exchange.milliseconds:.1f} ms",
+        ]
+        if exchange.function_name:
+            parts.append(self._paint(exchange.function_name, "dim"))
+        self._write(" ".join(parts + self._marks(exchange)))
+
+    def log(self, function: Function, line: LogLine) -> None:
+        """A line of a function: readable, and only what asks for attention unless verbose."""
+        if self._verbose:
+            self._write(line.text)
+        elif line.fields is not None:
+            self._log_fields(function.name, line.fields)
+        elif line.text.strip() and not line.is_platform:
+            self._write(_indented(f"{function.name} | {line.text}"))
+
+    def _log_fields(self, function_name: str, fields: dict[str, Any]) -> None:
+        level = str(fields.get("level", "INFO")).upper()
+        message = _text(fields.get("message", fields.get("msg", "")))
+        if "_aws" in fields or LEVELS.get(level, 20) < LEVELS["WARNING"]:
+            return
+        if message.startswith(RUNTIME_WARNING):
+            return
+        if "errorType" in fields and not message:
+            message = f"{fields['errorType']}: {fields.get('errorMessage', '')}"
+        pairs = [f"{key}={_text(value)}" for key, value in fields.items() if key not in QUIET_KEYS]
+        colour = "red" if LEVELS[level] >= LEVELS["ERROR"] else "yellow"
+        head = " ".join([self._paint(level, colour), function_name, message, *pairs])
+        self._write(_indented("\n".join([head, *_traceback(fields)])))
+
+    def _marks(self, exchange: Exchange) -> list[str]:
+        invocation = exchange.invocation
+        if invocation is None:
+            return []
+        marks = [f"cache={invocation.cache}"] if invocation.cache else []
+        if invocation.init_milliseconds is not None:
+            cold = f"COLD START init {invocation.init_milliseconds:.0f} ms"
+            marks.append(self._paint(cold, "magenta"))
+        if invocation.function_error:
+            marks.append(self._paint(_printable(invocation.function_error), "red"))
+        return marks
+
+    def _clock(self) -> str:
+        return self._paint(time.strftime("%H:%M:%S"), "dim")
+
+    def _paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
+
+    def _write(self, text: str) -> None:
+        data = text.encode(self._stream.encoding or "utf-8", "backslashreplace").decode(
+            self._stream.encoding or "utf-8"
+        )
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._stream.write(data + "\n")
+            self._stream.flush()
+
+
+def _status_colour(status: int) -> str:
+    return "red" if status >= 500 else "yellow" if status >= 400 else "green"
+
+
+def _printable(text: str) -> str:
+    """Nothing in a request can steer the terminal."""
+    return "".join(c if c.isprintable() and c.isascii() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _traceback(fields: dict[str, Any]) -> list[str]:
+    """The lines of a traceback, from the runtime client's list or from a logger's text."""
+    lines = fields.get("stackTrace") or fields.get("exception") or []
+    text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines)
+    return text.rstrip().splitlines()
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"         {line}" for line in text.splitlines())

@@ -1,0 +1,42 @@
+"""What a line of a sandbox's output is: platform, metrics, JSON log or plain text."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+PLATFORM_WORDS = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line; `fields` is its JSON object, None for anything that is no JSON object."""
+
+    text: str
+    fields: dict[str, Any] | None
+
+    @property
+    def is_platform(self) -> bool:
+        """START, END and REPORT, which the emulator writes."""
+        return self.text.startswith(PLATFORM_WORDS)
+
+    @property
+    def is_metrics(self) -> bool:
+        """A metrics object in CloudWatch's embedded metric format."""
+        return self.fields is not None and "_aws" in self.fields
+
+
+def parse_log_line(raw: bytes) -> LogLine:
+    """Reads a line as it came through the pipe, in UTF-8; other bytes become U+FFFD."""
+    # The runtime client joins the lines of a text traceback by CR and indents by U+00A0.
+    text = raw.decode(errors="replace").rstrip("\r\n").replace("\r", "\n").replace("\u00a0", " ")
+    return LogLine(text, _json_object(text))
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

