@@ -5,6 +5,7 @@ What a request did is noted in its `RequestRecord` by whoever does it (`observe_
 SDK costs 290 ms of every cold start and is in maintenance.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -50,6 +51,8 @@ current_request: ContextVar[RequestRecord | None] = ContextVar("current_request"
 @cache
 def logger() -> Logger:
     """The process's logger. `location` is left out: it would name this module on every line."""
+    logging.logAsyncioTasks = False  # a request is a task of its own; its number says nothing
+    logging.getLogger("mangum.http").setLevel(logging.WARNING)  # writes a line per request too
     return Logger(
         service=settings().service,
         level=settings().log_level,

@@ -1,0 +1,57 @@
+# Each target brings what it needs; a fresh machine needs Python 3.11 or later, and make.
+# `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help install run migrate demo-data test lint format openapi build up down clean
+
+export PORT ?= 3000
+export SAM_CLI_TELEMETRY := 0
+export PYTHONPATH := functions:layers/blog
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:            ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
+
+install: $(READY)  ## bring all packages into .venv, as uv.lock pins them
+
+run: $(READY)    ## run the API on http://127.0.0.1:3000 (PORT=… for another port)
+	@$(BIN)/python -m local run
+
+migrate: $(READY)  ## bring the database's schema up to date
+	@$(BIN)/python -m local migrate
+
+demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=10000 POSTS=50000)
+	@$(BIN)/python -m local demo-data $(if $(USERS),--users $(USERS)) $(if $(POSTS),--posts $(POSTS))
+
+test: $(READY)   ## run all tests (ARGS='-k name' for some)
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(READY)   ## check format, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(READY)  ## put the code into its format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+openapi: $(READY)  ## write the merged OpenAPI document
+	@$(BIN)/python -m local.openapi
+
+build: $(READY)  ## sam build: functions and layers as they are deployed
+	@$(BIN)/sam build
+
+up:              ## start PostgreSQL and Valkey in Docker, for sam local
+	docker compose -f local/compose.yaml up -d --wait
+
+down:            ## stop them; their data stays
+	docker compose -f local/compose.yaml down
+
+clean:           ## remove what the other targets made, the local databases included
+	rm -rf $(VENV) .local .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+
+$(READY): pyproject.toml uv.lock local/install.sh local/uv-requirements.txt
+	@sh local/install.sh $(VENV)
+	@touch $@

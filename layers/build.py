@@ -1,0 +1,231 @@
+"""What `sam build` runs for each layer and function, by the Makefiles that SAM asks for.
+
+    python layers/build.py dependencies arm64 DIRECTORY
+    python layers/build.py blog DIRECTORY
+    python layers/build.py function users arm64 DIRECTORY
+
+Third-party packages are cross-built: binary wheels for the target's architecture and Python as
+uv.lock pins them, hashes checked. A function brings only what its own dependency group (of the
+same name, if there is one) has beyond the layer.
+
+All code carries bytecode of Lambda's Python. It is marked as never to be checked against its
+source: SAM's zips have no dates, so ordinary bytecode would be thrown away on every cold start.
+It holds no docstrings and no asserts, which makes it a third smaller to read.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON_VERSION = "3.13"
+PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}"
+# email-validator asks the DNS only where it is told to, which it never is here.
+UNNEEDED_PACKAGES = ("dnspython",)
+# Not needed to run: stubs, tests, sources of extensions, entry points, other databases, and what
+# pip notes for itself.
+UNNEEDED_FILES = (
+    "**/*.pyi",
+    "**/py.typed",
+    "**/tests",
+    "**/*.pyx",
+    "**/*.pxd",
+    "**/*.[ch]",
+    "**/*.[ch]pp",
+    "bin",
+    "include",
+    "sqlalchemy/testing",
+    "sqlalchemy/dialects/mssql",
+    "sqlalchemy/dialects/mysql",
+    "sqlalchemy/dialects/oracle",
+    "sqlalchemy/dialects/sqlite",
+    "*.dist-info/RECORD",
+    "*.dist-info/INSTALLER",
+    "*.dist-info/REQUESTED",
+    "*.dist-info/licenses",
+    "*.dist-info/sboms",
+)
+VERSION_MANAGERS = (
+    "~/.pyenv/versions",
+    "~/.local/share/mise/installs/python",
+    "~/.asdf/installs/python",
+)
+
+
+class BuildError(Exception):
+    """The build cannot go on; the message says what to do."""
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    try:
+        _build(arguments)
+    except BuildError as error:
+        sys.exit(f"build: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Build a layer or a function for Lambda.")
+    artifacts = parser.add_subparsers(dest="artifact", required=True)
+    dependencies = artifacts.add_parser("dependencies")
+    dependencies.add_argument("architecture", choices=PLATFORMS)
+    blog = artifacts.add_parser("blog")
+    function = artifacts.add_parser("function")
+    function.add_argument("name")
+    function.add_argument("architecture", choices=PLATFORMS)
+    for artifact in (dependencies, blog, function):
+        artifact.add_argument("directory", type=Path)
+    return parser
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    directory: Path = arguments.directory.resolve()
+    if arguments.artifact == "dependencies":
+        _install(_requirements(), arguments.architecture, directory / "python")
+        _compile(directory, "/opt")
+    elif arguments.artifact == "blog":
+        _copy_code(ROOT / "layers" / "blog" / "blog", directory / "python" / "blog")
+        _compile(directory, "/opt")
+    else:
+        own = _requirements(arguments.name) - _requirements()
+        _install(own, arguments.architecture, directory)
+        _copy_code(ROOT / "functions" / arguments.name, directory / arguments.name)
+        _compile(directory, "/var/task")
+    _report_size(arguments, directory)
+
+
+def _requirements(group: str | None = None) -> set[str]:
+    """Pinned requirements with their hashes: the project's own, or a dependency group's.
+
+    A group that pyproject.toml does not have is empty.
+    """
+    choice = ["--no-default-groups"]
+    if group is not None:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        if group not in project["dependency-groups"]:
+            return set()
+        choice = ["--only-group", group]
+    for package in UNNEEDED_PACKAGES:
+        choice += ["--no-emit-package", package]
+    command = [_uv(), "export", "--frozen", "--no-header", "--no-annotate", "--no-emit-project"]
+    exported = _run([*command, *choice], cwd=ROOT)
+    return set(_logical_lines(exported))
+
+
+def _logical_lines(text: str) -> Iterator[str]:
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip():
+            yield " ".join(line.split())
+
+
+def _install(requirements: set[str], architecture: str, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if not requirements:
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(sorted(requirements)))
+        file.flush()
+        _run(
+            [
+                *(_uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+                *("--only-binary", ":all:", "--no-compile-bytecode", "--target", str(directory)),
+                *("--python-version", PYTHON_VERSION),
+                *("--python-platform", PLATFORMS[architecture]),
+                *("--requirements", file.name),
+            ],
+            cwd=ROOT,
+        )
+    for pattern in UNNEEDED_FILES:
+        for path in list(directory.glob(pattern)):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _copy_code(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _compile(directory: Path, place_in_lambda: str) -> None:
+    """Bytecode for Lambda's Python, by a Python of that version or by Lambda's own image."""
+    python = _target_python()
+    options = [
+        "-q",
+        "-o",
+        "2",
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-p",
+        place_in_lambda,
+        "-s",
+    ]
+    if python is not None:
+        _run([python, "-m", "compileall", *options, str(directory), str(directory)])
+    else:
+        _compile_in_container(directory, options)
+    # Python looks for optimised bytecode under this name only when it is started with -OO, which
+    # would throw away the bytecode of Lambda's own modules.
+    for bytecode in directory.rglob("*.opt-2.pyc"):
+        bytecode.rename(bytecode.with_name(bytecode.name.replace(".opt-2", "")))
+
+
+def _compile_in_container(directory: Path, options: list[str]) -> None:
+    if shutil.which("docker") is None:
+        raise BuildError(
+            f"Python {PYTHON_VERSION} is needed to make its bytecode: "
+            f"`uv python install {PYTHON_VERSION}`, or start Docker, whose Lambda image has one."
+        )
+    _run(
+        [
+            *("docker", "run", "--rm", "--volume", f"{directory}:/artifacts"),
+            *("--user", f"{os.getuid()}:{os.getgid()}", "--entrypoint", "python3", LAMBDA_IMAGE),
+            *("-m", "compileall", *options, "/artifacts", "/artifacts"),
+        ]
+    )
+
+
+def _target_python() -> str | None:
+    """A Python of Lambda's version: uv's, one on the PATH, or a version manager's."""
+    found = subprocess.run(
+        [_uv(), "python", "find", "--no-project", "--no-python-downloads", PYTHON_VERSION],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode == 0:
+        return found.stdout.strip()
+    for manager in VERSION_MANAGERS:
+        for python in Path(manager).expanduser().glob(f"{PYTHON_VERSION}*/bin/python3"):
+            return str(python)
+    return None
+
+
+def _uv() -> str:
+    """The uv of the project's virtual environment, or the one on the PATH."""
+    own = ROOT / ".venv" / "bin" / "uv"
+    found = str(own) if own.exists() else shutil.which("uv")
+    if found is None:
+        raise BuildError("uv is needed: run `make install` once.")
+    return found
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{' '.join(command)}\n{done.stderr or done.stdout}")
+    return done.stdout
+
+
+def _report_size(arguments: argparse.Namespace, directory: Path) -> None:
+    size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    name = getattr(arguments, "name", arguments.artifact)
+    print(f"build: {name} {size_bytes / 1e6:.1f} MB unzipped", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
