@@ -197,7 +197,7 @@ class _LoadingTemplate:
             from local.template import load_template
 
             self._outcome = load_template(self._path)
-        except Exception as error:  # raised again by result()
+        except Exception as error:  # noqa: BLE001 - raised again by result()
             self._outcome = error
 
 

@@ -81,9 +81,9 @@ def end_session(leader: int) -> None:
     """
     _kill(leader)
     for _ in range(2):  # a process may fork while the list is read
-        for name in os.listdir("/proc"):
-            if name.isdigit() and _session_of(int(name)) == leader:
-                _kill(int(name))
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _session_of(int(entry.name)) == leader:
+                _kill(int(entry.name))
 
 
 def _session_of(pid: int) -> int | None:

