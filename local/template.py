@@ -79,13 +79,9 @@ def _function(function: SamFunction, directory: Path) -> Function:
     if function.packagetype != "Zip" or function.inlinecode or not function.codeuri:
         raise LocalError(f"{function.name}: only functions with a CodeUri run locally")
     code = (directory / function.codeuri).resolve()
-    # What a Makefile builds holds third-party packages for Lambda's machine; the virtualenv has
-    # them for this one.
-    layers = [
-        (directory / layer.codeuri).resolve()
-        for layer in function.layers
-        if layer.codeuri and layer.build_method != "makefile"
-    ]
+    # A layer without code of its own has third-party packages, which the virtualenv has too.
+    folders = [(directory / layer.codeuri).resolve() for layer in function.layers if layer.codeuri]
+    layers = [folder for folder in folders if any(folder.glob("*/*.py"))]
     return Function(
         name=function.name,
         handler=function.handler,

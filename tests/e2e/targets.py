@@ -1,0 +1,158 @@
+"""Ways to run the API, each a context manager that yields an httpx client.
+
+    in_process    the handlers called in this process
+    docker_free   `python -m local run`, as `make run` starts it
+    sam_local     `sam build` and `sam local start-api` on the services of local/compose.yaml
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local.services import Services
+from tests.in_process import LambdaTransport
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+LAMBDA_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
+COMPOSE = ("docker", "compose", "--file", str(ROOT / "local" / "compose.yaml"))
+NETWORK = "users-and-posts-test"
+# Of its own beside a developer's: another project, another network, any free ports.
+COMPOSE_ENVIRONMENT = {
+    "COMPOSE_PROJECT_NAME": NETWORK,
+    "NETWORK": NETWORK,
+    "POSTGRES_PORT": "0",
+    "VALKEY_PORT": "0",
+    "SAM_CLI_TELEMETRY": "0",
+}
+START_SECONDS = 120.0
+
+
+@contextmanager
+def in_process(_services: Services) -> Iterator[httpx.Client]:
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+        yield client
+
+
+@contextmanager
+def docker_free(services: Services) -> Iterator[httpx.Client]:
+    port = free_port()
+    environment = os.environ | {
+        "DATABASE_URL": services.database_url,
+        "REDIS_URL": services.redis_url,
+    }
+    command = [sys.executable, "-m", "local", "run", "--port", str(port)]
+    with _running(command, environment), _client(port) as client:
+        yield client
+
+
+@contextmanager
+def sam_local(_services: Services) -> Iterator[httpx.Client]:
+    require_docker()
+    with compose_services():
+        sam("build")
+        sam("local", "invoke", "MigrationsFunction", "--event", "local/events/migrations.json")
+        with sam_start_api() as client:
+            yield client
+
+
+@contextmanager
+def compose_services() -> Iterator[None]:
+    environment = os.environ | COMPOSE_ENVIRONMENT
+    _run([*COMPOSE, "up", "--detach", "--wait"], environment)
+    try:
+        yield
+    finally:
+        _run([*COMPOSE, "down", "--volumes"], environment)
+
+
+@contextmanager
+def sam_start_api() -> Iterator[httpx.Client]:
+    port = free_port()
+    command = sam_command("local", "start-api", "--port", str(port))
+    with _running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
+        yield client
+
+
+def sam(*arguments: str) -> str:
+    """What a sam command prints; its errors fail the test."""
+    return _run(sam_command(*arguments), os.environ | COMPOSE_ENVIRONMENT)
+
+
+def sam_command(*arguments: str) -> list[str]:
+    """The command with what a test needs: its own network, and no pull of images that are here."""
+    if arguments[0] != "local":
+        return [str(BIN / "sam"), *arguments]
+    network = ["--docker-network", NETWORK]
+    return [str(BIN / "sam"), *arguments, "--config-env", _profile(), *network]
+
+
+def require_docker() -> None:
+    """Skip the test where there is no engine to run it on."""
+    if shutil.which("docker") is None or _fails(["docker", "info"]):
+        pytest.skip("no Docker engine is running")
+    if _fails(["docker", "compose", "version"]):
+        pytest.skip("Docker has no compose plugin")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _profile() -> str:
+    return "default" if _fails(["docker", "image", "inspect", LAMBDA_IMAGE]) else "offline"
+
+
+def _fails(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@contextmanager
+def _client(port: int) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        _wait_until_ready(client)
+        yield client
+
+
+def _wait_until_ready(client: httpx.Client) -> None:
+    give_up_at = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client.get("/health").raise_for_status()
+        except httpx.HTTPError:
+            assert time.monotonic() < give_up_at, "the API did not start"
+            time.sleep(0.1)
+        else:
+            return

@@ -1,0 +1,157 @@
+"""A client's day with the API, the same by every way to run it."""
+
+import json
+import uuid
+from typing import Any
+
+import httpx
+
+
+def new_user(api: httpx.Client, name: str = "Ada Lovelace") -> dict[str, Any]:
+    answer = api.post("/users", json={"name": name, "email": f"{uuid.uuid4().hex}@example.com"})
+    assert answer.status_code == 201, answer.text
+    user: dict[str, Any] = answer.json()
+    return user
+
+
+def test_a_user_is_created_shown_changed_and_deleted(api: httpx.Client) -> None:
+    user = new_user(api)
+    path = f"/users/{user['id']}"
+    assert api.get(path).json() == user
+
+    replaced = api.put(path, json={"name": "Augusta", "email": user["email"]})
+    assert (replaced.status_code, replaced.json()["name"]) == (200, "Augusta")
+    changed = api.patch(path, json={"name": "Ada King"})
+    assert changed.json() == user | {"name": "Ada King"}
+
+    deleted = api.delete(path)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert api.get(path).status_code == 404
+
+
+def test_location_leads_to_what_was_created(api: httpx.Client) -> None:
+    answer = api.post(
+        "/users", json={"name": "Grace", "email": f"{uuid.uuid4().hex}@example.com"}
+    )
+    assert api.get(answer.headers["location"]).json() == answer.json()
+
+
+def test_a_page_cached_before_a_write_is_not_served_after_it(api: httpx.Client) -> None:
+    user = new_user(api)
+    before = api.get("/users").json()
+    assert api.get("/users").json() == before
+
+    assert api.delete(f"/users/{user['id']}").status_code == 204
+
+    assert api.get("/users").json()["total"] == before["total"] - 1
+
+
+def test_following_next_from_the_first_page_meets_every_user_once(api: httpx.Client) -> None:
+    made = {new_user(api)["id"] for _ in range(5)}
+    met: list[int] = []
+    path: str | None = "/users?limit=2"
+    while path:
+        page = api.get(path)
+        met += [user["id"] for user in page.json()["data"]]
+        path = page.json()["next"]
+        assert (path is None) == ("link" not in page.headers)
+    assert len(met) == len(set(met))
+    assert made <= set(met)
+
+
+def test_pages_by_number_and_by_skip_are_the_same(api: httpx.Client) -> None:
+    for _ in range(4):
+        new_user(api)
+    by_page = api.get("/users", params={"page": 2, "limit": 2}).json()
+    by_skip = api.get("/users", params={"skip": 2, "limit": 2}).json()
+    assert by_page == by_skip
+    assert by_page["page"] == 2
+
+
+def test_a_search_finds_part_of_a_name_in_any_case_and_alphabet(api: httpx.Client) -> None:
+    word = f"Ølga100%_{uuid.uuid4().hex[:8]}"
+    user = new_user(api, name=f"Frau {word} Müller")
+    found = api.get("/users/search", params={"name": word.upper()}).json()
+    assert found["data"] == [user]
+    assert api.get("/users/search", params={"name": word.replace("%", "x")}).json()["data"] == []
+
+
+def test_posts_belong_to_a_user_and_vanish_with_it(api: httpx.Client) -> None:
+    user = new_user(api)
+    body = {"user_id": user["id"], "title": "On engines", "content": "First line.\nSecond “line”."}
+    posts = [api.post("/posts", json=body).json() for _ in range(3)]
+    page = api.get("/posts", params={"user_id": user["id"], "order": "newest"}).json()
+    assert page["data"] == posts[::-1]
+    assert page["total"] == 3
+
+    api.delete(f"/users/{user['id']}")
+
+    assert api.get(f"/posts/{posts[0]['id']}").status_code == 404
+    assert api.get("/posts", params={"user_id": user["id"]}).json()["total"] == 0
+
+
+def test_a_post_of_an_unknown_user_is_refused_and_not_written(api: httpx.Client) -> None:
+    total = api.get("/posts").json()["total"]
+    body = {"user_id": 9_000_000_000, "title": "Nobody's", "content": "…"}
+    assert api.post("/posts", json=body).status_code == 400
+    assert api.get("/posts").json()["total"] == total
+
+
+def test_statistics_follow_writes(api: httpx.Client) -> None:
+    before = api.get("/users/stats").json()
+    user = new_user(api)
+    after = api.get("/users/stats").json()
+    assert after == {name: count + 1 for name, count in before.items()}
+    api.post("/posts", json={"user_id": user["id"], "title": "One", "content": "…"})
+    counts = api.get("/posts/stats", params={"limit": 100})
+    assert counts.status_code == 200
+
+
+def test_wrong_requests_are_answered_with_a_problem(api: httpx.Client) -> None:
+    headers = {"content-type": "application/json"}
+    answers = {
+        400: api.post("/users", content=b'{"name": ', headers=headers),
+        404: api.get("/users/9000000000"),
+        405: api.post("/users/stats", json={}),
+        415: api.post("/users", content=b"name=x", headers={"content-type": "text/plain"}),
+        422: api.post("/users", json={"name": "", "email": "nowhere"}),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == status
+        assert answer.json()["detail"]
+    assert answers[405].headers["allow"] == "GET"
+    fields = {error["field"] for error in answers[422].json()["errors"]}
+    assert fields == {"name", "email"}
+
+
+def test_a_taken_address_is_refused_whatever_its_case(api: httpx.Client) -> None:
+    email = new_user(api)["email"]
+    answer = api.post("/users", json={"name": "Twin", "email": email.upper()})
+    assert answer.status_code == 409
+    assert email not in answer.text.lower()
+
+
+def test_an_unknown_path_is_a_problem_for_every_method(api: httpx.Client) -> None:
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        answer = api.request(method, "/no/such/path")
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_every_answer_carries_a_request_id_and_echoes_the_clients(api: httpx.Client) -> None:
+    assert api.get("/users/stats").headers["x-request-id"]
+    echoed = api.get("/users/stats", headers={"X-Request-Id": "from-a-client-1"})
+    assert echoed.headers["x-request-id"] == "from-a-client-1"
+
+
+def test_health_says_that_both_services_answer(api: httpx.Client) -> None:
+    expected = {"status": "ok", "postgresql": "answers", "redis": "answers"}
+    assert api.get("/health").json() == expected
+
+
+def test_the_docs_are_served_whole(api: httpx.Client) -> None:
+    assert "swagger-ui-bundle.js" in api.get("/docs").text
+    assert "SwaggerUIBundle" in api.get("/docs/swagger-ui-bundle.js").text
+    assert "/users/{user_id}" in json.loads(api.get("/openapi.json").text)["paths"]
