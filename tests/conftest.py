@@ -1,9 +1,11 @@
 """Fixtures that most tests share: real PostgreSQL and Redis, and the API in this process."""
 
+import asyncio
 import os
-from collections.abc import Iterator
+import uuid
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psycopg
@@ -14,6 +16,49 @@ from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 
 EMPTY = "TRUNCATE users, posts, row_counts RESTART IDENTITY"
+
+R = TypeVar("R")
+
+
+class Sandbox:
+    """This process as a sandbox of Lambda that has read no settings and connected to nothing."""
+
+    def __init__(self, environment: pytest.MonkeyPatch) -> None:
+        self._environment = environment
+        self.service = f"blog-{uuid.uuid4()}"
+        self.restart(SERVICE=self.service)
+
+    def restart(self, **environment: str | None) -> None:
+        """Begin anew with these variables; those that are None are taken away."""
+        self.close()
+        for name, value in environment.items():
+            if value is None:
+                self._environment.delenv(name, raising=False)
+            else:
+                self._environment.setenv(name, value)
+
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Run it in the event loop of Mangum, to which the process's clients are bound."""
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        return loop.run_until_complete(coroutine)
+
+    def close(self) -> None:
+        from blog import cache, database, observability, settings
+
+        if database.engine.cache_info().currsize:
+            self.run(database.engine().dispose())
+        if cache.redis_scripts.cache_info().currsize:
+            self.run(cache.redis_scripts().client.aclose())
+        database.engine.cache_clear()
+        database._transactions.cache_clear()
+        cache.redis_scripts.cache_clear()
+        observability.logger.cache_clear()
+        observability.metrics.cache_clear()
+        settings.settings.cache_clear()
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +76,14 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 
 @pytest.fixture
+def sandbox(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A new sandbox; `sandbox.service` is its name in logs and in `pg_stat_activity`."""
+    new = Sandbox(monkeypatch)
+    yield new
+    new.close()
+
+
+@pytest.fixture
 def database(services: Services) -> Iterator[psycopg.Connection[Any]]:
     """A connection in autocommit to the emptied database."""
     with psycopg.connect(services.database_url, autocommit=True) as connection:
@@ -39,7 +92,7 @@ def database(services: Services) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture
-def cache(services: Services) -> Iterator["redis.Redis[bytes]"]:
+def cache(services: Services) -> Iterator[redis.Redis]:
     """A client of the emptied Redis."""
     with redis.Redis.from_url(services.redis_url) as client:
         client.flushdb()

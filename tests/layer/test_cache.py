@@ -1,0 +1,393 @@
+"""The cache's protocol, step by step, on a real Redis."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from blog import cache as protocol
+from blog.cache import TOKEN_BYTES, PageCache, invalidation, redis_scripts
+from blog.observability import RequestRecord, current_request
+from local.services import Services
+from tests.conftest import Sandbox
+
+REFUSING_REDIS = "redis://127.0.0.1:1/0"
+THINGS = PageCache("things")
+PAGE = "1:10"
+KEY = "things:1:10"
+LEASE = "things:1:10:lease"
+
+Client = Any
+
+
+class Database:
+    """What pages are loaded from; counts how often."""
+
+    def __init__(self, content: bytes = b"from the database") -> None:
+        self.content = content
+        self.loads = 0
+
+    async def load(self) -> bytes:
+        self.loads += 1
+        content = self.content
+        await asyncio.sleep(0)
+        return content
+
+
+@pytest.fixture
+def record() -> Iterator[RequestRecord]:
+    """What the request under way notes of itself."""
+    new = RequestRecord("GET", "gateway", None, cold_start=False)
+    token = current_request.set(new)
+    yield new
+    current_request.reset(token)
+
+
+@pytest.fixture
+def fetch(sandbox: Sandbox, cache: Client) -> Callable[[Database], bytes]:
+    """Fetches the page in this sandbox."""
+    return lambda database: sandbox.run(THINGS.fetch(PAGE, database.load))
+
+
+Fetch = Callable[[Database], bytes]
+
+
+async def enter(manager: AbstractAsyncContextManager[None]) -> None:
+    await manager.__aenter__()
+
+
+async def leave(manager: AbstractAsyncContextManager[None]) -> None:
+    await manager.__aexit__(None, None, None)
+
+
+def outcome(record: RequestRecord) -> str | None:
+    return record.cache
+
+
+def server_milliseconds(cache: Client) -> int:
+    seconds, microseconds = cache.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+async def write(
+    *caches: PageCache, while_fenced: Callable[[], Awaitable[Any]] | None = None
+) -> None:
+    async with invalidation(*caches):
+        if while_fenced is not None:
+            await while_fenced()
+
+
+def test_a_miss_fills_the_page_after_its_generation(
+    fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    assert fetch(Database(b"page")) == b"page"
+
+    generation = cache.get("things:generation")
+    assert len(generation) == TOKEN_BYTES
+    assert cache.ttl("things:generation") == -1
+    assert cache.get(KEY) == generation + b"page"
+    assert 55 <= cache.ttl(KEY) <= 60
+    assert not cache.exists(LEASE)
+    assert outcome(record) == "miss"
+
+
+def test_a_hit_is_served_without_the_database(fetch: Fetch, record: RequestRecord) -> None:
+    fetch(Database(b"page"))
+    database = Database(b"other")
+
+    assert fetch(database) == b"page"
+    assert database.loads == 0
+    assert outcome(record) == "hit"
+
+
+def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
+    fetch(Database())
+    before = cache.info("commandstats")
+    fetch(Database())
+    after = cache.info("commandstats")
+
+    def calls(stats: dict[str, Any]) -> int:
+        return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+    assert calls(after) - calls(before) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"x" * 2_000_000])
+def test_content_is_kept_byte_by_byte(fetch: Fetch, content: bytes) -> None:
+    fetch(Database(content))
+    assert fetch(Database(b"other")) == content
+
+
+def test_the_time_to_live_is_a_setting(sandbox: Sandbox, cache: Client) -> None:
+    sandbox.restart(CACHE_TTL_SECONDS="7")
+    sandbox.run(THINGS.fetch(PAGE, Database().load))
+    assert 5 <= cache.ttl(KEY) <= 7
+
+
+def test_a_page_of_another_generation_is_not_served(fetch: Fetch, cache: Client) -> None:
+    fetch(Database(b"old"))
+    cache.set("things:generation", b"another token...")
+    assert fetch(Database(b"new")) == b"new"
+
+
+def test_a_lost_generation_makes_every_page_a_miss(fetch: Fetch, cache: Client) -> None:
+    fetch(Database(b"old"))
+    lost = cache.getdel("things:generation")
+
+    assert fetch(Database(b"new")) == b"new"
+    assert cache.get("things:generation") not in (None, lost)
+
+
+def test_a_page_without_a_key_is_not_kept(
+    sandbox: Sandbox, cache: Client, record: RequestRecord
+) -> None:
+    database = Database()
+    for _ in range(2):
+        sandbox.run(THINGS.fetch(None, database.load))
+
+    assert (database.loads, cache.keys(), record.cache) == (2, [], "bypass")
+
+
+def test_lists_and_pages_are_kept_apart(sandbox: Sandbox, cache: Client) -> None:
+    wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
+    for (name, page), content in wanted.items():
+        sandbox.run(PageCache(name).fetch(page, Database(content).load))
+    for (name, page), content in wanted.items():
+        assert sandbox.run(PageCache(name).fetch(page, Database().load)) == content
+
+
+def test_a_write_ends_the_pages_of_its_lists_alone(sandbox: Sandbox, cache: Client) -> None:
+    for name in ("a", "b", "c"):
+        sandbox.run(PageCache(name).fetch(PAGE, Database(b"old").load))
+    sandbox.run(write(PageCache("a"), PageCache("b")))
+
+    found = [
+        sandbox.run(PageCache(name).fetch(PAGE, Database(b"new").load)) for name in ("a", "b", "c")
+    ]
+    assert found == [b"new", b"new", b"old"]
+
+
+def test_while_a_fence_stands_nothing_is_served_and_nothing_filled(
+    sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    fetch(Database(b"before"))
+    answers = []
+
+    async def read() -> None:
+        assert cache.zcard("things:fence") == 1
+        answers.append(await THINGS.fetch(PAGE, Database(b"during").load))
+        assert not cache.exists("things:generation", LEASE)
+
+    sandbox.run(write(THINGS, while_fenced=read))
+
+    assert answers == [b"during"]
+    assert outcome(record) == "bypass"
+    assert fetch(Database(b"after")) == b"after"
+    assert fetch(Database(b"later")) == b"after"
+
+
+def test_a_reader_from_before_a_write_fills_nothing_after_it(
+    sandbox: Sandbox, cache: Client
+) -> None:
+    async def overtaken_load() -> bytes:
+        await write(THINGS)
+        return b"before"
+
+    assert sandbox.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
+    assert not cache.exists(KEY)
+    assert sandbox.run(THINGS.fetch(PAGE, Database(b"after").load)) == b"after"
+
+
+def test_a_reader_that_was_overtaken_by_a_fill_of_the_next_generation_does_not_overwrite_it(
+    sandbox: Sandbox, cache: Client
+) -> None:
+    async def overtaken_load() -> bytes:
+        await write(THINGS)
+        cache.delete(LEASE)
+        await THINGS.fetch(PAGE, Database(b"after").load)
+        return b"before"
+
+    sandbox.run(THINGS.fetch(PAGE, overtaken_load))
+    assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"after"
+
+
+def test_a_writers_end_does_not_take_down_anothers_fence(
+    sandbox: Sandbox, fetch: Fetch, cache: Client
+) -> None:
+    async def other_write() -> None:
+        await write(THINGS)
+        assert cache.zcard("things:fence") == 1
+        await THINGS.fetch(PAGE, Database(b"before").load)
+        assert not cache.exists(KEY)
+
+    sandbox.run(write(THINGS, while_fenced=other_write))
+    assert not cache.exists("things:fence")
+
+
+def test_a_failed_write_takes_its_fence_down(sandbox: Sandbox, cache: Client) -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        sandbox.run(write(THINGS, while_fenced=fail))
+    assert not cache.exists("things:fence")
+
+
+def test_a_crashed_writers_fence_runs_out_by_itself(
+    sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    fetch(Database(b"before"))
+    crashed = invalidation(THINGS)
+    sandbox.run(enter(crashed))
+    (deadline,) = [score for _, score in cache.zrange("things:fence", 0, -1, withscores=True)]
+    seconds_left = (deadline - server_milliseconds(cache)) / 1000
+    assert protocol.FENCE_SECONDS - 1 < seconds_left <= protocol.FENCE_SECONDS
+
+    assert fetch(Database(b"committed or not")) == b"committed or not"
+    assert outcome(record) == "bypass"
+    [member] = cache.zrange("things:fence", 0, -1)
+    cache.zadd("things:fence", {member: server_milliseconds(cache) - 1})
+    assert fetch(Database(b"after")) == b"after"
+    assert outcome(record) == "miss"
+    assert not cache.exists("things:fence")
+    sandbox.run(leave(crashed))  # lest the garbage collector does, during another test
+
+
+def test_a_lease_lets_one_reader_fill_while_the_others_wait(
+    sandbox: Sandbox, cache: Client
+) -> None:
+    database = Database(b"page")
+
+    async def slow_load() -> bytes:
+        await asyncio.sleep(0.05)
+        return await database.load()
+
+    async def readers() -> list[bytes]:
+        return await asyncio.gather(*(THINGS.fetch(PAGE, slow_load) for _ in range(8)))
+
+    assert sandbox.run(readers()) == [b"page"] * 8
+    assert database.loads == 1
+
+
+def test_a_reader_does_not_wait_for_ever_for_anothers_lease(
+    fetch: Fetch, cache: Client, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LEASE_WAIT_SECONDS", 0.05)
+    cache.set(LEASE, b"another reader")
+
+    assert fetch(Database(b"page")) == b"page"
+    assert outcome(record) == "bypass"
+    assert not cache.exists(KEY)
+    assert cache.get(LEASE) == b"another reader"
+
+
+def test_a_lease_ends_with_its_holder(sandbox: Sandbox, cache: Client) -> None:
+    lifetimes = []
+
+    async def load() -> bytes:
+        lifetimes.append(cache.pttl(LEASE))
+        cache.set(LEASE, b"taken by another since")
+        return b"page"
+
+    sandbox.run(THINGS.fetch(PAGE, load))
+    assert 0 < lifetimes[0] <= protocol.LEASE_SECONDS * 1000
+    assert cache.get(LEASE) == b"taken by another since"
+
+
+def test_a_restarted_redis_is_used_at_once(
+    fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    fetch(Database(b"before"))
+    cache.flushall()
+    cache.script_flush()
+    cache.client_kill_filter(_type="normal", skipme=True)
+
+    assert fetch(Database(b"after")) == b"after"
+    assert outcome(record) == "miss"
+    assert fetch(Database()) == b"after"
+    assert outcome(record) == "hit"
+
+
+def test_what_load_raises_is_raised_and_nothing_is_kept(sandbox: Sandbox, cache: Client) -> None:
+    async def load() -> bytes:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        sandbox.run(THINGS.fetch(PAGE, load))
+    assert not cache.exists(KEY)
+
+
+def test_without_a_redis_everything_goes_to_the_database(
+    sandbox: Sandbox, record: RequestRecord
+) -> None:
+    sandbox.restart(REDIS_URL=None)
+    database = Database()
+    sandbox.run(THINGS.fetch(PAGE, database.load))
+    sandbox.run(write(THINGS))
+
+    assert database.loads == 1
+    assert outcome(record) == "bypass"
+
+
+def test_a_refusing_redis_is_noted_as_an_error_and_then_left_alone(
+    sandbox: Sandbox, record: RequestRecord
+) -> None:
+    sandbox.restart(REDIS_URL=REFUSING_REDIS)
+    assert sandbox.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    assert outcome(record) == "error"
+
+    record.cache = None
+    assert sandbox.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    assert outcome(record) == "bypass"
+
+
+def test_a_write_goes_through_without_redis(sandbox: Sandbox, record: RequestRecord) -> None:
+    sandbox.restart(REDIS_URL=REFUSING_REDIS)
+    written = []
+
+    async def commit() -> None:
+        written.append(1)
+
+    sandbox.run(write(THINGS, while_fenced=commit))
+    assert written == [1]
+    assert outcome(record) == "error"
+
+
+def test_the_breaker_closes_again_when_redis_is_back(
+    sandbox: Sandbox,
+    services: Services,
+    cache: Client,
+    record: RequestRecord,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "redis"
+    sandbox.restart(REDIS_URL=f"unix://{path}?db=0")
+    redis_scripts().breaker.pause_seconds = 0.05
+    sandbox.run(THINGS.fetch(PAGE, Database().load))
+    assert (record.cache, redis_scripts().breaker.is_open) == ("error", True)
+
+    path.symlink_to(urlsplit(services.redis_url).path)
+    sandbox.run(asyncio.sleep(0.06))
+    record.cache = None
+    sandbox.run(THINGS.fetch(PAGE, Database(b"page").load))
+    assert outcome(record) == "miss"
+    assert cache.get(KEY).endswith(b"page")
+
+
+def test_an_error_of_the_script_itself_is_no_error_of_the_reader(
+    fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    cache.lpush("things:generation", "of a wrong type")
+    assert fetch(Database(b"page")) == b"page"
+    assert outcome(record) == "error"
+
+
+def test_a_fence_cannot_be_evicted_by_a_volatile_policy(sandbox: Sandbox, cache: Client) -> None:
+    async def look() -> None:
+        assert cache.ttl("things:fence") == -1
+
+    sandbox.run(write(THINGS, while_fenced=look))

@@ -1,0 +1,98 @@
+"""Cursors and page numbers."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blog.errors import InvalidRequest
+from blog.ids import MAX_ID
+from blog.pagination import (
+    CursorPage,
+    PageParameters,
+    decode_cursor,
+    encode_cursor,
+    next_path,
+    page_content,
+    page_count,
+    page_number,
+    page_response,
+)
+
+POSITIONS = st.integers(min_value=0, max_value=MAX_ID)
+
+
+@given(POSITIONS, st.text())
+def test_a_cursor_leads_back_to_its_position(position: int, list_name: str) -> None:
+    cursor = encode_cursor(position, list_name)
+
+    assert decode_cursor(cursor, list_name) == position
+    assert PageParameters(cursor=cursor).after(list_name) == position
+
+
+@given(POSITIONS, st.text(), st.text())
+def test_a_cursor_belongs_to_one_list(position: int, list_name: str, other: str) -> None:
+    if list_name != other:
+        with pytest.raises(InvalidRequest):
+            decode_cursor(encode_cursor(position, list_name), other)
+
+
+@given(st.text(alphabet="ABab01-_", max_size=30))
+def test_a_made_up_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_cursor(cursor, "/users")
+
+
+@pytest.mark.parametrize("position", [-1, -(2**63)])
+def test_a_cursor_of_a_negative_position_is_refused(position: int) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_cursor(encode_cursor(position, "/users"), "/users")
+
+
+def test_without_a_cursor_a_list_begins_at_its_start() -> None:
+    assert PageParameters().after("/users") == 0
+
+
+@given(st.integers(0, 10_000), st.integers(1, 100))
+def test_pages_hold_all_items_and_none_is_empty(total: int, limit: int) -> None:
+    pages = page_count(total, limit)
+    assert pages * limit >= total
+    assert (pages - 1) * limit < total or pages == total == 0
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit", "page"), [(0, 10, 1), (10, 10, 2), (5, 10, None), (None, 10, None)]
+)
+def test_a_page_has_a_number_on_its_edge(offset: int | None, limit: int, page: int | None) -> None:
+    assert page_number(offset, limit) == page
+
+
+def test_offset_is_none_after_a_cursor() -> None:
+    assert PageParameters(cursor="A").offset() is None
+    assert PageParameters().offset() == 0
+    assert PageParameters(skip=7).offset() == 7
+    assert PageParameters(page=3, limit=20).offset() == 40
+
+
+def test_the_largest_page_begins_within_the_databases_integers() -> None:
+    offset = PageParameters(page=MAX_ID // 100, limit=100).offset()
+    assert offset is not None
+    assert offset <= MAX_ID
+
+
+def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
+    path = next_path("/users/search", "list", 7, name="a&b=%ü", created_after=None, limit=10)
+    cursor = encode_cursor(7, "list")
+    assert path == f"/users/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
+    assert next_path("/users", "list", None, limit=10) is None
+
+
+@pytest.mark.parametrize("following", ["/users?cursor=x", None])
+def test_kept_content_becomes_body_and_link(following: str | None) -> None:
+    page = CursorPage[str](data=["line\nend", "ü"], limit=2, next=following)
+    answer = page_response(page_content(page))
+
+    assert json.loads(bytes(answer.body)) == page.model_dump()
+    assert answer.headers.get("link") == (f'<{following}>; rel="next"' if following else None)
+    assert answer.headers["content-type"] == "application/json"

@@ -1,0 +1,90 @@
+"""Settings: every fault names its variable and never shows its value."""
+
+import pytest
+
+from blog.settings import Settings, SettingsError, settings
+from tests.conftest import Sandbox
+
+SECRET = "postgresql://ada:tr0ub4dor@db.example.org/blog"
+
+FAULTS = [
+    ("DATABASE_URL", "mysql://ada:tr0ub4dor@db.example.org/blog"),
+    ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db example"),
+    ("DATABASE_URL", "tr0ub4dor"),
+    ("REDIS_URL", "http://:tr0ub4dor@cache.example.org"),
+    ("REDIS_URL", "tr0ub4dor"),
+    ("LOG_LEVEL", "tr0ub4dor"),
+    ("REDIS_TIMEOUT_SECONDS", "tr0ub4dor"),
+    ("REDIS_TIMEOUT_SECONDS", "0"),
+    ("REDIS_TIMEOUT_SECONDS", "1.01"),
+    ("REDIS_TIMEOUT_SECONDS", "nan"),
+    ("DATABASE_CONNECT_TIMEOUT_SECONDS", "0"),
+    ("DATABASE_CONNECT_TIMEOUT_SECONDS", "11"),
+    ("DATABASE_CONNECT_TIMEOUT_SECONDS", "1.5"),
+    ("CACHE_TTL_SECONDS", "0"),
+    ("CACHE_TTL_SECONDS", "3601"),
+    ("CACHE_TTL_SECONDS", "-tr0ub4dor"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FAULTS)
+def test_a_malformed_variable_is_named_and_not_shown(
+    sandbox: Sandbox, name: str, value: str
+) -> None:
+    sandbox.restart(**{name: value})
+    with pytest.raises(SettingsError) as raised:
+        settings()
+
+    assert str(raised.value).startswith(f"{name}: ")
+    assert "tr0ub4dor" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_a_missing_database_url_is_named(sandbox: Sandbox) -> None:
+    sandbox.restart(DATABASE_URL=None)
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: "):
+        settings()
+
+
+def test_every_fault_is_named_at_once(sandbox: Sandbox) -> None:
+    sandbox.restart(DATABASE_URL=None, LOG_LEVEL="LOUD", CACHE_TTL_SECONDS="never")
+    with pytest.raises(SettingsError) as raised:
+        settings()
+
+    for name in ("DATABASE_URL", "LOG_LEVEL", "CACHE_TTL_SECONDS"):
+        assert name in str(raised.value)
+
+
+def test_an_empty_variable_is_as_good_as_none(sandbox: Sandbox) -> None:
+    sandbox.restart(REDIS_URL="", LOG_LEVEL="", CACHE_TTL_SECONDS="")
+    assert settings().redis_url is None
+    assert settings().log_level == "INFO"
+    assert settings().cache_ttl_seconds == 60
+
+
+def test_urls_are_not_shown_by_repr(sandbox: Sandbox) -> None:
+    sandbox.restart(DATABASE_URL=SECRET, REDIS_URL="redis://:tr0ub4dor@cache.example.org")
+    assert "tr0ub4dor" not in repr(settings())
+    assert "tr0ub4dor" not in str(settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", SECRET),
+        ("DATABASE_URL", SECRET.replace("postgresql", "postgres")),
+        ("DATABASE_URL", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog-AbCdEf"),
+        ("REDIS_URL", "redis://cache.example.org:6379/0"),
+        ("REDIS_URL", "rediss://:secret@cache.example.org:6379"),
+        ("REDIS_URL", "unix:///run/valkey.sock?db=0"),
+        ("LOG_LEVEL", "DEBUG"),
+        ("STAGE", "prod"),
+    ],
+)
+def test_a_variable_is_read(sandbox: Sandbox, name: str, value: str) -> None:
+    sandbox.restart(**{name: value})
+    assert getattr(settings(), name.lower()) == value
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
