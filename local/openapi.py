@@ -54,11 +54,11 @@ PROBLEM_SCHEMA = {
 
 
 def merged_openapi() -> dict[str, Any]:
-    """The document over every function that has routes; functions in alphabetical order."""
+    """The document over every function that has routes, by name; those of no resource come last."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
-    for routes in sorted(FUNCTIONS.glob("*/routes.py")):
-        app = create_app(import_module(f"{routes.parent.name}.routes").router)
+    for name in sorted(_function_names(), key=lambda name: (name == "docs", name)):
+        app = create_app(import_module(f"{name}.routes").router)
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]
         schemas |= document.get("components", {}).get("schemas", {})
@@ -68,6 +68,10 @@ def merged_openapi() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
+
+
+def _function_names() -> list[str]:
+    return [routes.parent.name for routes in FUNCTIONS.glob("*/routes.py")]
 
 
 def as_text(document: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The pages for people, which load nothing from outside: Swagger UI, and the problem types."""
 
 import gzip
+import re
 from functools import cache
 from html import escape
 from importlib.util import find_spec
@@ -60,7 +61,7 @@ h2 {{ margin: 2rem 0 0 }} code {{ background: #eee; padding: .1em .3em }} :targe
 </html>
 """
 
-PROBLEM = '<h2 id="{code}">{status} {title}</h2>\n<p><code>{code}</code> {text}</p>'
+PROBLEM = '<h2 id="{code}">{status} {title}</h2>\n<p>{text}</p>'
 
 
 @cache
@@ -80,8 +81,15 @@ def problems_page() -> str:
 
 def _problem(problem: type[ApiError]) -> str:
     return PROBLEM.format(
-        code=problem.code, status=problem.status, title=problem.title, text=escape(problem.meaning)
+        code=problem.code,
+        status=problem.status,
+        title=problem.title,
+        text=_marked_up(problem.meaning),
     )
+
+
+def _marked_up(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _concrete(parent: type[ApiError]) -> list[type[ApiError]]:

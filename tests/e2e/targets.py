@@ -1,8 +1,8 @@
 """Ways to run the API, each a context manager that yields an httpx client.
 
-    in_process    the handlers called in this process
-    docker_free   `python -m local run`, as `make run` starts it
-    sam_local     `sam build` and `sam local start-api` on the services of local/compose.yaml
+in_process    the handlers called in this process
+docker_free   `python -m local run`, as `make run` starts it
+sam_local     `sam build` and `sam local start-api` on the services of local/compose.yaml
 """
 
 import os

@@ -30,9 +30,7 @@ def test_a_user_is_created_shown_changed_and_deleted(api: httpx.Client) -> None:
 
 
 def test_location_leads_to_what_was_created(api: httpx.Client) -> None:
-    answer = api.post(
-        "/users", json={"name": "Grace", "email": f"{uuid.uuid4().hex}@example.com"}
-    )
+    answer = api.post("/users", json={"name": "Grace", "email": f"{uuid.uuid4().hex}@example.com"})
     assert api.get(answer.headers["location"]).json() == answer.json()
 
 

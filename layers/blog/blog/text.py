@@ -61,6 +61,7 @@ Name = Annotated[
     Field(
         min_length=1,
         max_length=MAX_NAME_CHARACTERS,
+        examples=["Ada Lovelace"],
         json_schema_extra={"pattern": f"^{NO_CONTROLS}*{NOT_BLANK}{NO_CONTROLS}*$"},
     ),
     AfterValidator(_one_line),
@@ -80,6 +81,7 @@ Title = Annotated[
     Field(
         min_length=1,
         max_length=MAX_TITLE_CHARACTERS,
+        examples=["On the Analytical Engine"],
         json_schema_extra={"pattern": f"^{NO_CONTROLS}*{NOT_BLANK}{NO_CONTROLS}*$"},
     ),
     AfterValidator(_one_line),
@@ -92,6 +94,7 @@ Content = Annotated[
     Field(
         min_length=1,
         max_length=MAX_CONTENT_CHARACTERS,
+        examples=["It weaves algebraic patterns, just as the loom weaves flowers and leaves."],
         json_schema_extra={"pattern": f"^{NO_CONTROLS_BUT_LINES}*$"},
     ),
     AfterValidator(_text),
@@ -100,7 +103,11 @@ Content = Annotated[
 
 EmailAddress = Annotated[
     str,
-    Field(max_length=MAX_EMAIL_CHARACTERS, json_schema_extra={"format": "email"}),
+    Field(
+        max_length=MAX_EMAIL_CHARACTERS,
+        examples=["ada@example.com"],
+        json_schema_extra={"format": "email"},
+    ),
     AfterValidator(_email_address),
 ]
 """An address by RFC 5322 without quoted parts, normalised (the domain's case, Unicode NFC);

@@ -1,0 +1,73 @@
+"""The docs page in a real browser that can reach nothing but the API."""
+
+import shutil
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=executable, args=OPTIONS)
+
+
+@pytest.fixture
+def page(browser: Browser, docker_free_api: httpx.Client) -> Iterator[Page]:
+    """A page that fails the test on any request to elsewhere, and on any script error."""
+    origin = str(docker_free_api.base_url).rstrip("/")
+    troubles: list[str] = []
+    with browser.new_page(base_url=origin) as opened:
+        opened.on("pageerror", lambda error: troubles.append(str(error)))
+        opened.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((origin, "data:", "blob:"))
+                else troubles.append(request.url)
+            ),
+        )
+        yield opened
+    assert troubles == []
+
+
+def test_try_it_out_creates_a_user_through_the_api(
+    page: Page, docker_free_api: httpx.Client
+) -> None:
+    total = docker_free_api.get("/users/stats").json()["total_users"]
+    page.goto("/docs")
+    operation = page.locator("#operations-users-create_user")
+    operation.locator("button.opblock-summary-control").click()
+    operation.locator("textarea").fill('{"name": "From Swagger", "email": "swagger@example.com"}')
+
+    operation.get_by_role("button", name="Execute").click()
+
+    answer = operation.locator(".live-responses-table .response-col_status").last
+    answer.wait_for()
+    assert answer.inner_text().startswith("201")
+    assert docker_free_api.get("/users/stats").json()["total_users"] == total + 1
+
+
+def test_the_page_lists_every_operation(page: Page, docker_free_api: httpx.Client) -> None:
+    paths = docker_free_api.get("/openapi.json").json()["paths"]
+    page.goto("/docs")
+    page.locator(".opblock").first.wait_for()
+    assert page.locator(".opblock").count() == sum(len(methods) for methods in paths.values())
+
+
+def test_a_problems_type_leads_to_its_explanation(
+    page: Page, docker_free_api: httpx.Client
+) -> None:
+    page.goto(docker_free_api.get("/users/9000000000").json()["type"])
+    assert page.locator(":target").inner_text() == "404 Not found"

@@ -1,0 +1,37 @@
+"""The live API against its own OpenAPI document: Schemathesis with every check and phase."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+FOLDER = Path(__file__).parent
+EXAMPLES = 25
+
+
+@pytest.mark.slow
+def test_every_operation_keeps_its_contract(docker_free_api: httpx.Client) -> None:
+    command = [
+        *(str(Path(sys.executable).with_name("schemathesis")), "--no-color"),
+        *("--config-file", str(FOLDER / "schemathesis.toml")),
+        *("run", f"{docker_free_api.base_url}/openapi.json", "--checks", "all"),
+        *("--max-examples", str(EXAMPLES), "--workers", "2", "--continue-on-failure"),
+        *("--generation-database", "none"),
+    ]
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": "tests.e2e.schemathesis_hooks",
+        "PYTHONPATH": os.pathsep.join([".", "functions", "layers/blog"]),
+    }
+    done = subprocess.run(
+        command,
+        cwd=FOLDER.parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tested: 18" in done.stdout
