@@ -50,7 +50,9 @@ class Console:
         self._verbose = verbose
         self._stream = stream or sys.stdout
         self._lock = threading.Lock()
-        self._coloured = self._stream.isatty() and not os.environ.get("NO_COLOR")
+        self._coloured = (
+            not self._stream.closed and self._stream.isatty() and not os.environ.get("NO_COLOR")
+        )
 
     def step(self, text: str) -> None:
         """What is being done while starting or ending."""

@@ -139,6 +139,7 @@ class _RequestHandler(http.server.BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers a request that is no HTTP."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # a request without one still gets a head
         self._send(message_response(code, message or "Bad Request"), new_request_id())
 
     def _answer(self) -> None:

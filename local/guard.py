@@ -74,16 +74,19 @@ class Guard:
 
 
 def end_session(leader: int) -> None:
-    """Kills the leader, then every process of its session.
+    """Kills every process of the leader's session, the leader last.
 
     The emulator gives the runtime a process group of its own, so killing one group is not enough.
-    The leader goes first, since it would start another runtime. Linux only, as the emulator is.
+    The emulator is halted first: gone, it would leave the runtime time for a traceback, and alive,
+    it might start another one. Linux only, as the emulator is.
     """
-    _kill(leader)
+    _send(signal.SIGSTOP, leader)
     for _ in range(2):  # a process may fork while the list is read
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and _session_of(int(entry.name)) == leader:
-                _kill(int(entry.name))
+            pid = int(entry.name) if entry.name.isdigit() else leader
+            if pid != leader and _session_of(pid) == leader:
+                _send(signal.SIGKILL, pid)
+    _send(signal.SIGKILL, leader)
 
 
 def _session_of(pid: int) -> int | None:
@@ -93,9 +96,9 @@ def _session_of(pid: int) -> int | None:
         return None
 
 
-def _kill(pid: int) -> None:
+def _send(number: signal.Signals, pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ START_SECONDS = 10.0
 START_ATTEMPTS = 3
 # The emulator enforces the function's timeout; this is for an emulator that hangs itself.
 GRACE_SECONDS = 15.0
+LOG_SECONDS = 0.5
 INIT_REPORT = re.compile(rb"INIT REPORT\(durationMs: ([0-9.]+)\)")
 REPORTED_INIT = re.compile(r"Init Duration: [0-9.]+ ms")
 ERROR_KEYS = {"errorMessage", "errorType", "requestId", "stackTrace"}
@@ -112,6 +113,7 @@ class Sandbox:
         self._pending = Invocation()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: http.client.HTTPConnection | None = None
+        self._log_reader: threading.Thread | None = None
         self._stopping = threading.Lock()
         self._stopped = False
 
@@ -150,9 +152,7 @@ class Sandbox:
                 return
             process, self._process = self._process, None
         self.broken = True
-        end_session(process.pid)
-        process.wait()
-        self._guard.forget(process.pid)
+        self._end(process)
 
     def _spawn(self, invoke_port: int, runtime_port: int) -> None:
         command = [
@@ -181,8 +181,8 @@ class Sandbox:
         self._guard.watch(process.pid)
         assert process.stdout is not None
         assert process.stderr is not None
-        threading.Thread(target=self._read_logs, args=(process.stdout,), daemon=True).start()
-        threading.Thread(target=self._read_emulator, args=(process.stderr,), daemon=True).start()
+        self._log_reader = _start_thread(self._read_logs, process.stdout)
+        _start_thread(self._read_emulator, process.stderr)
 
     def _connect(self, port: int) -> bool:
         """False when the emulator ended, most likely because another process took a port."""
@@ -204,9 +204,14 @@ class Sandbox:
         with self._stopping:
             process, self._process = self._process, None
         if process is not None:
-            end_session(process.pid)
-            process.wait()
-            self._guard.forget(process.pid)
+            self._end(process)
+
+    def _end(self, process: "subprocess.Popen[bytes]") -> None:
+        end_session(process.pid)
+        process.wait()
+        self._guard.forget(process.pid)
+        if self._log_reader:
+            self._log_reader.join(LOG_SECONDS)  # its last words come before the next request's
 
     def _post(self, event: bytes) -> tuple[int, bytes]:
         connection = self._connection
@@ -288,6 +293,12 @@ def sandbox_environment(function: Function) -> dict[str, str]:
     if "LD_LIBRARY_PATH" in os.environ:  # some Pythons need it to start
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return environment | function.environment
+
+
+def _start_thread(read: Callable[[IO[bytes]], None], stream: IO[bytes]) -> threading.Thread:
+    thread = threading.Thread(target=read, args=(stream,), daemon=True)
+    thread.start()
+    return thread
 
 
 def _free_ports() -> tuple[int, int]:

@@ -438,24 +438,18 @@ def _stop(pid: int | None, *signals: signal.Signals) -> None:
 def _has_ended(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):  # not our child: somebody else collects it
         os.waitpid(pid, os.WNOHANG)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return not _command_of(pid)  # also of a zombie, which init may take seconds to collect
 
 
 def _command_of(pid: int) -> str:
+    """Its command line; empty for a zombie, and when there is no such process."""
     if sys.platform == "linux":  # where ps may be missing
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             return Path(f"/proc/{pid}/cmdline").read_text()
         return ""
-    listing = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "args="], capture_output=True, text=True, check=False
-    )
-    return listing.stdout
+    command = ["ps", "-p", str(pid), "-o", "args="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return "" if listing == "<defunct>" else listing
 
 
 def _last_line(log: Path) -> str:

@@ -1,0 +1,98 @@
+"""`invoke`, `migrate` and `services`, and a machine without the emulator."""
+
+import json
+import platform
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from local.errors import LocalError
+from local.sandbox import emulator_path
+from tests.local.toys import Program, run_local, write_project
+
+MIGRATE = """
+import os, psycopg
+def handler(event, context):
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        database, = connection.execute("SELECT current_database()").fetchone()
+    return {**event, "database": database}
+"""
+
+
+def test_invoke_prints_the_answer_and_the_report(project: Path, given: dict[str, str]) -> None:
+    event = json.dumps({"mode": "log"})
+    ended = run_local(
+        "invoke", "ToyFunction", "--event", "-", project=project, event=event, **given
+    )
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["statusCode"] == 200
+    assert "printed words" in ended.stderr
+    report = ended.stderr.splitlines()[-1]
+    assert re.match(r"REPORT RequestId: \S+\tInit Duration: [\d.]+ ms\tDuration: ", report)
+
+
+def test_invoke_says_which_function_failed_how(
+    project: Path, tmp_path: Path, given: dict[str, str]
+) -> None:
+    (tmp_path / "event.json").write_text('{"mode": "raise"}')
+    ended = run_local(
+        "invoke", "ToyFunction", "--event", f"{tmp_path}/event.json", project=project, **given
+    )
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["errorMessage"] == "boom"
+    assert "REPORT RequestId: " in ended.stderr
+
+
+def test_invoke_of_an_unknown_function_names_those_that_exist(project: Path) -> None:
+    ended = run_local("invoke", "NoFunction", project=project)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: there is no function NoFunction; there are: ToyFunction\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.json", "cannot be read"), ("template.yaml", "is no JSON")]
+)
+def test_invoke_with_a_broken_event_is_one_line(project: Path, name: str, message: str) -> None:
+    ended = run_local("invoke", "ToyFunction", "--event", f"{project}/{name}", project=project)
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_other_commands_attach_to_running_services(
+    tmp_path: Path, start: Callable[..., Program]
+) -> None:
+    write_project(tmp_path, migrations=MIGRATE)
+    program = start("services")
+    url = program.wait_for("DATABASE_URL=").partition("=")[2]
+    assert program.wait_for("REDIS_URL=unix:///")
+    servers = {process.pid for process in program.family()}
+
+    ended = run_local("migrate", "--down", "base", project=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert '{"action": "downgrade", "revision": "base", "database": "blog"}' in ended.stdout
+    assert ended.stdout.count("\n") == 1
+
+    assert servers <= {process.pid for process in program.family()}
+    psycopg.connect(url).close()
+    assert program.end(signal.SIGTERM) == []
+    assert program.process.returncode == 0
+
+
+def test_migrate_without_the_function_is_one_line(project: Path, given: dict[str, str]) -> None:
+    ended = run_local("migrate", project=project, **given)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("template.yaml has no MigrationsFunction\n")
+
+
+@pytest.mark.parametrize("machine", ["riscv64", "i686"])
+def test_a_machine_without_the_emulator_is_told_the_docker_way(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    with pytest.raises(LocalError, match=r"docker compose -f local/compose\.yaml up -d --wait && "):
+        emulator_path()

@@ -1,0 +1,295 @@
+"""Requests over real HTTP to real sandboxes, without the command line around them."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.gateway import Api, Exchange, Gateway
+from local.http_api import Route, RouteTable
+from local.pool import SandboxPool
+from tests.local.toys import toy_function, write_project
+
+
+class Served:
+    """A gateway before a pool, and what it told its console."""
+
+    def __init__(self, project: Path, **pool: Any) -> None:
+        self.project = project
+        self.lines: list[str] = []
+        self.exchanges: list[Exchange] = []
+        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text), **pool)
+        self.gateway = Gateway(0)
+        routes = RouteTable(
+            [
+                Route("/toy", frozenset({"GET", "POST"}), "ToyFunction"),
+                Route("/{proxy+}", frozenset({"GET", "TRACE", "HEAD"}), "ToyFunction"),
+            ]
+        )
+        function = toy_function(project, timeout_seconds=1)
+        api = Api(routes, {"ToyFunction": function}, self.pool, self.exchanges.append)
+        self.gateway.serve(api)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=15)
+
+    def get(self, path: str = "/toy", **query: object) -> httpx.Response:
+        return self.client.get(path, params=query)  # type: ignore[arg-type]
+
+    def answer(self, result: object) -> httpx.Response:
+        """What a client gets when the function answers this."""
+        return self.client.post("/toy?mode=answer", json=result)
+
+    def last(self) -> Exchange:
+        """The latest request, which is reported after its response."""
+        time.sleep(0.15)
+        return self.exchanges[-1]
+
+    def close(self) -> None:
+        self.client.close()
+        self.gateway.close()
+        self.pool.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One for all tests that do not mind what ran before."""
+    served = Served(write_project(tmp_path_factory.mktemp("served")))
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def fresh(project: Path) -> Iterator[Served]:
+    """One without sandboxes, and with two at most."""
+    served = Served(project, max_sandboxes=2, wait_seconds=1.0)
+    yield served
+    served.close()
+
+
+def test_the_first_request_is_cold_and_the_next_is_warm(fresh: Served) -> None:
+    first, second = fresh.get().json(), fresh.get().json()
+    assert first["pid"] == second["pid"]
+    fresh.last()
+    cold, warm = (exchange.invocation for exchange in fresh.exchanges)
+    assert cold
+    assert warm
+    assert cold.init_milliseconds is not None
+    assert 5 < cold.init_milliseconds < 5000
+    assert warm.init_milliseconds is None
+    assert warm.report
+
+
+def test_a_busy_sandbox_means_another_is_started(fresh: Served) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.5), range(2)))
+    assert len({answer.json()["pid"] for answer in answers}) == 2
+
+
+def test_past_the_limit_requests_wait_for_a_free_sandbox(fresh: Served) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.3), range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["pid"] for answer in answers}) == 2
+
+
+def test_a_request_that_waits_too_long_gets_503(project: Path) -> None:
+    served = Served(project, max_sandboxes=1, wait_seconds=0.2)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            answers = list(threads.map(lambda _: served.get(mode="sleep", seconds=0.8), range(2)))
+    finally:
+        served.close()
+    refused = next(answer for answer in answers if answer.status_code != 200)
+    assert refused.status_code == 503
+    assert refused.json() == {"message": "Service Unavailable"}
+
+
+def test_an_exception_is_a_500_and_keeps_the_sandbox(served: Served) -> None:
+    before = served.get().json()["pid"]
+    answer = served.get(mode="raise")
+    assert answer.status_code == 500
+    assert answer.json() == {"message": "Internal Server Error"}
+    assert any("ValueError: boom" in line for line in served.lines)
+    assert served.get().json()["pid"] == before
+
+
+def test_after_a_crash_the_next_request_gets_a_new_sandbox(served: Served) -> None:
+    before = served.get().json()["pid"]
+    assert served.get(mode="exit").status_code == 500
+    assert served.get().json()["pid"] != before
+
+
+def test_a_sandbox_that_died_idle_is_replaced(served: Served) -> None:
+    before = served.get().json()["pid"]
+    os.kill(before, signal.SIGKILL)
+    time.sleep(0.3)
+    answer = served.get()
+    assert answer.status_code == 200
+    assert answer.json()["pid"] != before
+
+
+def test_a_function_that_takes_too_long_is_ended(served: Served) -> None:
+    before = served.get().json()["pid"]
+    assert served.get(mode="sleep", seconds=10).status_code == 500
+    exchange = served.last()
+    assert exchange.invocation
+    assert exchange.invocation.function_error == "Sandbox.Timedout"
+    assert 1000 <= exchange.milliseconds < 3000
+    assert served.get().json()["pid"] != before
+
+
+def test_a_function_that_cannot_be_imported_works_once_mended(fresh: Served) -> None:
+    handler = fresh.project / "functions" / "toy" / "handler.py"
+    code = handler.read_text()
+    handler.write_text("import no_such_module\n")
+    assert fresh.get().status_code == 500
+    assert any("No module named 'no_such_module'" in line for line in fresh.lines)
+    handler.write_text(code)
+    assert fresh.get().status_code == 200
+
+
+def test_retired_sandboxes_take_no_more_requests(fresh: Served) -> None:
+    shared = fresh.project / "layers" / "shared" / "shared" / "__init__.py"
+    with ThreadPoolExecutor(1) as threads:
+        busy = threads.submit(fresh.get, mode="sleep", seconds=0.5)
+        idle = fresh.get().json()
+        shared.write_text("VALUE = 2222\n")
+        assert fresh.pool.retire(["ToyFunction"]) == 2
+        renewed = fresh.get().json()
+        assert busy.result().json()["value"] == 1
+    assert (idle["value"], renewed["value"], fresh.get().json()["value"]) == (1, 2222, 2222)
+
+
+@pytest.mark.parametrize("method", ["TRACE", "HEAD"])
+def test_other_methods_reach_the_function(served: Served, method: str) -> None:
+    answer = served.client.request(method, "/else")
+    assert answer.status_code == 200
+    assert served.last().method == method
+    assert (answer.content == b"") is (method == "HEAD")
+    assert int(answer.headers["content-length"]) > 100
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "BREW"])
+def test_what_no_route_takes_is_not_found(served: Served, method: str) -> None:
+    answer = served.client.request(method, "/toy")
+    assert answer.status_code == 404
+    assert answer.json() == {"message": "Not Found"}
+
+
+def test_the_event_carries_what_was_sent(served: Served) -> None:
+    answer = served.client.post(
+        "/toy?a=1&a=2&b=%00", content="ä".encode(), headers={"Content-Type": "text/plain"}
+    )
+    event = answer.json()["event"]
+    assert event["version"] == "2.0"
+    assert event["body"] == "ä"
+    assert event["rawQueryString"] == "a=1&a=2&b=%00"
+    assert event["requestContext"]["http"]["method"] == "POST"
+    assert event["requestContext"]["requestId"] == answer.headers["apigw-requestid"]
+    assert event["headers"]["content-length"] == "2"
+
+
+def test_a_chunked_body_is_put_together(served: Served) -> None:
+    parts = iter([b"first ", b"second"])
+    answer = served.client.post("/toy", content=parts, headers={"Content-Type": "text/plain"})
+    assert answer.json()["event"]["body"] == "first second"
+
+
+def test_a_client_that_expects_100_continue_is_told_to(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
+        connection.sendall(
+            b"POST /toy HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            b"Content-Type: text/plain\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b"hi")
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert b'"body": "hi"' in response
+
+
+def test_connections_are_kept_open(served: Served) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", served.gateway.port, timeout=5)
+    for _ in range(3):
+        connection.request("POST", "/toy", b"{}")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("Connection") is None
+        response.read()
+        local = connection.sock.getsockname()
+    assert local == connection.sock.getsockname()
+    connection.close()
+
+
+def test_a_body_over_the_limit_is_refused(served: Served) -> None:
+    answer = served.client.post("/toy", content=b"x" * (5 * 1024 * 1024))
+    assert answer.status_code == 413  # 6.7 MB in base64, over Lambda's limit
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /toy HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /toy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n?\r\n", 400),
+        (b"GET /toy HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 413),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused(
+    served: Served, head: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
+        connection.sendall(head)
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert response.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b'{"message":' in response
+
+
+def test_bytes_and_cookies_come_out_as_the_function_gave_them(served: Served) -> None:
+    answer = served.answer(
+        {"statusCode": 418, "cookies": ["a=1", "b=2"], "body": "/wA=", "isBase64Encoded": True}
+    )
+    assert answer.status_code == 418
+    assert answer.content == b"\xff\0"
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert "server" not in answer.headers
+
+
+def test_204_has_no_body_and_no_length(served: Served) -> None:
+    answer = served.answer({"statusCode": 204})
+    assert answer.status_code == 204
+    assert "content-length" not in answer.headers
+    assert served.get().status_code == 200
+
+
+def test_an_answer_that_api_gateway_refuses_is_a_500(served: Served) -> None:
+    answer = served.answer({"statusCode": 200, "body": [1]})
+    assert answer.status_code == 500
+    assert answer.json() == {"message": "Internal Server Error"}
+
+
+def test_an_answer_that_looks_like_an_error_is_an_answer(served: Served) -> None:
+    answer = served.answer({"errorMessage": "a field of ours", "errorType": "of ours"})
+    assert answer.status_code == 200
+
+
+def test_a_function_sees_no_secrets_of_the_developer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    served.pool.retire(["ToyFunction"])
+    seen = served.get(mode="environment").json()
+    assert seen["AWS_ACCESS_KEY_ID"] == "made-up"
+    assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
+    assert not [name for name, value in seen.items() if "secret" in value or value == "work"]
+    assert json.dumps(seen["AWS_LAMBDA_RUNTIME_API"]).startswith('"127.0.0.1:')

@@ -1,0 +1,140 @@
+"""`python -m local run`, from its start to its end, over real HTTP."""
+
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.local.toys import Program, run_local, write_project
+
+Start = Callable[..., Program]
+MIGRATE = "def handler(event, context):\n    return {'revision': event['revision'] + '!'}\n"
+FAIL = "def handler(event, context):\n    raise RuntimeError('no such table')\n"
+
+
+def test_a_day_with_the_program(start: Start, project: Path) -> None:
+    """One start for everything that can be seen while it runs: a start takes seconds."""
+    program = start("run", "--port", "0")
+    assert program.url.startswith("http://127.0.0.1:")
+
+    assert program.get("/toy?mode=log").status_code == 200
+    line = program.wait_for("GET    /toy?mode=log")
+    assert " 200 " in line
+    assert " ms ToyFunction cache=hit COLD START init " in line
+    program.wait_for("WARNING ToyFunction loud words user=7")
+    program.wait_for("ToyFunction | printed words")
+    assert "quiet words" not in program.output
+
+    seen = program.get("/toy?mode=environment").json()
+    assert seen["DATABASE_URL"].startswith("postgresql://postgres@/blog?host=")
+    assert seen["REDIS_URL"].startswith("unix:///")
+
+    (project / "layers" / "shared" / "shared" / "__init__.py").write_text("VALUE = 2222\n")
+    program.wait_for("layers/shared/shared/__init__.py changed: new code", 5)
+    assert program.get("/toy").json()["value"] == 2222
+
+    handler = project / "functions" / "toy" / "handler.py"
+    code = handler.read_text()
+    handler.write_text("import no_such_module\n")
+    program.wait_for("functions/toy/handler.py changed", 5)
+    assert program.get("/toy").status_code == 500
+    program.wait_for("No module named 'no_such_module'", 5)
+    handler.write_text(code)
+    give_up = time.monotonic() + 5
+    while program.get("/toy").status_code != 200:
+        assert time.monotonic() < give_up, program.output
+
+    (project / "template.yaml").touch()
+    program.wait_for("template.yaml changed: end and start again", 5)
+
+    assert program.end(signal.SIGTERM) == []
+    assert program.process.returncode == 0
+    assert "Failed to get next invocation" not in program.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_every_way_to_end_it_leaves_nothing(
+    start: Start, given: dict[str, str], number: signal.Signals
+) -> None:
+    program = start("run", "--port", "0", **given)
+    assert program.get("/toy").status_code == 200
+    assert program.end(number) == []
+    assert program.process.returncode == 0
+
+
+def test_killed_it_leaves_nothing_either(start: Start) -> None:
+    program = start("run", "--port", "0")
+    assert program.get("/toy").status_code == 200
+    assert len(program.family()) > 5
+    assert program.end(signal.SIGKILL) == []
+
+
+def test_ended_while_it_starts_it_leaves_nothing(start: Start) -> None:
+    program = start("run", "--port", "0")
+    program.wait_for("Starting PostgreSQL")
+    time.sleep(0.3)
+    assert program.end(signal.SIGTERM) == []
+    assert program.process.returncode == 0
+    assert "Traceback" not in program.output
+
+
+def test_migrations_are_applied_before_it_is_ready(
+    tmp_path: Path, start: Start, given: dict[str, str]
+) -> None:
+    write_project(tmp_path, migrations=MIGRATE)
+    program = start("run", "--port", "0", **given)
+    program.wait_for("Bringing the database schema up to date")
+    assert program.url
+
+
+def test_failing_migrations_are_one_line(tmp_path: Path, given: dict[str, str]) -> None:
+    write_project(tmp_path, migrations=FAIL)
+    ended = run_local("run", "--port", "0", project=tmp_path, **given)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: the migrations failed: RuntimeError: no such table\n"
+
+
+def test_a_taken_port_is_one_line(project: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = run_local("run", project=project, PORT=str(port))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: port {port} is taken by another program; ")
+    assert "PORT=" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["http", "70000", "-1"])
+def test_a_port_that_is_none_is_one_line(project: Path, port: str) -> None:
+    ended = run_local("run", project=project, PORT=port)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: PORT must be ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}, "DATABASE_URL does not answer"),
+        ({"REDIS_URL": "redis://:secret@127.0.0.1:1"}, "REDIS_URL does not answer"),
+    ],
+)
+def test_a_broken_url_is_one_line(project: Path, shell: dict[str, str], line: str) -> None:
+    ended = run_local("run", "--port", "0", project=project, **shell)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: {line}")
+    assert ended.stderr.count("\n") == 1
+    assert "secret" not in ended.stdout + ended.stderr
+
+
+def test_a_broken_template_is_one_line(project: Path, given: dict[str, str]) -> None:
+    (project / "template.yaml").write_text("Resources: [")
+    ended = run_local("run", "--port", "0", project=project, **given)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: template.yaml does not parse: ")
+    assert ended.stderr.count("\n") == 1

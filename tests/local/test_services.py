@@ -1,0 +1,223 @@
+"""PostgreSQL and Valkey of the local runtime, on real servers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from local.errors import LocalError
+from local.services import Services, check_database, check_redis, running_services
+from tests.local.toys import REPOSITORY, environment
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from local.services import running_services
+with running_services(Path(sys.argv[1]), throwaway=True) as services:
+    print(services.database_url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data that the tests of this module share; the first one pays for setting it up."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that accepts and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def is_up(services: Services) -> bool:
+    try:
+        psycopg.connect(services.database_url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def owner(directory: Path) -> "subprocess.Popen[str]":
+    """Another program that uses the services until its input ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(directory)],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("postgresql://")
+    return process
+
+
+def test_both_answer_and_are_stopped_at_the_end(directory: Path) -> None:
+    with running_services(directory, throwaway=True) as services:
+        with psycopg.connect(services.database_url) as connection:
+            row = connection.execute(
+                "SELECT current_database(), current_setting('server_encoding'), lower('ÄÉ'), "
+                "'Z' < 'a', current_setting('TimeZone'), current_setting('listen_addresses')"
+            ).fetchone()
+        with redis.Redis.from_url(services.redis_url) as client:
+            assert client.ping()
+            assert client.config_get("port") == {"port": "0"}
+    assert row == ("blog", "UTF8", "äé", True, "UTC", "")
+    assert not is_up(services)
+
+
+def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None:
+    with running_services(directory, throwaway=True) as services:
+        with psycopg.connect(services.database_url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+        with redis.Redis.from_url(services.redis_url) as client:
+            client.set("page", "old")
+    with running_services(directory, throwaway=True) as services:
+        with psycopg.connect(services.database_url) as connection:
+            assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
+        with redis.Redis.from_url(services.redis_url) as client:
+            assert client.get("page") is None
+
+
+def test_the_last_user_stops_them_whoever_came_first(directory: Path) -> None:
+    first = owner(directory)
+    with running_services(directory, throwaway=True) as services:
+        first.communicate("")
+        assert first.returncode == 0
+        assert is_up(services)
+    assert not is_up(services)
+
+
+def test_a_killed_owner_leaves_no_servers(directory: Path) -> None:
+    process = owner(directory)
+    pid = int((directory / "postgres" / "postmaster.pid").read_text().split()[0])
+    process.kill()
+    process.communicate()
+    give_up = time.monotonic() + 5
+    while time.monotonic() < give_up and Path(f"/proc/{pid}").exists():
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
+    with running_services(directory, throwaway=True) as services:
+        with redis.Redis.from_url(services.redis_url) as client:
+            os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
+        postmaster = directory / "postgres" / "postmaster.pid"
+        words = postmaster.read_text()
+        os.kill(int(words.split()[0]), signal.SIGKILL)
+        time.sleep(0.2)
+    # A stranger has the number of the server by now: this process.
+    postmaster.write_text(words.replace(words.split()[0], str(os.getpid()), 1))
+    with running_services(directory, throwaway=True) as services:
+        assert is_up(services)
+        with redis.Redis.from_url(services.redis_url) as client:
+            assert client.ping()
+
+
+def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    with running_services(deep, throwaway=True) as services:
+        assert is_up(services)
+
+
+def test_given_urls_are_used_and_their_servers_left_alone(
+    tmp_path: Path, services: Services
+) -> None:
+    with running_services(
+        tmp_path, database_url=services.database_url, redis_url=services.redis_url
+    ) as used:
+        assert used == services
+    assert is_up(services)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:secret@host/blog",
+        "postgresql+psycopg://user:secret@host/blog",
+        "postgresql://user:sec@ret@host/blog",
+        "postgresql://user:secret@host:port/blog?unknown=1",
+        "secret",
+    ],
+)
+def test_a_database_url_that_does_not_parse_is_one_line_without_the_password(url: str) -> None:
+    with pytest.raises(LocalError, match=r"^DATABASE_URL is no PostgreSQL URL; ") as caught:
+        check_database(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_refuses_is_one_line() -> None:
+    with pytest.raises(LocalError, match=r"DATABASE_URL does not answer: .*refused") as caught:
+        check_database("postgresql://user:secret@127.0.0.1:1/blog")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
+    with running_services(tmp_path, throwaway=True) as services:
+        with psycopg.connect(services.database_url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE somebody LOGIN PASSWORD 'right'")
+            connection.execute("ALTER SYSTEM SET password_encryption = 'scram-sha-256'")
+            (tmp_path / "postgres" / "pg_hba.conf").write_text(
+                "local all postgres trust\nlocal all all scram-sha-256\n"
+            )
+            connection.execute("SELECT pg_reload_conf()")
+            time.sleep(0.2)
+        url = services.database_url.replace("postgres@", "somebody:wr0ng@")
+        with pytest.raises(LocalError, match="password authentication failed") as caught:
+            check_database(url)
+    assert "wr0ng" not in str(caught.value)
+
+
+def test_a_silent_database_is_given_up_within_seconds(silent: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(LocalError, match="DATABASE_URL does not answer"):
+        check_database(f"postgresql://user:secret@127.0.0.1:{silent}/blog")
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:secret@host", "redis://:sec@ret@host", "redis://:secret@host:port", "secret"],
+)
+def test_a_redis_url_that_does_not_parse_is_one_line_without_the_password(url: str) -> None:
+    with pytest.raises(LocalError, match=r"^REDIS_URL is no Redis URL; ") as caught:
+        check_redis(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_redis_that_refuses_is_one_line() -> None:
+    with pytest.raises(LocalError, match=r"REDIS_URL does not answer: .*refused") as caught:
+        check_redis("redis://:secret@127.0.0.1:1/0")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_silent_redis_is_given_up_within_seconds(silent: int) -> None:
+    started = time.monotonic()
+    with pytest.raises(LocalError, match="REDIS_URL does not answer"):
+        check_redis(f"redis://127.0.0.1:{silent}/0")
+    assert time.monotonic() - started < 5
+
+
+def test_a_wrong_redis_password_is_one_line(services: Services) -> None:
+    with redis.Redis.from_url(services.redis_url) as client:
+        client.execute_command("ACL", "SETUSER", "guest", "on", ">right", "+ping")
+    with pytest.raises(LocalError, match="REDIS_URL does not answer") as caught:
+        check_redis(services.redis_url.replace("unix://", "unix://guest:wr0ng@"))
+    assert "wr0ng" not in str(caught.value)
