@@ -1,0 +1,186 @@
+"""Log lines and metrics: one of each a request, and nothing personal."""
+
+import json
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi import APIRouter
+
+from blog.application import create_app, lambda_handler
+from tests.conftest import Sandbox
+from tests.in_process import LambdaContext, event_of
+
+Printed = pytest.CaptureFixture[str]
+
+
+def lines(capsys: Printed) -> list[dict[str, Any]]:
+    """What was printed, each line an object."""
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return [json.loads(line) for line in printed.out.splitlines()]
+
+
+def request_lines(capsys: Printed) -> list[dict[str, Any]]:
+    return [line for line in lines(capsys) if line.get("message") == "request"]
+
+
+def metric_objects(capsys: Printed) -> list[dict[str, Any]]:
+    return [line for line in lines(capsys) if "_aws" in line]
+
+
+def names_of(emf: dict[str, Any]) -> set[str]:
+    return {metric["Name"] for metric in emf["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+
+
+def test_a_request_is_one_line_with_its_fields(
+    sandbox: Sandbox, api: httpx.Client, capsys: Printed
+) -> None:
+    answer = api.get("/users/7", headers={"X-Request-Id": "mine-1"})
+    [line] = request_lines(capsys)
+
+    assert answer.status_code == 404
+    expected = {
+        "level": "INFO",
+        "service": sandbox.service,
+        "stage": "dev",
+        "client_request_id": "mine-1",
+        "method": "GET",
+        "route": "/users/{user_id}",
+        "status": 404,
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert isinstance(line["cold_start"], bool)
+    assert line["timestamp"]
+    assert line["correlation_id"] not in ("", "mine-1")
+    assert 0 < line["database_ms"] <= line["duration_ms"] < 10_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "route"),
+    [
+        ("GET", "/users", 200, "/users"),
+        ("GET", "/users?limit=0", 422, "/users"),
+        ("GET", "/users/search?name=x", 200, "/users/search"),
+        ("POST", "/users", 422, "/users"),
+        ("GET", "/posts/stats", 200, "/posts/stats"),
+        ("DELETE", "/posts/1", 404, "/posts/{post_id}"),
+        ("GET", "/nix/secret", 404, None),
+        ("PUT", "/users", 405, None),
+    ],
+)
+@pytest.mark.usefixtures("sandbox")
+def test_every_answer_is_one_line(
+    api: httpx.Client, capsys: Printed, method: str, path: str, status: int, route: str | None
+) -> None:
+    api.request(method, path)
+    [line] = request_lines(capsys)
+
+    assert (line["method"], line["status"]) == (method, status)
+    assert line.get("route") == route or (status == 405 and line.get("route"))
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_the_cache_outcome_is_on_the_line_and_a_metric(api: httpx.Client, capsys: Printed) -> None:
+    for path, outcome, metric in [
+        ("/users", "miss", "CacheMiss"),
+        ("/users", "hit", "CacheHit"),
+        ("/users?skip=3", "bypass", "CacheBypass"),
+    ]:
+        api.get(path)
+        printed = lines(capsys)
+        [line] = [line for line in printed if line.get("message") == "request"]
+        [emf] = [line for line in printed if "_aws" in line]
+        assert line["cache"] == outcome
+        assert {name for name in names_of(emf) if name.startswith("Cache")} == {metric}
+        assert emf[metric] == [1.0]
+
+
+def test_a_failing_redis_is_a_metric(sandbox: Sandbox, api: httpx.Client, capsys: Printed) -> None:
+    sandbox.restart(REDIS_URL="redis://127.0.0.1:1/0")
+    api.get("/users")
+    assert "CacheError" in names_of(metric_objects(capsys)[0])
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_hit_takes_no_time_in_the_database(api: httpx.Client, capsys: Printed) -> None:
+    api.get("/users")
+    api.get("/users")
+    miss, hit = metric_objects(capsys)
+
+    assert miss["DatabaseTime"][0] > 0
+    assert "DatabaseTime" not in names_of(hit)
+
+
+def test_metrics_are_valid_embedded_metric_format(
+    sandbox: Sandbox, api: httpx.Client, capsys: Printed
+) -> None:
+    sandbox.restart(STAGE="prod")
+    api.get("/users")
+    [emf] = metric_objects(capsys)
+    [directive] = emf["_aws"]["CloudWatchMetrics"]
+
+    assert isinstance(emf["_aws"]["Timestamp"], int)
+    assert directive["Namespace"] == "UsersAndPosts"
+    assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [["service", "stage"]]
+    assert (emf["service"], emf["stage"]) == (sandbox.service, "prod")
+    units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+    assert units["DatabaseTime"] == "Milliseconds"
+    assert units["CacheMiss"] == "Count"
+    assert all(isinstance(value, float) for name in units for value in emf[name])
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_a_sandbox_has_one_cold_start(capsys: Printed) -> None:
+    router = APIRouter()
+    router.add_api_route("/things", _nothing)
+    handler: Any = lambda_handler(create_app(router))
+    for _ in range(3):
+        handler(event_of(httpx.Request("GET", "http://api.test/things")), LambdaContext())
+    printed = lines(capsys)
+    starts = [line["cold_start"] for line in printed if line.get("message") == "request"]
+    metrics = [line for line in printed if "_aws" in line]
+
+    assert starts == [True, False, False]
+    assert [emf["ColdStart"] for emf in metrics] == [[1.0]]
+
+
+async def _nothing() -> None:
+    """Answers null."""
+
+
+def test_the_log_level_is_a_setting(sandbox: Sandbox, api: httpx.Client, capsys: Printed) -> None:
+    sandbox.restart(LOG_LEVEL="ERROR")
+    api.get("/users")
+    assert request_lines(capsys) == []
+
+
+PERSONAL = ["Ada Secretson", "Secretson", "ada.secretson", "s3cret", "203.0.113.7", "agent-x"]
+
+
+def test_nothing_personal_is_printed(
+    sandbox: Sandbox, api: httpx.Client, database: psycopg.Connection[Any], capsys: Printed
+) -> None:
+    ada = {"name": "Ada Secretson", "email": "ada.secretson@example.org"}
+    api.headers["User-Agent"] = "agent-x"
+    api.headers["X-Forwarded-For"] = "203.0.113.7"
+    api.post("/users", json=ada)
+    assert api.post("/users", json=ada).status_code == 409
+    api.put("/users/1", json=ada)
+    api.patch("/users/1", json={"name": "Ada Secretson" * 50})
+    api.patch("/users/1", json={"s3cret": 1})
+    api.post("/users", content='{"name": "Ada Secretson"', headers={"Content-Type": "text/json"})
+    api.get("/users/search?name=Secretson&created_after=s3cret")
+    api.get("/users/search?name=Secretson")
+    api.get("/users?s3cret=1")
+    api.get("/s3cret?s3cret")
+    api.post("/posts", json={"user_id": 1, "title": "s3cret", "content": "s3cret"})
+    api.post("/posts", json={"user_id": 99, "title": "s3cret", "content": "s3cret"})
+    sandbox.restart(DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/s3cret")
+    assert api.post("/users", json=ada).status_code == 503
+    printed = "".join(capsys.readouterr())
+
+    assert printed.count('"request"') == 13
+    for word in PERSONAL:
+        assert word not in printed
