@@ -83,16 +83,17 @@ class RequestBoundary:
                 message["headers"].append((b"x-request-id", request_id))
             await send(message)
 
+        deadline = asyncio.timeout(_seconds_to_answer(scope))
         try:
-            async with asyncio.timeout(_seconds_to_answer(scope)):
+            async with deadline:
                 await self.app(scope, receive, send_with_request_id)
-        except TimeoutError:
-            if not started:
-                error = DeadlineExceeded("The answer took too long; nothing was changed.")
-                await problem_response(error)(scope, receive, send_with_request_id)
-        except Exception:  # noqa: BLE001 - the last resort of a request
-            # Starlette has answered with the problem and raises the error again to be logged.
-            logger().exception("unhandled error", correlation_id=record.gateway_request_id)
+        except Exception as error:  # noqa: BLE001 - the last resort of a request
+            if not (deadline.expired() and isinstance(error, TimeoutError)):
+                # Starlette has answered with the problem and raises the error again to be logged.
+                logger().exception("unhandled error", correlation_id=record.gateway_request_id)
+            elif not started:
+                late = DeadlineExceeded("The answer took too long; nothing was changed.")
+                await problem_response(late)(scope, receive, send_with_request_id)
         finally:
             record.route = getattr(scope.get("route"), "path_format", None)
             report(record)
