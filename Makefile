@@ -37,8 +37,9 @@ format: $(READY)  ## put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-openapi: $(READY)  ## write the merged OpenAPI document
+openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 	@$(BIN)/python -m local.openapi
+	@$(BIN)/python -m local.events
 
 build: $(READY)  ## sam build: functions and layers as they are deployed
 	@$(BIN)/sam build

@@ -1,7 +1,8 @@
 """What of the posts is cached, and which writes end it.
 
 Cached: pages of the list that begin on a page's edge, at
-`posts:{user id or all}:{order}:{page}:{limit}`. Every write to a post ends all pages, as one post stands on pages of several lists.
+`posts:{user id or all}:{order}:{page}:{limit}`. Every write to a post ends all pages, as one post
+stands on pages of several lists.
 """
 
 from contextlib import AbstractAsyncContextManager

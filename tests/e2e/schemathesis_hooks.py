@@ -26,7 +26,7 @@ schemathesis.openapi.format(
 
 
 @schemathesis.hook
-def before_call(_context: object, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
+def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
     """One way to enter a list at a time, no made-up cursor, no id too large only as an integer."""
     _leave_one_way(case.query)
     if isinstance(case.body, dict):

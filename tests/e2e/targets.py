@@ -61,7 +61,13 @@ def sam_local(_services: Services) -> Iterator[httpx.Client]:
     require_docker()
     with compose_services():
         sam("build")
-        sam("local", "invoke", "MigrationsFunction", "--event", "local/events/migrations.json")
+        sam(
+            "local",
+            "invoke",
+            "MigrationsFunction",
+            "--event",
+            "local/events/migrations-upgrade.json",
+        )
         with sam_start_api() as client:
             yield client
 

@@ -51,7 +51,8 @@ current_request: ContextVar[RequestRecord | None] = ContextVar("current_request"
 @cache
 def logger() -> Logger:
     """The process's logger. `location` is left out: it would name this module on every line."""
-    logging.logAsyncioTasks = False  # a request is a task of its own; its number says nothing
+    # A request is a task of its own, whose number says nothing. (New in Python 3.12.)
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]
     logging.getLogger("mangum.http").setLevel(logging.WARNING)  # writes a line per request too
     return Logger(
         service=settings().service,

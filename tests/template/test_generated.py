@@ -1,0 +1,46 @@
+"""What is generated and committed is current: the OpenAPI document and the sample events."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local import events, openapi
+from tests.in_process import LambdaContext, handler_of
+
+EVENTS = sorted(Path(events.EVENTS).glob("*.json"))
+
+
+def test_the_openapi_document_is_current() -> None:
+    committed = openapi.OPENAPI_FILE.read_text(encoding="utf-8")
+    assert committed == openapi.as_text(openapi.merged_openapi()), "run `make openapi`"
+
+
+def test_operation_ids_are_unique() -> None:
+    paths = openapi.merged_openapi()["paths"]
+    ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_there_is_a_sample_event_for_every_operation_and_no_other() -> None:
+    committed = {path.stem: path.read_text(encoding="utf-8") for path in EVENTS}
+    assert committed == {
+        name: events.as_text(event) for name, event in events.sample_events().items()
+    }, "run `make openapi`"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in EVENTS if not path.stem.startswith("migrations")],
+    ids=lambda p: p.stem,
+)
+def test_a_sample_event_is_answered_with_success(api: httpx.Client, path: Path) -> None:
+    user = {"name": "First", "email": f"{uuid.uuid4().hex}@example.com"}
+    assert api.post("/users", json=user).json()["id"] == 1
+    api.post("/posts", json={"user_id": 1, "title": "First", "content": "…"})
+    event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    answer = handler_of(event["rawPath"])(event, LambdaContext())
+    assert 200 <= answer["statusCode"] < 300, answer

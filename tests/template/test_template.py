@@ -1,0 +1,151 @@
+"""template.yaml against the code, the settings, the README, and SAM's own translator."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from samcli.yamlhelper import yaml_parse
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.translator import Translator
+
+from blog.settings import Settings
+from local.template import Template, load_template
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PARAMETERS = {
+    "Stage": "prod",
+    "Architecture": "arm64",
+    "DatabaseUrl": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog",
+    "RedisUrl": "rediss://cache.example.com:6379",
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+}
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return load_template(TEMPLATE)
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    """The CloudFormation resources that SAM's translator makes of the template."""
+    document = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    for resource in document["Resources"].values():
+        for key in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
+            resource["Properties"][key] = "s3://bucket/key"
+    with mock_aws():
+        iam = boto3.client("iam", region_name="eu-west-1")
+        session = boto3.Session(region_name="eu-west-1")
+        translator = Translator({}, Parser(), boto_session=session)
+        policies = ManagedPolicyLoader(iam)
+        translated = translator.translate(
+            document, PARAMETERS, get_managed_policy_map=policies.load
+        )
+    made: dict[str, Any] = translated["Resources"]
+    return made
+
+
+def test_every_handler_imports(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert template.functions
+    for function in template.functions.values():
+        module, _, name = function.handler.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_every_function_folder_is_a_function(template: Template) -> None:
+    folders = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+    assert {name.removesuffix("Function").lower() for name in template.functions} == folders
+
+
+def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
+    settings = {name.upper() for name in Settings.model_fields}
+    for function in template.functions.values():
+        own = {name for name in function.environment if not name.startswith(("AWS_", "_"))}
+        assert own - {"TZ", "LANG", "PATH"} <= settings, function.name
+        assert "DATABASE_URL" in own
+
+
+def test_only_functions_that_cache_know_redis(template: Template) -> None:
+    knowing = {name for name, made in template.functions.items() if "REDIS_URL" in made.environment}
+    assert knowing == {"UsersFunction", "PostsFunction", "DocsFunction"}
+
+
+def test_the_readme_documents_every_setting() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", README, re.MULTILINE)
+    documented = {name: (default, text) for name, default, text in rows}
+    assert documented == {
+        name.upper(): (_default(field), field.description)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def test_each_resource_is_routed_to_its_function_and_the_rest_to_the_docs(
+    template: Template,
+) -> None:
+    routes = {(route.path, route.function_name) for route in template.routes}
+    assert routes == {
+        ("/users", "UsersFunction"),
+        ("/users/{proxy+}", "UsersFunction"),
+        ("/posts", "PostsFunction"),
+        ("/posts/{proxy+}", "PostsFunction"),
+        ("$default", "DocsFunction"),
+    }
+
+
+def test_the_readme_names_every_function_with_its_routes(template: Template) -> None:
+    rows = re.findall(r"^\| `(\w+Function)` \| (.+?) \|", README, re.MULTILINE)
+    named = {(path, name) for name, routes in rows for path in re.findall(r"`(.+?)`", routes)}
+    assert named == {(route.path, route.function_name) for route in template.routes}
+    assert {name for name, _ in rows} == set(template.functions)
+
+
+def test_the_translated_stack_lets_the_api_call_each_routed_function(
+    resources: dict[str, Any], template: Template
+) -> None:
+    allowed = {
+        resource["Properties"]["FunctionName"]["Ref"]
+        for resource in resources.values()
+        if resource["Type"] == "AWS::Lambda::Permission"
+    }
+    assert allowed == {route.function_name for route in template.routes}
+
+
+def test_every_translated_function_has_its_layers_its_vpc_and_its_secret(
+    resources: dict[str, Any], template: Template
+) -> None:
+    layers = {name for name, made in resources.items() if "LayerVersion" in made["Type"]}
+    assert {layer[:-10] for layer in layers} == {"DependenciesLayer", "BlogLayer"}
+    for name in template.functions:
+        properties = resources[name]["Properties"]
+        assert {layer["Ref"] for layer in properties["Layers"]} == layers
+        assert properties["Architectures"] == [{"Ref": "Architecture"}]
+        assert properties["Runtime"] == "python3.13"
+        assert "VpcConfig" in properties
+        policies = str(resources[f"{name}Role"]["Properties"]["ManagedPolicyArns"])
+        assert "ReadDatabaseUrl" in policies
+        assert "AWSLambdaVPCAccessExecutionRole" in policies
+
+
+def test_the_template_is_valid_and_lints_clean() -> None:
+    sam = Path(sys.executable).with_name("sam")
+    done = subprocess.run(
+        [str(sam), "validate", "--lint"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    return "none" if field.default is None else f"`{field.default}`"
