@@ -9,8 +9,9 @@ import pytest
 from fastapi import APIRouter
 
 from blog.application import create_app, lambda_handler
+from tests import in_process
 from tests.conftest import Sandbox
-from tests.in_process import LambdaContext, event_of
+from tests.in_process import LambdaTransport
 
 Printed = pytest.CaptureFixture[str]
 
@@ -131,13 +132,15 @@ def test_metrics_are_valid_embedded_metric_format(
     assert all(isinstance(value, float) for name in units for value in emf[name])
 
 
-@pytest.mark.usefixtures("sandbox")
-def test_a_sandbox_has_one_cold_start(capsys: Printed) -> None:
+def test_a_sandbox_has_one_cold_start(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
     router = APIRouter()
     router.add_api_route("/things", _nothing)
-    handler: Any = lambda_handler(create_app(router))
+    handler = lambda_handler(create_app(router))
+    monkeypatch.setattr(in_process, "handler_of", lambda _path: handler)
     for _ in range(3):
-        handler(event_of(httpx.Request("GET", "http://api.test/things")), LambdaContext())
+        LambdaTransport().handle_request(httpx.Request("GET", "http://api.test/things"))
     printed = lines(capsys)
     starts = [line["cold_start"] for line in printed if line.get("message") == "request"]
     metrics = [line for line in printed if "_aws" in line]
