@@ -43,7 +43,6 @@ class Ended(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 for an orderly end, 1 for an error, shown in one line."""
     parsed = _parser().parse_args(arguments)
-    _end_on_signals()
     try:
         return int(parsed.command(parsed))
     except LocalError as error:
@@ -171,8 +170,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
         template = _with_services(loading.result(), services)
         with SandboxPool(console.log) as pool:
             _apply_migrations(template, pool, console)
-        demo_data.run(arguments, services.database_url, services.redis_url)
-    return 0
+        return int(demo_data.run(arguments, services.database_url, services.redis_url))
 
 
 class _LoadingTemplate:
@@ -322,4 +320,5 @@ def _end_on_signals() -> None:
 
 
 if __name__ == "__main__":
+    _end_on_signals()
     sys.exit(main())

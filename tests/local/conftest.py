@@ -1,13 +1,26 @@
 """Toy projects, and programs that serve them, for the tests of the local runtime."""
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from local.__main__ import main
 from local.services import Services
 from tests.local.toys import Program, write_project
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
@@ -31,3 +44,22 @@ def start(project: Path) -> Iterator[Callable[..., Program]]:
             return stack.enter_context(closing(Program(*arguments, project=project, shell=shell)))
 
         yield start
+
+
+@pytest.fixture
+def run_local(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Runs a command of `python -m local` to its end, in this process: SAM is imported once."""
+
+    def run_local(*arguments: str, event: str = "", **shell: str) -> Ended:
+        for name in ("DATABASE_URL", "REDIS_URL", "PORT"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in shell.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(event.encode())))
+        command, *rest = arguments
+        code = main([command, "--template", f"{project}/template.yaml", *rest])
+        return Ended(code, *capfd.readouterr())
+
+    return run_local

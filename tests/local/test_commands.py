@@ -12,8 +12,10 @@ import pytest
 
 from local.errors import LocalError
 from local.sandbox import emulator_path
-from tests.local.toys import Program, run_local, write_project
+from tests.local.conftest import Ended
+from tests.local.toys import Program, write_project
 
+RunLocal = Callable[..., Ended]
 MIGRATE = """
 import os, psycopg
 def handler(event, context):
@@ -23,12 +25,12 @@ def handler(event, context):
 """
 
 
-def test_invoke_prints_the_answer_and_the_report(project: Path, given: dict[str, str]) -> None:
+def test_invoke_prints_the_answer_and_the_report(
+    run_local: RunLocal, given: dict[str, str]
+) -> None:
     event = json.dumps({"mode": "log"})
-    ended = run_local(
-        "invoke", "ToyFunction", "--event", "-", project=project, event=event, **given
-    )
-    assert ended.returncode == 0
+    ended = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given)
+    assert ended.code == 0
     assert json.loads(ended.stdout)["statusCode"] == 200
     assert "printed words" in ended.stderr
     report = ended.stderr.splitlines()[-1]
@@ -36,56 +38,58 @@ def test_invoke_prints_the_answer_and_the_report(project: Path, given: dict[str,
 
 
 def test_invoke_says_which_function_failed_how(
-    project: Path, tmp_path: Path, given: dict[str, str]
+    run_local: RunLocal, tmp_path: Path, given: dict[str, str]
 ) -> None:
     (tmp_path / "event.json").write_text('{"mode": "raise"}')
-    ended = run_local(
-        "invoke", "ToyFunction", "--event", f"{tmp_path}/event.json", project=project, **given
-    )
-    assert ended.returncode == 1
+    ended = run_local("invoke", "ToyFunction", "--event", f"{tmp_path}/event.json", **given)
+    assert ended.code == 1
     assert json.loads(ended.stdout)["errorMessage"] == "boom"
     assert "REPORT RequestId: " in ended.stderr
 
 
-def test_invoke_of_an_unknown_function_names_those_that_exist(project: Path) -> None:
-    ended = run_local("invoke", "NoFunction", project=project)
-    assert ended.returncode == 1
+def test_invoke_of_an_unknown_function_names_those_that_exist(run_local: RunLocal) -> None:
+    ended = run_local("invoke", "NoFunction")
+    assert ended.code == 1
     assert ended.stderr == "error: there is no function NoFunction; there are: ToyFunction\n"
 
 
 @pytest.mark.parametrize(
     ("name", "message"), [("none.json", "cannot be read"), ("template.yaml", "is no JSON")]
 )
-def test_invoke_with_a_broken_event_is_one_line(project: Path, name: str, message: str) -> None:
-    ended = run_local("invoke", "ToyFunction", "--event", f"{project}/{name}", project=project)
-    assert ended.returncode == 1
+def test_invoke_with_a_broken_event_is_one_line(
+    run_local: RunLocal, project: Path, name: str, message: str
+) -> None:
+    ended = run_local("invoke", "ToyFunction", "--event", f"{project}/{name}")
+    assert ended.code == 1
     assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 def test_other_commands_attach_to_running_services(
-    tmp_path: Path, start: Callable[..., Program]
+    run_local: RunLocal, tmp_path: Path, start: Callable[..., Program]
 ) -> None:
     write_project(tmp_path, migrations=MIGRATE)
     program = start("services")
     url = program.wait_for("DATABASE_URL=").partition("=")[2]
     assert program.wait_for("REDIS_URL=unix:///")
-    servers = {process.pid for process in program.family()}
+    servers = {process.pid for process in program.children()}
 
-    ended = run_local("migrate", "--down", "base", project=tmp_path)
-    assert ended.returncode == 0, ended.stderr
+    ended = run_local("migrate", "--down", "base")
+    assert ended.code == 0, ended.stderr
     assert '{"action": "downgrade", "revision": "base", "database": "blog"}' in ended.stdout
     assert ended.stdout.count("\n") == 1
 
-    assert servers <= {process.pid for process in program.family()}
+    assert servers == {process.pid for process in program.children()}
     psycopg.connect(url).close()
     assert program.end(signal.SIGTERM) == []
     assert program.process.returncode == 0
 
 
-def test_migrate_without_the_function_is_one_line(project: Path, given: dict[str, str]) -> None:
-    ended = run_local("migrate", project=project, **given)
-    assert ended.returncode == 1
+def test_migrate_without_the_function_is_one_line(
+    run_local: RunLocal, given: dict[str, str]
+) -> None:
+    ended = run_local("migrate", **given)
+    assert ended.code == 1
     assert ended.stderr.endswith("template.yaml has no MigrationsFunction\n")
 
 

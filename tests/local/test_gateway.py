@@ -243,9 +243,7 @@ def test_a_body_over_the_limit_is_refused(served: Served) -> None:
         (b"GET /toy HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 413),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused(
-    served: Served, head: bytes, status: int
-) -> None:
+def test_a_request_that_cannot_be_read_is_refused(served: Served, head: bytes, status: int) -> None:
     with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
         connection.sendall(head)
         response = b"".join(iter(lambda: connection.recv(65536), b""))

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.toys import Program, run_local, write_project
+from tests.local.conftest import Ended
+from tests.local.toys import Program, write_project
 
 Start = Callable[..., Program]
+RunLocal = Callable[..., Ended]
 MIGRATE = "def handler(event, context):\n    return {'revision': event['revision'] + '!'}\n"
 FAIL = "def handler(event, context):\n    raise RuntimeError('no such table')\n"
 
@@ -55,13 +57,10 @@ def test_a_day_with_the_program(start: Start, project: Path) -> None:
     assert "Failed to get next invocation" not in program.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
-def test_every_way_to_end_it_leaves_nothing(
-    start: Start, given: dict[str, str], number: signal.Signals
-) -> None:
+def test_a_closed_terminal_ends_it_and_leaves_nothing(start: Start, given: dict[str, str]) -> None:
     program = start("run", "--port", "0", **given)
     assert program.get("/toy").status_code == 200
-    assert program.end(number) == []
+    assert program.end(signal.SIGHUP) == []
     assert program.process.returncode == 0
 
 
@@ -81,38 +80,42 @@ def test_ended_while_it_starts_it_leaves_nothing(start: Start) -> None:
     assert "Traceback" not in program.output
 
 
-def test_migrations_are_applied_before_it_is_ready(
+def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_ends_it(
     tmp_path: Path, start: Start, given: dict[str, str]
 ) -> None:
     write_project(tmp_path, migrations=MIGRATE)
     program = start("run", "--port", "0", **given)
     program.wait_for("Bringing the database schema up to date")
     assert program.url
+    assert program.end(signal.SIGINT) == []
+    assert program.process.returncode == 0
 
 
-def test_failing_migrations_are_one_line(tmp_path: Path, given: dict[str, str]) -> None:
+def test_failing_migrations_are_one_line(
+    run_local: RunLocal, tmp_path: Path, given: dict[str, str]
+) -> None:
     write_project(tmp_path, migrations=FAIL)
-    ended = run_local("run", "--port", "0", project=tmp_path, **given)
-    assert ended.returncode == 1
+    ended = run_local("run", "--port", "0", **given)
+    assert ended.code == 1
     assert ended.stderr == "error: the migrations failed: RuntimeError: no such table\n"
 
 
-def test_a_taken_port_is_one_line(project: Path) -> None:
+def test_a_taken_port_is_one_line(run_local: RunLocal) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        ended = run_local("run", project=project, PORT=str(port))
-    assert ended.returncode == 1
+        ended = run_local("run", PORT=str(port))
+    assert ended.code == 1
     assert ended.stderr.startswith(f"error: port {port} is taken by another program; ")
     assert "PORT=" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("port", ["http", "70000", "-1"])
-def test_a_port_that_is_none_is_one_line(project: Path, port: str) -> None:
-    ended = run_local("run", project=project, PORT=port)
-    assert ended.returncode == 1
+def test_a_port_that_is_none_is_one_line(run_local: RunLocal, port: str) -> None:
+    ended = run_local("run", PORT=port)
+    assert ended.code == 1
     assert ended.stderr.startswith("error: PORT must be ")
     assert ended.stderr.count("\n") == 1
 
@@ -124,17 +127,19 @@ def test_a_port_that_is_none_is_one_line(project: Path, port: str) -> None:
         ({"REDIS_URL": "redis://:secret@127.0.0.1:1"}, "REDIS_URL does not answer"),
     ],
 )
-def test_a_broken_url_is_one_line(project: Path, shell: dict[str, str], line: str) -> None:
-    ended = run_local("run", "--port", "0", project=project, **shell)
-    assert ended.returncode == 1
+def test_a_broken_url_is_one_line(run_local: RunLocal, shell: dict[str, str], line: str) -> None:
+    ended = run_local("run", "--port", "0", **shell)
+    assert ended.code == 1
     assert ended.stderr.startswith(f"error: {line}")
     assert ended.stderr.count("\n") == 1
     assert "secret" not in ended.stdout + ended.stderr
 
 
-def test_a_broken_template_is_one_line(project: Path, given: dict[str, str]) -> None:
+def test_a_broken_template_is_one_line(
+    run_local: RunLocal, project: Path, given: dict[str, str]
+) -> None:
     (project / "template.yaml").write_text("Resources: [")
-    ended = run_local("run", "--port", "0", project=project, **given)
-    assert ended.returncode == 1
+    ended = run_local("run", "--port", "0", **given)
+    assert ended.code == 1
     assert ended.stderr.startswith("error: template.yaml does not parse: ")
     assert ended.stderr.count("\n") == 1

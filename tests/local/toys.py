@@ -119,23 +119,6 @@ def environment(**changes: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in quiet} | changes
 
 
-def run_local(
-    *arguments: str, project: Path, event: str | None = None, **changes: str
-) -> "subprocess.CompletedProcess[str]":
-    """`python -m local …` to its end."""
-    command, *rest = arguments
-    return subprocess.run(
-        [sys.executable, "-m", "local", command, "--template", f"{project}/template.yaml", *rest],
-        cwd=REPOSITORY,
-        env=environment(**changes),
-        input=event,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
 def lives(process: psutil.Process) -> bool:
     """Not so a zombie: init may take seconds to collect it."""
     try:
@@ -186,6 +169,11 @@ class Program:
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=15)
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that it started itself: servers, emulators, guards."""
+        children: list[psutil.Process] = psutil.Process(self.process.pid).children()
+        return children
 
     def family(self) -> list[psutil.Process]:
         """Every process that it started."""
