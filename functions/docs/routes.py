@@ -2,12 +2,11 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from blog.errors import RETRY_AFTER_SECONDS
+from blog.errors import RETRY_AFTER_SECONDS, NotFound
 from docs.health import Health, check_health
 from docs.pages import SWAGGER_UI, SWAGGER_UI_FILES, problems_page, swagger_ui_file
 
@@ -29,7 +28,9 @@ async def show_docs() -> str:
 
 
 @router.get("/docs/{name}", include_in_schema=False)
-async def show_swagger_ui_file(name: Literal["swagger-ui-bundle.js", "swagger-ui.css"]) -> Response:
+async def show_swagger_ui_file(name: str) -> Response:
+    if name not in SWAGGER_UI_FILES:
+        raise NotFound("There is no such file.")
     headers = {"Content-Encoding": "gzip", "Cache-Control": IMMUTABLE}
     return Response(swagger_ui_file(name), headers=headers, media_type=SWAGGER_UI_FILES[name])
 
