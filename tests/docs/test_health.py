@@ -1,0 +1,97 @@
+"""GET /health: whether PostgreSQL and Redis answer, within a bounded time."""
+
+import socket
+from collections.abc import Iterator
+from time import perf_counter
+
+import httpx
+import pytest
+
+from tests.conftest import Sandbox
+
+BOUND_SECONDS = 2.5
+
+REFUSING_POSTGRESQL = "postgresql://nobody@127.0.0.1:1/blog"
+REFUSING_REDIS = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server.getsockname()[1]
+
+
+def timed(api: httpx.Client) -> tuple[httpx.Response, float]:
+    started_at = perf_counter()
+    return api.get("/health"), perf_counter() - started_at
+
+
+def test_it_is_ok_when_both_answer(sandbox: Sandbox, api: httpx.Client) -> None:
+    answer = api.get("/health")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"status": "ok", "postgresql": "answers", "redis": "answers"}
+
+
+@pytest.mark.parametrize("redis_url", [REFUSING_REDIS, None])
+def test_it_is_degraded_without_redis(
+    sandbox: Sandbox, api: httpx.Client, redis_url: str | None
+) -> None:
+    sandbox.restart(REDIS_URL=redis_url)
+    answer = api.get("/health")
+
+    assert answer.status_code == 200
+    assert "retry-after" not in answer.headers
+    assert answer.json() == {"status": "degraded", "postgresql": "answers", "redis": "silent"}
+
+
+def test_it_is_down_without_postgresql(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.restart(DATABASE_URL=REFUSING_POSTGRESQL)
+    answer = api.get("/health")
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "answers"}
+
+
+def test_it_is_down_without_both(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.restart(DATABASE_URL=REFUSING_POSTGRESQL, REDIS_URL=REFUSING_REDIS)
+    answer = api.get("/health")
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "silent"}
+
+
+def test_a_silent_redis_is_not_waited_for(
+    sandbox: Sandbox, api: httpx.Client, silent_port: int
+) -> None:
+    sandbox.restart(REDIS_URL=f"redis://127.0.0.1:{silent_port}/0")
+    answer, seconds = timed(api)
+
+    assert answer.json()["status"] == "degraded"
+    assert seconds < 1.0
+
+
+def test_silent_servers_are_answered_within_bounds(
+    sandbox: Sandbox, api: httpx.Client, silent_port: int
+) -> None:
+    sandbox.restart(
+        DATABASE_URL=f"postgresql://nobody@127.0.0.1:{silent_port}/blog",
+        REDIS_URL=f"redis://127.0.0.1:{silent_port}/0",
+    )
+    answer, seconds = timed(api)
+
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "silent"}
+    assert seconds < BOUND_SECONDS
+
+
+def test_it_tells_nothing_of_the_servers(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.restart(
+        DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/blog",
+        REDIS_URL="redis://:s3cret@127.0.0.1:1/0",
+    )
+    text = api.get("/health").text
+    for word in ("s3cret", "127.0.0.1", "refused", "psycopg"):
+        assert word not in text

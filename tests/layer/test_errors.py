@@ -1,0 +1,90 @@
+"""The error tree: its docstring, its classes and the answers agree."""
+
+import json
+import re
+
+import pytest
+from fastapi import status as http_status
+
+from blog import errors
+from blog.errors import (
+    ApiError,
+    InvalidRequest,
+    ServiceUnavailable,
+    problem_response,
+    problem_responses,
+)
+
+TREE = dict(re.findall(r"[├└]── (\w+) +(\d{3})?", errors.__doc__ or ""))
+
+
+def descendants(parent: type[ApiError]) -> list[type[ApiError]]:
+    """Of the module alone: `blog.database` has a kind of its own, with no answer of its own."""
+    found = [error for error in parent.__subclasses__() if error.__module__ == errors.__name__]
+    return found + [below for error in found for below in descendants(error)]
+
+
+ERRORS = descendants(ApiError)
+
+
+def made(kind: type[ApiError]) -> ApiError:
+    if issubclass(kind, InvalidRequest):
+        return kind([{"in": "body", "field": "name", "message": "must not be blank"}])
+    return kind("What happened.")
+
+
+def test_the_docstrings_tree_names_every_error_and_no_other() -> None:
+    assert set(TREE) == {error.__name__ for error in ERRORS}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_the_docstrings_tree_has_every_errors_status(error: type[ApiError]) -> None:
+    below = error.__mro__[1] is not ApiError
+    assert TREE[error.__name__] == ("" if below else str(error.status))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_has_status_title_code_and_meaning(error: type[ApiError]) -> None:
+    assert error.status in vars(http_status).values()
+    assert error.title
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
+    assert error.meaning.endswith(".")
+    assert {"code", "meaning"} <= set(vars(error))
+
+
+def test_codes_are_unique() -> None:
+    assert len({error.code for error in ERRORS}) == len(ERRORS)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_error_is_answered_as_a_problem(error: type[ApiError]) -> None:
+    answer = problem_response(made(error))
+    problem = json.loads(bytes(answer.body))
+
+    assert answer.status_code == problem["status"] == error.status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["type"] == f"/problems#{error.code}"
+    assert problem["title"] == error.title
+    assert problem["detail"]
+    assert ("errors" in problem) == (error is InvalidRequest)
+    assert ("retry-after" in answer.headers) == issubclass(error, ServiceUnavailable)
+
+
+def test_an_invalid_request_lists_each_field_and_says_all_in_its_detail() -> None:
+    wrong = [
+        {"in": "body", "field": "name", "message": "must not be blank"},
+        {"in": "query", "field": "limit", "message": "is too large"},
+    ]
+    problem = InvalidRequest(wrong).problem()
+
+    assert problem["errors"] == wrong
+    assert problem["detail"] == "name: must not be blank; limit: is too large"
+
+
+def test_errors_of_one_status_share_a_description() -> None:
+    responses = problem_responses(errors.MalformedBody, errors.UnknownReference, errors.NotFound)
+
+    assert set(responses) == {400, 404}
+    assert errors.MalformedBody.meaning in responses[400]["description"]
+    assert errors.UnknownReference.meaning in responses[400]["description"]
+    assert set(responses[404]["content"]) == {"application/problem+json"}

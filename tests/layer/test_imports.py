@@ -1,0 +1,88 @@
+"""Imports run one way, and every resource has the same files."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+BLOG = ROOT / "layers" / "blog" / "blog"
+FUNCTION_NAMES = {folder.name for folder in FUNCTIONS.iterdir() if (folder / "handler.py").exists()}
+RESOURCES = sorted(
+    folder.name
+    for folder in FUNCTIONS.iterdir()
+    if (folder / "routes.py").exists() and folder.name != "docs"
+)
+RESOURCE_FILES = {"handler.py", "routes.py", "schemas.py", "queries.py", "cache_policy.py"}
+ORDER = ["handler", "routes", "queries", "cache_policy", "schemas"]
+MAY_IMPORT = {
+    "handler": {"routes"},
+    "routes": {"queries", "cache_policy", "schemas"},
+    "queries": set(),
+    "cache_policy": {"schemas"},
+    "schemas": set(),
+}
+FORBIDDEN = {
+    "queries": {"fastapi", "starlette", "redis", "mangum", "blog.cache", "blog.application"},
+    "schemas": {"sqlalchemy", "psycopg", "redis", "blog.models", "blog.database", "blog.cache"},
+    "cache_policy": {"fastapi", "sqlalchemy", "redis", "blog.database"},
+    "routes": {"sqlalchemy", "psycopg", "redis"},
+    "handler": {"fastapi", "sqlalchemy", "redis", "mangum"},
+}
+
+
+def imports_of(source: Path) -> Iterator[str]:
+    """Every module that the file imports, wherever in it; `a.b` for `from a import b` as well."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: a relative import"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages_of(source: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imports_of(source)}
+
+
+def test_there_are_functions_and_resources_to_look_at() -> None:
+    assert {"docs", "migrations", "posts", "users"} <= FUNCTION_NAMES
+    assert {"posts", "users"} <= set(RESOURCES)
+
+
+@pytest.mark.parametrize("source", sorted(BLOG.rglob("*.py")), ids=lambda path: path.stem)
+def test_the_layer_imports_no_function_and_no_tool(source: Path) -> None:
+    assert not packages_of(source) & (FUNCTION_NAMES | {"local", "tests"})
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTION_NAMES))
+def test_a_function_imports_no_other_function(function: str) -> None:
+    others = FUNCTION_NAMES - {function} | {"local", "tests"}
+    for source in (FUNCTIONS / function).rglob("*.py"):
+        assert not packages_of(source) & others, source
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_resource_has_the_files_that_every_resource_has(resource: str) -> None:
+    files = {path.name for path in (FUNCTIONS / resource).glob("*.py")} - {"__init__.py"}
+    assert files == RESOURCE_FILES
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("name", ORDER)
+def test_a_resources_files_import_downwards_alone(resource: str, name: str) -> None:
+    imported = set(imports_of(FUNCTIONS / resource / f"{name}.py"))
+    siblings = {other for other in ORDER if f"{resource}.{other}" in imported}
+    assert siblings <= MAY_IMPORT[name]
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.parametrize("name", ORDER)
+def test_a_resources_files_know_only_their_own_libraries(resource: str, name: str) -> None:
+    for module in imports_of(FUNCTIONS / resource / f"{name}.py"):
+        for forbidden in FORBIDDEN[name]:
+            assert module != forbidden, module
+            assert not module.startswith(f"{forbidden}."), module
