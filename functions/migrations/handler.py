@@ -6,12 +6,12 @@ Runs that overlap wait for each other.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, create_engine, text
 
 from blog.database import database_url
@@ -23,7 +23,7 @@ class MigrationEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: Literal["upgrade", "downgrade"] = "upgrade"
-    revision: str = "head"
+    revision: Annotated[str, Field(min_length=1)] = "head"
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, str | None]:
