@@ -1,0 +1,44 @@
+"""A database of their own for the migrations' tests."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from local.services import Services
+from migrations.handler import handler
+from tests.conftest import Sandbox
+
+Migrate = Callable[..., dict[str, str | None]]
+
+
+@pytest.fixture
+def empty_url(services: Services) -> Iterator[str]:
+    """The URL of a new database without a schema."""
+    name = f"migrations_{uuid.uuid4().hex}"
+    with psycopg.connect(services.database_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        parts = urlsplit(services.database_url)
+        # urlunsplit leaves out an empty host; the socket's directory is in the query.
+        yield urlunsplit(parts._replace(path=f"/{name}")).replace(
+            "postgresql:/m", "postgresql:///m"
+        )
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def migrate(sandbox: Sandbox, empty_url: str) -> Migrate:
+    """Runs the function on that database."""
+    sandbox.restart(DATABASE_URL=empty_url)
+    return lambda **event: handler(event, None)
+
+
+@pytest.fixture
+def schema(migrate: Migrate, empty_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to that database with the newest schema."""
+    migrate()
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        yield connection

@@ -1,0 +1,185 @@
+"""The migrated schema: as the models declare it, with indexes that queries use."""
+
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from blog.cache import FENCE_SECONDS
+from blog.models import Base
+from tests.migrations.conftest import Migrate
+
+Schema = psycopg.Connection[Any]
+
+CATALOG = """
+SELECT 'column', c.relname, a.attname,
+    format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity::text || ' '
+        || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relkind = 'r' AND c.relnamespace = %(schema)s::text::regnamespace AND a.attnum > 0
+UNION ALL
+SELECT 'index', tablename, indexname, replace(indexdef, %(schema)s::text || '.', '')
+FROM pg_indexes WHERE schemaname = %(schema)s::text
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname,
+    replace(pg_get_constraintdef(oid), %(schema)s::text || '.', '')
+FROM pg_constraint WHERE connamespace = %(schema)s::text::regnamespace
+"""
+
+
+def catalog(connection: Schema, schema: str) -> set[tuple[str, str, str, str]]:
+    """Columns, indexes and constraints, without Alembic's own."""
+    rows = connection.execute(CATALOG, {"schema": schema}).fetchall()
+    return {
+        (kind, table.removeprefix(f"{schema}."), name, definition)
+        for kind, table, name, definition in rows
+        if "alembic" not in table
+    }
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")  # the next test compares that index
+def test_alembic_finds_nothing_to_migrate(migrate: Migrate, empty_url: str) -> None:
+    migrate()
+    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        with engine.connect() as connection:
+            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    finally:
+        engine.dispose()
+    assert differences == []
+
+
+def test_models_and_migrations_make_the_same_catalog(
+    migrate: Migrate, schema: Schema, empty_url: str
+) -> None:
+    schema.execute("CREATE SCHEMA declared")
+    engine = create_engine(
+        empty_url.replace("postgresql:", "postgresql+psycopg:"),
+        connect_args={"options": "-c search_path=declared,public"},
+    )
+    with engine.begin() as connection:
+        Base.metadata.create_all(connection, checkfirst=False)
+    engine.dispose()
+
+    assert len(catalog(schema, "public")) > 20
+    assert catalog(schema, "declared") == catalog(schema, "public")
+
+
+def test_a_fence_outlives_any_transaction(schema: Schema, empty_url: str) -> None:
+    with psycopg.connect(empty_url) as connection:  # its settings are of the schema
+        row = connection.execute(
+            "SELECT extract(epoch FROM current_setting('transaction_timeout')::interval)"
+        ).fetchone()
+    assert row is not None
+    assert 0 < row[0] < FENCE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TimeZone", "UTC"),
+        ("statement_timeout", "8s"),
+        ("transaction_timeout", "9s"),
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("lock_timeout", "3s"),
+    ],
+)
+def test_every_session_has_the_settings(
+    schema: Schema, empty_url: str, name: str, value: str
+) -> None:
+    with psycopg.connect(empty_url) as connection:
+        row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+    assert row == (value,)
+
+
+PLANS: list[tuple[str, str]] = [
+    (
+        "SELECT * FROM users WHERE lower(name COLLATE pg_c_utf8) LIKE '%ada%'",
+        "users_name_trgm_idx",
+    ),
+    (
+        "SELECT * FROM users WHERE lower(email COLLATE pg_c_utf8) = 'a'",
+        "users_email_key",
+    ),
+    ("SELECT * FROM users WHERE created_at >= now() - interval '7 days'", "users_created_at_idx"),
+    ("SELECT * FROM users WHERE id > 7 ORDER BY id LIMIT 10", "users_pkey"),
+    ("SELECT * FROM posts WHERE user_id = 7", "posts_user_id_id_idx"),
+    (
+        "SELECT * FROM posts WHERE user_id = 7 AND id < 9 ORDER BY id DESC LIMIT 10",
+        "posts_user_id_id_idx",
+    ),
+    (
+        "SELECT user_id, count(*) FROM posts WHERE user_id > 7 GROUP BY user_id"
+        " ORDER BY user_id LIMIT 10",
+        "posts_user_id_id_idx",
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "index"), PLANS)
+def test_a_query_uses_its_index(schema: Schema, statement: str, index: str) -> None:
+    schema.execute("SET enable_seqscan = off")
+    plan = "\n".join(row[0] for row in schema.execute(f"EXPLAIN {statement}"))
+    assert index in plan
+    assert "Sort" not in plan
+
+
+def test_deleting_a_user_needs_no_scan_of_the_posts(schema: Schema) -> None:
+    """The foreign key's cascade looks its posts up by user_id."""
+    indexed = schema.execute(
+        "SELECT a.attname FROM pg_index i"
+        " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+        " WHERE i.indrelid = 'posts'::regclass"
+    )
+    assert ("user_id",) in indexed.fetchall()
+
+
+@pytest.mark.parametrize("table", ["users", "posts"])
+def test_ids_are_the_databases_alone(schema: Schema, table: str) -> None:
+    with pytest.raises(psycopg.errors.GeneratedAlways):
+        schema.execute(f"INSERT INTO {table} (id) VALUES (7)")
+
+
+def counted(schema: Schema, table: str) -> int:
+    row = schema.execute(
+        "SELECT coalesce(sum(row_count), 0) FROM row_counts WHERE table_name = %s", [table]
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) -> None:
+    insert = (
+        "INSERT INTO users (name, email) SELECT 'A', gen_random_uuid() FROM generate_series(1, %s)"
+    )
+    schema.execute(insert, [10])
+    with psycopg.connect(empty_url, autocommit=True) as other:  # another shard
+        other.execute(insert, [5])
+        other.execute("DELETE FROM users WHERE id <= 3")
+    with schema.cursor().copy("COPY users (name, email) FROM STDIN") as copy:
+        copy.write_row(("C", "copied@example.org"))
+    schema.execute("INSERT INTO posts (user_id, title, content) SELECT id, 'T', 'C' FROM users")
+    schema.execute("DELETE FROM users WHERE id = 4")  # cascades
+    schema.execute("DELETE FROM users WHERE id = 4")  # nothing
+
+    assert (counted(schema, "users"), counted(schema, "posts")) == (12, 12)
+    schema.execute("TRUNCATE posts")
+    assert (counted(schema, "users"), counted(schema, "posts")) == (12, 0)
+    schema.execute("INSERT INTO posts (user_id, title, content) VALUES (5, 'T', 'C')")
+    schema.execute("TRUNCATE users CASCADE")
+    assert (counted(schema, "users"), counted(schema, "posts")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("ada@example.org", "ADA@example.org"), ("Ü@example.org", "ü@example.org")],
+)
+def test_addresses_are_unique_whatever_their_case(schema: Schema, first: str, second: str) -> None:
+    insert = "INSERT INTO users (name, email) VALUES ('A', %s)"
+    schema.execute(insert, [first])
+    with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):
+        schema.execute(insert, [second])
