@@ -47,6 +47,8 @@ class Sandbox:
         return loop.run_until_complete(coroutine)
 
     def close(self) -> None:
+        from aws_lambda_powertools import Metrics
+
         from blog import cache, database, observability, settings
 
         if database.engine.cache_info().currsize:
@@ -58,6 +60,8 @@ class Sandbox:
         cache.redis_scripts.cache_clear()
         observability.logger.cache_clear()
         observability.metrics.cache_clear()
+        Metrics._dimensions.clear()  # shared by all of a process
+        Metrics._default_dimensions.clear()
         settings.settings.cache_clear()
 
 

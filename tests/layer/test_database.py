@@ -276,15 +276,6 @@ def test_a_database_that_cannot_is_answered_503_without_its_text(
     assert database.execute("SELECT name FROM users").fetchall() == [("Ada",)]
 
 
-def test_a_database_that_is_back_is_used_at_once(
-    sandbox: Sandbox, api: httpx.Client, services: Services
-) -> None:
-    sandbox.restart(DATABASE_URL=with_options(services, "-c statement_timeout=1"))
-    api.get("/users")
-    sandbox.restart(DATABASE_URL=services.database_url)
-    assert api.get("/users").status_code == 200
-
-
 def test_a_fault_is_logged_with_its_state_and_without_the_clients_values(
     sandbox: Sandbox, api: httpx.Client, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
