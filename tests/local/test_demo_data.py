@@ -1,0 +1,355 @@
+"""Demo data: how much of it there is, what it looks like, and how a load ends early."""
+
+import argparse
+import tracemalloc
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from pydantic import TypeAdapter
+
+from blog.text import Content, EmailAddress, Name, Title
+from local import demo_data
+from local.demo_rows import RAREST_NAME, Authors, post_lines, user_lines
+from local.errors import LocalError
+from local.services import Services
+
+Database = psycopg.Connection[Any]
+Load = Callable[..., None]
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture
+def load(services: Services, database: Database, cache: object) -> Load:
+    """Loads demo data as the command line would, into the emptied database."""
+
+    def load(*arguments: str) -> None:
+        assert demo_data.run(parsed(*arguments), services.database_url, services.redis_url) == 0
+
+    return load
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    demo_data.add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def test_the_defaults_are_10_000_users_and_50_000_posts_and_no_seed() -> None:
+    assert vars(parsed()) == {"users": 10_000, "posts": 50_000, "seed": None}
+
+
+@pytest.mark.parametrize("count", ["-1", "many", "1.5", ""])
+def test_what_is_no_number_of_rows_is_refused(
+    count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--users", count)
+    assert f"{count!r} is not a number of rows" in capsys.readouterr().err
+
+
+def test_there_are_exactly_as_many_rows_as_asked_for(load: Load, database: Database) -> None:
+    load("--users", "1234", "--posts", "2345")
+
+    assert rows_and_totals(database) == {"users": (1234, 1234), "posts": (2345, 2345)}
+
+
+def test_the_last_line_tells_what_was_added_and_what_there_is(
+    load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("--users", "1000", "--posts", "20")
+    load("--users", "500", "--posts", "0")
+
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert "Added 500 users and 0 posts in " in last_line
+    assert last_line.endswith("there are 1,500 users and 20 posts now")
+
+
+def test_running_twice_adds_users_with_other_addresses(load: Load, database: Database) -> None:
+    load("--users", "1500", "--posts", "100", "--seed", "1")
+    load("--users", "1500", "--posts", "100", "--seed", "1")
+
+    addresses = column(database, "SELECT lower(email) FROM users")
+    assert len(set(addresses)) == 3000
+    assert rows_and_totals(database) == {"users": (3000, 3000), "posts": (200, 200)}
+
+
+def test_addresses_are_new_after_users_were_deleted(load: Load, database: Database) -> None:
+    load("--users", "50", "--posts", "0")
+    database.execute("DELETE FROM users WHERE id % 2 = 0")
+    load("--users", "50", "--posts", "0")
+
+    assert rows_and_totals(database)["users"] == (75, 75)
+
+
+def test_the_same_seed_gives_the_same_data(load: Load, database: Database) -> None:
+    def loaded(seed: str) -> list[Any]:
+        database.execute("TRUNCATE users, posts, row_counts RESTART IDENTITY")
+        load("--users", "1100", "--posts", "1100", "--seed", seed)
+        users = database.execute("SELECT id, name, email FROM users ORDER BY id").fetchall()
+        posts = database.execute("SELECT id, title, content FROM posts ORDER BY id").fetchall()
+        return users + posts
+
+    first = loaded("7")
+    assert loaded("7") == first
+    assert loaded("8") != first
+
+
+def test_all_texts_are_what_the_api_would_take(load: Load, database: Database) -> None:
+    load("--users", "3000", "--posts", "1000")
+
+    for query, text_type in (
+        ("SELECT name FROM users", Name),
+        ("SELECT email FROM users", EmailAddress),
+        ("SELECT title FROM posts", Title),
+        ("SELECT content FROM posts", Content),
+    ):
+        texts = column(database, query)
+        assert TypeAdapter(list[text_type]).validate_python(texts) == texts  # type: ignore[valid-type]
+        assert all(unicodedata.is_normalized("NFC", text) for text in texts)
+        assert not any("\\" in text or "{" in text for text in texts)
+
+
+def test_names_are_of_many_scripts_some_common_and_one_borne_once(
+    load: Load, database: Database
+) -> None:
+    load("--users", "10000", "--posts", "0")
+
+    names = column(database, "SELECT name FROM users")
+    borne = Counter(names)
+    assert borne.most_common(1)[0][1] > 20
+    assert sum(1 for count in borne.values() if count == 1) > 1000
+    assert borne[RAREST_NAME] == 1
+    scripts = {unicodedata.name(character).split()[0] for name in names for character in name}
+    assert {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "THAI"} <= scripts
+    assert {"CJK", "HIRAGANA", "HANGUL"} <= scripts
+
+
+def test_a_few_write_much_and_many_nothing(load: Load, database: Database) -> None:
+    load("--users", "2000", "--posts", "10000")
+
+    written = column(database, "SELECT count(*) FROM posts GROUP BY user_id")
+    assert len(written) < 1200
+    assert 100 < max(written) < 2000
+
+
+def test_contents_differ_in_length_and_some_have_paragraphs(load: Load, database: Database) -> None:
+    load("--users", "10", "--posts", "1000")
+
+    contents = column(database, "SELECT content FROM posts")
+    assert min(map(len, contents)) < 80
+    assert max(map(len, contents)) > 1000
+    assert any("\n\n" in content for content in contents)
+
+
+@pytest.mark.parametrize("table", ["users", "posts"])
+def test_rows_are_in_the_order_of_time(load: Load, database: Database, table: str) -> None:
+    load("--users", "1500", "--posts", "3000")
+
+    times = column(database, f"SELECT created_at FROM {table} ORDER BY id")
+    assert times == sorted(times)
+    assert times[-1] <= datetime.now(UTC)
+
+
+def test_users_joined_over_three_years_ever_more_of_them(load: Load, database: Database) -> None:
+    load("--users", "2000", "--posts", "0")
+
+    times = column(database, "SELECT created_at FROM users ORDER BY id")
+    assert times[-1] - times[0] == pytest.approx(timedelta(days=3 * 365), abs=timedelta(days=30))
+    assert times[1000] > times[0] + (times[-1] - times[0]) * 0.6
+    assert times[-10] > datetime.now(UTC) - timedelta(days=7)
+
+
+def test_no_post_is_older_than_its_author(load: Load, database: Database) -> None:
+    load("--users", "500", "--posts", "5000")
+
+    query = "SELECT posts.id FROM posts JOIN users ON users.id = user_id"
+    assert column(database, f"{query} WHERE posts.created_at < users.created_at") == []
+
+
+def test_posts_alone_go_to_the_users_that_are_there(load: Load, database: Database) -> None:
+    database.execute(
+        "INSERT INTO users (name, email, created_at)"
+        " VALUES ('A', 'a@example.org', now() - interval '1 day'), ('B', 'b@example.org', now())"
+    )
+    load("--users", "0", "--posts", "200")
+
+    assert set(column(database, "SELECT user_id FROM posts")) <= {1, 2}
+    assert rows_and_totals(database) == {"users": (2, 2), "posts": (200, 200)}
+
+
+def test_posts_beside_new_users_go_to_these(load: Load, database: Database) -> None:
+    load("--users", "100", "--posts", "0")
+    load("--users", "100", "--posts", "500")
+
+    assert min(column(database, "SELECT user_id FROM posts")) > 100
+
+
+def test_posts_without_any_user_are_an_error_of_one_line(load: Load) -> None:
+    with pytest.raises(LocalError, match=r"^there are no users to write posts.*--users 1000$"):
+        load("--users", "0", "--posts", "1")
+
+
+def test_nothing_to_add_is_no_error(load: Load, database: Database) -> None:
+    load("--users", "0", "--posts", "0")
+
+    assert rows_and_totals(database) == {"users": (0, 0), "posts": (0, 0)}
+
+
+def test_a_database_without_tables_is_an_error_that_names_the_remedy(
+    services: Services, database: Database
+) -> None:
+    database.execute("CREATE DATABASE without_tables")
+    url = make_conninfo(services.database_url, dbname="without_tables")
+    try:
+        with pytest.raises(
+            LocalError, match=r"^the database has no tables yet; run: make migrate$"
+        ):
+            demo_data.run(parsed(), url, services.redis_url)
+    finally:
+        database.execute("DROP DATABASE without_tables")
+
+
+def test_an_error_of_the_database_is_one_line_that_says_what_stays(
+    load: Load, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_data, "BATCH_ROWS", 1000)
+    # The address of the middle one of 2990 users, whose name is always the same.
+    database.execute(
+        "INSERT INTO users (name, email) SELECT 'Z', 'xanthe.quillfeather1501@' || domain FROM"
+        " unnest(ARRAY['example.com', 'example.org', 'example.net', 'mail.example.com',"
+        " 'post.example.org']) domain"
+    )
+    with pytest.raises(
+        LocalError, match=r"^PostgreSQL: .+ \(1,000 users and 0 posts were added\)$"
+    ):
+        load("--users", "2990", "--posts", "0")
+
+
+def test_a_second_run_at_the_same_time_is_refused(load: Load, database: Database) -> None:
+    database.execute("SELECT pg_advisory_lock(%s)", (demo_data.ADVISORY_LOCK,))
+    with pytest.raises(LocalError, match=r"^demo data is being loaded already"):
+        load()
+
+
+def test_an_interrupted_run_leaves_its_finished_batches(
+    load: Load,
+    database: Database,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*arguments: Any) -> Iterator[list[str]]:
+        lines = user_lines(*arguments)
+        for _ in range(5):
+            yield next(lines)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_data, "user_lines", interrupted)
+    monkeypatch.setattr(demo_data, "BATCH_ROWS", 2000)
+    with pytest.raises(KeyboardInterrupt):
+        load("--users", "9000", "--posts", "10")
+
+    assert rows_and_totals(database) == {"users": (4000, 4000), "posts": (0, 0)}
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line.endswith("Interrupted; what was finished stays: 4,000 users and 0 posts")
+
+
+def test_cached_pages_from_before_end(api: httpx.Client, load: Load) -> None:
+    assert api.get("/users").json()["total"] == 0
+    assert api.get("/posts").json()["total"] == 0
+
+    load("--users", "40", "--posts", "60")
+
+    users = api.get("/users").json()
+    assert (users["total"], len(users["data"])) == (40, 10)
+    assert api.get("/posts").json()["total"] == 60
+
+
+def test_without_redis_the_data_is_loaded_all_the_same(
+    services: Services, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = f"unix://{tmp_path}/valkey.sock"
+    demo_data.run(parsed("--users", "10", "--posts", "10"), services.database_url, nowhere)
+
+    assert rows_and_totals(database) == {"users": (10, 10), "posts": (10, 10)}
+    assert "Redis does not answer" in capsys.readouterr().out
+
+
+def test_the_planner_knows_the_tables_afterwards(load: Load, database: Database) -> None:
+    load("--users", "2000", "--posts", "3000")
+
+    tables = database.execute(
+        "SELECT reltuples, relallvisible > 0.9 * relpages FROM pg_class"
+        " WHERE oid IN ('users'::regclass, 'posts'::regclass) ORDER BY reltuples"
+    )
+    assert tables.fetchall() == [(2000, True), (3000, True)]
+
+
+def test_without_a_terminal_there_are_lines_and_no_bar(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo_data, "NOTICE_EVERY_SECONDS", 0.0)
+    load("--users", "2500", "--posts", "100")
+
+    output = capsys.readouterr().out
+    assert "1,000 of 2,500 users\n" in output
+    assert "100 of 100 posts\n" in output
+    assert not {"\r", "\x1b", "━"} & set(output)
+
+
+def test_on_a_terminal_there_is_a_bar(
+    load: Load, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    load("--users", "1000", "--posts", "100")
+
+    output = capsys.readouterr().out
+    assert "━" in output
+    assert "1000/1000" in output
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    random = Random(1)
+    ages = array("d", (NOW.timestamp() - seconds for seconds in range(100_000, 0, -1)))
+    authors = Authors(array("q", range(1, 100_001)), ages)
+    for lines in (
+        user_lines(random, 40_000, 1, NOW),
+        post_lines(random, 40_000, authors, NOW),
+    ):
+        next(lines)  # brings the lists of names and paragraphs
+        tracemalloc.start()
+        assert sum(map(len, lines)) == 39_000
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak_bytes < 2 * MEGABYTE
+
+
+def rows_and_totals(database: Database) -> dict[str, tuple[int, int]]:
+    """Of each table the rows there are, and the total that the lists show."""
+    return {
+        table: (
+            column(database, f"SELECT count(*) FROM {table}")[0],
+            column(
+                database,
+                "SELECT coalesce(sum(row_count), 0)::int FROM row_counts"
+                f" WHERE table_name = '{table}'",
+            )[0],
+        )
+        for table in ("users", "posts")
+    }
+
+
+def column(database: Database, query: str) -> list[Any]:
+    return [value for (value,) in database.execute(query).fetchall()]
