@@ -3,13 +3,12 @@
 python -m local run                     the API on 127.0.0.1:3000, with PostgreSQL and Valkey
 python -m local invoke UsersFunction    one function, one event
 python -m local migrate                 the database schema, to a revision
+python -m local demo-data               made-up users and posts, up to millions
 python -m local services                PostgreSQL and Valkey alone
 """
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from local import demo_data
 from local.console import Console
 from local.errors import LocalError
 from local.gateway import Api, Gateway
@@ -76,9 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "services", "run PostgreSQL and Valkey alone", _services)
 
-    if importlib.util.find_spec("local.demo_data"):
-        demo = _command(commands, "demo-data", "fill the database with users and posts", _demo_data)
-        importlib.import_module("local.demo_data").add_arguments(demo)
+    demo = _command(commands, "demo-data", "fill the database with users and posts", _demo_data)
+    demo_data.add_arguments(demo)
     return parser
 
 
@@ -162,7 +161,6 @@ def _services(arguments: argparse.Namespace) -> int:
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:
-    demo_data = importlib.import_module("local.demo_data")
     loading = _LoadingTemplate(arguments.template)
     console = Console()
     with contextlib.ExitStack() as stack:
@@ -170,7 +168,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
         template = _with_services(loading.result(), services)
         with SandboxPool(console.log) as pool:
             _apply_migrations(template, pool, console)
-        return int(demo_data.run(arguments, services.database_url, services.redis_url))
+        return demo_data.run(arguments, services.database_url, services.redis_url)
 
 
 class _LoadingTemplate:

@@ -114,6 +114,7 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: http.client.HTTPConnection | None = None
         self._log_reader: threading.Thread | None = None
+        self._serving = threading.Lock()
         self._stopping = threading.Lock()
         self._stopped = False
 
@@ -135,7 +136,8 @@ class Sandbox:
         """Runs the function with a JSON event; blocks until the answer, a crash or the timeout."""
         invocation = self._pending = Invocation()
         cold, self._invoked = not self._invoked, True
-        status, invocation.payload = self._post(event)
+        with self._serving:
+            status, invocation.payload = self._post(event)
         if cold:
             self._initialised.wait(1.0)
             invocation.init_milliseconds = self._init_milliseconds or 0.0
@@ -210,6 +212,9 @@ class Sandbox:
         end_session(process.pid)
         process.wait()
         self._guard.forget(process.pid)
+        with self._serving:  # whoever waits for an answer has got an error now
+            if self._connection:
+                self._connection.close()
         if self._log_reader:
             self._log_reader.join(LOG_SECONDS)  # its last words come before the next request's
 

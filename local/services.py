@@ -9,8 +9,9 @@ Both listen on Unix sockets only, in a directory that nobody else may enter, so 
 password and no port. PostgreSQL's data stays between runs. Valkey's does not: it is a cache, and
 pages from before could be older than the database they meet again.
 
-PostgreSQL refuses to run as root; there it runs as `nobody`, which then owns its data, and the
-directories above get the right to be passed through (not read) by others.
+PostgreSQL refuses to run as root; there it runs as `nobody`, which then owns its data. The data
+is named by the working directory then, so that nobody need not pass through what is above it;
+only the directories above the programs get the right to be passed through by others.
 """
 
 import contextlib
@@ -40,6 +41,7 @@ from local.guard import Guard
 DATABASE = "blog"
 START_SECONDS = 15.0
 STOP_SECONDS = 2.0
+COLLECT_SECONDS = 0.1
 CHECK_SECONDS = 3
 # 64 sandboxes with one connection each, and room for the developer's own tools.
 MAX_CONNECTIONS = 100
@@ -184,7 +186,8 @@ def _leave(directory: Path, users: IO[str]) -> None:
 def _collect(servers: "list[subprocess.Popen[bytes]]") -> None:
     """Takes note of the servers of ours that have ended; those that others still use go on."""
     for server in servers:
-        server.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(COLLECT_SECONDS)
 
 
 def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[bytes]]":
@@ -192,13 +195,15 @@ def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[
     if _postgres_is_ready(directory):
         return []
     data = directory / "postgres"
-    _open_the_way(data)
+    _open_the_way(directory)
     _end_stale_postgres(directory)
     if not data.exists():
         _initialise_postgres(directory, throwaway)
+    sockets = _socket_directory(directory)
     settings = [
+        f"cluster_name={_cluster_name(directory)}",
         "listen_addresses=",
-        f"unix_socket_directories={_socket_directory(directory)}",
+        f"unix_socket_directories={'../sockets' if sockets.parent == directory else sockets}",
         "unix_socket_permissions=0700",
         f"max_connections={MAX_CONNECTIONS}",
         "timezone=UTC",
@@ -207,9 +212,9 @@ def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[
     ]
     options = [part for setting in settings for part in ("-c", setting)]
     process = _spawn(
-        [str(_postgres_binary("postgres")), "-D", str(data), *options],
+        [str(_postgres_binary("postgres")), "-D", _data_argument(data), *options],
         directory / "postgres.log",
-        as_server_user=True,
+        data=data,
     )
     _wait_for_postgres(directory, process)
     return [process]
@@ -223,15 +228,19 @@ def _initialise_postgres(directory: Path, throwaway: bool) -> None:
     _own_by_server_user(unfinished)
     initdb = [
         str(_postgres_binary("initdb")),
-        *("-D", str(unfinished), "-U", "postgres", "--auth=trust", "--encoding=UTF8"),
+        *("-D", _data_argument(unfinished), "-U", "postgres"),
+        *("--auth=trust", "--encoding=UTF8"),
         # The built-in provider compares and folds alike on every machine.
         *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
         *(["--no-sync"] if throwaway else []),
     ]
-    create = [str(_postgres_binary("postgres")), "--single", "-D", str(unfinished), "postgres"]
+    create = [
+        *(str(_postgres_binary("postgres")), "--single"),
+        *("-D", _data_argument(unfinished), "postgres"),
+    ]
     log = directory / "postgres.log"
     for command in (initdb, create):
-        process = _spawn(command, log, as_server_user=True, piped=True)
+        process = _spawn(command, log, data=unfinished, piped=True)
         process.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
         if process.returncode != 0:
             raise LocalError(f"PostgreSQL cannot be set up: {_last_line(log)}; see {log}")
@@ -277,7 +286,7 @@ def _postgres_pid(directory: Path) -> int | None:
     words = _postmaster_words(directory)
     if not words or not words[0].isdigit() or _has_ended(int(words[0])):
         return None
-    return int(words[0]) if str(directory / "postgres") in _command_of(int(words[0])) else None
+    return int(words[0]) if _cluster_name(directory) in _command_of(int(words[0])) else None
 
 
 def _postmaster_words(directory: Path) -> list[str]:
@@ -353,8 +362,7 @@ def _socket_directory(directory: Path) -> Path:
     """Below the data, or in the temporary directory where that path is too long for a socket."""
     sockets = directory / "sockets"
     if len(os.fsencode(sockets)) > MAX_SOCKET_DIRECTORY_BYTES:
-        digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-        sockets = Path(tempfile.gettempdir()) / f"blog-sockets-{digest}"
+        sockets = Path(tempfile.gettempdir()) / f"{_cluster_name(directory)}-sockets"
     if not sockets.exists():
         sockets.mkdir(mode=0o700)
         _own_by_server_user(sockets)
@@ -365,17 +373,20 @@ def _socket_directory(directory: Path) -> Path:
 
 
 def _spawn(
-    command: list[str], log: Path, *, as_server_user: bool = False, piped: bool = False
+    command: list[str], log: Path, *, data: Path | None = None, piped: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Starts a server in a session of its own, so that Ctrl-C reaches only us."""
+    """Starts a server in a session of its own, so that Ctrl-C reaches only us.
+
+    With `data`, as the user who owns it, and in it.
+    """
     user = _server_user()
     switch: dict[str, Any] = {}
-    if as_server_user and user.pw_uid != os.getuid():
+    if data and user.pw_uid != os.getuid():
         switch = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     with log.open("wb") as output:
         return subprocess.Popen(
             command,
-            cwd="/",
+            cwd=data or "/",
             env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
             stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
             stdout=output,
@@ -394,11 +405,21 @@ def _own_by_server_user(path: Path) -> None:
         os.chown(path, _server_user().pw_uid, _server_user().pw_gid)
 
 
-def _open_the_way(data: Path) -> None:
+def _data_argument(data: Path) -> str:
+    """How PostgreSQL, started in its data directory, is told of it."""
+    return "/proc/self/cwd" if os.getuid() == 0 and sys.platform == "linux" else str(data)
+
+
+def _cluster_name(directory: Path) -> str:
+    """Tells the servers of different directories apart, in a list of processes too."""
+    return "blog-" + hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
+
+
+def _open_the_way(directory: Path) -> None:
     """As root: lets `nobody` pass to the data and to the programs."""
     if os.getuid() != 0:
         return
-    for path in (*data.parents, *_postgres_binary("postgres").parents):
+    for path in (directory, *_postgres_binary("postgres").parents):
         mode = path.stat().st_mode
         if not mode & stat.S_IXOTH:
             path.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)

@@ -47,6 +47,12 @@ class Served:
         """What a client gets when the function answers this."""
         return self.client.post("/toy?mode=answer", json=result)
 
+    def wait_for(self, line: str) -> None:
+        give_up = time.monotonic() + 5
+        while line not in self.lines:
+            assert time.monotonic() < give_up, self.lines
+            time.sleep(0.01)
+
     def last(self) -> Exchange:
         """The latest request, which is reported after its response."""
         time.sleep(0.15)
@@ -159,7 +165,8 @@ def test_a_function_that_cannot_be_imported_works_once_mended(fresh: Served) -> 
 def test_retired_sandboxes_take_no_more_requests(fresh: Served) -> None:
     shared = fresh.project / "layers" / "shared" / "shared" / "__init__.py"
     with ThreadPoolExecutor(1) as threads:
-        busy = threads.submit(fresh.get, mode="sleep", seconds=0.5)
+        busy = threads.submit(fresh.get, mode="sleep", seconds=0.7)
+        fresh.wait_for("asleep")
         idle = fresh.get().json()
         shared.write_text("VALUE = 2222\n")
         assert fresh.pool.retire(["ToyFunction"]) == 2

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -185,13 +186,6 @@ def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
     assert "wr0ng" not in str(caught.value)
 
 
-def test_a_silent_database_is_given_up_within_seconds(silent: int) -> None:
-    started = time.monotonic()
-    with pytest.raises(LocalError, match="DATABASE_URL does not answer"):
-        check_database(f"postgresql://user:secret@127.0.0.1:{silent}/blog")
-    assert time.monotonic() - started < 5
-
-
 @pytest.mark.parametrize(
     "url",
     ["http://user:secret@host", "redis://:sec@ret@host", "redis://:secret@host:port", "secret"],
@@ -208,10 +202,18 @@ def test_a_redis_that_refuses_is_one_line() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_silent_redis_is_given_up_within_seconds(silent: int) -> None:
+def test_silent_servers_are_given_up_within_seconds(silent: int) -> None:
+    def refusal(check: Callable[[str], None], url: str) -> str:
+        with pytest.raises(LocalError) as caught:
+            check(url)
+        return str(caught.value)
+
     started = time.monotonic()
-    with pytest.raises(LocalError, match="REDIS_URL does not answer"):
-        check_redis(f"redis://127.0.0.1:{silent}/0")
+    with ThreadPoolExecutor(2) as threads:
+        database = threads.submit(refusal, check_database, f"postgresql://u@127.0.0.1:{silent}/b")
+        cache = threads.submit(refusal, check_redis, f"redis://127.0.0.1:{silent}/0")
+    assert database.result().startswith("DATABASE_URL does not answer")
+    assert cache.result().startswith("REDIS_URL does not answer")
     assert time.monotonic() - started < 5
 
 

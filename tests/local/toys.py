@@ -60,6 +60,7 @@ def handler(event, context):
     if mode == "exit":
         os._exit(3)
     if mode == "sleep":
+        print("asleep")
         time.sleep(float(query["seconds"]))
     if mode == "environment":
         return dict(os.environ)
