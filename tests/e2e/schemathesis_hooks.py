@@ -28,7 +28,7 @@ schemathesis.openapi.format(
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
     """One way to enter a list at a time, no made-up cursor, no id too large only as an integer."""
-    _leave_one_way(case.query)
+    _leave_one_way(case.query or {})
     if isinstance(case.body, dict):
         user_id = case.body.get("user_id")
         if isinstance(user_id, int) and MAX_ID < user_id <= MAX_ID + FLOAT_STEP:

@@ -90,6 +90,14 @@ def sam_start_api() -> Iterator[httpx.Client]:
         yield client
 
 
+@contextmanager
+def sam_start_lambda(port: int) -> Iterator[None]:
+    command = sam_command("local", "start-lambda", "--port", str(port))
+    with _running(command, os.environ | COMPOSE_ENVIRONMENT):
+        _wait_for_port(port)
+        yield
+
+
 def sam(*arguments: str) -> str:
     """What a sam command prints; its errors fail the test."""
     return _run(sam_command(*arguments), os.environ | COMPOSE_ENVIRONMENT)
@@ -152,13 +160,27 @@ def _client(port: int) -> Iterator[httpx.Client]:
         yield client
 
 
-def _wait_until_ready(client: httpx.Client) -> None:
+def _wait_for_port(port: int) -> None:
     give_up_at = time.monotonic() + START_SECONDS
     while True:
         try:
-            client.get("/health").raise_for_status()
-        except httpx.HTTPError:
-            assert time.monotonic() < give_up_at, "the API did not start"
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < give_up_at, f"nothing listens on port {port}"
             time.sleep(0.1)
         else:
             return
+
+
+def _wait_until_ready(client: httpx.Client) -> None:
+    give_up_at = time.monotonic() + START_SECONDS
+    while not _is_healthy(client):
+        assert time.monotonic() < give_up_at, "the API did not start"
+        time.sleep(0.1)
+
+
+def _is_healthy(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").json().get("status") == "ok"
+    except (httpx.HTTPError, ValueError):
+        return False

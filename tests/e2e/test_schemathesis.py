@@ -18,7 +18,7 @@ def test_every_operation_keeps_its_contract(docker_free_api: httpx.Client) -> No
         *(str(Path(sys.executable).with_name("schemathesis")), "--no-color"),
         *("--config-file", str(FOLDER / "schemathesis.toml")),
         *("run", f"{docker_free_api.base_url}/openapi.json", "--checks", "all"),
-        *("--max-examples", str(EXAMPLES), "--workers", "2", "--continue-on-failure"),
+        *("--max-examples", str(EXAMPLES), "--workers", "1", "--continue-on-failure"),
         *("--generation-database", "none"),
     ]
     environment = os.environ | {

@@ -1,0 +1,129 @@
+"""What `sam build` makes, and `sam local invoke` and `start-lambda` on it; needs Docker."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.config import Config
+
+from local import events
+from tests.e2e import targets
+
+BUILD = targets.ROOT / ".aws-sam" / "build"
+LAYERS = ("DependenciesLayer", "BlogLayer")
+FUNCTIONS = ("UsersFunction", "PostsFunction", "DocsFunction", "MigrationsFunction")
+MAX_FUNCTION_BYTES = 60_000_000  # of the 250 MB that Lambda takes
+COLD_START = """
+import json, sys
+sys.path[:0] = ["/var/task", "/opt/python"]
+import importlib
+handler = importlib.import_module(sys.argv[1] + ".handler").handler
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 3000
+print(handler(json.loads(sys.argv[2]), Context())["statusCode"])
+"""
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def functions(sam_local_api: httpx.Client) -> Iterator[Any]:
+    """A boto3 client of `sam local start-lambda`."""
+    port = targets.free_port()
+    with targets.sam_start_lambda(port):
+        yield boto3.client(
+            "lambda",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            region_name="eu-west-1",
+            aws_access_key_id="none",
+            aws_secret_access_key="none",
+            config=Config(read_timeout=60, retries={"max_attempts": 0}),
+        )
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_with_its_layers_is_small(sam_local_api: httpx.Client, name: str) -> None:
+    sizes = {part: _size_bytes(BUILD / part) for part in (name, *LAYERS)}
+    assert sum(sizes.values()) < MAX_FUNCTION_BYTES, sizes
+
+
+def test_the_layer_has_nothing_that_the_runtime_brings_or_nobody_runs(
+    sam_local_api: httpx.Client,
+) -> None:
+    packages = {path.name for path in (BUILD / "DependenciesLayer" / "python").iterdir()}
+    assert {"fastapi", "sqlalchemy", "psycopg", "redis"} <= packages
+    assert not packages & {"boto3", "botocore", "pip", "pytest", "bin", "alembic"}
+    assert not list((BUILD / "DependenciesLayer").rglob("*.pyi"))
+
+
+@pytest.mark.parametrize("function", ["users", "posts", "docs"])
+def test_a_cold_start_and_its_first_request_compile_nothing(
+    sam_local_api: httpx.Client, tmp_path: Path, function: str
+) -> None:
+    event = events.sample_events()[
+        {"docs": "docs-show_health"}.get(function, f"{function}-list_{function}")
+    ]
+    command = [
+        *("docker", "run", "--rm", "--read-only", "--network", "none"),
+        *("--volume", f"{BUILD / f'{function.title()}Function'}:/var/task:ro"),
+        *("--volume", f"{_merged_layers(tmp_path)}:/opt:ro"),
+        *("--env", "DATABASE_URL=postgresql://nobody@127.0.0.1:1/none"),
+        *("--env", "REDIS_URL=redis://127.0.0.1:1/0"),
+        *("--entrypoint", "/var/lang/bin/python3.13", targets.LAMBDA_IMAGE),
+        *("-v", "-c", COLD_START, function, json.dumps(event)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "503"
+    loaded = re.findall(r"# code object from '?((?:/opt|/var/task)/[^\s']+)", done.stderr)
+    assert len(loaded) > 300
+    assert [path for path in loaded if not path.endswith(".pyc")] == []
+
+
+def test_invoke_answers_one_event(sam_local_api: httpx.Client) -> None:
+    printed = targets.sam(
+        "local", "invoke", "UsersFunction", "--event", "local/events/users-list_users.json"
+    )
+    answer = json.loads(printed.strip().splitlines()[-1])
+    assert answer["statusCode"] == 200
+    assert "data" in json.loads(answer["body"])
+
+
+@pytest.mark.parametrize("name", sorted(events.sample_events()))
+def test_start_lambda_answers_every_sample_event(functions: Any, name: str) -> None:
+    function = f"{name.partition('-')[0].title()}Function"
+    answer = functions.invoke(
+        FunctionName=function, Payload=json.dumps(events.sample_events()[name])
+    )
+    assert "FunctionError" not in answer
+    result = json.loads(answer["Payload"].read())
+    if function == "MigrationsFunction":
+        assert "revision" in result
+    else:
+        assert result["statusCode"] < 500
+
+
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def _merged_layers(directory: Path) -> Path:
+    """One folder of links to both layers' files, as Lambda lays them over each other in /opt."""
+    merged = directory / "opt"
+    for layer in LAYERS:
+        for path in (BUILD / layer).rglob("*"):
+            target = merged / path.relative_to(BUILD / layer)
+            if path.is_dir():
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(path, target)
+    return merged
