@@ -228,6 +228,18 @@ def test_a_writers_end_does_not_take_down_anothers_fence(
     assert not cache.exists("things:fence")
 
 
+def test_a_page_from_before_a_write_does_not_outlive_it_even_when_its_fence_was_lost(
+    sandbox: Sandbox, fetch: Fetch, cache: Client
+) -> None:
+    async def lose_fence_and_fill() -> None:
+        cache.delete("things:fence")
+        await THINGS.fetch(PAGE, Database(b"before").load)
+        assert cache.exists(KEY)
+
+    sandbox.run(write(THINGS, while_fenced=lose_fence_and_fill))
+    assert fetch(Database(b"after")) == b"after"
+
+
 def test_a_failed_write_takes_its_fence_down(sandbox: Sandbox, cache: Client) -> None:
     async def fail() -> None:
         raise LookupError

@@ -1,5 +1,7 @@
 """Points in time: a date is its midnight, and UTC unless said otherwise."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +12,17 @@ from blog.timestamps import Moment
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's time zone is not UTC."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize(
     ("text", "moment"),
     [
