@@ -2,7 +2,7 @@
 # `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data test lint format openapi build up down clean
+.PHONY: help install run migrate demo-data test lint format openapi build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -43,6 +43,9 @@ openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 
 build: $(READY)  ## sam build: functions and layers as they are deployed
 	@$(BIN)/sam build
+
+debugger: $(READY)  ## bring the debugger that `sam local … --config-env debug` puts into containers
+	@sh local/install_debugger.sh
 
 up:              ## start PostgreSQL and Valkey in Docker, for sam local
 	docker compose -f local/compose.yaml up -d --wait

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +27,7 @@ from local.gateway import Api, Gateway
 from local.http_api import RouteTable
 from local.logs import LogLine
 from local.pool import SandboxPool
-from local.sandbox import Function, emulator_path
+from local.sandbox import Function, debugged, emulator_path
 from local.services import Services, running_services
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 
 MIGRATIONS = "MigrationsFunction"
 DEFAULT_PORT = 3000
+DEBUG_PORT = 5678
 
 
-class Ended(BaseException):
-    """A signal asks the program to end; unwinds every `with` block."""
+class Ended(KeyboardInterrupt):
+    """A signal asks the program to end; unwinds every `with` block, as Ctrl-C would."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     run = _command(commands, "run", "serve the API until Ctrl-C", _run)
     run.add_argument("--port", type=int, help="default: $PORT or 3000")
     run.add_argument("--verbose", action="store_true", help="every log line, as it is")
+
+    run.add_argument("--debug", metavar="FUNCTION", help="wait for a debugger in this function")
+    run.add_argument("--debug-port", type=int, default=DEBUG_PORT, help="default: %(default)s")
 
     invoke = _command(commands, "invoke", "run one function with one event", _invoke)
     invoke.add_argument("function", metavar="FUNCTION", help="logical id, such as UsersFunction")
@@ -106,6 +111,9 @@ def _run(arguments: argparse.Namespace) -> int:
             console.notice(notice)
         pool = stack.enter_context(SandboxPool(console.log))
         _apply_migrations(template, pool, console)
+        if arguments.debug:
+            template = _with_debugger(template, arguments.debug, arguments.debug_port)
+            console.notice(f"{arguments.debug} waits for a debugger on port {arguments.debug_port}")
         stack.enter_context(_watching(arguments.template, template, pool, console))
         gateway.serve(Api(RouteTable(template.routes), template.functions, pool, console.exchange))
         console.ready(f"http://127.0.0.1:{gateway.port}", "DocsFunction" in template.functions)
@@ -120,14 +128,12 @@ def _invoke(arguments: argparse.Namespace) -> int:
     emulator_path()
     event = _read_event(arguments.event)
     template = _LoadingTemplate(arguments.template).result()
-    if arguments.function not in template.functions:
-        known = ", ".join(sorted(template.functions))
-        raise LocalError(f"there is no function {arguments.function}; there are: {known}")
+    _function(template, arguments.function)
     with contextlib.ExitStack() as stack:
         services = stack.enter_context(_own_or_given_services(arguments))
-        template = _with_services(template, services)
+        function = _function(_with_services(template, services), arguments.function)
         pool = stack.enter_context(SandboxPool(_print_log))
-        invocation = pool.invoke(template.functions[arguments.function], event)
+        invocation = pool.invoke(function, event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
     if invocation.report:
@@ -217,6 +223,18 @@ def _with_services(template: "Template", services: Services) -> "Template":
     return template.with_environment(
         {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
     )
+
+
+def _with_debugger(template: "Template", name: str, port: int) -> "Template":
+    function = debugged(_function(template, name), port)
+    return replace(template, functions=template.functions | {name: function})
+
+
+def _function(template: "Template", name: str) -> Function:
+    if name not in template.functions:
+        known = ", ".join(sorted(template.functions))
+        raise LocalError(f"there is no function {name}; there are: {known}")
+    return template.functions[name]
 
 
 def _apply_migrations(template: "Template", pool: SandboxPool, console: Console) -> None:

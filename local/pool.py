@@ -136,7 +136,7 @@ class SandboxPool:
         if broken is not None:
             self._idle.remove(broken)
             return broken, None
-        if len(self._starting) >= self._max_starting:
+        if len(self._starting) >= self._max_starting or self._is_debugged(function):
             return None, None
         if len(self._all) < self._max_sandboxes:
             fresh = Sandbox(function, self._guard, self._on_log, self._initialised)
@@ -144,6 +144,11 @@ class SandboxPool:
             self._starting.add(fresh)
             return None, fresh
         return (self._idle.pop(0), None) if self._idle else (None, None)
+
+    def _is_debugged(self, function: Function) -> bool:
+        """Whether its only sandbox is there already: a debugger's port serves one."""
+        names = {sandbox.function.name for sandbox in self._all}
+        return function.debug_port is not None and function.name in names
 
     def _start(self, sandbox: Sandbox) -> Sandbox:
         try:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +32,7 @@ from local.logs import LogLine, parse_log_line
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 10.0
 START_ATTEMPTS = 3
+DEBUG_SECONDS = 900  # the longest that Lambda runs a function
 # The emulator enforces the function's timeout; this is for an emulator that hangs itself.
 GRACE_SECONDS = 15.0
 LOG_SECONDS = 0.5
@@ -46,7 +47,8 @@ class Function:
     """A function of the template, ready to run on this machine.
 
     `environment` is what SAM resolved, AWS_* included; `import_roots` go on PYTHONPATH in order;
-    `code` are the directories that a change of which makes a sandbox stale.
+    `code` are the directories that a change of which makes a sandbox stale. With a `debug_port` it
+    waits there for a debugger before it starts; None runs it without.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Function:
     environment: dict[str, str]
     import_roots: tuple[Path, ...]
     code: tuple[Path, ...]
+    debug_port: int | None = None
 
 
 @dataclass
@@ -164,6 +167,7 @@ class Sandbox:
             "--runtime-api-address",
             f"127.0.0.1:{runtime_port}",
             sys.executable,
+            *_debugger(self.function),
             "-m",
             "awslambdaric",
             self.function.handler,
@@ -298,6 +302,21 @@ def sandbox_environment(function: Function) -> dict[str, str]:
     if "LD_LIBRARY_PATH" in os.environ:  # some Pythons need it to start
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return environment | function.environment
+
+
+def debugged(function: Function, port: int) -> Function:
+    """The function with a debugger's port, and all the time that Lambda can give it."""
+    environment = function.environment | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(DEBUG_SECONDS)}
+    return replace(
+        function, debug_port=port, timeout_seconds=DEBUG_SECONDS, environment=environment
+    )
+
+
+def _debugger(function: Function) -> list[str]:
+    if function.debug_port is None:
+        return []
+    address = f"127.0.0.1:{function.debug_port}"
+    return ["-X", "frozen_modules=off", "-m", "debugpy", "--listen", address, "--wait-for-client"]
 
 
 def _start_thread(read: Callable[[IO[bytes]], None], stream: IO[bytes]) -> threading.Thread:

@@ -45,13 +45,14 @@ def in_process(_services: Services) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def docker_free(services: Services) -> Iterator[httpx.Client]:
+def docker_free(services: Services, *options: str) -> Iterator[httpx.Client]:
+    """`options` go to `python -m local run`."""
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": services.database_url,
         "REDIS_URL": services.redis_url,
     }
-    command = [sys.executable, "-m", "local", "run", "--port", str(port)]
+    command = [sys.executable, "-m", "local", "run", "--port", str(port), *options]
     with _running(command, environment), _client(port) as client:
         yield client
 
@@ -75,17 +76,18 @@ def sam_local(_services: Services) -> Iterator[httpx.Client]:
 @contextmanager
 def compose_services() -> Iterator[None]:
     environment = os.environ | COMPOSE_ENVIRONMENT
-    _run([*COMPOSE, "up", "--detach", "--wait"], environment)
+    run([*COMPOSE, "up", "--detach", "--wait"], environment)
     try:
         yield
     finally:
-        _run([*COMPOSE, "down", "--volumes"], environment)
+        run([*COMPOSE, "down", "--volumes"], environment)
 
 
 @contextmanager
-def sam_start_api() -> Iterator[httpx.Client]:
+def sam_start_api(*options: str) -> Iterator[httpx.Client]:
+    """`options` go to `sam local start-api`."""
     port = free_port()
-    command = sam_command("local", "start-api", "--port", str(port))
+    command = sam_command("local", "start-api", "--port", str(port), *options)
     with _running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
         yield client
 
@@ -99,8 +101,8 @@ def sam_start_lambda(port: int) -> Iterator[None]:
 
 
 def sam(*arguments: str) -> str:
-    """What a sam command prints; its errors fail the test."""
-    return _run(sam_command(*arguments), os.environ | COMPOSE_ENVIRONMENT)
+    """What a sam command prints; its failure fails the test."""
+    return run(sam_command(*arguments), os.environ | COMPOSE_ENVIRONMENT)
 
 
 def sam_command(*arguments: str) -> list[str]:
@@ -133,7 +135,8 @@ def _fails(command: list[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
-def _run(command: list[str], environment: dict[str, str]) -> str:
+def run(command: list[str], environment: dict[str, str]) -> str:
+    """What the command prints; its failure fails the test."""
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -150,7 +153,11 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -181,6 +188,6 @@ def _wait_until_ready(client: httpx.Client) -> None:
 
 def _is_healthy(client: httpx.Client) -> bool:
     try:
-        return client.get("/health").json().get("status") == "ok"
+        return bool(client.get("/health").json().get("status") == "ok")
     except (httpx.HTTPError, ValueError):
         return False

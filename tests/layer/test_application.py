@@ -17,6 +17,13 @@ from tests import in_process
 from tests.conftest import Sandbox
 from tests.in_process import LambdaTransport
 
+SLOW_COMMIT = """
+CREATE FUNCTION sleep_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON users DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()
+"""
+
 Route = Callable[[], Awaitable[object]]
 Serve = Callable[..., LambdaTransport]
 
@@ -157,3 +164,17 @@ def test_every_answer_has_its_request_id(api: httpx.Client, method: str, path: s
     assert answer.headers.get_list("x-request-id") == ["mine-1"]
     ids = {api.request(method, path).headers["x-request-id"] for _ in range(2)}
     assert len(ids - {"", "mine-1"}) == 2
+
+
+def test_a_deadline_during_commit_is_an_unknown_outcome(
+    sandbox: Sandbox, database: psycopg.Connection[Any]
+) -> None:
+    database.execute(SLOW_COMMIT)
+    try:
+        with httpx.Client(transport=LambdaTransport(seconds=1.0), base_url="http://api") as api:
+            answer = api.post("/users", json={"name": "Slow", "email": "slow@example.com"})
+    finally:
+        database.execute("DROP FUNCTION sleep_at_commit CASCADE")
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems#outcome-unknown"
+    assert answer.headers["retry-after"] == "1"

@@ -74,9 +74,7 @@ async def write(
             async with _transactions().connect() as connection:
                 with database_time():
                     result = await query(connection, *arguments, **named)
-                async with around_commit:
-                    with database_time():
-                        await _commit(connection)
+                await _commit(connection, around_commit)
                 return result
 
     return await _repeated_once(attempt)
@@ -134,10 +132,14 @@ def _transactions() -> AsyncEngine:
     return engine().execution_options(isolation_level="READ COMMITTED")
 
 
-async def _commit(connection: AsyncConnection) -> None:
+async def _commit(
+    connection: AsyncConnection, around_commit: AbstractAsyncContextManager[None]
+) -> None:
     try:
-        await connection.commit()
-    except asyncio.CancelledError:
+        async with around_commit:
+            with database_time():
+                await connection.commit()
+    except asyncio.CancelledError:  # the deadline, which may fall before or after the change
         raise _outcome_unknown() from None
     except DBAPIError as error:
         if error.connection_invalidated:
@@ -148,7 +150,7 @@ async def _commit(connection: AsyncConnection) -> None:
 
 def _outcome_unknown() -> OutcomeUnknown:
     return OutcomeUnknown(
-        "The database vanished while the change was made final; look whether it is there."
+        "The answer was lost while the change was made final; look whether it is there."
     )
 
 

@@ -12,7 +12,7 @@
     └── ServiceUnavailable       503  try again after `Retry-After`
         ├── DatabaseUnavailable       PostgreSQL refused, vanished or took too long; nothing changed
         ├── DeadlineExceeded          the function ran out of time before it changed anything
-        └── OutcomeUnknown            the connection broke during COMMIT: changed, or not
+        └── OutcomeUnknown            no answer to COMMIT, or none in time: changed, or not
 
 Each is answered as an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and
 the error's `code`, `detail` says what happened in a sentence, and an `InvalidRequest` lists every
@@ -137,8 +137,8 @@ class DeadlineExceeded(ServiceUnavailable):
 class OutcomeUnknown(ServiceUnavailable):
     title, code = "Outcome unknown", "outcome-unknown"
     meaning = (
-        "The database vanished while the change was made final: look whether it is there "
-        "before you repeat the request."
+        "The database's answer was lost while the change was made final: look whether it is "
+        "there before you repeat the request."
     )
 
 

@@ -1,0 +1,66 @@
+"""The README's debugging sessions: a breakpoint in a route, Docker-free and under SAM."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from local.services import Services
+from tests.e2e import targets
+from tests.e2e.debugger import Debugger
+
+# As the profile `debug` of samconfig.toml has it, but for the port.
+DEBUG_ARGUMENTS = "/tmp/lambci_debug_files/debugpy --listen 0.0.0.0:{port} --wait-for-client"
+ROUTES = targets.ROOT / "functions" / "users" / "routes.py"
+
+
+def test_a_breakpoint_in_a_route_is_hit_without_docker(services: Services) -> None:
+    debug_port = targets.free_port()
+    with targets.docker_free(
+        services, "--debug", "UsersFunction", "--debug-port", str(debug_port)
+    ) as api:
+        _hit_breakpoint(api, debug_port, str(targets.ROOT / "functions"))
+
+
+@pytest.mark.docker
+def test_a_breakpoint_in_a_route_is_hit_under_sam(sam_local_api: httpx.Client) -> None:
+    targets.run(["sh", "local/install_debugger.sh"], dict(os.environ))
+    debug_port = targets.free_port()
+    options = [
+        *("--debug-function", "UsersFunction", "--debug-port", str(debug_port)),
+        *("--debugger-path", str(targets.ROOT / ".local" / "debugger")),
+        *("--debug-args", DEBUG_ARGUMENTS.format(port=debug_port)),
+    ]
+    with targets.sam_start_api(*options) as api:
+        _hit_breakpoint(api, debug_port, "/var/task")
+
+
+@contextmanager
+def _request_under_way(api: httpx.Client, path: str) -> Iterator[list[httpx.Response]]:
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(api.get(path)))
+    thread.start()
+    yield answers
+    thread.join(timeout=60)
+    assert answers
+
+
+def _hit_breakpoint(api: httpx.Client, debug_port: int, remote_root: str) -> None:
+    line = _line_of("return await read(queries.find_user, user_id)")
+    with (
+        _request_under_way(api, "/users/9000000000") as answers,
+        Debugger(debug_port, targets.ROOT / "functions", remote_root) as debugger,
+    ):
+        debugger.break_at(ROUTES, line)
+        assert debugger.wait_for_stop() == ("get_user", line)
+        assert answers == []
+        debugger.let_go()
+    assert answers[0].status_code == 404
+
+
+def _line_of(text: str) -> int:
+    lines = ROUTES.read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
