@@ -221,7 +221,11 @@ def _uv() -> str:
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    # The machine's own certificates, by uv's new name and its old one: some networks need them.
+    environment = os.environ | {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise BuildError(f"{' '.join(command)}\n{done.stderr or done.stdout}")
     return done.stdout

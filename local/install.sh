@@ -26,6 +26,8 @@ else
         fail 'pip could not install uv; is the network there?'
     uv=$venv/bin/uv
 fi
+# The machine's own certificates, by uv's new name and its old one: some networks need them.
+export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
 echo 'make: installing the packages of uv.lock'
 UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ||
     fail 'uv could not install the packages; its message is above.'

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Brings debugpy, as uv.lock pins it, for the Python of Lambda's containers into .local/debugger.
 set -eu
+export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
 uv=$(command -v .venv/bin/uv || command -v uv)
 "$uv" export --quiet --frozen --no-header --only-group debugger |
     "$uv" pip install --quiet --require-hashes --only-binary :all: --target .local/debugger \
