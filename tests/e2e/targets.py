@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 LAMBDA_IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"
 COMPOSE = ("docker", "compose", "--file", str(ROOT / "local" / "compose.yaml"))
+UPGRADE = "local/events/migrations-upgrade.json"
 NETWORK = "users-and-posts-test"
 # Of its own beside a developer's: another project, another network, any free ports.
 COMPOSE_ENVIRONMENT = {
@@ -36,6 +37,7 @@ COMPOSE_ENVIRONMENT = {
     "SAM_CLI_TELEMETRY": "0",
 }
 START_SECONDS = 120.0
+STOP_SECONDS = 15.0
 
 
 @contextmanager
@@ -62,13 +64,7 @@ def sam_local(_services: Services) -> Iterator[httpx.Client]:
     require_docker()
     with compose_services():
         sam("build")
-        sam(
-            "local",
-            "invoke",
-            "MigrationsFunction",
-            "--event",
-            "local/events/migrations-upgrade.json",
-        )
+        sam("local", "invoke", "MigrationsFunction", "--event", UPGRADE)
         with sam_start_api() as client:
             yield client
 
@@ -88,8 +84,14 @@ def sam_start_api(*options: str) -> Iterator[httpx.Client]:
     """`options` go to `sam local start-api`."""
     port = free_port()
     command = sam_command("local", "start-api", "--port", str(port), *options)
-    with _running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
-        yield client
+    others = _function_containers()
+    try:
+        with _running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
+            yield client
+    finally:
+        # SAM leaves containers behind when it had a debugger in one.
+        if left := _function_containers() - others:
+            run(["docker", "rm", "--force", *left], dict(os.environ))
 
 
 @contextmanager
@@ -119,6 +121,12 @@ def require_docker() -> None:
         pytest.skip("no Docker engine is running")
     if _fails(["docker", "compose", "version"]):
         pytest.skip("Docker has no compose plugin")
+
+
+def _function_containers() -> set[str]:
+    """Ids of the containers that SAM has made for functions in the tests' network."""
+    labels = ["--filter", "label=sam.cli.container.type=lambda", "--filter", f"network={NETWORK}"]
+    return set(run(["docker", "ps", "--all", "--quiet", *labels], dict(os.environ)).split())
 
 
 def free_port() -> int:
@@ -154,7 +162,7 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
