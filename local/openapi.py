@@ -43,7 +43,7 @@ PROBLEM_SCHEMA = {
                 "type": "object",
                 "required": ["in", "field", "message"],
                 "properties": {
-                    "in": {"type": "string", "enum": ["body", "query", "path"]},
+                    "in": {"type": "string", "enum": ["body", "query", "path", "header"]},
                     "field": {"type": "string"},
                     "message": {"type": "string"},
                 },

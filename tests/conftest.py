@@ -15,7 +15,7 @@ import redis
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 
-EMPTY = "TRUNCATE users, posts, row_counts RESTART IDENTITY"
+EMPTY = "TRUNCATE users, posts, row_counts, idempotency_keys RESTART IDENTITY"
 
 R = TypeVar("R")
 
@@ -77,6 +77,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
         migrate({}, None)
         yield started
+        with pytest.MonkeyPatch.context() as environment:
+            Sandbox(environment)  # leaves no connection of the last test behind
 
 
 @pytest.fixture

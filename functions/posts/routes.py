@@ -1,5 +1,6 @@
 """HTTP routes of the posts."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -14,6 +15,7 @@ from blog.errors import (
     UnsupportedMediaType,
     problem_responses,
 )
+from blog.idempotency import Creation, KeyHeader, create_once
 from blog.ids import Id
 from blog.keyset import Start
 from blog.pagination import (
@@ -45,12 +47,12 @@ router = APIRouter(tags=["posts"], responses=problem_responses(InvalidRequest, S
 
 
 @router.post(PATH, status_code=201, response_model=Post, responses=problem_responses(*BODY_ERRORS))
-async def create_post(body: PostBody, response: Response) -> Any:
+async def create_post(body: PostBody, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
-    changes = cache_policy.post_changes()
-    post = await write(changes, queries.insert_post, body.user_id, body.title, body.content)
-    response.headers["Location"] = f"{PATH}/{post.id}"
-    return post
+    insert = partial(queries.insert_post, **body.model_dump())
+    creation = Creation(PATH, body, key)
+    created = await write(cache_policy.post_changes(), create_once, creation, insert, Post)
+    return created.response()
 
 
 @router.get(PATH, response_model=PostPage)

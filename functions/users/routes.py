@@ -1,5 +1,6 @@
 """HTTP routes of the users."""
 
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from blog.errors import (
     UnsupportedMediaType,
     problem_responses,
 )
+from blog.idempotency import Creation, KeyHeader, create_once
 from blog.ids import Id
 from blog.keyset import Start
 from blog.pagination import (
@@ -47,12 +49,12 @@ router = APIRouter(tags=["users"], responses=problem_responses(InvalidRequest, S
 
 
 @router.post(PATH, status_code=201, response_model=User, responses=problem_responses(*BODY_ERRORS))
-async def create_user(body: UserBody, response: Response) -> Any:
+async def create_user(body: UserBody, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be nobody else's, whatever its case."""
-    changes = cache_policy.user_changes()
-    user = await write(changes, queries.insert_user, body.name, body.email)
-    response.headers["Location"] = f"{PATH}/{user.id}"
-    return user
+    insert = partial(queries.insert_user, name=body.name, email=body.email)
+    creation = Creation(PATH, body, key)
+    created = await write(cache_policy.user_changes(), create_once, creation, insert, User)
+    return created.response()
 
 
 @router.get(PATH, response_model=UserPage)

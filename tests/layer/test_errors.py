@@ -10,6 +10,7 @@ from blog import errors
 from blog.errors import (
     ApiError,
     InvalidRequest,
+    RequestInProgress,
     ServiceUnavailable,
     problem_response,
     problem_responses,
@@ -67,7 +68,8 @@ def test_every_error_is_answered_as_a_problem(error: type[ApiError]) -> None:
     assert problem["title"] == error.title
     assert problem["detail"]
     assert ("errors" in problem) == (error is InvalidRequest)
-    assert ("retry-after" in answer.headers) == issubclass(error, ServiceUnavailable)
+    worth_repeating = issubclass(error, (ServiceUnavailable, RequestInProgress))
+    assert ("retry-after" in answer.headers) == worth_repeating
 
 
 def test_an_invalid_request_lists_each_field_and_says_all_in_its_detail() -> None:

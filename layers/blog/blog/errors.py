@@ -6,6 +6,7 @@
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
     ├── AlreadyTaken             409  a field's value must be unique and is in use
+    ├── RequestInProgress        409  another request with the same `Idempotency-Key` is under way
     ├── UnsupportedMediaType     415  the body is not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is not acceptable
     ├── InternalError            500  a bug of ours
@@ -35,7 +36,7 @@ RETRY_AFTER_SECONDS = 1
 
 
 class FieldError(TypedDict):
-    """One thing wrong with a request; `in` is body, query or path."""
+    """One thing wrong with a request; `in` is body, query, path or header."""
 
     field: str
     message: str
@@ -92,6 +93,14 @@ class MethodNotAllowed(ApiError):
 class AlreadyTaken(ApiError):
     status, title, code = 409, "Already taken", "already-taken"
     meaning = "A value that must be unique belongs to another resource; nothing was written."
+
+
+class RequestInProgress(ApiError):
+    status, title, code = 409, "Request in progress", "request-in-progress"
+    meaning = "Another request with the same `Idempotency-Key` is under way; repeat it later."
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 class UnsupportedMediaType(ApiError):

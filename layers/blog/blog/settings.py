@@ -58,6 +58,9 @@ class Settings(BaseModel):
     cache_ttl_seconds: Annotated[
         int, Field(ge=1, le=3600, description="Longest life of a cached page.")
     ] = 60
+    idempotency_key_ttl_seconds: Annotated[
+        int, Field(ge=1, le=2_592_000, description="Life of an `Idempotency-Key`.")
+    ] = 86_400
 
 
 @cache
