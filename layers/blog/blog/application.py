@@ -11,6 +11,7 @@ one that would come later than the function may run is a 503 in time instead.
 
 import asyncio
 import re
+from time import monotonic
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -18,6 +19,7 @@ from fastapi.routing import APIRoute
 from mangum import Mangum
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from blog.database import answer_by
 from blog.errors import (
     PROBLEM_MEDIA_TYPE,
     DeadlineExceeded,
@@ -83,7 +85,9 @@ class RequestBoundary:
                 message["headers"].append((b"x-request-id", request_id))
             await send(message)
 
-        deadline = asyncio.timeout(_seconds_to_answer(scope))
+        seconds = _seconds_to_answer(scope)
+        answer_by.set(monotonic() + seconds)
+        deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
                 await self.app(scope, receive, send_with_request_id)

@@ -11,11 +11,12 @@ A reader makes one round trip for a hit. On a miss it takes the page's lease, re
 and fills the page, but only if the generation is still the one from before its read. While a
 fence stands there is no generation, and readers fill nothing. A writer puts up its fence before
 COMMIT and takes it down after COMMIT, deleting the generation both times, before it answers. A
-crashed writer's fence runs out by itself, later than PostgreSQL lets its transaction live
-(`transaction_timeout`, set by the migrations).
+fence whose writer crashed, or does not know whether COMMIT came through, runs out by itself, later
+than PostgreSQL lets the transaction live (`transaction_timeout`, set by the migrations).
 
-Redis is never needed: without it reads go to the database and writes go through. A write during
-which Redis cannot be reached leaves pages stale for their TTL at most. The keys are on several
+Redis is never needed: without it reads go to the database and writes go through. A sandbox that
+wrote while Redis could not be reached deletes the generation before it uses Redis again; to other
+sandboxes the pages may be stale until then, for their TTL at most. The keys are on several
 slots, so cluster mode must be off, and the eviction policy must be one of `volatile-*` or
 `noeviction`, as an evicted fence would be a fence taken down.
 """
@@ -38,6 +39,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from blog.circuit_breaker import CircuitBreaker
+from blog.errors import OutcomeUnknown
 from blog.observability import CacheOutcome, observe_cache
 from blog.settings import settings
 
@@ -121,15 +123,23 @@ class RedisScripts:
         self.raise_fences = self.client.register_script(RAISE_FENCES)
         self.lower_fences = self.client.register_script(LOWER_FENCES)
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
+        self.stale_generations: set[str] = set()
+        """Keys that a write of this sandbox should have deleted, and could not."""
 
     async def run(self, script: AsyncScript, keys: list[str], *arguments: bytes | int) -> Any:
         if self.breaker.is_open:
             raise CacheUnavailable("bypass")
         try:
+            await self._delete_stale_generations()
             return await script(keys, arguments)
         except (RedisError, OSError) as error:
             self.breaker.failed()
             raise CacheUnavailable("error") from error
+
+    async def _delete_stale_generations(self) -> None:
+        if self.stale_generations:
+            await self.client.delete(*self.stale_generations)
+            self.stale_generations.clear()
 
 
 @cache
@@ -203,7 +213,7 @@ class PageCache:
 async def invalidation(*caches: PageCache) -> AsyncIterator[None]:
     """Fences around a COMMIT: no page of `caches` from before it is served after it.
 
-    Fences that could not be put up do not stop the write: pages may then be stale for their TTL.
+    Redis's failures do not stop the write; the module's docstring says what they cost.
     """
     writer = token_bytes(TOKEN_BYTES)
     keys = [key for cache in caches for key in (cache.fence_key, cache.generation_key)]
@@ -212,10 +222,22 @@ async def invalidation(*caches: PageCache) -> AsyncIterator[None]:
         await redis.run(redis.raise_fences, keys, writer, int(FENCE_SECONDS * 1000))
     try:
         yield
-    finally:
-        with _surviving_redis():
-            redis = redis_scripts()
+    except OutcomeUnknown:
+        raise  # COMMIT may still come through: the fence stands until it no longer can
+    except Exception:
+        await _lower_fences(keys, writer)
+        raise
+    await _lower_fences(keys, writer)
+
+
+async def _lower_fences(keys: list[str], writer: bytes) -> None:
+    with _surviving_redis():
+        redis = redis_scripts()
+        try:
             await redis.run(redis.lower_fences, keys, writer)
+        except (CacheUnavailable, asyncio.CancelledError):
+            redis.stale_generations.update(keys[1::2])
+            raise
 
 
 @contextmanager

@@ -7,17 +7,21 @@ after a long rest, as a frozen sandbox learns of nothing.
 `read` runs a query in AUTOCOMMIT, one round trip a statement, and once more on a fresh connection
 when the first broke. `write` runs it in a transaction; it repeats only what cannot have been
 committed. Faults become errors of `blog.errors`; what they say of the database is logged, never
-answered. Timeouts of statements and transactions are the database's own (see the migrations).
+answered. No wait outlasts the request: a connection that does not answer by then is dropped.
+Timeouts of statements and transactions are the database's own (see the migrations).
 """
 
 import asyncio
 import select
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from functools import cache
+from math import inf
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import psycopg
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -28,15 +32,57 @@ from blog.observability import database_time, logger
 from blog.settings import ARN_OF_SECRET, settings
 
 PING_AFTER_SECONDS = 30.0
+PING_SECONDS = 1.0
+CANCEL_SECONDS = 0.1
+ROLLBACK_GRACE_SECONDS = 0.2
+"""What a rollback may take when the request's time is over; with `CANCEL_SECONDS` it fits into
+the margin that `blog.application` keeps."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
 # SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
 # Source: PostgreSQL's appendix "Error Codes".
 PASSING_FAULTS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+# transaction_resolution_unknown and statement_completion_unknown, as poolers answer a COMMIT.
+UNKNOWN_OUTCOMES = ("08007", "40003")
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Query = Callable[Concatenate[AsyncConnection, P], Awaitable[R]]
+
+answer_by: ContextVar[float] = ContextVar("answer_by", default=inf)
+"""When the request's time is over (`monotonic`): set by the boundary of each request."""
+
+
+class BoundedConnection(psycopg.AsyncConnection[Any]):
+    """A connection on which giving up is quick, also when its server has gone silent.
+
+    psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
+    """
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
+        """Ask the server once to stop the query, and drop the connection whatever it says.
+
+        The next request pays for a new connection; it never waits for the old one.
+        """
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
+        finally:
+            self.pgconn.finish()
+
+    async def rollback(self) -> None:
+        seconds_left = max(answer_by.get() - monotonic(), 0) + ROLLBACK_GRACE_SECONDS
+        await self._within(seconds_left, super().rollback())
+
+    async def ping(self) -> None:
+        await self._within(PING_SECONDS, self.execute(""))
+
+    async def _within(self, seconds: float, answer: Awaitable[object]) -> None:
+        try:
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                await answer
+        except TimeoutError:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("no answer in time") from None
 
 
 class ConnectionLost(DatabaseUnavailable):
@@ -98,6 +144,7 @@ def engine() -> AsyncEngine:
         "connect_timeout": settings().database_connect_timeout_seconds,
         "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
         "application_name": settings().service,
+        "async_creator_fn": BoundedConnection.connect,
         # Poolers in transaction mode hand a session's prepared statements to others.
         "prepare_threshold": None,
     }
@@ -137,15 +184,22 @@ async def _commit(
 ) -> None:
     try:
         async with around_commit:
-            with database_time():
-                await connection.commit()
+            await _commit_or_doubt(connection)
+    except asyncio.CancelledError:  # the deadline, while `around_commit` was entered or left
+        raise _outcome_unknown() from None
+
+
+async def _commit_or_doubt(connection: AsyncConnection) -> None:
+    try:
+        with database_time():
+            await connection.commit()
     except asyncio.CancelledError:  # the deadline, which may fall before or after the change
         raise _outcome_unknown() from None
     except DBAPIError as error:
-        if error.connection_invalidated:
-            _log_fault(error)
-            raise _outcome_unknown() from None
-        raise
+        if not error.connection_invalidated and _sqlstate(error) not in UNKNOWN_OUTCOMES:
+            raise
+        _log_fault(error)
+        raise _outcome_unknown() from None
 
 
 def _outcome_unknown() -> OutcomeUnknown:
@@ -226,8 +280,7 @@ def _replace_closed(connection: Any, entry: ConnectionPoolEntry, _proxy: object)
 
 
 def _ping(connection: Any) -> None:
-    dialect = engine().sync_engine.dialect
     try:
-        dialect.do_ping(connection)
-    except dialect.loaded_dbapi.Error as error:
+        connection.run_async(BoundedConnection.ping)
+    except psycopg.Error as error:
         raise DisconnectionError from error
