@@ -1,0 +1,429 @@
+"""Proves the cache's coherence on real sandboxes, or finds a history that breaks it.
+
+    python -m tests.coherence.prove              our functions; minutes
+    python -m tests.coherence.prove --baseline   the ordinary way, which fails
+
+Readers and writers run as processes of their own (`sandbox_process`) on a PostgreSQL and a Redis
+that are started for the run. In every phase sandboxes are killed by SIGKILL, writers in the midst
+of a request, and replaced; in some, Redis is flushed or restarted as well. Each phase goes on until
+it has its reads and acknowledged writes; then all its sandboxes are killed, and `history` checks
+what they noted. All times are of `time.monotonic_ns`, one clock for the whole machine.
+
+Going backwards is checked only where Redis keeps its data: after a flush a reader may be shown an
+older state again, though never one older than an acknowledged write. A write's outcome that nobody
+was told is looked up in the database before its writer's successor begins, when PostgreSQL has
+ended the session.
+
+Exits with 1 on any violation, or when a phase takes too long for what it must show.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import redis
+
+from local.services import running_services
+from tests.coherence.history import History, Violation, Write
+from tests.coherence.operation_log import Operations, count_operations, read_operations
+from tests.coherence.sandbox_process import (
+    WATCHED_USERS,
+    Assignment,
+    Subject,
+    database_values,
+)
+
+ROOT = Path(__file__).parents[2]
+READERS = 3
+RENAMERS = 4
+WRITE_PAUSE_SECONDS = 0.1
+KILL_EVERY_SECONDS = (0.3, 2.0)
+FLUSH_EVERY_SECONDS = (0.05, 1.0)
+RESTART_EVERY_SECONDS = (3.0, 6.0)
+REDIS_DOWN_SECONDS = (0.0, 0.5)
+REQUEST_SECONDS = 0.008
+"""About how long a write takes here; a kill falls somewhere into it."""
+PATIENCE_SECONDS = 0.5
+TICK_SECONDS = 0.01
+COUNT_EVERY_SECONDS = 1.0
+SHOWN_VIOLATIONS = 5
+COLUMNS = (
+    *("phase", "reads", "acknowledged", "kills", "flushes", "restarts", "hits", "failed"),
+    *("stale", "backwards", "lost", "unwritten", "seconds"),
+)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A phase ends when both numbers are reached, and after the seconds at the latest."""
+
+    reads: int
+    acknowledged: int
+    at_most_seconds: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    name: str
+    flushes: bool = False
+    restarts: bool = False
+
+    @property
+    def keeps_redis_data(self) -> bool:
+        return not (self.flushes or self.restarts)
+
+
+PHASES = (
+    Phase("sandboxes killed"),
+    Phase("Redis flushed", flushes=True),
+    Phase("Redis restarted", restarts=True),
+)
+FULL_GOAL = Goal(reads=70_000, acknowledged=1_750, at_most_seconds=400)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    phase: Phase
+    operations: Operations
+    disturbances: Counter[str]
+    violations: list[Violation]
+    seconds: float
+
+    def row(self) -> tuple[str, ...]:
+        kinds = Counter(violation.kind for violation in self.violations)
+        reads = len(self.operations.reads)
+        return (
+            self.phase.name,
+            str(reads),
+            str(self.operations.acknowledged),
+            *(str(self.disturbances[name]) for name in ("kill", "flush", "restart")),
+            f"{self.operations.hits / max(reads, 1):.1%}",
+            str(self.operations.failures),
+            str(kinds["stale"]),
+            str(kinds["backwards"]) if self.phase.keeps_redis_data else "-",
+            str(kinds["lost"]),
+            str(kinds["unwritten"]),
+            f"{self.seconds:.0f}",
+        )
+
+    def reaches(self, goal: Goal) -> bool:
+        operations = self.operations
+        return len(operations.reads) >= goal.reads and operations.acknowledged >= goal.acknowledged
+
+
+class RestartableRedis:
+    """A Redis at one URL, whose data ends with its process."""
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        self._directory = directory
+        self._database_url = database_url
+        self._running = contextlib.ExitStack()
+        self.url = ""
+
+    def start(self) -> None:
+        services = running_services(self._directory, database_url=self._database_url)
+        self.url = self._running.enter_context(services).redis_url
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def flush(self) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+            client.script_flush()
+
+
+@dataclass(frozen=True)
+class Servers:
+    database_url: str
+    redis: RestartableRedis
+
+    def create_database(self, name: str) -> str:
+        """Its URL."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.database_url.replace("/blog?", f"/{name}?")
+
+
+@contextlib.contextmanager
+def running_servers(directory: Path) -> Iterator[Servers]:
+    """PostgreSQL and a Redis that can be restarted, for nobody else."""
+    with running_services(directory / "database", throwaway=True) as services:
+        own_redis = RestartableRedis(directory / "redis", services.database_url)
+        own_redis.start()
+        try:
+            yield Servers(services.database_url, own_redis)
+        finally:
+            own_redis.stop()
+
+
+class Nursery:
+    """The other end of `sandbox_process.Nursery`."""
+
+    def __init__(self, subject: Subject, environment: dict[str, str], errors: Path) -> None:
+        with errors.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.coherence.sandbox_process", subject],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+
+    def start(self, assignment: Assignment) -> int:
+        return int(self._order({"start": dataclasses.asdict(assignment)})["pid"])
+
+    def kill(self, pid: int) -> None:
+        self._order({"kill": pid})
+
+    def ended(self) -> list[int]:
+        pids: list[int] = self._order({"ended": True})["pids"]
+        return pids
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+
+class Fleet:
+    """The sandboxes of a phase: a place each, which a successor takes when one has ended."""
+
+    def __init__(
+        self, nursery: Nursery, connection: psycopg.Connection[Any], directory: Path
+    ) -> None:
+        self._nursery = nursery
+        self._connection = connection
+        self._directory = directory
+        self._running: dict[int, Assignment] = {}
+        self._started = 0
+
+    @property
+    def logs(self) -> list[Path]:
+        return list(self._directory.iterdir())
+
+    def start_all(self) -> None:
+        users = range(1, WATCHED_USERS + 1)
+        for _ in range(READERS):
+            self._start(Assignment("", "reader", ""))
+        for first in range(RENAMERS):
+            own = tuple(users[first::RENAMERS])
+            pause = WRITE_PAUSE_SECONDS
+            self._start(Assignment("", "renamer", "", users=own, pause_seconds=pause))
+        self._start(Assignment("", "counter", "", pause_seconds=WRITE_PAUSE_SECONDS))
+
+    def kill_one(self) -> None:
+        pid = random.choice(list(self._running))
+        assignment = self._running[pid]
+        if assignment.role != "reader":
+            _await_write(Path(assignment.log))
+            time.sleep(random.uniform(0, REQUEST_SECONDS))
+        self._nursery.kill(pid)
+        self._replace(pid)
+
+    def replace_ended(self) -> None:
+        for pid in self._nursery.ended():
+            self._replace(pid)
+
+    def kill_all(self) -> None:
+        for pid in self._running:
+            self._nursery.kill(pid)
+        for assignment in self._running.values():
+            self._await_end_of_session(assignment.name)
+        self._running.clear()
+
+    def _replace(self, pid: int) -> None:
+        predecessor = self._running.pop(pid)
+        self._await_end_of_session(predecessor.name)
+        self._start(predecessor)
+
+    def _start(self, like: Assignment) -> None:
+        self._started += 1
+        name = f"{like.role}-{self._directory.name}-{self._started}"
+        extra = self._extra_users() if like.role == "counter" else ()
+        log = str(self._directory / name)
+        assignment = dataclasses.replace(like, name=name, log=log, extra_users=extra)
+        Path(log).touch()
+        self._running[self._nursery.start(assignment)] = assignment
+
+    def _extra_users(self) -> tuple[int, ...]:
+        statement = "SELECT id FROM users WHERE id > %s ORDER BY id"
+        return tuple(row[0] for row in self._connection.execute(statement, (WATCHED_USERS,)))
+
+    def _await_end_of_session(self, name: str) -> None:
+        """Until then PostgreSQL may still commit what a killed sandbox sent."""
+        statement = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+        while self._connection.execute(statement, (name,)).fetchone():
+            time.sleep(TICK_SECONDS / 10)
+
+
+def _await_write(log: Path) -> None:
+    """Until the sandbox begins its next write, as its log says; not for ever, as it may end."""
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        while time.monotonic() < give_up_at:
+            if b'["write"' in file.read():
+                return
+            time.sleep(TICK_SECONDS / 100)
+
+
+class Disturbance:
+    """Something that is done again and again, at random moments."""
+
+    def __init__(
+        self, name: str, act: Callable[[], None], every_seconds: tuple[float, float]
+    ) -> None:
+        self.name = name
+        self._act = act
+        self._every_seconds = every_seconds
+        self._due = self._next_due()
+
+    def act_if_due(self) -> bool:
+        if time.monotonic() < self._due:
+            return False
+        self._act()
+        self._due = self._next_due()
+        return True
+
+    def _next_due(self) -> float:
+        return time.monotonic() + random.uniform(*self._every_seconds)
+
+
+class Proof:
+    """Runs phases on one subject; what was written in earlier ones counts in later ones."""
+
+    def __init__(self, subject: Subject, servers: Servers, directory: Path) -> None:
+        self._subject = subject
+        self._servers = servers
+        self._directory = directory
+        self._writes: list[Write] = []
+        self.errors = directory / "errors.log"
+
+    def run(self, phases: Sequence[Phase], goal: Goal) -> Iterator[Outcome]:
+        """Each phase's outcome as soon as it is known."""
+        url = self._servers.create_database(f"coherence_{self._subject}")
+        environment = self._environment(url)
+        code = f"from tests.coherence.sandbox_process import prepare; prepare({self._subject!r})"
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+        self._servers.redis.flush()
+        with (
+            psycopg.connect(url, autocommit=True) as connection,
+            contextlib.closing(Nursery(self._subject, environment, self.errors)) as nursery,
+        ):
+            initial = database_values(connection)
+            for number, phase in enumerate(phases):
+                logs = self._directory / str(number)
+                logs.mkdir()
+                started_at = time.monotonic()
+                fleet = Fleet(nursery, connection, logs)
+                disturbances = self._disturb(fleet, phase, goal)
+                seconds = time.monotonic() - started_at
+                operations = read_operations(fleet.logs)
+                self._writes += operations.writes
+                history = History(initial, self._writes)
+                violations = _violations(history, phase, operations, database_values(connection))
+                yield Outcome(phase, operations, disturbances, violations, seconds)
+
+    def _environment(self, database_url: str) -> dict[str, str]:
+        if self._subject == "baseline":
+            database_url = database_url.replace("postgresql:", "postgresql+psycopg:")
+        return {
+            **os.environ,
+            "DATABASE_URL": database_url,
+            "REDIS_URL": self._servers.redis.url,
+            "LOG_LEVEL": "WARNING",
+            "PYTHONPATH": os.pathsep.join(("functions", "layers/blog")),
+        }
+
+    def _disturb(self, fleet: Fleet, phase: Phase, goal: Goal) -> Counter[str]:
+        """Runs the phase; how often each disturbance happened."""
+        counts: Counter[str] = Counter()
+        disturbances = self._disturbances(fleet, phase)
+        fleet.start_all()
+        started_at = counted_at = time.monotonic()
+        while (now := time.monotonic()) - started_at < goal.at_most_seconds:
+            if now - counted_at > COUNT_EVERY_SECONDS:
+                reads, acknowledged = count_operations(fleet.logs)
+                counted_at = time.monotonic()
+                if reads >= goal.reads and acknowledged >= goal.acknowledged:
+                    break
+            fleet.replace_ended()
+            counts.update(each.name for each in disturbances if each.act_if_due())
+            time.sleep(TICK_SECONDS)
+        fleet.kill_all()
+        return counts
+
+    def _disturbances(self, fleet: Fleet, phase: Phase) -> list[Disturbance]:
+        chosen = [Disturbance("kill", fleet.kill_one, KILL_EVERY_SECONDS)]
+        if phase.flushes:
+            flush = self._servers.redis.flush
+            chosen.append(Disturbance("flush", flush, FLUSH_EVERY_SECONDS))
+        if phase.restarts:
+            chosen.append(Disturbance("restart", self._restart_redis, RESTART_EVERY_SECONDS))
+        return chosen
+
+    def _restart_redis(self) -> None:
+        self._servers.redis.stop()
+        time.sleep(random.uniform(*REDIS_DOWN_SECONDS))
+        self._servers.redis.start()
+
+
+def _violations(
+    history: History, phase: Phase, operations: Operations, final: dict[str, str]
+) -> list[Violation]:
+    violations = history.stale_reads(operations.reads) + history.lost_writes(final)
+    if phase.keeps_redis_data:
+        violations += history.backward_reads(operations.reads)
+    return violations
+
+
+def print_row(row: Sequence[str]) -> None:
+    widths = (18, *(max(9, len(name) + 1) for name in COLUMNS[1:]))
+    cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+    print("".join(cells), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Proves the cache's coherence.")
+    parser.add_argument("--baseline", action="store_true", help="check the ordinary way instead")
+    subject: Subject = "baseline" if parser.parse_args(arguments).baseline else "blog"
+    failed = False
+    with (
+        tempfile.TemporaryDirectory(prefix="prove-") as name,
+        running_servers(Path(name)) as servers,
+    ):
+        print_row(COLUMNS)
+        logs = Path(name) / "operations"
+        logs.mkdir()
+        for outcome in Proof(subject, servers, logs).run(PHASES, FULL_GOAL):
+            print_row(outcome.row())
+            for violation in outcome.violations[:SHOWN_VIOLATIONS]:
+                print(f"  {violation}")
+            failed = failed or bool(outcome.violations) or not outcome.reaches(FULL_GOAL)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
