@@ -16,6 +16,7 @@ It holds no docstrings and no asserts, which makes it a third smaller to read.
 import argparse
 import io
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON_VERSION = "3.13"
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
-LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}"
+HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
 # email-validator asks the DNS only where it is told to, which it never is here.
 UNNEEDED_PACKAGES = ("dnspython",)
 # Not needed to run: stubs, tests, sources of extensions, entry points, what pip notes for itself,

@@ -1,0 +1,90 @@
+"""What `layers/build.py` makes: packages for the target's machine, bytecode that stays valid."""
+
+import importlib.util
+import shutil
+import struct
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ELF_MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}  # System V ABI, e_machine
+UNCHECKED_HASH = 0b01  # PEP 552: a hash-based pyc whose source is not looked at
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build", ROOT / "layers" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def needs_target_python(build: ModuleType) -> None:
+    if build._target_python() is None and shutil.which("docker") is None:
+        pytest.skip(f"neither Python {build.PYTHON_VERSION} nor Docker is here to make bytecode")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("needs_target_python")
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_the_layer_is_for_the_architecture_whatever_builds_it(
+    build: ModuleType, tmp_path: Path, architecture: str
+) -> None:
+    build._build(build._parser().parse_args(["dependencies", architecture, str(tmp_path)]))
+    libraries = list(tmp_path.rglob("*.so*"))
+    assert len(libraries) > 10
+    machines = {struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in libraries}
+    assert machines == {ELF_MACHINES[architecture]}
+    assert list(tmp_path.rglob("_psycopg.cpython-313-*")) or list(tmp_path.rglob("psycopg_binary"))
+
+
+@pytest.mark.usefixtures("needs_target_python")
+def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_path: Path) -> None:
+    build._build(build._parser().parse_args(["blog", str(tmp_path)]))
+    sources = list(tmp_path.rglob("*.py"))
+    assert {path.stem for path in sources} >= {"cache", "database", "errors"}
+    for source in sources:
+        bytecode = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+        flags = struct.unpack_from("<I", bytecode.read_bytes(), 4)[0]
+        assert flags == UNCHECKED_HASH
+        assert b"/opt/python/blog/" in bytecode.read_bytes()
+
+
+@pytest.mark.usefixtures("needs_target_python")
+def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
+    build: ModuleType, tmp_path: Path
+) -> None:
+    build._build(build._parser().parse_args(["function", "migrations", "x86_64", str(tmp_path)]))
+    packages = {path.name for path in tmp_path.iterdir() if "." not in path.name}
+    assert packages == {"migrations", "alembic", "mako", "markupsafe"}
+    build._build(
+        build._parser().parse_args(["function", "users", "x86_64", str(tmp_path / "users")])
+    )
+    assert {path.name for path in (tmp_path / "users").iterdir()} == {"users"}
+
+
+def test_without_a_python_and_without_docker_it_says_what_to_do(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_target_python", lambda: None)
+    monkeypatch.setattr(build.shutil, "which", lambda _name: None)
+    with pytest.raises(build.BuildError, match=r"uv python install 3\.13.*Docker"):
+        build._compile(tmp_path, "/opt")
+
+
+@pytest.mark.docker
+def test_without_a_python_the_lambda_image_makes_the_bytecode(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.e2e.targets import require_docker
+
+    require_docker()
+    monkeypatch.setattr(build, "_target_python", lambda: None)
+    (tmp_path / "module.py").write_text("VALUE = 1\n", encoding="utf-8")
+    build._compile(tmp_path, "/opt")
+    assert (tmp_path / "__pycache__" / "module.cpython-313.pyc").exists()
