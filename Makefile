@@ -2,7 +2,7 @@
 # `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data test lint format openapi build debugger up down clean
+.PHONY: help install run migrate demo-data test lint format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -40,6 +40,12 @@ format: $(READY)  ## put the code into its format
 openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 	@$(BIN)/python -m local.openapi
 	@$(BIN)/python -m local.events
+
+prove: $(READY)  ## prove the cache coherent over real sandboxes that are killed (minutes)
+	@$(BIN)/python -m tests.coherence.prove $(ARGS)
+
+bench: $(READY)  ## measure warm requests against the ordinary way (minutes)
+	@$(BIN)/python -m benchmarks.warm_requests
 
 build: $(READY)  ## sam build: functions and layers as they are deployed
 	@$(BIN)/sam build

@@ -27,10 +27,12 @@ TARGETS: dict[str, Callable[[Services], AbstractContextManager[httpx.Client]]] =
 def main() -> None:
     print("| runtime | until it answers | cold request | warm request, median (p95) |")
     print("|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as directory:
-        with running_services(Path(directory)) as services:
-            for name, target in TARGETS.items():
-                print(f"| {name} | {_measured(target, services)} |")
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_services(Path(directory)) as services,
+    ):
+        for name, target in TARGETS.items():
+            print(f"| {name} | {_measured(target, services)} |")
 
 
 def _measured(

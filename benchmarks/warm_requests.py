@@ -1,0 +1,140 @@
+"""Warm requests, ours against the baseline: `python -m benchmarks.warm_requests [RESULT.json]`.
+
+Both handle events in processes of their own, on one PostgreSQL and one Redis with equal rows, in
+interleaved rounds. Prints a Markdown table of medians and p99 over all rounds, with the ratio of
+the medians; the JSON file, if one is named, has the same figures in microseconds.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+
+from local.services import running_services
+
+ROUNDS = 12
+REQUESTS_PER_ROUND = 100
+USERS = 1000
+KINDS = (
+    "cached list",
+    "uncached list",
+    "one user",
+    "create a user",
+    "update a user",
+    "unknown path (404)",
+)
+
+
+class Contender:
+    """A process of `benchmarks.contender`."""
+
+    def __init__(self, name: str, database_url: str, redis_url: str) -> None:
+        environment = os.environ | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.contender", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def times_seconds(self, kind: str, count: int) -> list[float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps({"request": kind, "count": count}), file=self._process.stdin, flush=True)
+        times: list[float] = json.loads(self._process.stdout.readline())
+        return times
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def main() -> None:
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        services = stack.enter_context(running_services(Path(directory)))
+        contenders = {
+            "ours": _ours(services.database_url, services.redis_url),
+            "baseline": _baseline(services.database_url, services.redis_url),
+        }
+        for contender in contenders.values():
+            stack.callback(contender.close)
+        results = {kind: _measured(contenders, kind) for kind in KINDS}
+    _print_table(results)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def _ours(database_url: str, redis_url: str) -> Contender:
+    os.environ["DATABASE_URL"] = database_url
+    from migrations.handler import handler as migrate
+
+    migrate({}, None)
+    _fill(database_url)
+    return Contender("ours", database_url, redis_url)
+
+
+def _baseline(database_url: str, redis_url: str) -> Contender:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE baseline")
+    url = database_url.replace("/blog?", "/baseline?")
+    driver_url = url.replace("postgresql://", "postgresql+psycopg://")
+    contender = Contender("baseline", driver_url, redis_url.replace("db=0", "db=1"))
+    contender.times_seconds("unknown path (404)", 1)  # answered when its tables are there
+    _fill(url)
+    return contender
+
+
+def _fill(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (name, email)"
+            " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
+            [USERS],
+        )
+        connection.execute("VACUUM ANALYZE users")
+
+
+def _measured(contenders: dict[str, Contender], kind: str) -> dict[str, Any]:
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_number in range(ROUNDS + 1):
+        for name, contender in contenders.items():
+            measured = contender.times_seconds(kind, REQUESTS_PER_ROUND)
+            if round_number:  # the first one warms up
+                times[name] += measured
+    figures: dict[str, Any] = {name: _figures(all_times) for name, all_times in times.items()}
+    figures["ratio"] = round(figures["ours"]["median_us"] / figures["baseline"]["median_us"], 3)
+    return figures
+
+
+def _figures(times_seconds: list[float]) -> dict[str, int]:
+    ordered = sorted(times_seconds)
+    return {
+        "median_us": round(statistics.median(ordered) * 1e6),
+        "p99_us": round(ordered[int(len(ordered) * 0.99)] * 1e6),
+    }
+
+
+def _print_table(results: dict[str, dict[str, Any]], to: IO[str] = sys.stdout) -> None:
+    print("| request | ours, median (p99) | baseline, median (p99) | ratio |", file=to)
+    print("|---|---|---|---|", file=to)
+    for kind, figures in results.items():
+        ours, baseline = figures["ours"], figures["baseline"]
+        print(
+            f"| {kind} | {ours['median_us']} µs ({ours['p99_us']}) "
+            f"| {baseline['median_us']} µs ({baseline['p99_us']}) | {figures['ratio']:.2f} |",
+            file=to,
+        )
+
+
+if __name__ == "__main__":
+    main()
