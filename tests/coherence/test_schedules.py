@@ -1,0 +1,459 @@
+"""The real code on real servers, in the orders of events that break the textbook way.
+
+Each actor is a task with connections of its own to PostgreSQL, and runs from gate to gate. A reader
+has one after it read the database, a writer one before COMMIT (its fence stands) and one after.
+What runs between the gates is `PageCache.fetch`, `invalidation`, `read` and `write` as they are.
+
+Stale is an answer without a write that was acknowledged before the read began.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar, copy_context
+from functools import wraps
+from typing import Any, cast
+
+import psycopg
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog import cache as protocol
+from blog import database as postgresql
+from blog.cache import PageCache, invalidation, redis_scripts
+from blog.database import read, write
+from blog.errors import OutcomeUnknown
+from blog.models import User
+from tests.conftest import Sandbox
+from users.queries import insert_user
+
+PAGES = PageCache("users")
+PAGE = "1:10"
+OTHER_PAGE = "1:20"
+LONGEST_WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.005
+COMMIT_LOCK = 7
+
+Client = Any
+Database = psycopg.Connection[Any]
+actor_number: ContextVar[int] = ContextVar("actor_number", default=0)
+
+
+class Actor:
+    """A reader or a writer under way, from one gate to another."""
+
+    def __init__(self) -> None:
+        self._gate: str | None = None
+        self._arrived = asyncio.Event()
+        self._released = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
+
+    def begins(self, number: int, work: Coroutine[Any, Any, Any]) -> None:
+        context = copy_context()
+        context.run(actor_number.set, number)
+        self._task = asyncio.create_task(work, context=context)
+
+    async def passes(self, gate: str) -> None:
+        """Called by the actor's own code: waits here if this is where it was sent."""
+        if gate != self._gate:
+            return
+        self._released.clear()
+        self._arrived.set()
+        await self._released.wait()
+
+    async def reaches(self, gate: str) -> None:
+        """It goes on, and stands at the gate when this returns."""
+        self._arrived.clear()
+        self.goes_on(gate)
+        async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            await self._arrived.wait()
+
+    def goes_on(self, gate: str | None = None) -> None:
+        self._gate = gate
+        self._released.set()
+
+    async def ends(self) -> Any:
+        """Its answer."""
+        assert self._task is not None
+        self.goes_on()
+        async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+            return await self._task
+
+
+class Protocol:
+    """The cache as it is: one list's pages, and what surrounds a COMMIT."""
+
+    fetch = staticmethod(PAGES.fetch)
+
+    def around_commit(self) -> AbstractAsyncContextManager[None]:
+        return invalidation(PAGES)
+
+
+class Textbook:
+    """Pages that are deleted after COMMIT."""
+
+    async def fetch(self, page: str, load: Callable[[], Awaitable[bytes]]) -> bytes:
+        client = redis_scripts().client
+        if (cached := await client.get(f"users:{page}")) is not None:
+            return cast("bytes", cached)
+        content = await load()
+        await client.set(f"users:{page}", content, ex=60)
+        return content
+
+    @asynccontextmanager
+    async def around_commit(self) -> AsyncIterator[None]:
+        yield
+        await redis_scripts().client.delete(f"users:{PAGE}", f"users:{OTHER_PAGE}")
+
+
+class Crashed(Exception):
+    """The process is gone: nothing is run after it."""
+
+
+class Stage:
+    """Where the actors act; what crashed on it is swept away at its end."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.cache: Protocol | Textbook = Protocol()
+        self.sockets: list[int] = []
+        self._actors = 0
+        self._crashed: list[Any] = []
+
+    def reader(self, page: str = PAGE) -> Actor:
+        """Its gate: `loaded`, after it read the database."""
+        actor = Actor()
+
+        async def load() -> bytes:
+            content = await names()
+            await actor.passes("loaded")
+            return content
+
+        self._begin(actor, self.cache.fetch(page, load))
+        return actor
+
+    def writer(self, name: str) -> Actor:
+        """Adds a user. Its gates: `fenced`, before COMMIT, and `committed`, after."""
+        return self._writer(name, self.cache.around_commit())
+
+    def crashing_writer(self, name: str) -> Actor:
+        """As `writer`; crashes when it passes `committed`."""
+        return self._writer(name, self._crash())
+
+    async def read(self, page: str = PAGE) -> list[str]:
+        """What a client is answered that asks now."""
+        return (await self.cache.fetch(page, names)).decode().split()
+
+    async def add(self, name: str) -> None:
+        """A write, acknowledged when this returns."""
+        await write(self.cache.around_commit(), insert_user, name, f"{name}@example.com")
+
+    async def sweep(self) -> None:
+        for crashed in self._crashed:
+            await crashed.gen.aclose()
+
+    def _writer(self, name: str, around_commit: AbstractAsyncContextManager[None]) -> Actor:
+        actor = Actor()
+
+        @asynccontextmanager
+        async def gates() -> AsyncIterator[None]:
+            async with around_commit:
+                await actor.passes("fenced")
+                yield
+                await actor.passes("committed")
+
+        self._begin(actor, write(gates(), self._insert, name))
+        return actor
+
+    async def _insert(self, connection: AsyncConnection, name: str) -> None:
+        raw = await connection.get_raw_connection()
+        assert raw.driver_connection is not None
+        self.sockets.append(raw.driver_connection.pgconn.socket)
+        await insert_user(connection, name, f"{name}@example.com")
+
+    @asynccontextmanager
+    async def _crash(self) -> AsyncIterator[None]:
+        around_commit = self.cache.around_commit()
+        self._crashed.append(around_commit)
+        await around_commit.__aenter__()
+        yield
+        raise Crashed
+
+    def _begin(self, actor: Actor, work: Coroutine[Any, Any, Any]) -> None:
+        self._actors += 1
+        actor.begins(self._actors, work)
+
+
+async def names() -> bytes:
+    async def query(connection: AsyncConnection) -> str:
+        return " ".join(await connection.scalars(select(User.name).order_by(User.id)))
+
+    return (await read(query)).encode()
+
+
+@pytest.fixture
+def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage]:
+    """An empty stage, where each actor has an engine of its own."""
+    sandbox.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
+    make_engine = postgresql.engine.__wrapped__
+    engines: dict[int, AsyncEngine] = {}
+
+    def engine() -> AsyncEngine:
+        number = actor_number.get()
+        return engines.setdefault(number, engines.get(number) or make_engine())
+
+    async def dispose() -> None:
+        for made in engines.values():
+            await made.dispose()
+
+    new = Stage(sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgresql, "engine", engine)
+        patch.setattr(postgresql, "_transactions", postgresql._transactions.__wrapped__)
+        yield new
+        sandbox.run(new.sweep())
+        sandbox.run(dispose())
+
+
+Test = Callable[..., Coroutine[Any, Any, None]]
+
+
+def schedule(test: Test) -> Callable[..., None]:
+    """The test as one that pytest can run, in the sandbox's event loop."""
+
+    @wraps(test)
+    def run(stage: Stage, **fixtures: Any) -> None:
+        stage.sandbox.run(test(stage, **fixtures))
+
+    return run
+
+
+async def read_after_an_overtaken_fill(stage: Stage) -> list[str]:
+    """A reader that missed before a write fills after it."""
+    await stage.add("ada")
+    slow = stage.reader()
+    await slow.reaches("loaded")
+    await stage.add("bob")
+    await slow.ends()
+    return await stage.read()
+
+
+@schedule
+async def test_a_slow_reader_does_not_bring_an_old_page_back(stage: Stage) -> None:
+    assert await read_after_an_overtaken_fill(stage) == ["ada", "bob"]
+
+
+@schedule
+async def test_the_textbook_way_is_stale_in_the_same_schedule(stage: Stage) -> None:
+    stage.cache = Textbook()
+    assert await read_after_an_overtaken_fill(stage) == ["ada"]
+
+
+@schedule
+async def test_a_page_that_was_read_between_fence_and_commit_is_not_kept(
+    stage: Stage, cache: Client
+) -> None:
+    await stage.add("ada")
+    writer = stage.writer("bob")
+    await writer.reaches("fenced")
+    reader = stage.reader()
+    await reader.reaches("loaded")
+    await writer.ends()
+
+    assert await reader.ends() == b"ada"
+    assert not cache.exists(f"users:{PAGE}")
+    assert await stage.read() == ["ada", "bob"]
+
+
+@pytest.mark.parametrize("gate", ["fenced", "committed"])
+@schedule
+async def test_a_page_from_before_the_fence_is_not_kept_while_it_stands(
+    stage: Stage, cache: Client, gate: str
+) -> None:
+    reader = stage.reader()
+    await reader.reaches("loaded")
+    writer = stage.writer("ada")
+    await writer.reaches(gate)
+    await reader.ends()
+
+    assert not cache.exists(f"users:{PAGE}")
+    await writer.ends()
+    assert await stage.read() == ["ada"]
+
+
+@schedule
+async def test_after_commit_no_page_is_older_than_another_though_nothing_is_acknowledged(
+    stage: Stage,
+) -> None:
+    await stage.add("ada")
+    assert await stage.read(PAGE) == ["ada"]
+    writer = stage.writer("bob")
+    await writer.reaches("committed")
+
+    assert await stage.read(OTHER_PAGE) == ["ada", "bob"]
+    assert await stage.read(PAGE) == ["ada", "bob"]
+    await writer.ends()
+
+
+@schedule
+async def test_the_textbook_way_goes_back_in_time_in_the_same_schedule(stage: Stage) -> None:
+    stage.cache = Textbook()
+    await stage.add("ada")
+    assert await stage.read(PAGE) == ["ada"]
+    writer = stage.writer("bob")
+    await writer.reaches("committed")
+
+    assert await stage.read(OTHER_PAGE) == ["ada", "bob"]
+    assert await stage.read(PAGE) == ["ada"]
+    await writer.ends()
+
+
+@schedule
+async def test_a_writer_that_ends_first_does_not_open_the_cache_for_the_other(
+    stage: Stage, cache: Client
+) -> None:
+    slow = stage.writer("ada")
+    await slow.reaches("fenced")
+    await stage.add("bob")
+    reader = stage.reader()
+    await reader.reaches("loaded")
+    await slow.reaches("committed")
+    assert await reader.ends() == b"bob"
+    assert not cache.exists(f"users:{PAGE}")
+
+    assert await stage.read() == ["ada", "bob"]
+    await slow.ends()
+    assert await stage.read() == ["ada", "bob"]
+
+
+@schedule
+async def test_each_of_two_writers_at_once_is_seen_when_it_is_acknowledged(stage: Stage) -> None:
+    first, second = stage.writer("ada"), stage.writer("bob")
+    await first.reaches("fenced")
+    await second.reaches("fenced")
+    await first.reaches("committed")
+    await second.ends()
+    assert "bob" in await stage.read()
+    await first.ends()
+    assert sorted(await stage.read()) == ["ada", "bob"]
+
+
+@schedule
+async def test_a_writer_that_crashed_after_commit_is_seen_at_once_and_ever_after(
+    stage: Stage, cache: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "FENCE_SECONDS", 1.0)
+    assert await stage.read() == []
+    writer = stage.crashing_writer("ada")
+    await writer.reaches("committed")
+    with pytest.raises(Crashed):
+        await writer.ends()
+
+    assert cache.exists("users:fence")
+    assert await stage.read() == ["ada"]
+    await asyncio.sleep(1.01)
+    assert [await stage.read(), await stage.read()] == [["ada"], ["ada"]]
+    assert cache.exists(f"users:{PAGE}")
+    assert not cache.exists("users:fence")
+
+
+@schedule
+async def test_a_commit_that_arrives_after_its_writer_gave_up_is_seen_when_it_is_there(
+    stage: Stage, database: Database, cache: Client, late_commits: None
+) -> None:
+    """The writer's connection breaks while COMMIT waits in the server."""
+    database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
+    writer = stage.writer("late")
+    await writer.reaches("fenced")
+    writer.goes_on()
+    await committing(database)
+    break_connection(stage.sockets[0])
+    with pytest.raises(OutcomeUnknown):
+        await writer.ends()
+
+    assert [await stage.read(), await stage.read()] == [[], []]
+    assert not cache.exists(f"users:{PAGE}")
+    database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
+    await committed(database, "late")
+    assert await stage.read() == ["late"]
+
+
+@schedule
+async def test_a_fill_after_its_lease_ran_out_does_not_bring_an_old_page_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LEASE_SECONDS", 0.05)
+    slow = stage.reader()
+    await slow.reaches("loaded")
+    await asyncio.sleep(0.06)
+    await stage.add("ada")
+    assert await stage.read() == ["ada"]
+    assert await slow.ends() == b""
+    assert await stage.read() == ["ada"]
+
+
+@schedule
+async def test_a_flush_between_fence_and_commit_leaves_nothing_stale(
+    stage: Stage, cache: Client
+) -> None:
+    writer = stage.writer("ada")
+    await writer.reaches("fenced")
+    cache.flushall()
+    assert await stage.read() == []
+    assert cache.exists(f"users:{PAGE}")
+    await writer.ends()
+    assert await stage.read() == ["ada"]
+
+
+@schedule
+async def test_a_flush_after_a_write_does_not_let_an_old_page_in(
+    stage: Stage, cache: Client
+) -> None:
+    slow = stage.reader()
+    await slow.reaches("loaded")
+    await stage.add("ada")
+    cache.flushall()
+    assert await stage.read(OTHER_PAGE) == ["ada"]
+    assert await slow.ends() == b""
+    assert await stage.read() == ["ada"]
+
+
+@pytest.fixture
+def late_commits(database: Database) -> Iterator[None]:
+    """COMMIT of users waits in the server while somebody holds COMMIT_LOCK."""
+    database.execute(
+        f"""
+        CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_advisory_xact_lock({COMMIT_LOCK}); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER waits_at_commit AFTER INSERT ON users
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit()
+        """
+    )
+    yield
+    database.execute("SELECT pg_advisory_unlock_all()")
+    database.execute("DROP FUNCTION wait_at_commit CASCADE")
+
+
+async def committing(database: Database) -> None:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    await becomes_true(lambda: database.execute(waiting).fetchone() == (1,))
+
+
+async def committed(database: Database, name: str) -> None:
+    found = "SELECT count(*) FROM users WHERE name = %s"
+    await becomes_true(lambda: database.execute(found, [name]).fetchone() == (1,))
+
+
+async def becomes_true(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 (another process's condition)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def break_connection(file_descriptor: int) -> None:
+    """As when the network drops it: the server learns of it when it next answers."""
+    with socket.socket(fileno=os.dup(file_descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
