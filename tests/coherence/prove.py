@@ -14,7 +14,8 @@ older state again, though never one older than an acknowledged write. A write's 
 was told is looked up in the database before its writer's successor begins, when PostgreSQL has
 ended the session.
 
-Exits with 1 on any violation, or when a phase takes too long for what it must show.
+Exits with 1 on any violation, when a sandbox fails by itself, or when a phase takes too long for
+what it must show.
 """
 
 import argparse
@@ -49,10 +50,10 @@ from tests.coherence.sandbox_process import (
 ROOT = Path(__file__).parents[2]
 READERS = 3
 RENAMERS = 4
-WRITE_PAUSE_SECONDS = 0.1
+WRITE_PAUSE_SECONDS = 0.25
 KILL_EVERY_SECONDS = (0.3, 2.0)
 FLUSH_EVERY_SECONDS = (0.05, 1.0)
-RESTART_EVERY_SECONDS = (3.0, 6.0)
+RESTART_EVERY_SECONDS = (1.5, 10.0)
 REDIS_DOWN_SECONDS = (0.0, 0.5)
 REQUEST_SECONDS = 0.008
 """About how long a write takes here; a kill falls somewhere into it."""
@@ -91,7 +92,7 @@ PHASES = (
     Phase("Redis flushed", flushes=True),
     Phase("Redis restarted", restarts=True),
 )
-FULL_GOAL = Goal(reads=70_000, acknowledged=1_750, at_most_seconds=400)
+FULL_GOAL = Goal(reads=70_000, acknowledged=1_750, at_most_seconds=900)
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Nursery:
     """The other end of `sandbox_process.Nursery`."""
 
     def __init__(self, subject: Subject, environment: dict[str, str], errors: Path) -> None:
+        self._errors = errors
         with errors.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.coherence.sandbox_process", subject],
@@ -184,6 +186,9 @@ class Nursery:
                 stderr=file,
                 text=True,
             )
+
+    def prepare(self) -> None:
+        self._order({"prepare": True})
 
     def start(self, assignment: Assignment) -> int:
         return int(self._order({"start": dataclasses.asdict(assignment)})["pid"])
@@ -203,7 +208,10 @@ class Nursery:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the sandboxes' parent ended: {self._errors.read_text()}")
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
 
@@ -298,17 +306,14 @@ class Disturbance:
         self.name = name
         self._act = act
         self._every_seconds = every_seconds
-        self._due = self._next_due()
+        self._due = time.monotonic() + every_seconds[0]
 
     def act_if_due(self) -> bool:
         if time.monotonic() < self._due:
             return False
         self._act()
-        self._due = self._next_due()
+        self._due = time.monotonic() + random.uniform(*self._every_seconds)
         return True
-
-    def _next_due(self) -> float:
-        return time.monotonic() + random.uniform(*self._every_seconds)
 
 
 class Proof:
@@ -319,19 +324,23 @@ class Proof:
         self._servers = servers
         self._directory = directory
         self._writes: list[Write] = []
-        self.errors = directory / "errors.log"
+        self._errors = directory / "errors.log"
+
+    @property
+    def errors(self) -> str:
+        """What sandboxes wrote to stderr: the traceback of whatever no handler answers."""
+        return self._errors.read_text()
 
     def run(self, phases: Sequence[Phase], goal: Goal) -> Iterator[Outcome]:
         """Each phase's outcome as soon as it is known."""
         url = self._servers.create_database(f"coherence_{self._subject}")
         environment = self._environment(url)
-        code = f"from tests.coherence.sandbox_process import prepare; prepare({self._subject!r})"
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
         self._servers.redis.flush()
         with (
             psycopg.connect(url, autocommit=True) as connection,
-            contextlib.closing(Nursery(self._subject, environment, self.errors)) as nursery,
+            contextlib.closing(Nursery(self._subject, environment, self._errors)) as nursery,
         ):
+            nursery.prepare()
             initial = database_values(connection)
             for number, phase in enumerate(phases):
                 logs = self._directory / str(number)
@@ -354,6 +363,8 @@ class Proof:
             "DATABASE_URL": database_url,
             "REDIS_URL": self._servers.redis.url,
             "LOG_LEVEL": "WARNING",
+            # Powertools warns of each request of the ordinary way, as it counts nothing.
+            "PYTHONWARNINGS": "ignore",
             "PYTHONPATH": os.pathsep.join(("functions", "layers/blog")),
         }
 
@@ -417,11 +428,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_row(COLUMNS)
         logs = Path(name) / "operations"
         logs.mkdir()
-        for outcome in Proof(subject, servers, logs).run(PHASES, FULL_GOAL):
+        proof = Proof(subject, servers, logs)
+        for outcome in proof.run(PHASES, FULL_GOAL):
             print_row(outcome.row())
             for violation in outcome.violations[:SHOWN_VIOLATIONS]:
                 print(f"  {violation}")
             failed = failed or bool(outcome.violations) or not outcome.reaches(FULL_GOAL)
+        print(proof.errors, end="")
+        failed = failed or bool(proof.errors)
     return 1 if failed else 0
 
 

@@ -5,12 +5,13 @@
 imports the handler once and then forks a sandbox for each order, so that a new one costs
 milliseconds and not an import. Orders and answers are JSON lines on stdin and stdout:
 
+    {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its users
     {"start": {…Assignment…}}   {"pid": …}
     {"kill": pid}               {}           by SIGKILL; collected, so that its number is free
     {"ended": true}             {"pids": […]} of sandboxes that ended by themselves
 
 All end with the process. The subjects are the project's own functions, and the ordinary way of
-`benchmarks/baseline/app.py`. `prepare(subject)` makes the schema that `DATABASE_URL` lacks.
+`benchmarks/baseline/app.py`. What a sandbox logs on stdout is dropped.
 
 Two times of the project are shortened, by the same factor as far as it matters: a fence stands for
 1 s instead of 15 s and a transaction may last for 0.6 s instead of 9 s (the ratio stays 5 : 3). The
@@ -32,6 +33,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
+from unittest.mock import MagicMock
 
 import psycopg
 
@@ -169,7 +171,7 @@ def prepare(subject: Subject) -> None:
     if subject == "blog":
         importlib.import_module("migrations.handler").handler({}, None)
     else:
-        asyncio.run(importlib.import_module("benchmarks.baseline.app").create_schema())
+        asyncio.run(_baseline().create_schema())
     url = os.environ["DATABASE_URL"].replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         # The names are the subject's own and no input.
@@ -230,7 +232,7 @@ def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
 
 
 def _load_baseline(watch: CacheWatch) -> tuple[Handler, str]:
-    app = importlib.import_module("benchmarks.baseline.app")
+    app = _baseline()
     get = app.cache.get
 
     async def get_and_note(key: str) -> Any:
@@ -242,10 +244,17 @@ def _load_baseline(watch: CacheWatch) -> tuple[Handler, str]:
     return app.handler, "PUT"
 
 
+def _baseline() -> Any:
+    # It imports the X-Ray SDK to disable it, which needs no such package here.
+    sys.modules["aws_xray_sdk"] = sys.modules["aws_xray_sdk.core"] = MagicMock()
+    return importlib.import_module("benchmarks.baseline.app")
+
+
 class Nursery:
     """Forks sandboxes, and ends those that it forked."""
 
     def __init__(self, subject: Subject) -> None:
+        self._subject = subject
         self._watch = CacheWatch()
         load = _load_blog if subject == "blog" else _load_baseline
         self._handler, self._change_method = load(self._watch)
@@ -253,6 +262,9 @@ class Nursery:
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
         match order:
+            case {"prepare": True}:
+                self._prepare()
+                return {}
             case {"start": assignment}:
                 return {"pid": self._start(Assignment(**assignment))}
             case {"kill": int(pid)}:
@@ -265,26 +277,19 @@ class Nursery:
         for pid in list(self._running):
             self._kill(pid)
 
+    def _prepare(self) -> None:
+        _, status = os.waitpid(_fork(lambda: prepare(self._subject)), 0)
+        if status != 0:
+            raise RuntimeError("the database cannot be prepared")
+
     def _start(self, assignment: Assignment) -> int:
-        pid = os.fork()
-        if pid == 0:
-            self._become(assignment)
+        def work() -> None:
+            os.environ["SERVICE"] = os.environ["PGAPPNAME"] = assignment.name
+            Sandbox(assignment, self._handler, self._change_method, self._watch).work()
+
+        pid = _fork(work)
         self._running.add(pid)
         return pid
-
-    def _become(self, assignment: Assignment) -> NoReturn:
-        try:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, 0)
-            os.dup2(nowhere, 1)
-            os.environ["SERVICE"] = os.environ["PGAPPNAME"] = assignment.name
-            # Mangum's loop is from before the fork, and so is its epoll instance: all would share.
-            asyncio.set_event_loop(asyncio.new_event_loop())
-            Sandbox(assignment, self._handler, self._change_method, self._watch).work()
-        except BaseException:  # noqa: BLE001 - nothing of the parent's may run in the child
-            traceback.print_exc()
-        finally:
-            os._exit(1)
 
     def _kill(self, pid: int) -> None:
         if pid not in self._running:
@@ -297,6 +302,25 @@ class Nursery:
         ended = [pid for pid in self._running if os.waitpid(pid, os.WNOHANG)[0] == pid]
         self._running.difference_update(ended)
         return ended
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """The number of a process that does the work and ends."""
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 0)
+        os.dup2(nowhere, 1)
+        # Mangum's loop is from before the fork, and so is its epoll instance: all would share it.
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        work()
+        status = 0
+    except BaseException:  # noqa: BLE001 - nothing of the parent's may run in the child
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def main(subject: Subject) -> None:

@@ -1,0 +1,198 @@
+"""The checker on small histories, on real sandboxes for seconds, and on the ordinary way."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.coherence.history import History, Read, Write
+from tests.coherence.operation_log import OperationLog, count_operations, read_operations
+from tests.coherence.prove import PHASES, Goal, Outcome, Proof, Servers, running_servers
+from tests.coherence.sandbox_process import Subject
+
+BEFORE = {"user 1": "initial", "total": "2"}
+
+
+def history(*writes: Write) -> History:
+    return History(BEFORE, writes)
+
+
+def rename(value: str, start_ns: int, acknowledged_ns: int | None) -> Write:
+    return Write("user 1", value, start_ns, acknowledged_ns)
+
+
+def recount(value: str, start_ns: int, acknowledged_ns: int | None) -> Write:
+    return Write("total", value, start_ns, acknowledged_ns)
+
+
+def name_read(value: str, start_ns: int, end_ns: int) -> Read:
+    return Read(start_ns, end_ns, {"user 1": value})
+
+
+def total_read(value: str, start_ns: int, end_ns: int) -> Read:
+    return Read(start_ns, end_ns, {"total": value})
+
+
+class TestStale:
+    def test_a_read_after_the_acknowledgement_must_show_the_write(self) -> None:
+        (violation,) = history(rename("a", 10, 20)).stale_reads([name_read("initial", 21, 30)])
+        assert (violation.kind, violation.expected) == ("stale", "a")
+        assert str(violation) == (
+            "stale: user 1 is initial, expected a or later, read from 21 to 30 ns"
+        )
+
+    @pytest.mark.parametrize("value", ["initial", "a"])
+    def test_a_read_that_overlaps_the_write_may_show_either(self, value: str) -> None:
+        assert history(rename("a", 10, 20)).stale_reads([name_read(value, 20, 30)]) == []
+
+    @pytest.mark.parametrize("value", ["a", "b"])
+    def test_a_read_may_show_a_write_in_progress(self, value: str) -> None:
+        written = history(rename("a", 10, 20), rename("b", 30, 40))
+        assert written.stale_reads([name_read(value, 25, 35)]) == []
+
+    def test_only_the_latest_acknowledged_write_counts(self) -> None:
+        written = history(rename("b", 30, 40), rename("a", 10, 20))
+        (violation,) = written.stale_reads([name_read("a", 50, 60)])
+        assert (violation.value, violation.expected) == ("a", "b")
+
+    @pytest.mark.parametrize("value", ["initial", "a"])
+    def test_a_write_of_unknown_outcome_may_have_happened_or_not(self, value: str) -> None:
+        assert history(rename("a", 10, None)).stale_reads([name_read(value, 50, 60)]) == []
+
+    def test_an_acknowledged_write_ends_the_doubt_about_those_before(self) -> None:
+        written = history(rename("a", 10, None), rename("b", 30, 40))
+        (violation,) = written.stale_reads([name_read("a", 50, 60)])
+        assert violation.kind == "stale"
+
+    def test_a_value_that_comes_again_is_the_later_write(self) -> None:
+        written = history(recount("3", 10, 20), recount("2", 30, 40))
+        assert written.stale_reads([total_read("2", 50, 60)]) == []
+        assert written.stale_reads([total_read("2", 22, 31)]) == []
+
+    def test_a_value_that_comes_again_is_not_yet_the_later_write(self) -> None:
+        written = history(recount("3", 10, 20), recount("2", 30, 40))
+        (violation,) = written.stale_reads([total_read("2", 22, 28)])
+        assert (violation.kind, violation.expected) == ("stale", "3")
+
+    @pytest.mark.parametrize(("value", "end_ns"), [("never", 60), ("a", 9)])
+    def test_a_value_must_have_been_written(self, value: str, end_ns: int) -> None:
+        (violation,) = history(rename("a", 10, 20)).stale_reads([name_read(value, 5, end_ns)])
+        assert violation.kind == "unwritten"
+
+    def test_all_registers_of_a_page_are_checked(self) -> None:
+        page = Read(50, 60, {"user 1": "a", "total": "2"})
+        written = history(rename("a", 10, 20), recount("3", 10, 20))
+        (violation,) = written.stale_reads([page])
+        assert violation.register == "total"
+
+
+class TestBackwards:
+    def test_a_later_read_must_not_show_less(self) -> None:
+        reads = [name_read("a", 11, 12), name_read("initial", 13, 14)]
+        (violation,) = history(rename("a", 10, None)).backward_reads(reads)
+        assert (violation.kind, violation.value, violation.expected) == (
+            "backwards",
+            "initial",
+            "a",
+        )
+
+    def test_reads_that_overlap_may_differ(self) -> None:
+        reads = [name_read("a", 11, 13), name_read("initial", 13, 14)]
+        assert history(rename("a", 10, None)).backward_reads(reads) == []
+
+    def test_the_order_of_the_reads_in_the_log_does_not_matter(self) -> None:
+        reads = [name_read("initial", 13, 14), name_read("a", 11, 12)]
+        assert len(history(rename("a", 10, None)).backward_reads(reads)) == 1
+
+    def test_another_page_counts_too(self) -> None:
+        reads = [Read(11, 12, {"user 1": "a", "total": "2"}), name_read("initial", 13, 14)]
+        assert len(history(rename("a", 10, None)).backward_reads(reads)) == 1
+
+    def test_a_value_that_comes_again_goes_forward(self) -> None:
+        written = history(recount("3", 10, 20), recount("2", 30, 40))
+        reads = [total_read(value, start, start + 1) for value, start in (("3", 21), ("2", 31))]
+        assert written.backward_reads(reads) == []
+
+    def test_a_value_that_may_be_old_is_no_evidence(self) -> None:
+        written = history(recount("3", 10, 20), recount("2", 21, None))
+        reads = [total_read("2", 15, 22), total_read("3", 23, 24)]
+        assert written.backward_reads(reads) == []
+
+    def test_a_stale_read_is_no_evidence_against_others(self) -> None:
+        written = history(rename("a", 10, 20), rename("b", 30, 40))
+        reads = [name_read("initial", 50, 51), name_read("b", 52, 53)]
+        assert written.backward_reads(reads) == []
+
+
+class TestLost:
+    @pytest.mark.parametrize("final", ["a", "b"])
+    def test_the_last_acknowledged_write_or_one_of_unknown_outcome_is_there(
+        self, final: str
+    ) -> None:
+        written = history(rename("a", 10, 20), rename("b", 30, None))
+        assert written.lost_writes({"user 1": final}) == []
+
+    @pytest.mark.parametrize("final", ["initial", "never"])
+    def test_an_acknowledged_write_must_be_there(self, final: str) -> None:
+        (violation,) = history(rename("a", 10, 20)).lost_writes({"user 1": final})
+        assert str(violation) == f"lost: user 1 is {final}, expected a or later, at the end"
+
+
+class TestOperationLog:
+    def test_what_is_logged_is_read_again(self, tmp_path: Path) -> None:
+        path = tmp_path / "sandbox"
+        log = OperationLog(path)
+        values: Mapping[str, str] = {"total": "2"}
+        log.read(1, 2, values, hit=False)
+        log.read(3, 4, values, hit=True)
+        log.write_begins("user 1", "a", 5)
+        log.write_acknowledged(6)
+        log.write_begins("user 1", "b", 7)
+        log.failed(503)
+        assert count_operations([path]) == (2, 1)
+        operations = read_operations([path])
+        assert operations.reads == [Read(1, 2, values), Read(3, 4, values)]
+        assert operations.writes == [rename("a", 5, 6), rename("b", 7, None)]
+        assert (operations.acknowledged, operations.hits, operations.failures) == (1, 1, 1)
+
+    def test_a_line_that_a_kill_cut_off_is_dropped(self, tmp_path: Path) -> None:
+        path = tmp_path / "sandbox"
+        OperationLog(path).write_begins("user 1", "a", 5)
+        with path.open("a") as file:
+            file.write('["acknow')
+        assert read_operations([path]).writes == [rename("a", 5, None)]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with running_servers(tmp_path_factory.mktemp("coherence")) as started:
+        yield started
+
+
+def outcomes(
+    subject: Subject, servers: Servers, directory: Path, phases: int, seconds: float
+) -> list[Outcome]:
+    """Of the first phases, each of them cut off after the seconds."""
+    goal = Goal(reads=10**6, acknowledged=10**6, at_most_seconds=seconds)
+    proof = Proof(subject, servers, directory)
+    found = list(proof.run(PHASES[:phases], goal))
+    assert proof.errors == ""
+    return found
+
+
+@pytest.mark.slow
+def test_nothing_is_stale_lost_or_goes_backwards(servers: Servers, tmp_path: Path) -> None:
+    for outcome in outcomes("blog", servers, tmp_path, phases=3, seconds=2.5):
+        assert outcome.violations == [], outcome.phase
+        assert len(outcome.operations.reads) > 100
+        assert outcome.operations.acknowledged > 10
+        assert outcome.operations.hits > 0
+        assert outcome.disturbances["kill"] > 0
+        assert (outcome.disturbances["flush"] > 0) == outcome.phase.flushes
+        assert (outcome.disturbances["restart"] > 0) == outcome.phase.restarts
+
+
+@pytest.mark.slow
+def test_the_checker_catches_the_ordinary_way(servers: Servers, tmp_path: Path) -> None:
+    (outcome,) = outcomes("baseline", servers, tmp_path, phases=1, seconds=3)
+    assert "stale" in {violation.kind for violation in outcome.violations}
