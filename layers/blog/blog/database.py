@@ -212,6 +212,8 @@ async def _repeated_once(attempt: Callable[[], Awaitable[R]]) -> R:
     try:
         return await attempt()
     except ConnectionLost:
+        if monotonic() > answer_by.get():  # the deadline has struck, and strikes once only
+            raise
         return await attempt()
 
 

@@ -1,0 +1,144 @@
+"""A sandbox whose PostgreSQL and Redis are behind proxies that can be turned faulty."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import httpx
+import psycopg
+import pytest
+import redis as redis_sync
+
+from local.services import Services
+from tests.conftest import EMPTY, Sandbox
+from tests.faults.proxy import Fault, FaultProxy
+from tests.faults.rows import Row
+from tests.in_process import LambdaTransport
+
+FUNCTION_SECONDS = 1.25
+"""Of these the handlers keep 0.5 for the answer."""
+PROBLEM_MEMBERS = {"type", "title", "status", "detail"}
+TEXT_OF_DATABASE = ("psycopg", "SQL", "server", "127.0.0.1", "terminat", "timeout", "socket")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A request whose answer is known; `statement` begins what it asks PostgreSQL."""
+
+    method: str
+    path: str
+    status: int
+    statement: bytes
+    body: dict[str, str] | None = None
+
+
+READS = (
+    Route("GET", "/users?skip=1&limit=10", 200, b"SELECT"),
+    Route("GET", "/users/1", 200, b"SELECT"),
+    Route("GET", "/users/search?name=ada", 200, b"SELECT"),
+)
+WRITES = (
+    Route("POST", "/users", 201, b"INSERT", {"name": "Bob", "email": "bob@example.org"}),
+    Route("PATCH", "/users/1", 200, b"UPDATE", {"name": "Countess"}),
+    Route("DELETE", "/users/1", 204, b"DELETE"),
+)
+CACHED = Route("GET", "/users", 200, b"SELECT")
+HEALTH = Route("GET", "/health", 200, b"SELECT")
+
+
+@dataclass(frozen=True)
+class Timed:
+    answer: httpx.Response
+    seconds: float
+
+
+class FaultyApi:
+    """The API behind the proxies, with one user and the first page cached."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        postgresql: FaultProxy,
+        redis: FaultProxy,
+        database: psycopg.Connection[Any],
+        cache: redis_sync.Redis,
+    ) -> None:
+        self.sandbox = sandbox
+        self.postgresql = postgresql
+        self.redis = redis
+        self.database = database
+        self.cache = cache
+        self.transport = LambdaTransport(FUNCTION_SECONDS)
+
+    def start(self, session_options: str = "") -> None:
+        """A new sandbox with its connections, one user, and the first page cached."""
+        self.database.execute(EMPTY)
+        self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+        self.cache.flushdb()
+        self.sandbox.restart(
+            DATABASE_URL=f"{self.database_url()}&options={quote(session_options)}",
+            REDIS_URL=f"redis://127.0.0.1:{self.redis.port}/0",
+        )
+        for route in (CACHED, HEALTH):
+            assert self.call(route).answer.status_code == route.status
+
+    def database_url(self, user: str = "postgres") -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.postgresql.port}/blog?sslmode=disable"
+
+    def call(self, route: Route) -> Timed:
+        request = httpx.Request(route.method, f"http://api.test{route.path}", json=route.body)
+        request.headers["content-type"] = "application/json"
+        started_at = perf_counter()
+        answer = self.transport.handle_request(request)
+        return Timed(answer, perf_counter() - started_at)
+
+    def heal(self) -> None:
+        self.postgresql.fault = self.redis.fault = Fault.NONE
+
+    def end_backends(self) -> None:
+        """End the sandbox's connections at PostgreSQL."""
+        self.database.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
+            "WHERE application_name = %s",
+            [self.sandbox.service],
+        )
+
+    def users(self) -> list[Any]:
+        return self.database.execute("SELECT id, name, email FROM users ORDER BY id").fetchall()
+
+
+@pytest.fixture
+def faulty(
+    sandbox: Sandbox,
+    services: Services,
+    database: psycopg.Connection[Any],
+    cache: redis_sync.Redis,
+) -> Iterator[FaultyApi]:
+    with (
+        FaultProxy(postgresql_socket(services)) as postgresql,
+        FaultProxy(urlsplit(services.redis_url).path) as redis,
+    ):
+        yield FaultyApi(sandbox, postgresql, redis, database, cache)
+        sandbox.close()
+
+
+def postgresql_socket(services: Services) -> str:
+    (directory,) = parse_qs(urlsplit(services.database_url).query)["host"]
+    return f"{unquote(directory)}/.s.PGSQL.5432"
+
+
+def assert_in_time(row: Row, timed: Timed) -> None:
+    assert timed.seconds < (row.seconds_at_most or FUNCTION_SECONDS), timed.answer.text
+
+
+def assert_problem(timed: Timed, *codes: str) -> None:
+    """A 503 of one of these types that tells when to come again, and nothing of the database."""
+    answer = timed.answer
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] in [f"/problems#{code}" for code in codes]
+    assert set(answer.json()) == PROBLEM_MEMBERS
+    assert not [word for word in TEXT_OF_DATABASE if word in answer.text]

@@ -1,0 +1,245 @@
+"""A TCP proxy before a server's Unix socket that turns faulty when it is told to.
+
+    with FaultProxy("/dir/server.sock") as proxy:
+        proxy.fault = Fault.BLACKHOLE        # from now on, for old and new connections
+        proxy.fault = Fault.NONE             # healed; what a blackhole swallowed stays lost
+        proxy.when_client_sends(b"COMMIT", Fault.RESET)
+
+It runs in a thread with an event loop of its own; its methods may be called from any thread, and
+have taken effect when they return. A connection that met a blackhole stays silent for ever.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+CHUNK_BYTES = 64 * 1024
+LATENCY_SECONDS = 1.0
+DRIP_SECONDS = 0.05
+START_SECONDS = 5.0
+# Linger on, for 0 seconds: close() sends RST.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+R = TypeVar("R")
+
+
+class Fault(StrEnum):
+    NONE = "none"
+    REFUSE = "refuse"
+    """No new connections, and the old ones closed: the server has ended."""
+    RESET = "reset"
+    """Each connection, old and new, is reset."""
+    BLACKHOLE = "blackhole"
+    """Connections are accepted; nothing passes, in either direction."""
+    LATENCY = "latency"
+    """Each answer comes `LATENCY_SECONDS` later."""
+    DRIP = "drip"
+    """Answers come a byte at a time, one each `DRIP_SECONDS`."""
+    HALF_CLOSE = "half-close"
+    """The server's side is closed in order, the client's goes on being read."""
+
+
+@dataclass
+class Trigger:
+    """What is done at the next request with `pattern` in it: before the server has it, or when it
+    has `answered`."""
+
+    pattern: bytes
+    strike: Callable[[], None]
+    answered: bool
+
+
+class Connection:
+    """One client's connection, with the server's behind it."""
+
+    def __init__(self, client: asyncio.StreamWriter) -> None:
+        self.client = client
+        self.silent = False
+        self.striking: Trigger | None = None
+
+    def reset(self) -> None:
+        self.client.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE
+        )
+        self.client.transport.abort()
+        self.silent = True
+
+    def half_close(self) -> None:
+        if not self.client.is_closing() and self.client.can_write_eof():
+            self.client.write_eof()
+        self.silent = True
+
+
+class FaultProxy:
+    def __init__(self, server_path: str) -> None:
+        self.server_path = server_path
+        self.accepted = 0
+        self.requests = 0
+        self._fault = Fault.NONE
+        self._trigger: Trigger | None = None
+        self._connections: set[Connection] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._wait_for(self._listen())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._wait_for(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def fault(self) -> Fault:
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: Fault) -> None:
+        self._trigger = None
+        self._wait_for(self._set(fault))
+
+    def when_client_sends(
+        self, pattern: bytes, fault: Fault, *, answered: bool = False, once: bool = False
+    ) -> None:
+        """Turn faulty at the next request with `pattern`, which is lost.
+
+        `answered`: it reaches the server, and its answer is lost. `once`: connections made later
+        are sound.
+        """
+
+        def strike() -> None:
+            self._apply(fault)
+            if once:
+                self._fault = Fault.NONE
+
+        self._trigger = Trigger(pattern, strike, answered)
+
+    def call_when_client_sends(self, pattern: bytes, strike: Callable[[], None]) -> None:
+        """Call `strike` before the next request with `pattern` goes on to the server."""
+        self._trigger = Trigger(pattern, strike, answered=False)
+
+    def _wait_for(self, step: Coroutine[Any, Any, R]) -> R:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(START_SECONDS)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in self._connections:
+            connection.client.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _set(self, fault: Fault) -> None:
+        self._apply(fault)
+        if fault is not Fault.REFUSE and self._server is None:
+            await self._listen()
+
+    def _apply(self, fault: Fault) -> None:
+        """As of now, also for the connections that exist."""
+        self._fault = fault
+        if fault is Fault.REFUSE and self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in self._connections:
+            self._strike(connection)
+
+    def _strike(self, connection: Connection) -> None:
+        if self._fault in (Fault.REFUSE, Fault.RESET):
+            connection.reset()
+        elif self._fault is Fault.HALF_CLOSE:
+            connection.half_close()
+        elif self._fault is Fault.BLACKHOLE:
+            connection.silent = True
+
+    async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._keep(asyncio.current_task())
+        connection = Connection(client)
+        self._connections.add(connection)
+        self._strike(connection)
+        try:
+            await self._relay(connection, requests)
+        finally:
+            self._connections.discard(connection)
+            client.transport.abort()
+
+    def _keep(self, task: asyncio.Task[None] | None) -> None:
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _relay(self, connection: Connection, requests: asyncio.StreamReader) -> None:
+        try:
+            server_reader, server = await asyncio.open_unix_connection(self.server_path)
+        except OSError:  # the server itself is away
+            return
+        answers = asyncio.create_task(self._pass_answers(connection, server_reader))
+        self._keep(answers)
+        try:
+            await self._pass_requests(connection, requests, server)
+        finally:
+            answers.cancel()
+            server.close()
+
+    async def _pass_requests(
+        self, connection: Connection, client: asyncio.StreamReader, server: asyncio.StreamWriter
+    ) -> None:
+        with suppress(OSError):
+            while request := await client.read(CHUNK_BYTES):
+                self.requests += 1
+                self._pull_trigger(connection, request)
+                if not connection.silent:
+                    server.write(request)
+                    await server.drain()
+
+    def _pull_trigger(self, connection: Connection, request: bytes) -> None:
+        trigger = self._trigger
+        if trigger is None or trigger.pattern not in request:
+            return
+        self._trigger = None
+        if trigger.answered:
+            connection.striking = trigger
+        else:
+            trigger.strike()
+
+    async def _pass_answers(self, connection: Connection, server: asyncio.StreamReader) -> None:
+        with suppress(OSError):
+            while answer := await server.read(CHUNK_BYTES):
+                if connection.striking is not None:
+                    connection.striking.strike()
+                    connection.striking = None
+                if not connection.silent:
+                    await self._pass_answer(connection, answer)
+        if not connection.silent:
+            connection.client.close()
+
+    async def _pass_answer(self, connection: Connection, answer: bytes) -> None:
+        if self._fault is Fault.LATENCY:
+            await asyncio.sleep(LATENCY_SECONDS)
+        step = 1 if self._fault is Fault.DRIP else len(answer)
+        for start in range(0, len(answer), step):
+            connection.client.write(answer[start : start + step])
+            await connection.client.drain()
+            if step < len(answer):
+                await asyncio.sleep(DRIP_SECONDS)

@@ -1,0 +1,106 @@
+"""Redis goes away, falls silent or breaks off, at each moment of a request; and comes back."""
+
+import time
+
+import pytest
+
+from blog import cache as blog_cache
+from tests.faults.conftest import CACHED, HEALTH, READS, WRITES, FaultyApi, Route
+from tests.faults.proxy import Fault
+from tests.faults.rows import Row, rows
+from tests.faults.test_postgresql import COMMIT, fault_of
+
+PAUSE_SECONDS = 0.4
+SOUND_SECONDS = 0.25
+"""What a request takes at most when nothing is at fault, on a busy machine."""
+PATCH = WRITES[1]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a fence that could not be taken down: the cache is back when both are over."""
+    monkeypatch.setattr(blog_cache, "BREAKER_PAUSE_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(blog_cache, "FENCE_SECONDS", PAUSE_SECONDS)
+
+
+def assert_answered(faulty: FaultyApi, row: Row, route: Route) -> None:
+    assert row.seconds_at_most is not None
+    timed = faulty.call(route)
+    assert timed.answer.status_code == route.status
+    assert timed.seconds < SOUND_SECONDS + row.seconds_at_most
+
+
+def assert_redis_is_skipped(faulty: FaultyApi) -> None:
+    asked = faulty.redis.requests, faulty.redis.accepted
+    assert faulty.call(CACHED).answer.status_code == 200
+    assert (faulty.redis.requests, faulty.redis.accepted) == asked
+
+
+def assert_list_is_true(faulty: FaultyApi) -> None:
+    listed = faulty.call(CACHED).answer.json()["data"]
+    assert [(user["id"], user["name"], user["email"]) for user in listed] == faulty.users()
+
+
+def assert_back(faulty: FaultyApi) -> None:
+    """After the breaker's pause the list is true, and then served without PostgreSQL."""
+    faulty.heal()
+    time.sleep(PAUSE_SECONDS)
+    assert_list_is_true(faulty)
+    faulty.postgresql.fault = Fault.REFUSE
+    assert_list_is_true(faulty)
+    faulty.heal()
+
+
+@rows("redis-away")
+def test_away(faulty: FaultyApi, row: Row) -> None:
+    faulty.start()
+    faulty.redis.fault = fault_of(row)
+    for route in (CACHED, *READS, *WRITES, HEALTH):
+        assert_answered(faulty, row, route)
+    assert_list_is_true(faulty)
+    assert_back(faulty)
+
+
+@rows("redis-away")
+def test_writes_alone_while_it_is_away(faulty: FaultyApi, row: Row) -> None:
+    for route in WRITES:
+        faulty.start()
+        faulty.redis.fault = fault_of(row)
+        assert_answered(faulty, row, route)
+        assert_redis_is_skipped(faulty)
+        assert_back(faulty)
+
+
+@rows("redis-mid-query")
+def test_mid_query(faulty: FaultyApi, row: Row) -> None:
+    for route in (CACHED, *WRITES):
+        faulty.start()
+        faulty.redis.when_client_sends(b"users:generation", fault_of(row))
+        assert_answered(faulty, row, route)
+        assert_redis_is_skipped(faulty)
+        assert_back(faulty)
+
+
+@rows("redis-at-commit")
+def test_at_commit(faulty: FaultyApi, row: Row) -> None:
+    def strike() -> None:
+        faulty.redis.fault = fault_of(row)
+
+    for route in WRITES:
+        faulty.start()
+        faulty.postgresql.call_when_client_sends(COMMIT, strike)
+        assert_answered(faulty, row, route)
+        assert_redis_is_skipped(faulty)
+        assert_back(faulty)
+
+
+@rows("redis-back")
+def test_back(faulty: FaultyApi, row: Row) -> None:
+    """The page from before the write is still there, and was valid when Redis fell silent."""
+    faulty.start()
+    faulty.redis.fault = Fault.BLACKHOLE
+    assert_answered(faulty, row, PATCH)
+    before = faulty.cache.get("users:generation")
+    assert before is not None
+    assert_back(faulty)
+    assert faulty.cache.get("users:generation") not in (None, before)
