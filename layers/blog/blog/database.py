@@ -116,12 +116,20 @@ async def write(
     """
 
     async def attempt() -> R:
-        with _translated_faults():
-            async with _transactions().connect() as connection:
-                with database_time():
-                    result = await query(connection, *arguments, **named)
-                await _commit(connection, around_commit)
-                return result
+        commits = False
+        try:
+            with _translated_faults():
+                async with _transactions().connect() as connection:
+                    with database_time():
+                        result = await query(connection, *arguments, **named)
+                    commits = True
+                    async with around_commit:
+                        await _commit(connection)
+                    return result
+        except asyncio.CancelledError:  # the deadline, which may fall before or after the change
+            if commits:
+                raise _outcome_unknown() from None
+            raise
 
     return await _repeated_once(attempt)
 
@@ -179,21 +187,11 @@ def _transactions() -> AsyncEngine:
     return engine().execution_options(isolation_level="READ COMMITTED")
 
 
-async def _commit(
-    connection: AsyncConnection, around_commit: AbstractAsyncContextManager[None]
-) -> None:
-    try:
-        async with around_commit:
-            await _commit_or_doubt(connection)
-    except asyncio.CancelledError:  # the deadline, while `around_commit` was entered or left
-        raise _outcome_unknown() from None
-
-
-async def _commit_or_doubt(connection: AsyncConnection) -> None:
+async def _commit(connection: AsyncConnection) -> None:
     try:
         with database_time():
             await connection.commit()
-    except asyncio.CancelledError:  # the deadline, which may fall before or after the change
+    except asyncio.CancelledError:  # `around_commit` is to hear of the doubt
         raise _outcome_unknown() from None
     except DBAPIError as error:
         if not error.connection_invalidated and _sqlstate(error) not in UNKNOWN_OUTCOMES:

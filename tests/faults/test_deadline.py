@@ -1,0 +1,74 @@
+"""What a client is told when the deadline strikes a write, before and after its change."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog.database import BoundedConnection, answer_by, engine, read, write
+from blog.errors import OutcomeUnknown
+from tests.conftest import Sandbox
+
+INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
+LATE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def late_before() -> AsyncIterator[None]:
+    await asyncio.sleep(LATE_SECONDS)
+    yield
+
+
+@asynccontextmanager
+async def late_after() -> AsyncIterator[None]:
+    yield
+    await asyncio.sleep(LATE_SECONDS)
+
+
+@pytest.mark.parametrize(("around_commit", "rows"), [(late_before, 0), (late_after, 1)])
+def test_a_deadline_beside_commit_is_an_unknown_outcome(
+    sandbox: Sandbox, database: psycopg.Connection[Any], around_commit: Any, rows: int
+) -> None:
+    async def insert(connection: AsyncConnection) -> None:
+        await connection.execute(text(INSERT))
+
+    async def request() -> None:
+        answer_by.set(monotonic() + 0.3)
+        async with asyncio.timeout(0.3):
+            await write(around_commit(), insert)
+
+    with pytest.raises(OutcomeUnknown):
+        sandbox.run(asyncio.wait_for(request(), 2.0))
+    assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
+
+
+def test_a_query_that_the_deadline_cuts_is_stopped_at_the_server(
+    sandbox: Sandbox, database: psycopg.Connection[Any]
+) -> None:
+    async def sleep(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT pg_sleep(5)"))
+
+    async def request() -> None:
+        async with asyncio.timeout(0.3):
+            await read(sleep)
+
+    with pytest.raises(TimeoutError):
+        sandbox.run(request())
+    assert database.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state = 'active'",
+        [sandbox.service],
+    ).fetchall() == [(0,)]
+
+
+def test_the_sandboxs_connection_is_bounded(sandbox: Sandbox) -> None:
+    async def driver_connection() -> Any:
+        async with engine().connect() as connection:
+            return (await connection.get_raw_connection()).driver_connection
+
+    assert isinstance(sandbox.run(driver_connection()), BoundedConnection)
