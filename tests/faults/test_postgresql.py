@@ -186,6 +186,8 @@ def assert_outcome_unknown(faulty: FaultyApi, row: Row, route: Route) -> None:
     assert_in_time(row, timed)
     # psycopg may have asked on one more connection to cancel; a repetition would be seen below it.
     assert faulty.postgresql.accepted <= connections + 1
+    # COMMIT may yet come through, so no reader may fill a page before it no longer can.
+    assert faulty.cache.zcard("users:fence") == 1
 
 
 @rows("postgresql-rollback")
