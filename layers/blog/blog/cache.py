@@ -14,7 +14,9 @@ COMMIT and takes it down after COMMIT, deleting the generation both times, befor
 fence whose writer crashed, or does not know whether COMMIT came through, runs out by itself, later
 than PostgreSQL lets the transaction live (`transaction_timeout`, set by the migrations).
 
-Redis is never needed: without it reads go to the database and writes go through. A sandbox that
+Redis is never needed: without it reads go to the database and writes go through. Readers leave a
+Redis that failed alone for a while. Writers ask it every time, as it may be back for others: while
+it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer. A sandbox that
 wrote while Redis could not be reached deletes the generation before it uses Redis again; to other
 sandboxes the pages may be stale until then, for their TTL at most. The keys are on several
 slots, so cluster mode must be off, and the eviction policy must be one of `volatile-*` or
@@ -129,6 +131,12 @@ class RedisScripts:
     async def run(self, script: AsyncScript, keys: list[str], *arguments: bytes | int) -> Any:
         if self.breaker.is_open:
             raise CacheUnavailable("bypass")
+        return await self.run_anyway(script, keys, *arguments)
+
+    async def run_anyway(
+        self, script: AsyncScript, keys: list[str], *arguments: bytes | int
+    ) -> Any:
+        """Also while the breaker is open: Redis may be back already, and others use it."""
         try:
             await self._delete_stale_generations()
             return await script(keys, arguments)
@@ -219,7 +227,7 @@ async def invalidation(*caches: PageCache) -> AsyncIterator[None]:
     keys = [key for cache in caches for key in (cache.fence_key, cache.generation_key)]
     with _surviving_redis():
         redis = redis_scripts()
-        await redis.run(redis.raise_fences, keys, writer, int(FENCE_SECONDS * 1000))
+        await redis.run_anyway(redis.raise_fences, keys, writer, int(FENCE_SECONDS * 1000))
     try:
         yield
     except OutcomeUnknown:
@@ -234,7 +242,7 @@ async def _lower_fences(keys: list[str], writer: bytes) -> None:
     with _surviving_redis():
         redis = redis_scripts()
         try:
-            await redis.run(redis.lower_fences, keys, writer)
+            await redis.run_anyway(redis.lower_fences, keys, writer)
         except (CacheUnavailable, asyncio.CancelledError):
             redis.stale_generations.update(keys[1::2])
             raise
