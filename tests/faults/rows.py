@@ -30,7 +30,7 @@ SILENT = "cached pages; for the rest 503, nothing changed"
 REPEATED = "nothing: done again on a fresh connection, written once"
 UNKNOWN = "503 `outcome-unknown`, never repeated"
 REFUSED = "503 `database-unavailable`, nothing changed"
-FIRST_PAYS = "nothing; the first requests take longer, then Redis is skipped and probed"
+FIRST_PAYS = "nothing; readers skip Redis for 2 s and probe it, writers ask it each time"
 BACK = "nothing: the cache is used again, but no page from before a write that it missed"
 NOTHING = "nothing"
 
