@@ -5,6 +5,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.faults.rows import markdown_table
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -43,6 +45,10 @@ def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
     for example in examples:
         answer = _curl(api, example)
         assert answer.is_success, f"{example}: {answer.text}"
+
+
+def test_the_table_of_faults_is_the_tests_own() -> None:
+    assert markdown_table().strip() in README
 
 
 def _curl(api: httpx.Client, command: str) -> httpx.Response:

@@ -49,6 +49,7 @@ TOKEN_BYTES = 16
 LEASE_SECONDS = 1.0
 LEASE_WAIT_SECONDS = 1.0
 LEASE_POLL_SECONDS = 0.02
+LONGEST_LEASE_POLL_SECONDS = 0.16
 FENCE_SECONDS = 15.0
 """Longer than `transaction_timeout`; a crashed writer costs the cache this long."""
 BREAKER_PAUSE_SECONDS = 2.0
@@ -195,6 +196,7 @@ class PageCache:
         keys = [self.generation_key, self.fence_key, *self._page_keys(page)]
         lease_milliseconds = int(LEASE_SECONDS * 1000)
         give_up_at = monotonic() + LEASE_WAIT_SECONDS
+        pause_seconds = LEASE_POLL_SECONDS
         while True:
             fresh = token_bytes(TOKEN_BYTES)
             answer = await redis.run(redis.look_up, keys, fresh, lease, lease_milliseconds)
@@ -204,7 +206,8 @@ class PageCache:
                 return "miss", answer[1]
             if answer or monotonic() > give_up_at:
                 return "bypass", b""
-            await asyncio.sleep(LEASE_POLL_SECONDS * uniform(0.5, 1.5))  # noqa: S311
+            await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
+            pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 
     async def _fill(self, page: str, lease: bytes, generation: bytes, content: bytes) -> None:
         keys = [self.generation_key, *self._page_keys(page)]

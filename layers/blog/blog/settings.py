@@ -54,7 +54,7 @@ class Settings(BaseModel):
     ] = None
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=1, description="Longest wait for one answer of Redis.")
-    ] = 0.15
+    ] = 0.125
     cache_ttl_seconds: Annotated[
         int, Field(ge=1, le=3600, description="Longest life of a cached page.")
     ] = 60
