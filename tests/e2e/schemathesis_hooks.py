@@ -5,6 +5,7 @@ before they are sent; the behaviour tests cover them.
 """
 
 import re
+import uuid
 from typing import Any
 
 import schemathesis
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from blog.ids import MAX_ID
 
 ACCEPTABLE = {"cursor": r"[A-Za-z0-9_-]{1,64}", "page": r"[1-9]\d{0,16}", "skip": r"\d{1,19}"}
+ACCEPTABLE_KEY = r"[!-~]{1,255}"
 FLOAT_STEP = 2**11  # of floats near MAX_ID, to which Schemathesis rounds the schema's bound
 
 schemathesis.openapi.format(
@@ -27,8 +29,12 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """One way to enter a list at a time, no made-up cursor, no id too large only as an integer."""
+    """One way to enter a list at a time, no made-up cursor, no id too large only as an integer,
+    and no key of another request."""
     _leave_one_way(case.query or {})
+    headers: Any = case.headers or {}
+    if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
+        headers["Idempotency-Key"] = uuid.uuid4().hex
     if isinstance(case.body, dict):
         user_id = case.body.get("user_id")
         if isinstance(user_id, int) and MAX_ID < user_id <= MAX_ID + FLOAT_STEP:
@@ -41,7 +47,8 @@ def _leave_one_way(query: dict[str, Any]) -> None:
         for name, pattern in ACCEPTABLE.items()
         if name in query and re.fullmatch(pattern, str(query[name]))
     ]
-    if acceptable[:1] == ["cursor"]:
+    if "cursor" in acceptable:
         del query["cursor"]
+        acceptable.remove("cursor")
     if {"page", "skip"} <= query.keys() and acceptable:
         del query[acceptable[-1]]
