@@ -23,7 +23,7 @@ value that the client sent is ever in one.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -33,13 +33,6 @@ from starlette.routing import Match
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
-
-
-class FieldError(TypedDict):
-    """One thing wrong with a request; `in` is body, query, path or header."""
-
-    field: str
-    message: str
 
 
 class ApiError(Exception):
