@@ -157,6 +157,7 @@ class Servers:
     def create_database(self, name: str) -> str:
         """Its URL."""
         with psycopg.connect(self.database_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {name}")
         return self.database_url.replace("/blog?", f"/{name}?")
 

@@ -194,5 +194,11 @@ def test_nothing_is_stale_lost_or_goes_backwards(servers: Servers, tmp_path: Pat
 
 @pytest.mark.slow
 def test_the_checker_catches_the_ordinary_way(servers: Servers, tmp_path: Path) -> None:
-    (outcome,) = outcomes("baseline", servers, tmp_path, phases=1, seconds=3)
-    assert "stale" in {violation.kind for violation in outcome.violations}
+    # How many of its reads are stale depends on how the machine schedules it: some runs have none.
+    for attempt in range(15):
+        directory = tmp_path / str(attempt)
+        directory.mkdir()
+        (outcome,) = outcomes("baseline", servers, directory, phases=1, seconds=3)
+        if "stale" in {violation.kind for violation in outcome.violations}:
+            return
+    pytest.fail("no stale read was found")
