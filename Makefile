@@ -44,8 +44,8 @@ openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 prove: $(READY)  ## prove the cache coherent over real sandboxes that are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)
 
-bench: $(READY)  ## measure warm requests against the ordinary way (minutes)
-	@$(BIN)/python -m benchmarks.warm_requests
+bench: $(READY)  ## measure ours beside the ordinary way (ARGS=warm for one part)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 build: $(READY)  ## sam build: functions and layers as they are deployed
 	@$(BIN)/sam build

@@ -1,0 +1,41 @@
+"""Measures ours beside the baseline: `python -m benchmarks [PART …]`, all parts unless some are named.
+
+A part is a module of this folder with two functions: `measure()` runs it and gives its results,
+ready for JSON; `markdown(results)` shows them. The results of each part are kept in
+`results/{part}.json`; the pages and plots made of them (`report`) are written anew after each part.
+"""
+
+import argparse
+import importlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+
+PARTS = ("warm",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}")
+    for part in parser.parse_args().parts or PARTS:
+        if part not in PARTS:
+            parser.error(f"{part} is none of {', '.join(PARTS)}")
+        _run(part)
+
+
+def _run(part: str) -> None:
+    print(f"{part} …", flush=True)
+    started = time.monotonic()
+    module = importlib.import_module(f"benchmarks.{part}")
+    results: dict[str, Any] = module.measure()
+    path = report.RESULTS / f"{part}.json"
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(f"{module.markdown(results)}\n({time.monotonic() - started:.0f} s)", flush=True)
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
