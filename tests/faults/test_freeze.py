@@ -59,7 +59,7 @@ def frozen(
     with (
         (tmp_path / "sandbox.log").open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.frozen_sandbox"],
+            [sys.executable, "-m", "tests.faults.sandbox_process"],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """A sandbox as a process of its own: requests in on stdin, answers out on stdout, a line each.
 
-A request is `{"method", "path", "body"}`; an answer is `{"status", "body"}`. What the handlers
-log goes to stderr.
+A request is `{"method", "path", "body"}`, with `"headers"` where it has some; an answer is
+`{"status", "body"}`. What the handlers log goes to stderr.
 """
 
 import json
@@ -21,7 +21,12 @@ def main() -> None:
     ):
         for line in sys.stdin:
             request = json.loads(line)
-            answer = api.request(request["method"], request["path"], json=request["body"])
+            answer = api.request(
+                request["method"],
+                request["path"],
+                json=request["body"],
+                headers=request.get("headers"),
+            )
             print(
                 json.dumps({"status": answer.status_code, "body": answer.text}),
                 file=answers,

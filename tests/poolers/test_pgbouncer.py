@@ -1,0 +1,250 @@
+"""Sandboxes share the few server connections of a real PgBouncer in transaction mode."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local.services import Services
+from tests.faults.conftest import FUNCTION_SECONDS
+from tests.in_process import LambdaTransport
+from tests.poolers.conftest import Answer, PooledSandbox, StartPooler, StartSandboxes
+from tests.poolers.routes import take_the_tour
+
+SANDBOXES = 4
+ROUNDS = 8
+SERVER_CONNECTIONS = 2
+KILL_EVERY_SECONDS = 0.05
+WAIT_SECONDS = 10.0
+# What PgBouncer itself sets, so that a client finds what it asked for when it connected.
+SET_BY_PGBOUNCER = {
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "TimeZone",
+    "standard_conforming_strings",
+}
+SERVER_PIDS = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+def server_pids(database: psycopg.Connection[Any], condition: str = "true") -> list[int]:
+    """The connections at PostgreSQL but for `database` itself."""
+    # The conditions are the tests' own and no input.
+    rows = database.execute(f"{SERVER_PIDS} AND {condition}".encode()).fetchall()
+    return [pid for (pid,) in rows]
+
+
+def kill(database: psycopg.Connection[Any], pids: list[int]) -> None:
+    database.execute("SELECT pg_terminate_backend(pid, 1000) FROM unnest(%s::int[]) pid", [pids])
+
+
+@contextmanager
+def repeating(step: Callable[[], None], every_seconds: float) -> Iterator[None]:
+    """Calls `step` on another thread, again and again for the time of the block."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(every_seconds):
+            step()
+
+    with ThreadPoolExecutor(1) as pool:
+        repeated = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            ended.set()
+            repeated.result()
+
+
+@pytest.mark.usefixtures("pooled_url")
+def test_every_route_works_through_one_server_connection(api: httpx.Client) -> None:
+    take_the_tour(api)
+
+
+def test_nothing_is_left_in_the_session(api: httpx.Client, pooled_url: str) -> None:
+    take_the_tour(api)
+    with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as session:
+        rows = session.execute("SELECT name FROM pg_settings WHERE source = 'session'").fetchall()
+        assert {name for (name,) in rows} <= SET_BY_PGBOUNCER
+        for nothing in (
+            "SELECT name FROM pg_prepared_statements WHERE name <> ''",
+            "SELECT name FROM pg_cursors WHERE is_holdable",
+            "SELECT objid FROM pg_locks WHERE locktype = 'advisory'",
+            "SELECT pg_listening_channels()",
+            "SELECT oid FROM pg_class WHERE relpersistence = 't'",
+        ):
+            assert session.execute(nothing).fetchall() == [], nothing
+
+
+@pytest.mark.slow
+def test_sandboxes_share_the_server_connections_and_see_what_they_wrote(
+    start_pooler: StartPooler,
+    start_sandboxes: StartSandboxes,
+    database: psycopg.Connection[Any],
+    cache: object,
+) -> None:
+    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+    most = 0
+
+    def count_connections() -> None:
+        nonlocal most
+        most = max(most, len(server_pids(database)))
+
+    def work(sandbox: PooledSandbox) -> None:
+        for turn in range(ROUNDS):
+            email = f"{sandbox.number}.{turn}@example.org"
+            user = sandbox.call("POST", "/users", {"name": "Ada", "email": email})
+            assert user.status == 201
+            path = f"/users/{user.body['id']}"
+            assert sandbox.call("PATCH", path, {"name": email}).body["name"] == email
+            assert sandbox.call("GET", path).body["name"] == email
+            post = {"user_id": user.body["id"], "title": "T", "content": "C"}
+            assert sandbox.call("POST", "/posts", post).status == 201
+            listed = sandbox.call("GET", f"/posts?user_id={post['user_id']}")
+            assert listed.body["total"] == 1
+            found = sandbox.call("GET", f"/users/search?name={sandbox.number}.{turn}@")
+            assert [one["email"] for one in found.body["data"]] == [email]
+            assert sandbox.call("GET", "/users").body["total"] >= turn + 1
+
+    with repeating(count_connections, 0.02), ThreadPoolExecutor(SANDBOXES) as pool:
+        list(pool.map(work, sandboxes))
+    assert 1 <= most <= SERVER_CONNECTIONS
+    totals = {sandbox.call("GET", "/users").body["total"] for sandbox in sandboxes}
+    assert totals == {SANDBOXES * ROUNDS}
+
+
+@pytest.mark.slow
+def test_a_key_creates_once_whatever_connections_the_repetitions_get(
+    start_pooler: StartPooler,
+    start_sandboxes: StartSandboxes,
+    database: psycopg.Connection[Any],
+    cache: object,
+) -> None:
+    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+
+    def create(sandbox: PooledSandbox, turn: int) -> Answer:
+        body = {"name": "Ada", "email": f"ada.{turn}@example.org"}
+        return sandbox.call("POST", "/users", body, key=f"key-{turn}")
+
+    for turn in range(ROUNDS):
+        with ThreadPoolExecutor(SANDBOXES) as pool:
+            answers = list(pool.map(create, sandboxes, [turn] * SANDBOXES))
+        assert {answer.status for answer in answers} <= {201, 409}
+        # Nobody holds the key any more, on whatever connection it was.
+        bodies = [create(sandbox, turn).body for sandbox in sandboxes]
+        bodies += [answer.body for answer in answers if answer.status == 201]
+        assert all(body == bodies[0] for body in bodies)
+    assert database.execute("SELECT count(*) FROM users").fetchone() == (ROUNDS,)
+
+
+@pytest.mark.usefixtures("pooled_url")
+def test_server_connections_that_died_at_rest_are_not_noticed(
+    api: httpx.Client, database: psycopg.Connection[Any]
+) -> None:
+    assert api.get("/users?skip=1").status_code == 200
+    for method, path, status in (
+        ("GET", "/users?skip=1", 200),
+        ("POST", "/users", 201),
+        ("GET", "/users/1", 200),
+    ):
+        kill(database, server_pids(database))
+        body = {"name": "Ada", "email": "ada@example.org"} if method == "POST" else None
+        assert api.request(method, path, json=body).status_code == status
+
+
+@pytest.mark.usefixtures("pooled_url")
+def test_a_server_connection_that_dies_in_a_write_means_a_repetition_or_a_503(
+    api: httpx.Client, services: Services, database: psycopg.Connection[Any]
+) -> None:
+    database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+    with psycopg.connect(services.database_url) as other:
+        other.execute("SELECT 1 FROM users FOR UPDATE")
+
+        def kill_the_waiting() -> None:
+            give_up = time.monotonic() + WAIT_SECONDS
+            while not (waiting := server_pids(database, "wait_event_type = 'Lock'")):
+                assert time.monotonic() < give_up
+                time.sleep(0.01)
+            kill(database, waiting)
+            other.rollback()
+
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(kill_the_waiting)
+            answer = api.patch("/users/1", json={"name": "Countess"})
+            killed.result()
+    (name,) = database.execute("SELECT name FROM users").fetchall()[0]
+    assert (answer.status_code, name) in [(200, "Countess"), (503, "Ada")]
+    assert api.patch("/users/1", json={"name": "Lovelace"}).json()["name"] == "Lovelace"
+
+
+@pytest.mark.slow
+def test_while_server_connections_are_killed_there_are_503s_and_no_500(
+    start_pooler: StartPooler,
+    start_sandboxes: StartSandboxes,
+    database: psycopg.Connection[Any],
+    cache: object,
+) -> None:
+    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+    killed = 0
+
+    def kill_all() -> None:
+        nonlocal killed
+        pids = server_pids(database)
+        kill(database, pids)
+        killed += len(pids)
+
+    def work(sandbox: PooledSandbox) -> list[Answer]:
+        answers = []
+        for turn in range(5 * ROUNDS):
+            body = {"name": "Ada", "email": f"{sandbox.number}.{turn}@example.org"}
+            answers.append(sandbox.call("POST", "/users", body))
+            reading = sandbox.call("GET", "/users?skip=1&limit=3")
+            assert reading.status in (200, 503), reading
+        return answers
+
+    with repeating(kill_all, KILL_EVERY_SECONDS), ThreadPoolExecutor(SANDBOXES) as pool:
+        creations = [answer for answers in pool.map(work, sandboxes) for answer in answers]
+    assert killed > 0
+    assert {answer.status for answer in creations} <= {201, 503}
+    created = [answer for answer in creations if answer.status == 201]
+    in_doubt = [
+        answer
+        for answer in creations
+        if answer.status == 503 and answer.body["type"] == "/problems#outcome-unknown"
+    ]
+    row = database.execute("SELECT count(*) FROM users").fetchone()
+    assert row is not None
+    assert len(created) <= row[0] <= len(created) + len(in_doubt)
+    for sandbox in sandboxes:
+        listed = sandbox.call("GET", "/users")
+        assert listed.status == 200
+        assert listed.body["total"] == row[0]
+
+
+def test_a_request_that_gets_no_server_connection_is_a_503_in_time(
+    pooled_url: str, database: psycopg.Connection[Any], cache: object
+) -> None:
+    with (
+        httpx.Client(
+            transport=LambdaTransport(FUNCTION_SECONDS), base_url="http://api.test"
+        ) as api,
+        psycopg.connect(pooled_url, prepare_threshold=None) as other,
+    ):
+        assert api.get("/users?skip=1").status_code == 200
+        other.execute("SELECT 1")  # in a transaction, and so on the only server connection
+        body = {"name": "Ada", "email": "ada@example.org"}
+        for answer in (api.get("/users/1"), api.post("/users", json=body)):
+            assert answer.status_code == 503
+            assert answer.json()["type"] == "/problems#deadline-exceeded"
+        other.rollback()
+        assert api.post("/users", json=body).status_code == 201
+        assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)

@@ -1,0 +1,77 @@
+"""No statement of a sandbox leaves a state in its session, nor pins a connection of a proxy.
+
+What pins is what AWS's page "Avoiding pinning an RDS Proxy" lists for PostgreSQL; locks of a
+transaction do not. PgBouncer in transaction mode breaks by the same things.
+"""
+
+import re
+
+import httpx
+import pytest
+
+from local.services import Services
+from tests.conftest import Sandbox
+from tests.faults.conftest import postgresql_socket
+from tests.poolers.recorder import Recorder, Statement
+from tests.poolers.routes import take_the_tour
+
+LONGEST_STATEMENT_BYTES = 16 * 1024
+PINNING = re.compile(
+    r"""^\s*(SET|RESET|PREPARE|EXECUTE|DEALLOCATE|DISCARD|DECLARE|LISTEN|UNLISTEN|LOAD)\b
+    | ^\s*CREATE\s+((GLOBAL|LOCAL)\s+)?TEMP
+    | \b(set_config|nextval|setval|currval|lastval)\s*\(
+    | \bpg_(try_)?advisory_(lock|unlock)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+@pytest.fixture
+def tour(services: Services, sandbox: Sandbox, api: httpx.Client) -> list[Statement]:
+    """All that a new sandbox sends while every route is asked."""
+    with Recorder(postgresql_socket(services)) as recorder:
+        url = f"postgresql://postgres@127.0.0.1:{recorder.port}/blog?sslmode=disable"
+        sandbox.restart(DATABASE_URL=url)
+        take_the_tour(api)
+        sandbox.close()
+        return recorder.statements
+
+
+def test_none_changes_the_session(tour: list[Statement]) -> None:
+    assert [statement.text for statement in tour if PINNING.search(statement.text)] == []
+
+
+def test_none_is_prepared_under_a_name(tour: list[Statement]) -> None:
+    assert [statement for statement in tour if statement.prepared_as] == []
+
+
+def test_none_is_long_whatever_the_request_holds(tour: list[Statement]) -> None:
+    assert max(len(statement.text.encode()) for statement in tour) < LONGEST_STATEMENT_BYTES
+
+
+def test_the_key_of_a_post_is_locked_for_its_transaction_only(tour: list[Statement]) -> None:
+    assert any("pg_try_advisory_xact_lock" in statement.text for statement in tour)
+
+
+def test_the_tour_is_recorded_whole(tour: list[Statement]) -> None:
+    begun = [" ".join(statement.text.split()[:2]) for statement in tour]
+    for beginning in ("INSERT INTO", "DELETE FROM", "UPDATE users", "UPDATE posts", "COMMIT"):
+        assert beginning in begun
+    assert len(tour) > 40
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SET TIME ZONE 'UTC'",
+        "set session characteristics as transaction read only",
+        "PREPARE plan AS SELECT 1",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+        "LISTEN changes",
+        "CREATE TEMPORARY TABLE t ()",
+        "SELECT set_config('timezone', 'UTC', false)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock_shared(1)",
+    ],
+)
+def test_what_pins_is_recognised(text: str) -> None:
+    assert PINNING.search(text)
