@@ -48,7 +48,7 @@ class Floors:
             "unknown path (404)": (),
         }
 
-    def seconds(self, kind: str, event: dict[str, Any], context: object) -> float:
+    def seconds(self, kind: str, event: dict[str, Any], context: Any) -> float:
         started = time.perf_counter()
         self._handler(event, context)
         handled_seconds = time.perf_counter() - started

@@ -51,12 +51,11 @@ class Sandbox:
 
         from blog import cache, database, observability, settings
 
-        if database.engine.cache_info().currsize:
-            self.run(database.engine().dispose())
+        if database.sandbox_connection.cache_info().currsize:
+            self.run(database.sandbox_connection().close())
         if cache.redis_scripts.cache_info().currsize:
             self.run(cache.redis_scripts().client.aclose())
-        database.engine.cache_clear()
-        database._transactions.cache_clear()
+        database.sandbox_connection.cache_clear()
         cache.redis_scripts.cache_clear()
         observability.logger.cache_clear()
         observability.metrics.cache_clear()

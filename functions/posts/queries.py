@@ -1,19 +1,32 @@
-"""The posts' statements: plain functions on a connection, each one round trip."""
+"""The posts' statements, built once, and plain functions that run them in one round trip each."""
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database import violation_of
 from blog.errors import NotFound, UnknownReference
-from blog.keyset import Slice, Start, fetch_slice, row_count
+from blog.keyset import Listing, Slice, fetch_slice, row_count
 from blog.models import Post
+from blog.start import Start
 
 COLUMNS = (Post.id, Post.user_id, Post.title, Post.content, Post.created_at)
 TOTAL = row_count(Post.__tablename__)
+
+POST_ID = bindparam("post_id", type_=Post.id.type)
+USER_ID = bindparam("of_user", type_=Post.user_id.type)
+
+INSERT = insert(Post).returning(*COLUMNS)
+FIND = select(*COLUMNS).where(Post.id == POST_ID)
+UPDATE = update(Post).where(Post.id == POST_ID).returning(*COLUMNS)
+DELETE = delete(Post).where(Post.id == POST_ID).returning(Post.id)
+COUNTS = Listing(
+    select(Post.user_id, func.count().label("post_count")).group_by(Post.user_id), Post.user_id
+)
 
 R = TypeVar("R")
 PostRow = Row[int, int, str, str, datetime]
@@ -24,30 +37,29 @@ async def insert_post(
 ) -> PostRow:
     """The new post. Raises `UnknownReference` when there is no such user."""
     values = {"user_id": user_id, "title": title, "content": content}
-    statement = insert(Post).values(values).returning(*COLUMNS)
     with violation_of("posts_user_id_fkey", _unknown_user()):
-        return (await connection.execute(statement)).one()
+        return (await connection.execute(INSERT, values)).one()
 
 
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
     """The post. Raises `NotFound` when there is none."""
-    statement = select(*COLUMNS).where(Post.id == post_id)
-    return _found((await connection.execute(statement)).one_or_none(), post_id)
+    found = await connection.execute(FIND, {"post_id": post_id})
+    return _found(found.one_or_none(), post_id)
 
 
 async def update_post(
     connection: AsyncConnection, post_id: int, values: Mapping[str, object]
 ) -> PostRow:
     """The changed post. Raises `NotFound`, or `UnknownReference` as `insert_post` does."""
-    statement = update(Post).where(Post.id == post_id).values(values).returning(*COLUMNS)
     with violation_of("posts_user_id_fkey", _unknown_user()):
-        return _found((await connection.execute(statement)).one_or_none(), post_id)
+        updated = await connection.execute(UPDATE, {"post_id": post_id, **values})
+    return _found(updated.one_or_none(), post_id)
 
 
 async def delete_post(connection: AsyncConnection, post_id: int) -> None:
     """Raises `NotFound` when there is none."""
-    statement = delete(Post).where(Post.id == post_id).returning(Post.id)
-    _found((await connection.execute(statement)).one_or_none(), post_id)
+    deleted = await connection.execute(DELETE, {"post_id": post_id})
+    _found(deleted.one_or_none(), post_id)
 
 
 async def list_posts(
@@ -59,19 +71,22 @@ async def list_posts(
     newest_first: bool,
 ) -> Slice:
     """All posts, or those of one user; none where there is no such user."""
-    statement, total = select(*COLUMNS), TOTAL
-    if user_id is not None:
-        statement = statement.where(Post.user_id == user_id)
-        total = select(func.count()).where(Post.user_id == user_id)
-    return await fetch_slice(
-        connection, statement, Post.id, start, limit, descending=newest_first, total=total
-    )
+    listing = _posts(of_user=user_id is not None, newest_first=newest_first)
+    return await fetch_slice(connection, listing, start, limit, {"of_user": user_id})
 
 
 async def count_posts(connection: AsyncConnection, start: Start, limit: int) -> Slice:
     """`user_id` and `post_count` of the users that have posts."""
-    counts = select(Post.user_id, func.count().label("post_count")).group_by(Post.user_id)
-    return await fetch_slice(connection, counts, Post.user_id, start, limit)
+    return await fetch_slice(connection, COUNTS, start, limit)
+
+
+@cache
+def _posts(*, of_user: bool, newest_first: bool) -> Listing:
+    statement, total = select(*COLUMNS), TOTAL
+    if of_user:
+        statement = statement.where(Post.user_id == USER_ID)
+        total = select(func.count()).where(Post.user_id == USER_ID)
+    return Listing(statement, Post.id, newest_first, total)
 
 
 def _found(row: R | None, post_id: int) -> R:

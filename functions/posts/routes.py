@@ -1,11 +1,11 @@
 """HTTP routes of the posts."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
-from blog.database import read, write
+from blog.creation import Creation, KeyHeader
 from blog.errors import (
     InvalidRequest,
     MalformedBody,
@@ -15,9 +15,8 @@ from blog.errors import (
     UnsupportedMediaType,
     problem_responses,
 )
-from blog.idempotency import Creation, KeyHeader, create_once
 from blog.ids import Id
-from blog.keyset import Start
+from blog.lazy import lazy_module
 from blog.pagination import (
     CursorParameters,
     next_path,
@@ -26,7 +25,8 @@ from blog.pagination import (
     page_number,
     page_response,
 )
-from posts import cache_policy, queries
+from blog.start import Start
+from posts import cache_policy
 from posts.schemas import (
     Post,
     PostBody,
@@ -35,6 +35,14 @@ from posts.schemas import (
     PostListParameters,
     PostPage,
 )
+
+if TYPE_CHECKING:
+    from blog import database, idempotency
+    from posts import queries
+else:  # a page from the cache needs none of them
+    database = lazy_module("blog.database")
+    idempotency = lazy_module("blog.idempotency")
+    queries = lazy_module("posts.queries")
 
 PATH = "/posts"
 STATS_PATH = "/posts/stats"
@@ -51,7 +59,9 @@ async def create_post(body: PostBody, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())
     creation = Creation(PATH, body, key)
-    created = await write(cache_policy.post_changes(), create_once, creation, insert, Post)
+    created = await database.write(
+        cache_policy.post_changes(), idempotency.create_once, creation, insert, Post
+    )
     return created.response()
 
 
@@ -65,7 +75,9 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
 
     async def load() -> bytes:
         newest_first = order == "newest"
-        posts = await read(queries.list_posts, user_id, start, limit, newest_first=newest_first)
+        posts = await database.read(
+            queries.list_posts, user_id, start, limit, newest_first=newest_first
+        )
         page = {
             "data": posts.rows,
             "total": posts.total,
@@ -86,7 +98,7 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
 async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Response:
     """Count the posts of each user that has any, in pages."""
     start, limit = Start(after=parameters.after(STATS_PATH)), parameters.limit
-    counts = await read(queries.count_posts, start, limit)
+    counts = await database.read(queries.count_posts, start, limit)
     following = next_path(STATS_PATH, STATS_PATH, counts.last_key, limit=limit)
     page = {"data": counts.rows, "limit": limit, "next": following}
     return page_response(page_content(PostCountPage.model_validate(page)))
@@ -95,25 +107,25 @@ async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Respo
 @router.get(POST_PATH, response_model=Post, responses=problem_responses(NotFound))
 async def get_post(post_id: PostId) -> Any:
     """Show one post."""
-    return await read(queries.find_post, post_id)
+    return await database.read(queries.find_post, post_id)
 
 
 @router.put(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
 async def replace_post(post_id: PostId, body: PostBody) -> Any:
     """Replace a post's user, title and content."""
     changes = cache_policy.post_changes()
-    return await write(changes, queries.update_post, post_id, body.model_dump())
+    return await database.write(changes, queries.update_post, post_id, body.model_dump())
 
 
 @router.patch(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
 async def change_post(post_id: PostId, body: PostChanges) -> Any:
     """Change what is given of a post."""
     if not body:
-        return await read(queries.find_post, post_id)
-    return await write(cache_policy.post_changes(), queries.update_post, post_id, body)
+        return await database.read(queries.find_post, post_id)
+    return await database.write(cache_policy.post_changes(), queries.update_post, post_id, body)
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_post(post_id: PostId) -> None:
     """Delete a post."""
-    await write(cache_policy.post_changes(), queries.delete_post, post_id)
+    await database.write(cache_policy.post_changes(), queries.delete_post, post_id)

@@ -1,12 +1,12 @@
 """HTTP routes of the users."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Response
 
-from blog.database import read, write
+from blog.creation import Creation, KeyHeader
 from blog.errors import (
     AlreadyTaken,
     InvalidRequest,
@@ -16,9 +16,8 @@ from blog.errors import (
     UnsupportedMediaType,
     problem_responses,
 )
-from blog.idempotency import Creation, KeyHeader, create_once
 from blog.ids import Id
-from blog.keyset import Start
+from blog.lazy import lazy_module
 from blog.pagination import (
     PageParameters,
     next_path,
@@ -27,7 +26,8 @@ from blog.pagination import (
     page_number,
     page_response,
 )
-from users import cache_policy, queries
+from blog.start import Start
+from users import cache_policy
 from users.schemas import (
     User,
     UserBody,
@@ -37,6 +37,14 @@ from users.schemas import (
     UserSearchParameters,
     UserStats,
 )
+
+if TYPE_CHECKING:
+    from blog import database, idempotency
+    from users import queries
+else:  # a page from the cache needs none of them
+    database = lazy_module("blog.database")
+    idempotency = lazy_module("blog.idempotency")
+    queries = lazy_module("users.queries")
 
 PATH = "/users"
 SEARCH_PATH = "/users/search"
@@ -53,7 +61,9 @@ async def create_user(body: UserBody, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be nobody else's, whatever its case."""
     insert = partial(queries.insert_user, name=body.name, email=body.email)
     creation = Creation(PATH, body, key)
-    created = await write(cache_policy.user_changes(), create_once, creation, insert, User)
+    created = await database.write(
+        cache_policy.user_changes(), idempotency.create_once, creation, insert, User
+    )
     return created.response()
 
 
@@ -64,7 +74,7 @@ async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response
     start = Start(offset or 0, parameters.after(PATH))
 
     async def load() -> bytes:
-        users = await read(queries.list_users, start, limit)
+        users = await database.read(queries.list_users, start, limit)
         page = {
             "data": users.rows,
             "total": users.total,
@@ -88,7 +98,7 @@ async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> 
     list_name = f"{SEARCH_PATH}?{urlencode(searched)}"
     start = Start(after=parameters.after(list_name))
     name, created_after, limit = parameters.name, parameters.created_after, parameters.limit
-    users = await read(queries.search_users, name, created_after, start, limit)
+    users = await database.read(queries.search_users, name, created_after, start, limit)
     following = next_path(SEARCH_PATH, list_name, users.last_key, **searched, limit=limit)
     page = {"data": users.rows, "limit": limit, "next": following}
     return page_response(page_content(UserSearchPage.model_validate(page)))
@@ -97,31 +107,31 @@ async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> 
 @router.get("/users/stats", response_model=UserStats)
 async def count_users() -> Any:
     """Count all users, and those created in the last 7 days."""
-    return await read(queries.count_users)
+    return await database.read(queries.count_users)
 
 
 @router.get(USER_PATH, response_model=User, responses=problem_responses(NotFound))
 async def get_user(user_id: UserId) -> Any:
     """Show one user."""
-    return await read(queries.find_user, user_id)
+    return await database.read(queries.find_user, user_id)
 
 
 @router.put(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
 async def replace_user(user_id: UserId, body: UserBody) -> Any:
     """Replace a user's name and e-mail address."""
     changes = cache_policy.user_changes()
-    return await write(changes, queries.update_user, user_id, body.model_dump())
+    return await database.write(changes, queries.update_user, user_id, body.model_dump())
 
 
 @router.patch(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
 async def change_user(user_id: UserId, body: UserChanges) -> Any:
     """Change what is given of a user."""
     if not body:
-        return await read(queries.find_user, user_id)
-    return await write(cache_policy.user_changes(), queries.update_user, user_id, body)
+        return await database.read(queries.find_user, user_id)
+    return await database.write(cache_policy.user_changes(), queries.update_user, user_id, body)
 
 
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_user(user_id: UserId) -> None:
     """Delete a user with all posts."""
-    await write(cache_policy.user_vanishes(), queries.delete_user, user_id)
+    await database.write(cache_policy.user_vanishes(), queries.delete_user, user_id)

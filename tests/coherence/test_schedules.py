@@ -19,12 +19,12 @@ from typing import Any, cast
 import psycopg
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog import cache as protocol
 from blog import database as postgresql
 from blog.cache import PageCache, invalidation, redis_scripts
-from blog.database import read, write
+from blog.database import SandboxConnection, read, write
 from blog.errors import OutcomeUnknown
 from blog.models import User
 from tests.conftest import Sandbox
@@ -210,30 +210,29 @@ async def names() -> bytes:
 
 @pytest.fixture
 def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage]:
-    """A stage with two users to be named, where each actor has an engine of its own.
+    """A stage with two users to be named, where each actor has a connection of its own.
 
     Writes name users instead of adding them, as those that overlap might share a row counter.
     """
     database.execute(TWO_USERS_WITHOUT_A_NAME)
     sandbox.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
-    make_engine = postgresql.engine.__wrapped__
-    engines: dict[int, AsyncEngine] = {}
+    make_connection = postgresql.sandbox_connection.__wrapped__
+    connections: dict[int, SandboxConnection] = {}
 
-    def engine() -> AsyncEngine:
+    def sandbox_connection() -> SandboxConnection:
         number = actor_number.get()
-        return engines.setdefault(number, engines.get(number) or make_engine())
+        return connections.setdefault(number, connections.get(number) or make_connection())
 
-    async def dispose() -> None:
-        for made in engines.values():
-            await made.dispose()
+    async def close() -> None:
+        for made in connections.values():
+            await made.close()
 
     new = Stage(sandbox)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgresql, "engine", engine)
-        patch.setattr(postgresql, "_transactions", postgresql._transactions.__wrapped__)
+        patch.setattr(postgresql, "sandbox_connection", sandbox_connection)
         yield new
         sandbox.run(new.sweep())
-        sandbox.run(dispose())
+        sandbox.run(close())
 
 
 Test = Callable[..., Coroutine[Any, Any, None]]

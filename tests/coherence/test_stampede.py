@@ -48,7 +48,7 @@ class Report(TypedDict):
 async def ask_at_once(readers: int) -> Report:
     """What one process does: gets warm, waits for its order, and asks."""
     from blog import cache
-    from blog.database import engine
+    from blog.database import sandbox_connection
     from users.handler import app
 
     cache.LEASE_SECONDS = cache.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
@@ -59,12 +59,13 @@ async def ask_at_once(readers: int) -> Report:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         await client.get(OTHER_PAGE)
-        event.listen(engine().sync_engine, "before_cursor_execute", noting(statements))
+        engine = sandbox_connection().engine.sync_engine
+        event.listen(engine, "before_cursor_execute", noting(statements))
         print("ready", flush=True)
         starts_at = float(await asyncio.to_thread(sys.stdin.readline))
         await asyncio.sleep(starts_at - time.time())
         answers = await asyncio.gather(*(client.get(PAGE) for _ in range(readers)))
-    await engine().dispose()
+    await sandbox_connection().close()
     assert not cache.redis_scripts().breaker.is_open
     return {
         "statements": statements,

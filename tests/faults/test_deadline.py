@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import BoundedConnection, answer_by, engine, read, write
+from blog.database import BoundedConnection, read, sandbox_connection, write
+from blog.deadline import answer_by
 from blog.errors import OutcomeUnknown
 from tests.conftest import Sandbox
 
@@ -68,7 +69,7 @@ def test_a_query_that_the_deadline_cuts_is_stopped_at_the_server(
 
 def test_the_sandboxs_connection_is_bounded(sandbox: Sandbox) -> None:
     async def driver_connection() -> Any:
-        async with engine().connect() as connection:
+        async with sandbox_connection().borrowed() as (connection, _):
             return (await connection.get_raw_connection()).driver_connection
 
     assert isinstance(sandbox.run(driver_connection()), BoundedConnection)

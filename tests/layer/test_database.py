@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import engine, read, violation_of, write
+from blog.database import read, sandbox_connection, violation_of, write
 from blog.errors import AlreadyTaken, ApiError, DatabaseUnavailable, InternalError, NotFound
 from local.services import Services
 from tests.conftest import Sandbox
@@ -297,4 +297,4 @@ def test_a_fault_is_logged_with_its_state_and_without_the_clients_values(
 
 
 def test_the_engines_own_text_hides_parameters(sandbox: Sandbox) -> None:
-    assert engine().sync_engine.hide_parameters
+    assert sandbox_connection().engine.sync_engine.hide_parameters

@@ -19,7 +19,7 @@ from fastapi.routing import APIRoute
 from mangum import Mangum
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blog.database import answer_by
+from blog.deadline import answer_by
 from blog.errors import (
     PROBLEM_MEDIA_TYPE,
     DeadlineExceeded,

@@ -13,20 +13,20 @@ Timeouts of statements and transactions are the database's own (see the migratio
 
 import asyncio
 import select
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import cache
 from math import inf
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
-from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, InvalidRequestError
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, NullPool, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
+from blog.deadline import answer_by
 from blog.errors import ApiError, DatabaseUnavailable, InternalError, OutcomeUnknown
 from blog.observability import database_time, logger
 from blog.settings import ARN_OF_SECRET, settings
@@ -49,9 +49,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Query = Callable[Concatenate[AsyncConnection, P], Awaitable[R]]
 
-answer_by: ContextVar[float] = ContextVar("answer_by", default=inf)
-"""When the request's time is over (`monotonic`): set by the boundary of each request."""
-
 
 class BoundedConnection(psycopg.AsyncConnection[Any]):
     """A connection on which giving up is quick, also when its server has gone silent.
@@ -73,8 +70,12 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
         seconds_left = max(answer_by.get() - monotonic(), 0) + ROLLBACK_GRACE_SECONDS
         await self._within(seconds_left, super().rollback())
 
-    async def ping(self) -> None:
-        await self._within(PING_SECONDS, self.execute(""))
+    async def is_answering(self) -> bool:
+        try:
+            await self._within(PING_SECONDS, self.execute(""))
+        except psycopg.Error:
+            return False
+        return True
 
     async def _within(self, seconds: float, answer: Awaitable[object]) -> None:
         try:
@@ -89,6 +90,76 @@ class ConnectionLost(DatabaseUnavailable):
     """The connection broke before COMMIT: nothing was changed, and a fresh one may work."""
 
 
+class SandboxConnection:
+    """The sandbox's one connection: made at the first query, kept while it is sound."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._kept: AsyncConnection | None = None
+        self._rested_from = 0.0
+        # A sandbox's requests come one by one; only its health check asks from beside them.
+        self._in_use = asyncio.Lock()
+
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[tuple[AsyncConnection, BoundedConnection]]:
+        """The connection, and the driver's own below it.
+
+        Whatever transaction the block leaves open is rolled back. The driver's errors are raised
+        as `ConnectionLost`, `DatabaseUnavailable` or `InternalError`.
+        """
+        async with self._in_use:
+            with database_time():
+                connection = await self._sound() or await self._connect()
+            driver = driver_of(connection)
+            try:
+                yield connection, driver
+            except (DBAPIError, psycopg.Error) as error:
+                _log_fault(error)
+                raise _api_error(error, lost=driver.closed) from None
+            finally:
+                await self._keep_or_close(connection, driver)
+
+    async def close(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
+
+    async def _sound(self) -> AsyncConnection | None:
+        """The kept connection; None where there is none, or the server has closed it."""
+        if self._kept is None:
+            return None
+        driver = driver_of(self._kept)
+        rested_seconds = monotonic() - self._rested_from
+        if not _is_readable(driver) and (
+            rested_seconds < PING_AFTER_SECONDS or await driver.is_answering()
+        ):
+            return self._kept
+        await self._drop(self._kept, driver)
+        return None
+
+    async def _connect(self) -> AsyncConnection:
+        try:
+            return await self.engine.connect()
+        except DBAPIError as error:
+            _log_fault(error)
+            raise _api_error(error, lost=False) from None
+
+    async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
+        if driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                await driver.rollback()
+        if driver.info.transaction_status == TransactionStatus.IDLE:
+            self._kept, self._rested_from = connection, monotonic()
+        else:
+            await self._drop(connection, driver)
+
+    async def _drop(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
+        self._kept = None
+        driver.pgconn.finish()
+        await connection.invalidate()
+        await connection.close()
+
+
 async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """The query's result, each of its statements on its own (AUTOCOMMIT).
 
@@ -96,8 +167,8 @@ async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """
 
     async def attempt() -> R:
-        with database_time(), _translated_faults():
-            async with engine().connect() as connection:
+        async with sandbox_connection().borrowed() as (connection, _):
+            with database_time():
                 return await query(connection, *arguments, **named)
 
     return await _repeated_once(attempt)
@@ -118,14 +189,14 @@ async def write(
     async def attempt() -> R:
         commits = False
         try:
-            with _translated_faults():
-                async with _transactions().connect() as connection:
-                    with database_time():
-                        result = await query(connection, *arguments, **named)
-                    commits = True
-                    async with around_commit:
-                        await _commit(connection)
-                    return result
+            async with sandbox_connection().borrowed() as (connection, driver):
+                with database_time():
+                    await driver.execute("BEGIN")
+                    result = await query(connection, *arguments, **named)
+                commits = True
+                async with around_commit:
+                    await _commit(driver)
+                return result
         except asyncio.CancelledError:  # the deadline, which may fall before or after the change
             if commits:
                 raise _outcome_unknown() from None
@@ -146,8 +217,12 @@ def violation_of(constraint: str, error: ApiError) -> Iterator[None]:
 
 
 @cache
-def engine() -> AsyncEngine:
-    """The sandbox's engine, in AUTOCOMMIT; it connects at the first query."""
+def sandbox_connection() -> SandboxConnection:
+    return SandboxConnection(_engine())
+
+
+def _engine() -> AsyncEngine:
+    """Connections in AUTOCOMMIT; `write` begins and ends its transactions itself."""
     connect_arguments = {
         "connect_timeout": settings().database_connect_timeout_seconds,
         "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
@@ -156,19 +231,23 @@ def engine() -> AsyncEngine:
         # Poolers in transaction mode hand a session's prepared statements to others.
         "prepare_threshold": None,
     }
-    made = create_async_engine(
+    return create_async_engine(
         database_url(),
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        pool_size=1,
-        max_overflow=0,
+        poolclass=NullPool,
         hide_parameters=True,
         use_native_hstore=False,
         connect_args=connect_arguments,
     )
-    event.listen(made.sync_engine, "checkin", _note_time)
-    event.listen(made.sync_engine, "checkout", _replace_closed)
-    return made
+
+
+def driver_of(connection: AsyncConnection) -> BoundedConnection:
+    """The driver's connection below SQLAlchemy's."""
+    assert connection.sync_connection is not None
+    driver = connection.sync_connection.connection.driver_connection
+    assert isinstance(driver, BoundedConnection)
+    return driver
 
 
 def database_url() -> URL:
@@ -182,19 +261,14 @@ def database_url() -> URL:
     return make_url(url).set(drivername="postgresql+psycopg")
 
 
-@cache
-def _transactions() -> AsyncEngine:
-    return engine().execution_options(isolation_level="READ COMMITTED")
-
-
-async def _commit(connection: AsyncConnection) -> None:
+async def _commit(driver: BoundedConnection) -> None:
     try:
         with database_time():
-            await connection.commit()
+            await driver.commit()
     except asyncio.CancelledError:  # `around_commit` is to hear of the doubt
         raise _outcome_unknown() from None
-    except DBAPIError as error:
-        if not error.connection_invalidated and _sqlstate(error) not in UNKNOWN_OUTCOMES:
+    except psycopg.Error as error:
+        if not driver.closed and error.sqlstate not in UNKNOWN_OUTCOMES:
             raise
         _log_fault(error)
         raise _outcome_unknown() from None
@@ -215,21 +289,8 @@ async def _repeated_once(attempt: Callable[[], Awaitable[R]]) -> R:
         return await attempt()
 
 
-@contextmanager
-def _translated_faults() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        _log_fault(error)
-        raise _api_error(error) from None
-    except InvalidRequestError as error:
-        if not isinstance(error.__cause__, DisconnectionError | None):
-            raise
-        raise _unavailable(DatabaseUnavailable) from None
-
-
-def _api_error(error: DBAPIError) -> ApiError:
-    if error.connection_invalidated:
+def _api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
+    if lost:
         return _unavailable(ConnectionLost)
     state = _sqlstate(error)
     if state is None or state.startswith(PASSING_FAULTS):
@@ -241,46 +302,33 @@ def _unavailable(kind: type[DatabaseUnavailable]) -> DatabaseUnavailable:
     return kind("The database does not answer; nothing was changed.")
 
 
-def _log_fault(error: DBAPIError) -> None:
+def _log_fault(error: DBAPIError | psycopg.Error) -> None:
     """What the operator needs; the driver's own text may quote a client's values."""
     logger().error(
         "database error",
-        error=type(error.orig).__name__,
+        error=type(_driver_error(error)).__name__,
         sqlstate=_sqlstate(error),
         constraint=_constraint_name(error),
-        statement=error.statement,
+        statement=error.statement if isinstance(error, DBAPIError) else None,
     )
 
 
-def _sqlstate(error: DBAPIError) -> str | None:
-    state = getattr(error.orig, "sqlstate", None)
+def _sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
+    state = getattr(_driver_error(error), "sqlstate", None)
     return None if state is None else str(state)
 
 
-def _constraint_name(error: DBAPIError) -> str | None:
-    diagnostic = getattr(error.orig, "diag", None)
+def _constraint_name(error: DBAPIError | psycopg.Error) -> str | None:
+    diagnostic = getattr(_driver_error(error), "diag", None)
     return getattr(diagnostic, "constraint_name", None)
 
 
-def _note_time(_connection: object, entry: ConnectionPoolEntry) -> None:
-    entry.info["rested_from"] = monotonic()
+def _driver_error(error: DBAPIError | psycopg.Error) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
-def _replace_closed(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Have the pool replace a connection that the server closed while the sandbox rested."""
-    rested_from = entry.info.get("rested_from")
-    if rested_from is None:
-        return
+def _is_readable(driver: BoundedConnection) -> bool:
+    """True where the server has closed the connection, or said something unasked."""
     socket_events = select.poll()
-    socket_events.register(connection.driver_connection.pgconn.socket, select.POLLIN)
-    if socket_events.poll(0):
-        raise DisconnectionError
-    if monotonic() - rested_from > PING_AFTER_SECONDS:
-        _ping(connection)
-
-
-def _ping(connection: Any) -> None:
-    try:
-        connection.run_async(BoundedConnection.ping)
-    except psycopg.Error as error:
-        raise DisconnectionError from error
+    socket_events.register(driver.pgconn.socket, select.POLLIN)
+    return bool(socket_events.poll(0))

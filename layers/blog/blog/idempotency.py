@@ -5,66 +5,23 @@ if there is the other, whatever dies in between. It holds the first answer, whic
 again, also when it was lost on the way. A request that created nothing leaves no key. Powertools'
 idempotency utility cannot promise this: it keeps its records in DynamoDB or Redis, and a crash
 between COMMIT and its own write lets a repetition create the resource again.
-
-Source of the header's meaning: the IETF draft "The Idempotency-Key HTTP Header Field".
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Header, Response
 from pydantic import BaseModel
 from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog.creation import HEADER, Created, Creation
 from blog.errors import InvalidRequest, RequestInProgress
 from blog.models import IdempotencyKey
-from blog.parameters import never_null
 from blog.settings import settings
 
-HEADER = "Idempotency-Key"
 EXPIRED_KEYS_PER_WRITE = 10
 """Expired keys that each new one sweeps away, so that they go without a job of their own."""
-
-KeyHeader = Annotated[
-    str | None,
-    Header(
-        alias=HEADER,
-        max_length=255,
-        pattern=r"^[!-~]+$",
-        description="Any unique text: a repetition with it creates nothing twice.",
-        json_schema_extra=never_null,
-    ),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What a creating route answers: the resource's path and its JSON."""
-
-    location: str
-    body: str
-
-    def response(self) -> Response:
-        headers = {"Location": self.location}
-        return Response(self.body, 201, headers, media_type="application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """A request to create a resource below `path`; `key` is None where the client sent none."""
-
-    path: str
-    body: BaseModel
-    key: str | None
-
-    @property
-    def fingerprint(self) -> bytes:
-        """Equal for requests that ask for the same."""
-        return sha256(self.body.model_dump_json().encode()).digest()
 
 
 async def create_once(

@@ -4,23 +4,35 @@ A page begins after a key (cheap at any depth) or after a number of rows (an ind
 the key finds where). One row more than the page is read, to know whether there is a next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, cast, func, select
+from sqlalchemy import BigInteger, Row, Select, bindparam, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from blog.models import RowCount
+from blog.start import Start
+
+AFTER = bindparam("page_after", type_=BigInteger)
+OFFSET = bindparam("page_offset", type_=BigInteger)
+ROWS = bindparam("page_rows", type_=BigInteger)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a page begins: after a number of rows, or after a key (0 is the start)."""
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """A list in the order of `key`, which `statement` must select.
 
-    offset: int = 0
-    after: int = 0
+    `total` is a statement of one number, None where it is not asked for. Make a listing once and
+    keep it: its statements are built at their first use.
+    """
+
+    statement: Select[*tuple[Any, ...]]
+    key: InstrumentedAttribute[int]
+    descending: bool = False
+    total: Select[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +46,23 @@ class Slice:
 
 async def fetch_slice(
     connection: AsyncConnection,
-    statement: Select[*tuple[Any, ...]],
-    key: InstrumentedAttribute[int],
+    listing: Listing,
     start: Start,
     limit: int,
-    *,
-    descending: bool = False,
-    total: Select[int] | None = None,
+    parameters: Mapping[str, object] | None = None,
 ) -> Slice:
-    """Up to `limit` rows of `statement` in the order of `key`, which it must select.
+    """Up to `limit` rows of the listing, whose statement takes the `parameters`.
 
-    `total` is a statement of one number; it is read in the same round trip unless there are no
-    rows.
+    The total is read in the same round trip unless there are no rows.
     """
-    page = _from_start(statement, key, start, descending).limit(limit + 1)
-    if total is not None:
-        page = page.add_columns(total.scalar_subquery().label("total"))
-    rows = (await connection.execute(page)).all()
-    last_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
-    if total is None:
+    page = _page(listing, after=start.after > 0, offset=start.offset > 0)
+    bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
+    given = {**(parameters or {}), **bounds}
+    rows = (await connection.execute(page, given)).all()
+    last_key = getattr(rows[limit - 1], listing.key.key) if len(rows) > limit else None
+    if listing.total is None:
         return Slice(rows[:limit], last_key)
-    count = rows[0].total if rows else await connection.scalar(total)
+    count = rows[0].total if rows else await connection.scalar(listing.total, given)
     return Slice(rows[:limit], last_key, count or 0)
 
 
@@ -64,17 +72,17 @@ def row_count(table_name: str) -> Select[int]:
     return select(count).where(RowCount.table_name == table_name)
 
 
-def _from_start(
-    statement: Select[*tuple[Any, ...]],
-    key: InstrumentedAttribute[int],
-    start: Start,
-    descending: bool,
-) -> Select[*tuple[Any, ...]]:
+@cache
+def _page(listing: Listing, *, after: bool, offset: bool) -> Select[*tuple[Any, ...]]:
+    statement, key, descending = listing.statement, listing.key, listing.descending
     order = key.desc() if descending else key.asc()
-    if start.after:
-        statement = statement.where(key < start.after if descending else key > start.after)
-    if start.offset:
-        first_key = statement.with_only_columns(key).order_by(order).offset(start.offset).limit(1)
+    if after:
+        statement = statement.where(key < AFTER if descending else key > AFTER)
+    if offset:
+        first_key = statement.with_only_columns(key).order_by(order).offset(OFFSET).limit(1)
         first = first_key.scalar_subquery()
         statement = statement.where(key <= first if descending else key >= first)
-    return statement.order_by(order)
+    page = statement.order_by(order).limit(ROWS)
+    if listing.total is None:
+        return page
+    return page.add_columns(listing.total.scalar_subquery().label("total"))

@@ -1,0 +1,52 @@
+"""A request to create something, with its `Idempotency-Key`, and its answer.
+
+Source of the header's meaning: the IETF draft "The Idempotency-Key HTTP Header Field"; what is
+promised is said in `blog.idempotency`.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import Header, Response
+from pydantic import BaseModel
+
+from blog.parameters import never_null
+
+HEADER = "Idempotency-Key"
+KeyHeader = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        max_length=255,
+        pattern=r"^[!-~]+$",
+        description="Any unique text: a repetition with it creates nothing twice.",
+        json_schema_extra=never_null,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What a creating route answers: the resource's path and its JSON."""
+
+    location: str
+    body: str
+
+    def response(self) -> Response:
+        headers = {"Location": self.location}
+        return Response(self.body, 201, headers, media_type="application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A request to create a resource below `path`; `key` is None where the client sent none."""
+
+    path: str
+    body: BaseModel
+    key: str | None
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Equal for requests that ask for the same."""
+        return sha256(self.body.model_dump_json().encode()).digest()
