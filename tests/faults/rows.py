@@ -55,7 +55,7 @@ ROWS = (
     Row("postgresql-commit-answer-lost-reset", UNKNOWN, 1.0),
     Row("postgresql-commit-answer-lost-half-close", UNKNOWN, 1.0),
     Row("postgresql-commit-answer-lost-blackhole", UNKNOWN, None),
-    Row("postgresql-rollback-blackhole", REFUSED, None),
+    Row("postgresql-rollback-blackhole", "nothing: the silent connection is replaced", 1.0),
     Row("postgresql-rested-blackhole", "nothing: the dead connection is replaced", 2.0),
     Row("postgresql-restart", "503 `database-unavailable` while it is away, then nothing", 1.0),
     Row("postgresql-terminated-mid-query", REPEATED, 1.0),

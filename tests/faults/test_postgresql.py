@@ -194,7 +194,9 @@ def assert_outcome_unknown(faulty: FaultyApi, row: Row, route: Route) -> None:
 def test_rollback(faulty: FaultyApi, row: Row) -> None:
     faulty.start()
     faulty.postgresql.when_client_sends(b"ROLLBACK", fault_of(row))
-    assert_unavailable(faulty, row, ABSENT)
+    timed = faulty.call(ABSENT)
+    assert timed.answer.status_code == ABSENT.status
+    assert_in_time(row, timed)
     assert_works_again(faulty, ABSENT)
 
 

@@ -16,7 +16,6 @@ import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import cache
-from math import inf
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -34,9 +33,9 @@ from blog.settings import ARN_OF_SECRET, settings
 PING_AFTER_SECONDS = 30.0
 PING_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
-ROLLBACK_GRACE_SECONDS = 0.2
-"""What a rollback may take when the request's time is over; with `CANCEL_SECONDS` it fits into
-the margin that `blog.application` keeps."""
+ROLLBACK_SECONDS = 0.2
+"""A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
+fits into the margin that `blog.application` keeps of the request's time."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
 # SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
@@ -67,8 +66,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
             self.pgconn.finish()
 
     async def rollback(self) -> None:
-        seconds_left = max(answer_by.get() - monotonic(), 0) + ROLLBACK_GRACE_SECONDS
-        await self._within(seconds_left, super().rollback())
+        await self._within(ROLLBACK_SECONDS, super().rollback())
 
     async def is_answering(self) -> bool:
         try:
@@ -79,7 +77,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
 
     async def _within(self, seconds: float, answer: Awaitable[object]) -> None:
         try:
-            async with asyncio.timeout(None if seconds == inf else seconds):
+            async with asyncio.timeout(seconds):
                 await answer
         except TimeoutError:
             self.pgconn.finish()
