@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import report
 
-PARTS = ("warm",)
+PARTS = ("cold", "warm")
 
 
 def main() -> None:

@@ -161,7 +161,7 @@ def _copy_code(source: Path, target: Path) -> None:
 
 def _compile(directory: Path, place_in_lambda: str) -> None:
     """Bytecode for Lambda's Python, by a Python of that version or by Lambda's own image."""
-    python = _target_python()
+    python = target_python()
     options = [
         "-q",
         "-o",
@@ -197,7 +197,7 @@ def _compile_in_container(directory: Path, options: list[str]) -> None:
     )
 
 
-def _target_python() -> str | None:
+def target_python() -> str | None:
     """A Python of Lambda's version: uv's, one on the PATH, or a version manager's."""
     found = subprocess.run(
         [_uv(), "python", "find", "--no-project", "--no-python-downloads", PYTHON_VERSION],

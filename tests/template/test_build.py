@@ -25,7 +25,7 @@ def build() -> ModuleType:
 
 @pytest.fixture
 def needs_target_python(build: ModuleType) -> None:
-    if build._target_python() is None and shutil.which("docker") is None:
+    if build.target_python() is None and shutil.which("docker") is None:
         pytest.skip(f"neither Python {build.PYTHON_VERSION} nor Docker is here to make bytecode")
 
 
@@ -71,7 +71,7 @@ def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
 def test_without_a_python_and_without_docker_it_says_what_to_do(
     build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "_target_python", lambda: None)
+    monkeypatch.setattr(build, "target_python", lambda: None)
     monkeypatch.setattr(build.shutil, "which", lambda _name: None)
     with pytest.raises(build.BuildError, match=r"uv python install 3\.13.*Docker"):
         build._compile(tmp_path, "/opt")
@@ -84,7 +84,7 @@ def test_without_a_python_the_lambda_image_makes_the_bytecode(
     from tests.e2e.targets import require_docker
 
     require_docker()
-    monkeypatch.setattr(build, "_target_python", lambda: None)
+    monkeypatch.setattr(build, "target_python", lambda: None)
     (tmp_path / "module.py").write_text("VALUE = 1\n", encoding="utf-8")
     build._compile(tmp_path, "/opt")
     assert (tmp_path / "__pycache__" / "module.cpython-313.pyc").exists()

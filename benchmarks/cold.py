@@ -1,0 +1,231 @@
+"""Cold starts: from the event to the answer of a fresh process, its first request included.
+
+Each runs in AWS's Lambda runtime emulator under AWS's runtime client, on Lambda's version of
+Python and from read-only directories (`cold_sites`), against one PostgreSQL and one Redis. The
+systems take turns in rounds:
+
+    nothing    a handler that does nothing: Python, the runtime client and the emulator
+    plain      the baseline as plain `sam build` ships it, without bytecode
+    bytecode   the baseline, given bytecode
+    ours       as `sam build` makes it here
+
+A page is `cached` when another sandbox of the same system, which stays warm, answered that request
+a moment ago; `not cached` when Redis has been emptied. The baseline caches no posts.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks import cold_profile, systems
+from benchmarks.cold_sites import RESOURCES, Sites
+from benchmarks.emulator import Emulator, function_environment
+from local.http_api import Match, Request, Route, event_of, new_request_id
+from local.services import running_services
+
+ROUNDS = 7
+SYSTEMS = ("nothing", "plain", "bytecode", "ours")
+RATIOS = (
+    ("ours", "plain"),
+    ("ours", "bytecode"),
+    ("ours", "nothing"),
+    ("plain", "nothing"),
+    ("bytecode", "nothing"),
+)
+LOG_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class FirstRequest:
+    """What a cold start is asked first; `cached` is None for what no cache holds."""
+
+    target: str
+    cached: bool | None
+
+    @property
+    def name(self) -> str:
+        state = {None: "", True: ", cached", False: ", not cached"}[self.cached]
+        return f"GET {self.target}{state}"
+
+    @property
+    def resource(self) -> str:
+        return self.target.split("/")[1].partition("?")[0]
+
+    def event(self) -> dict[str, Any]:
+        request = Request("GET", self.target, [("host", "api.example.com")], b"", "192.0.2.1")
+        return event_of(
+            request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), 80
+        )
+
+
+REQUESTS = (
+    FirstRequest("/users", cached=True),
+    FirstRequest("/users", cached=False),
+    FirstRequest("/users/1", cached=None),
+    FirstRequest("/posts?user_id=1&limit=10", cached=True),
+    FirstRequest("/posts?user_id=1&limit=10", cached=False),
+)
+PROFILED = [request for request in REQUESTS if request.target == "/users"]
+
+
+class Stage:
+    """All that a cold start needs, and the warm sandboxes that fill the caches."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        self.sites = Sites(directory / "sites")
+        stack.callback(self.sites.remove)
+        services = stack.enter_context(running_services(directory / "services"))
+        self._environments = systems.prepare(services)
+        self._redis = stack.enter_context(redis.Redis.from_url(services.redis_url))
+        self._fillers = {
+            (system, resource): stack.enter_context(self._emulator(system, resource))
+            for system in ("bytecode", "ours")
+            for resource in RESOURCES
+        }
+
+    def cold_start_seconds(self, system: str, request: FirstRequest) -> float:
+        self._set_cache(system, request)
+        with self._emulator(system, request.resource) as emulator:
+            took_seconds = emulator.invoke(request.event())
+            if system == "ours" and request.cached is not None:
+                _check_cache(emulator, "hit" if request.cached else "miss")
+        self.sites.check_untouched()
+        return took_seconds
+
+    def profiled(self, request: FirstRequest) -> dict[str, Any]:
+        """Where the time of ours goes."""
+        roots, handler, environment = self._function("ours", request.resource)
+        return cold_profile.profile(
+            cold_profile.ColdStart(
+                python=self.sites.python,
+                handler=handler,
+                event=request.event(),
+                environment=function_environment(roots, handler, environment),
+                prepare=lambda: self._set_cache("ours", request),
+            )
+        )
+
+    def _emulator(self, system: str, resource: str) -> Emulator:
+        return Emulator(self.sites.python, *self._function(system, resource))
+
+    def _function(self, system: str, resource: str) -> tuple[tuple[Path, ...], str, dict[str, str]]:
+        """Where it finds its imports, its handler and its environment."""
+        if system == "ours":
+            roots, handler = self.sites.roots(resource), f"{resource}.handler.handler"
+            return roots, handler, self._environments["ours"]
+        handler = "nothing.handler" if system == "nothing" else "app.handler"
+        return self.sites.roots(system), handler, self._environments["baseline"]
+
+    def _set_cache(self, system: str, request: FirstRequest) -> None:
+        self._redis.flushall()
+        if request.cached and system != "nothing":
+            filler = "ours" if system == "ours" else "bytecode"
+            self._fillers[filler, request.resource].invoke(request.event())
+
+
+def measure() -> dict[str, Any]:
+    """Milliseconds by request, then by system, with ratios of the medians; then the profile."""
+    with ExitStack() as stack:
+        stage = Stage(stack)
+        times = _rounds(stage)
+        return {
+            "rounds": ROUNDS,
+            "python": _version(stage.sites.python),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "requests": {request.name: _figures(times, request) for request in REQUESTS},
+            "profile": {request.name: stage.profiled(request) for request in PROFILED},
+        }
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    lines = [
+        "| first request | ours | plain | bytecode | nothing | ours ÷ plain | ours ÷ bytecode "
+        "| in times of nothing: ours / plain / bytecode |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in results["requests"].items():
+        shown = " | ".join(_shown(figures[s]) for s in ("ours", "plain", "bytecode", "nothing"))
+        times_nothing = " / ".join(
+            f"{figures[f'{system}_to_nothing']:.1f}" for system in ("ours", "plain", "bytecode")
+        )
+        lines.append(
+            f"| `{name}` | {shown} | {figures['ours_to_plain']:.3f} "
+            f"| {figures['ours_to_bytecode']:.3f} | {times_nothing} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Milliseconds from the event to the answer of a fresh process, median (least to most) "
+            f"of {results['rounds']} interleaved rounds, in AWS's emulator with AWS's runtime "
+            f"client on Python {results['python']} ({results['machine']}), read-only directories. "
+            "*plain* and *bytecode* are the baseline without bytecode, as plain `sam build` ships "
+            "it, and with; *nothing* is a handler that does nothing. Files are in the page cache, "
+            "as the first round is thrown away; there is no network between the processes.",
+            "",
+            cold_profile.markdown(results["profile"]),
+        ]
+    )
+
+
+def _rounds(stage: Stage) -> dict[tuple[str, FirstRequest], list[float]]:
+    times: dict[tuple[str, FirstRequest], list[float]] = defaultdict(list)
+    for round_number in range(ROUNDS + 1):
+        for request in REQUESTS:
+            for system in SYSTEMS:
+                took_seconds = stage.cold_start_seconds(system, request)
+                if round_number:  # the first one warms up the page cache
+                    times[system, request].append(took_seconds)
+    return times
+
+
+def _figures(
+    times: Mapping[tuple[str, FirstRequest], list[float]], request: FirstRequest
+) -> dict[str, Any]:
+    medians = {system: statistics.median(times[system, request]) for system in SYSTEMS}
+    figures: dict[str, Any] = {
+        system: {
+            "median_ms": round(medians[system] * 1000, 1),
+            "min_ms": round(min(times[system, request]) * 1000, 1),
+            "max_ms": round(max(times[system, request]) * 1000, 1),
+        }
+        for system in SYSTEMS
+    }
+    for one, other in RATIOS:
+        figures[f"{one}_to_{other}"] = round(medians[one] / medians[other], 3)
+    return figures
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return f"{figures['median_ms']:.0f} ({figures['min_ms']:.0f} to {figures['max_ms']:.0f})"
+
+
+def _check_cache(emulator: Emulator, expected: str) -> None:
+    """Raises RuntimeError unless the function has logged that outcome of its cache."""
+    give_up = time.monotonic() + LOG_SECONDS
+    while not (outcomes := _cache_outcomes(emulator)) and time.monotonic() < give_up:
+        time.sleep(0.01)  # the log may come after the answer
+    if outcomes != [expected]:
+        raise RuntimeError(f"the cache was to answer a {expected}, and logged {outcomes}")
+
+
+def _cache_outcomes(emulator: Emulator) -> list[str]:
+    logged = (line.fields for line in emulator.log() if line.fields and not line.is_metrics)
+    return [fields["cache"] for fields in logged if "cache" in fields]
+
+
+def _version(python: str) -> str:
+    told = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    return told.stdout.split()[1]

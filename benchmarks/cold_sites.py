@@ -1,0 +1,143 @@
+"""What a cold start loads: each contender's directories, built as they would be deployed.
+
+    runtime/        AWS's Python runtime client, with bytecode, as Lambda's own image has it
+    nothing/        a handler that does nothing
+    plain/          the baseline as plain `sam build` ships it: packages of uv.lock, no bytecode
+    bytecode/       the same, given ordinary bytecode that is never checked
+    layers/python/  ours: both layers, merged as Lambda merges them below /opt
+    users/ posts/   ours: the functions
+
+Ours is what `layers/build.py` makes, and nothing else. A site is read-only; as that stops no root,
+`check_untouched` tells whether Python has written bytecode all the same.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from layers import build
+
+RESOURCES = ("users", "posts")
+NOTHING = """\
+def handler(event, context):
+    return {"statusCode": 200, "headers": {}, "body": "{}"}
+"""
+COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
+
+
+class CannotMeasure(Exception):
+    """Something is missing; the message says how to get it."""
+
+
+class Sites:
+    """The sites below `directory`, which is made; `remove` them, as they are read-only.
+
+    Raises `CannotMeasure` where there is no Python of Lambda's version.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir()
+        self.python = _target_python()
+        self._build_runtime()
+        self._build_baseline("plain")
+        self._build_baseline("bytecode")
+        self._compile("bytecode")
+        self._build_ours()
+        self._bytecode = self._bytecode_files()
+        for folder in self._folders():
+            folder.chmod(0o555)
+
+    def roots(self, site: str) -> tuple[Path, ...]:
+        """Where a handler of the site finds its imports, in Lambda's order."""
+        layers = (self._directory / "layers" / "python",) if site in RESOURCES else ()
+        return (self._directory / site, *layers, self._directory / "runtime")
+
+    def check_untouched(self) -> None:
+        """Raises RuntimeError when a measured process has written bytecode into a site."""
+        if written := self._bytecode_files() - self._bytecode:
+            raise RuntimeError(f"a cold start wrote bytecode: {min(written)}")
+
+    def remove(self) -> None:
+        for folder in self._folders():
+            folder.chmod(0o755)
+        shutil.rmtree(self._directory)
+
+    def _build_runtime(self) -> None:
+        locked = self._locked("--only-group", "local")
+        self._install("runtime", "--constraints", str(locked), "awslambdaric")
+        self._compile("runtime")
+        (self._directory / "nothing").mkdir()
+        (self._directory / "nothing" / "nothing.py").write_text(NOTHING, encoding="utf-8")
+        self._compile("nothing")
+
+    def _build_baseline(self, site: str) -> None:
+        locked = self._locked("--no-default-groups", "--group", "benchmarks")
+        self._install(site, "--no-deps", "--require-hashes", "--requirements", str(locked))
+        shutil.copy(build.ROOT / "benchmarks" / "baseline" / "app.py", self._directory / site)
+
+    def _build_ours(self) -> None:
+        layers, blog = self._directory / "layers", self._directory / "blog"
+        self._run_build("dependencies", build.HOST, str(layers))
+        self._run_build("blog", str(blog))
+        shutil.copytree(blog, layers, dirs_exist_ok=True)
+        shutil.rmtree(blog)
+        for resource in RESOURCES:
+            self._run_build("function", resource, build.HOST, str(self._directory / resource))
+
+    def _locked(self, *groups: str) -> Path:
+        """A requirements file of what uv.lock has for the groups."""
+        file = self._directory / "requirements.txt"
+        _run(
+            *(_uv(), "export", "--frozen", "--quiet", "--no-emit-project", *groups),
+            *("--output-file", str(file)),
+        )
+        return file
+
+    def _install(self, site: str, *requirements: str) -> None:
+        _run(
+            *(_uv(), "pip", "install", "--quiet", "--only-binary", ":all:"),
+            # Copies: uv's own files are not to become read-only.
+            *("--python", self.python, "--link-mode", "copy", "--no-compile-bytecode"),
+            *("--target", str(self._directory / site), *requirements),
+        )
+
+    def _compile(self, site: str) -> None:
+        _run(self.python, *COMPILE, str(self._directory / site))
+
+    def _run_build(self, *arguments: str) -> None:
+        _run(sys.executable, str(build.ROOT / "layers" / "build.py"), *arguments)
+
+    def _bytecode_files(self) -> set[Path]:
+        return set(self._directory.rglob("*.pyc"))
+
+    def _folders(self) -> list[Path]:
+        """All of them, outer ones first."""
+        return sorted(path for path in self._directory.rglob("*") if path.is_dir())
+
+
+def _target_python() -> str:
+    python = build.target_python()
+    if python is None:
+        raise CannotMeasure(
+            f"cold starts are measured on Lambda's Python, {build.PYTHON_VERSION}, and there is "
+            f"none here: `uv python install {build.PYTHON_VERSION}`, then try again"
+        )
+    return python
+
+
+def _uv() -> str:
+    """The virtual environment's uv, or the one on the PATH."""
+    own = Path(sys.executable).parent / "uv"
+    return str(own) if own.exists() else "uv"
+
+
+def _run(*command: str) -> None:
+    environment = os.environ | {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    done = subprocess.run(
+        command, cwd=build.ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise CannotMeasure(f"{' '.join(command)}\n{done.stderr or done.stdout}")

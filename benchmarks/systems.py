@@ -1,0 +1,55 @@
+"""Ours and the baseline on one PostgreSQL and one Redis, with equal rows."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+
+from local.services import Services
+
+USERS = 1000
+POSTS_PER_USER = 5
+MIGRATE = "from migrations.handler import handler; handler({}, None)"
+CREATE_SCHEMA = (
+    "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
+)
+
+
+def prepare(services: Services) -> dict[str, dict[str, str]]:
+    """The environment of each system; its database has its schema and the rows."""
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE baseline")
+    baseline_url = services.database_url.replace("/blog?", "/baseline?")
+    environments = {
+        "ours": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+        "baseline": {
+            "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
+            "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
+        },
+    }
+    _run(MIGRATE, environments["ours"])
+    _run(CREATE_SCHEMA, environments["baseline"])
+    for url in (services.database_url, baseline_url):
+        _fill(url)
+    return environments
+
+
+def _run(code: str, environment: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-c", code], env=os.environ | environment, check=True)
+
+
+def _fill(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (name, email)"
+            " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
+            [USERS],
+        )
+        connection.execute(
+            "INSERT INTO posts (user_id, title, content)"
+            " SELECT u, 'Title ' || n, repeat('Content. ', 20)"
+            " FROM generate_series(1, %s) u, generate_series(1, %s) n",
+            [USERS, POSTS_PER_USER],
+        )
+        connection.execute("VACUUM ANALYZE users, posts")
