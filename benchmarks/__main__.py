@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks import report
 
-PARTS = ("cold", "warm")
+PARTS = ("cold", "warm", "load", "costs")
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ class Recorder(socketserver.ThreadingTCPServer):
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.shutdown()
         self._thread.join()
         super().__exit__(*error)

@@ -1,0 +1,416 @@
+"""Load: many sandboxes at once on one PostgreSQL and one Redis, and a sandbox's memory over time.
+
+Each sandbox is a process that handles one request of a mixed load after the other
+(`load_sandbox`), without a pause, so that N of them keep N requests under way. The handlers are
+called in their process: the local gateway's HTTP would add the same noise to both systems. Ours
+and the baseline take turns in rounds. With 32 sandboxes both run behind PgBouncer too.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks.load_sandbox import POSTS, SHARES, USERS
+from local.services import running_services
+from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
+
+SANDBOXES = (1, 8, 32)
+ROUNDS = 5
+SECONDS_PER_ROUND = 4.0
+WARM_UP_SECONDS = 2.0
+TOGETHER_SECONDS = 0.2
+"""From an order to its beginning, so that all have read it by then."""
+POOLED_SANDBOXES = 32
+POOLED_CONNECTIONS = 8
+COUNT_EVERY_SECONDS = 0.1
+
+MEMORY_SANDBOXES = 2
+WARM_UP_REQUESTS = 1000
+REQUESTS_PER_READING = 1000
+READINGS = 10
+
+DATABASES = {"ours": "blog", "baseline": "baseline"}
+# The sandboxes give their fleet's name, also through PgBouncer.
+CONNECTIONS = """
+SELECT application_name, count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' GROUP BY application_name
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a system's sandboxes find their servers."""
+
+    system: str
+    database_url: str
+    redis_url: str
+
+
+@dataclass
+class Measured:
+    requests_per_second: list[float] = field(default_factory=list)
+    times_us: dict[str, list[int]] = field(default_factory=dict)
+    failed: int = 0
+
+
+class Fleet:
+    """Sandboxes of one system, which begin and end each round together."""
+
+    def __init__(
+        self, name: str, target: Target, size: int, log: Path, handlers_log: Path | None = None
+    ) -> None:
+        self.name = name
+        command = [sys.executable, "-m", "benchmarks.load_sandbox", target.system]
+        if handlers_log is not None:
+            command.append(str(handlers_log))
+        environment = os.environ | {
+            "DATABASE_URL": target.database_url,
+            "REDIS_URL": target.redis_url,
+            "SERVICE": name,  # ours connects as that, and the baseline as
+            "PGAPPNAME": name,
+        }
+        with log.open("a") as errors:
+            self._processes = [
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                )
+                for _ in range(size)
+            ]
+        self._rounds = 0
+
+    def wait_until_ready(self) -> None:
+        self._answers()
+
+    def work(self, **order: float) -> list[dict[str, Any]]:
+        """What each of them answers to the order."""
+        self._rounds += 1
+        for number, process in enumerate(self._processes):
+            assert process.stdin is not None
+            # Emails are made of the seed, and each fleet starts with it anew.
+            seed = f"{self.name}.{len(self._processes)}.{self._rounds}.{number}"
+            print(json.dumps(order | {"seed": seed}), file=process.stdin, flush=True)
+        return self._answers()
+
+    def resident_bytes(self) -> list[int]:
+        """RSS of each of them, as /proc/PID/smaps_rollup sums it up."""
+        return [_resident_bytes(process.pid) for process in self._processes]
+
+    def close(self) -> None:
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in self._processes:
+            process.wait()
+
+    def _answers(self) -> list[dict[str, Any]]:
+        answers = []
+        for process in self._processes:
+            assert process.stdout is not None
+            answers.append(json.loads(process.stdout.readline()))
+        return answers
+
+
+def measure() -> dict[str, Any]:
+    """Requests, latencies and connections by number of sandboxes; then memory, and a request's
+    bytes. `ratio` is ours to the baseline in requests per second."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        services = stack.enter_context(running_services(directory, throwaway=True))
+        targets = {
+            "ours": Target("ours", services.database_url, services.redis_url),
+            "baseline": Target(
+                "baseline",
+                _baseline_url(services.database_url),
+                services.redis_url.replace("db=0", "db=1"),
+            ),
+        }
+        log = directory / "sandboxes.log"
+        _prepare(targets, log)
+        results: dict[str, Any] = {"shares": SHARES, "users": USERS, "posts": POSTS}
+        for size in SANDBOXES:
+            named = dict(targets)
+            if size == POOLED_SANDBOXES and PROGRAM is not None:
+                named |= stack.enter_context(_pooled(targets, directory))
+            results[f"{size} sandboxes"] = _load(named, size, log, services.database_url)
+        over_time = {system: _over_time(target, log) for system, target in targets.items()}
+        results["memory"] = {system: memory for system, (memory, _) in over_time.items()}
+        results["per_request"] = {system: request for system, (_, request) in over_time.items()}
+    return results
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    lines = [
+        "| sandboxes | ours, requests/s | baseline | ours ÷ baseline | ours, p50 (p99) "
+        "| baseline, p50 (p99) | connections |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for size in SANDBOXES:
+        stage = results[f"{size} sandboxes"]
+        lines.append(_row(str(size), stage["ours"], stage["baseline"], stage["ratio"]))
+    pooled = results[f"{POOLED_SANDBOXES} sandboxes"]
+    if "ours-pooled" in pooled:
+        name = f"{POOLED_SANDBOXES} through PgBouncer"
+        row = (pooled["ours-pooled"], pooled["baseline-pooled"], pooled["pooled_ratio"])
+        lines.append(_row(name, *row))
+    shares = ", ".join(f"{share:.1%} {kind}" for kind, share in results["shares"].items())
+    lines += [
+        "",
+        f"A closed loop in each sandbox, in its handlers, over {results['users']} users and "
+        f"{results['posts']} posts: {shares}. Median of {ROUNDS} interleaved rounds of "
+        f"{SECONDS_PER_ROUND:g} s (lowest to highest); latencies of all their requests, on 2 cores "
+        "that the sandboxes share with PostgreSQL and Redis. PgBouncer is in transaction mode "
+        f"with {POOLED_CONNECTIONS} server connections.",
+        "",
+        *_memory_lines(results["memory"]),
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, ours: Mapping[str, Any], baseline: Mapping[str, Any], ratio: float) -> str:
+    cells = [
+        name,
+        _rate(ours),
+        _rate(baseline),
+        f"{ratio:.2f}",
+        _latency(ours),
+        _latency(baseline),
+        f"{ours['connections_most']}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _rate(figures: Mapping[str, Any]) -> str:
+    rate = (
+        f"{figures['requests_per_second']:.0f} ({figures['requests_per_second_lowest']:.0f}"
+        f" to {figures['requests_per_second_highest']:.0f})"
+    )
+    failed = figures["failed_share"]
+    return f"{rate}, {failed:.1%} failed" if failed else rate
+
+
+def _latency(figures: Mapping[str, Any]) -> str:
+    return f"{figures['p50_us'] / 1000:.1f} ms ({figures['p99_us'] / 1000:.1f})"
+
+
+def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
+    more = READINGS * REQUESTS_PER_READING
+    yield f"| memory of a sandbox | after warm-up | after {more} more requests | growth at most |"
+    yield "|---|---|---|---|"
+    for system in DATABASES:
+        figures = memory[system]
+        first, last = (
+            statistics.mean(readings) / 2**20
+            for readings in (figures["resident_bytes"][0], figures["resident_bytes"][-1])
+        )
+        growth = f"{figures['growth_most']:+.2%}"
+        yield f"| {system} | {first:.1f} MB | {last:.1f} MB | {growth} |"
+    yield ""
+    yield (
+        f"Resident memory (RSS of /proc/PID/smaps_rollup) of {MEMORY_SANDBOXES} sandboxes under "
+        f"the same load, first after {WARM_UP_REQUESTS} requests."
+    )
+
+
+def _prepare(targets: Mapping[str, Target], log: Path) -> None:
+    """Both schemas, with equal rows."""
+    os.environ["DATABASE_URL"] = targets["ours"].database_url
+    from migrations.handler import handler as migrate
+
+    migrate({}, None)
+    with psycopg.connect(targets["ours"].database_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE baseline")
+    with _fleets({"baseline": targets["baseline"]}, 1, log):
+        pass  # it makes its tables when it starts
+    for target in targets.values():
+        _fill(_plain(target.database_url))
+
+
+def _fill(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (name, email)"
+            " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
+            [USERS],
+        )
+        connection.execute(
+            "INSERT INTO posts (user_id, title, content)"
+            " SELECT n %% %s + 1, 'Title ' || n, repeat('Content. ', 20)"
+            " FROM generate_series(1, %s) n",
+            [USERS, POSTS],
+        )
+        connection.execute("VACUUM ANALYZE users, posts")
+
+
+@contextmanager
+def _pooled(targets: Mapping[str, Target], directory: Path) -> Iterator[dict[str, Target]]:
+    """The same systems behind PgBouncer."""
+    server = targets["ours"].database_url
+    with running_pgbouncer(directory, server, server_connections=POOLED_CONNECTIONS) as pooler:
+        yield {
+            f"{system}-pooled": Target(
+                system,
+                _driver_url(system, pooler.url(_plain(target.database_url))),
+                target.redis_url,
+            )
+            for system, target in targets.items()
+        }
+
+
+def _baseline_url(server_url: str) -> str:
+    return _driver_url("baseline", server_url.replace("/blog?", "/baseline?"))
+
+
+def _driver_url(system: str, url: str) -> str:
+    """The baseline's URL names the driver for SQLAlchemy."""
+    return url if system == "ours" else url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def _plain(url: str) -> str:
+    return url.replace("+psycopg", "")
+
+
+@contextmanager
+def _fleets(targets: Mapping[str, Target], size: int, log: Path) -> Iterator[dict[str, Fleet]]:
+    """A fleet of that size for each target, ready to answer."""
+    with ExitStack() as stack:
+        fleets = {name: Fleet(name, target, size, log) for name, target in targets.items()}
+        for fleet in fleets.values():
+            stack.callback(fleet.close)
+        for fleet in fleets.values():
+            fleet.wait_until_ready()
+        yield fleets
+
+
+def _load(targets: Mapping[str, Target], size: int, log: Path, server_url: str) -> dict[str, Any]:
+    with _fleets(targets, size, log) as fleets, _counted_connections(server_url) as connections:
+        for fleet in fleets.values():
+            _round(fleet, WARM_UP_SECONDS)
+        measured = {name: Measured() for name in fleets}
+        for round_number in range(ROUNDS):
+            names = list(fleets)
+            for name in names if round_number % 2 == 0 else reversed(names):
+                _add(measured[name], _round(fleets[name], SECONDS_PER_ROUND))
+    stage: dict[str, Any] = {
+        name: _figures(figures) | {"connections_most": connections.get(name, 0)}
+        for name, figures in measured.items()
+    }
+    stage["ratio"] = _ratio(stage["ours"], stage["baseline"])
+    if "ours-pooled" in stage:
+        stage["pooled_ratio"] = _ratio(stage["ours-pooled"], stage["baseline-pooled"])
+        stage["pooled_to_direct"] = _ratio(stage["ours-pooled"], stage["ours"])
+    return stage
+
+
+def _round(fleet: Fleet, seconds: float) -> list[dict[str, Any]]:
+    return fleet.work(start_at=time.monotonic() + TOGETHER_SECONDS, seconds=seconds)
+
+
+def _add(measured: Measured, answers: Sequence[Mapping[str, Any]]) -> None:
+    requests = 0
+    for answer in answers:
+        measured.failed += answer["failed"]
+        for kind, times_us in answer["times_us"].items():
+            measured.times_us.setdefault(kind, []).extend(times_us)
+            requests += len(times_us)
+    measured.requests_per_second.append(requests / SECONDS_PER_ROUND)
+
+
+def _figures(measured: Measured) -> dict[str, Any]:
+    times_us = [time_us for of_kind in measured.times_us.values() for time_us in of_kind]
+    return {
+        "requests_per_second": round(statistics.median(measured.requests_per_second), 1),
+        "requests_per_second_lowest": round(min(measured.requests_per_second), 1),
+        "requests_per_second_highest": round(max(measured.requests_per_second), 1),
+        "requests": len(times_us),
+        "failed_share": round(measured.failed / len(times_us), 4),
+        **_latencies(times_us),
+        "kinds": {kind: _latencies(measured.times_us.get(kind, [])) for kind in SHARES},
+    }
+
+
+def _latencies(times_us: Sequence[int]) -> dict[str, int]:
+    ordered = sorted(times_us)
+    if not ordered:
+        return {}
+    return {"p50_us": ordered[len(ordered) // 2], "p99_us": ordered[int(len(ordered) * 0.99)]}
+
+
+def _ratio(figures: Mapping[str, Any], others: Mapping[str, Any]) -> float:
+    return round(float(figures["requests_per_second"] / others["requests_per_second"]), 3)
+
+
+@contextmanager
+def _counted_connections(server_url: str) -> Iterator[dict[str, int]]:
+    """The most connections that PostgreSQL had of each fleet, during the block."""
+    most: dict[str, int] = {}
+    ended = threading.Event()
+
+    def count() -> None:
+        with psycopg.connect(server_url, autocommit=True) as server:
+            while not ended.wait(COUNT_EVERY_SECONDS):
+                for name, number in server.execute(CONNECTIONS).fetchall():
+                    most[name] = max(most.get(name, 0), number)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        counting.join()
+
+
+def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The memory of a system's sandboxes, and what a request costs besides time.
+
+    Of the memory: bytes of each sandbox at each reading, and the most that one has grown.
+    """
+    handlers_log = log.with_name(f"{target.system}-handlers.log")
+    fleet = Fleet(f"{target.system}-memory", target, MEMORY_SANDBOXES, log, handlers_log)
+    try:
+        fleet.wait_until_ready()
+        answers = fleet.work(requests=WARM_UP_REQUESTS)
+        readings = [fleet.resident_bytes()]
+        for _ in range(READINGS):
+            answers += fleet.work(requests=REQUESTS_PER_READING)
+            readings.append(fleet.resident_bytes())
+    finally:
+        fleet.close()
+    growths = [last / first - 1 for first, last in zip(readings[0], readings[-1], strict=True)]
+    memory = {
+        "resident_bytes": readings,
+        "requests_between_readings": REQUESTS_PER_READING,
+        "growth_most": round(max(growths), 5),
+    }
+    requests = MEMORY_SANDBOXES * (WARM_UP_REQUESTS + READINGS * REQUESTS_PER_READING)
+    logged = handlers_log.read_bytes()
+    per_request = {
+        "log_bytes": round(len(logged) / requests, 1),
+        "log_lines": round(logged.count(b"\n") / requests, 2),
+        "body_bytes": round(sum(answer["body_bytes"] for answer in answers) / requests, 1),
+    }
+    return memory, per_request
+
+
+def _resident_bytes(pid: int) -> int:
+    summed = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kilobytes,) = re.findall(r"^Rss:\s+(\d+) kB", summed, re.MULTILINE)
+    return int(kilobytes) * 1024

@@ -1,0 +1,160 @@
+"""A sandbox under load, in a process of its own: `ours`, or the `baseline`.
+
+    python -m benchmarks.load_sandbox ours [LOG]
+
+It handles the events of a mixed load one after the other, as Lambda has a sandbox do, with one
+connection to PostgreSQL and one to Redis. Of ours it has both functions, which Lambda would give
+sandboxes of their own. What they log is appended to LOG, and dropped without one. Orders and
+answers are lines of JSON; a first answer says that it is ready:
+
+    {"seed": …, "start_at": …, "seconds": …}   {"times_us": {kind: […]}, "failed": …}
+    {"seed": …, "requests": …}                 {"failed": …, "body_bytes": …}
+
+`start_at` is a moment of the machine's monotonic clock, so that many begin together. A seed
+decides which requests are made; a second run with it would collide with what the first created.
+"""
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, TextIO
+
+from benchmarks.contender import Context
+from local.http_api import Match, Request, Route, event_of, new_request_id
+from tests.in_process import handler_of
+
+Event = dict[str, Any]
+Handler = Callable[[Event, Context], dict[str, Any]]
+
+USERS = 10_000
+POSTS = 50_000
+SHARES = {
+    "list page": 0.60,
+    "one user": 0.125,
+    "one post": 0.125,
+    "search": 0.05,
+    "update a user": 0.03,
+    "create a user": 0.03,
+    "create a post": 0.04,
+}
+PAGES = 10
+PAGE_WEIGHTS = [1 / (page + 1) ** 2 for page in range(PAGES)]
+"""The first page of the list is asked for most: 65 of 100 times."""
+PORT = 3000
+
+
+def main() -> None:
+    # The handlers log to stdout; the answers go where stdout was.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    with Path(sys.argv[2] if len(sys.argv) > 2 else os.devnull).open("a") as log:
+        os.dup2(log.fileno(), 1)
+    function_of = _ours() if sys.argv[1] == "ours" else _baseline()
+    _answer(answers, {})
+    for line in sys.stdin:
+        order = json.loads(line)
+        load = mixed_load(order["seed"])
+        work = _timed if "seconds" in order else _untimed
+        _answer(answers, work(order, function_of, load))
+
+
+def mixed_load(seed: str) -> Iterator[tuple[str, str, Event]]:
+    """Without end: a kind of `SHARES`, the path, and the event."""
+    random = Random(seed)  # noqa: S311
+    kinds, weights = list(SHARES), list(SHARES.values())
+    number = 0
+    while True:
+        number += 1
+        (kind,) = random.choices(kinds, weights)
+        method, target, body = _request(kind, random, f"{seed}.{number}")
+        yield kind, target.partition("?")[0], _event(method, target, body)
+
+
+def _request(kind: str, random: Random, unique: str) -> tuple[str, str, dict[str, Any] | None]:
+    user_id = random.randint(1, USERS)
+    user = {"name": f"User {user_id}", "email": f"{unique}@example.com"}
+    match kind:
+        case "list page":
+            (page,) = random.choices(range(PAGES), PAGE_WEIGHTS)
+            return "GET", f"/users?skip={10 * page}&limit=10", None
+        case "one user":
+            return "GET", f"/users/{user_id}", None
+        case "one post":
+            return "GET", f"/posts/{random.randint(1, POSTS)}", None
+        case "search":
+            return "GET", f"/users/search?name=user%20{user_id}&limit=10", None
+        case "update a user":
+            return "PUT", f"/users/{user_id}", user
+        case "create a user":
+            return "POST", "/users", user
+        case _:
+            post = {"user_id": user_id, "title": unique, "content": "Content. " * 20}
+            return "POST", "/posts", post
+
+
+def _event(method: str, target: str, body: dict[str, Any] | None) -> Event:
+    content = b"" if body is None else json.dumps(body).encode()
+    headers = [("host", "api.example.com"), ("content-type", "application/json")]
+    request = Request(method, target, headers, content, source_ip="127.0.0.1")
+    return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), PORT)
+
+
+def _ours() -> Callable[[str], Handler]:
+    for path in ("/users", "/posts"):
+        handler_of(path)  # imports it
+    return handler_of
+
+
+def _baseline() -> Callable[[str], Handler]:
+    app = importlib.import_module("benchmarks.baseline.app")
+    importlib.import_module("benchmarks.one_post")
+    asyncio.get_event_loop_policy().get_event_loop().run_until_complete(app.create_schema())
+    return lambda _path: app.handler
+
+
+def _timed(
+    order: dict[str, Any],
+    function_of: Callable[[str], Handler],
+    load: Iterator[tuple[str, str, Event]],
+) -> dict[str, Any]:
+    times_us: dict[str, list[int]] = defaultdict(list)
+    failed = 0
+    time.sleep(max(order["start_at"] - time.monotonic(), 0))
+    ends_at = order["start_at"] + order["seconds"]
+    while time.monotonic() < ends_at:
+        kind, path, event = next(load)
+        handler, context = function_of(path), Context()
+        started = time.perf_counter()
+        answer = handler(event, context)
+        times_us[kind].append(round((time.perf_counter() - started) * 1e6))
+        failed += answer["statusCode"] not in (200, 201)
+    return {"times_us": times_us, "failed": failed}
+
+
+def _untimed(
+    order: dict[str, Any],
+    function_of: Callable[[str], Handler],
+    load: Iterator[tuple[str, str, Event]],
+) -> dict[str, Any]:
+    """Keeps nothing of a request, as its memory is looked at."""
+    failed = body_bytes = 0
+    for _ in range(order["requests"]):
+        _, path, event = next(load)
+        answer = function_of(path)(event, Context())
+        failed += answer["statusCode"] not in (200, 201)
+        body_bytes += len(answer["body"].encode())
+    return {"failed": failed, "body_bytes": body_bytes}
+
+
+def _answer(answers: TextIO, answer: dict[str, Any]) -> None:
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
