@@ -21,8 +21,8 @@ class LogLine:
 
     @property
     def is_metrics(self) -> bool:
-        """A metrics object in CloudWatch's embedded metric format."""
-        return self.fields is not None and "_aws" in self.fields
+        """An object of CloudWatch's embedded metric format, which is no log line too."""
+        return self.fields is not None and "_aws" in self.fields and "message" not in self.fields
 
 
 def parse_log_line(raw: bytes) -> LogLine:

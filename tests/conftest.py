@@ -54,11 +54,11 @@ class Sandbox:
         if database.sandbox_connection.cache_info().currsize:
             self.run(database.sandbox_connection().close())
         if cache.redis_scripts.cache_info().currsize:
-            self.run(cache.redis_scripts().client.aclose())
+            self.run(cache.redis_scripts().connection.close())
         database.sandbox_connection.cache_clear()
         cache.redis_scripts.cache_clear()
         observability.logger.cache_clear()
-        observability.metrics.cache_clear()
+        observability._metric_definitions.cache_clear()
         Metrics._dimensions.clear()  # shared by all of a process
         Metrics._default_dimensions.clear()
         settings.settings.cache_clear()

@@ -52,4 +52,4 @@ async def _select_one(connection: AsyncConnection) -> None:
 
 
 async def _ask_redis() -> None:
-    await redis_scripts().client.ping()
+    await redis_scripts().connection.command("PING")

@@ -107,17 +107,17 @@ class Textbook:
     """Pages that are deleted after COMMIT."""
 
     async def fetch(self, page: str, load: Callable[[], Awaitable[bytes]]) -> bytes:
-        client = redis_scripts().client
-        if (cached := await client.get(f"users:{page}")) is not None:
+        redis = redis_scripts().connection
+        if (cached := await redis.command("GET", f"users:{page}")) is not None:
             return cast("bytes", cached)
         content = await load()
-        await client.set(f"users:{page}", content, ex=60)
+        await redis.command("SET", f"users:{page}", content, "EX", 60)
         return content
 
     @asynccontextmanager
     async def around_commit(self) -> AsyncIterator[None]:
         yield
-        await redis_scripts().client.delete(f"users:{PAGE}", f"users:{OTHER_PAGE}")
+        await redis_scripts().connection.command("DEL", f"users:{PAGE}", f"users:{OTHER_PAGE}")
 
 
 class Crashed(Exception):

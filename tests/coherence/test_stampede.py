@@ -52,9 +52,7 @@ async def ask_at_once(readers: int) -> Report:
     from users.handler import app
 
     cache.LEASE_SECONDS = cache.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
-    pool = cache.redis_scripts().client.connection_pool
-    pool.connection_kwargs["socket_timeout"] = PATIENCE_SECONDS
-    pool.connection_kwargs["socket_connect_timeout"] = PATIENCE_SECONDS
+    cache.redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
     statements: list[str] = []
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

@@ -32,17 +32,12 @@ from secrets import token_bytes
 from time import monotonic
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from blog.circuit_breaker import CircuitBreaker
 from blog.errors import OutcomeUnknown
 from blog.observability import CacheOutcome, observe_cache
+from blog.redis_connection import Argument, RedisConnection, Script
 from blog.settings import settings
 
 TOKEN_BYTES = 16
@@ -55,7 +50,7 @@ FENCE_SECONDS = 15.0
 BREAKER_PAUSE_SECONDS = 2.0
 
 # Answers the page, or {} while another reader fills it, {'fenced'}, or {'lease', generation}.
-LOOK_UP = f"""
+LOOK_UP = Script(f"""
 local generation = redis.call('GET', KEYS[1])
 if generation then
     local page = redis.call('GET', KEYS[3])
@@ -71,30 +66,30 @@ if not generation then
 end
 if not redis.call('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3]) then return {{}} end
 return {{'lease', generation}}
-"""
+""")
 
-FILL = f"""
+FILL = Script(f"""
 if redis.call('GET', KEYS[1]) == string.sub(ARGV[1], 1, {TOKEN_BYTES}) then
     redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 end
 if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('DEL', KEYS[3]) end
-"""
+""")
 
-RAISE_FENCES = """
+RAISE_FENCES = Script("""
 local time = redis.call('TIME')
 local deadline_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 for i = 1, #KEYS, 2 do
     redis.call('ZADD', KEYS[i], deadline_milliseconds, ARGV[1])
     redis.call('DEL', KEYS[i + 1])
 end
-"""
+""")
 
-LOWER_FENCES = """
+LOWER_FENCES = Script("""
 for i = 1, #KEYS, 2 do
     redis.call('ZREM', KEYS[i], ARGV[1])
     redis.call('DEL', KEYS[i + 1])
 end
-"""
+""")
 
 
 class CacheUnavailable(Exception):
@@ -110,44 +105,28 @@ class RedisScripts:
     """The protocol's steps, each one round trip; all raise `CacheUnavailable`."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
-        self.client = Redis.from_url(
-            url,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            # A connection that the server closed while the sandbox was frozen is replaced at
-            # once; a slow answer is not waited for twice.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            protocol=2,
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            driver_info=None,
-        )
-        self.look_up = self.client.register_script(LOOK_UP)
-        self.fill = self.client.register_script(FILL)
-        self.raise_fences = self.client.register_script(RAISE_FENCES)
-        self.lower_fences = self.client.register_script(LOWER_FENCES)
+        self.connection = RedisConnection(url, timeout_seconds)
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
         self.stale_generations: set[str] = set()
         """Keys that a write of this sandbox should have deleted, and could not."""
 
-    async def run(self, script: AsyncScript, keys: list[str], *arguments: bytes | int) -> Any:
+    async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         if self.breaker.is_open:
             raise CacheUnavailable("bypass")
         return await self.run_anyway(script, keys, *arguments)
 
-    async def run_anyway(
-        self, script: AsyncScript, keys: list[str], *arguments: bytes | int
-    ) -> Any:
+    async def run_anyway(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         """Also while the breaker is open: Redis may be back already, and others use it."""
         try:
             await self._delete_stale_generations()
-            return await script(keys, arguments)
+            return await self.connection.run(script, keys, arguments)
         except (RedisError, OSError) as error:
             self.breaker.failed()
             raise CacheUnavailable("error") from error
 
     async def _delete_stale_generations(self) -> None:
         if self.stale_generations:
-            await self.client.delete(*self.stale_generations)
+            await self.connection.command("DEL", *self.stale_generations)
             self.stale_generations.clear()
 
 
@@ -199,7 +178,7 @@ class PageCache:
         pause_seconds = LEASE_POLL_SECONDS
         while True:
             fresh = token_bytes(TOKEN_BYTES)
-            answer = await redis.run(redis.look_up, keys, fresh, lease, lease_milliseconds)
+            answer = await redis.run(LOOK_UP, keys, fresh, lease, lease_milliseconds)
             if isinstance(answer, bytes):
                 return "hit", answer[TOKEN_BYTES:]
             if answer and answer[0] == b"lease":
@@ -214,7 +193,7 @@ class PageCache:
         ttl_seconds = settings().cache_ttl_seconds
         with _surviving_redis():
             redis = redis_scripts()
-            await redis.run(redis.fill, keys, generation + content, ttl_seconds, lease)
+            await redis.run(FILL, keys, generation + content, ttl_seconds, lease)
 
     def _page_keys(self, page: str) -> tuple[str, str]:
         return f"{self.name}:{page}", f"{self.name}:{page}:lease"
@@ -230,7 +209,7 @@ async def invalidation(*caches: PageCache) -> AsyncIterator[None]:
     keys = [key for cache in caches for key in (cache.fence_key, cache.generation_key)]
     with _surviving_redis():
         redis = redis_scripts()
-        await redis.run_anyway(redis.raise_fences, keys, writer, int(FENCE_SECONDS * 1000))
+        await redis.run_anyway(RAISE_FENCES, keys, writer, int(FENCE_SECONDS * 1000))
     try:
         yield
     except OutcomeUnknown:
@@ -245,7 +224,7 @@ async def _lower_fences(keys: list[str], writer: bytes) -> None:
     with _surviving_redis():
         redis = redis_scripts()
         try:
-            await redis.run_anyway(redis.lower_fences, keys, writer)
+            await redis.run_anyway(LOWER_FENCES, keys, writer)
         except (CacheUnavailable, asyncio.CancelledError):
             redis.stale_generations.update(keys[1::2])
             raise

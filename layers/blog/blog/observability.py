@@ -1,18 +1,23 @@
-"""Logs and metrics: one JSON log line and one EMF object per request, without personal data.
+"""Logs and metrics: one JSON line per request, without personal data.
 
 What a request did is noted in its `RequestRecord` by whoever does it (`observe_cache`,
-`database_time`), and written when it ends (`report`). Powertools' tracer is left out: the X-Ray
-SDK costs 290 ms of every cold start and is in maintenance.
+`database_time`), and written when it ends (`report`). Its log line is an object of CloudWatch's
+embedded metric format too: one line is half the volume to pay for, and half the time to write.
+With a `LOG_LEVEL` above INFO only the metrics are left of it. Powertools' tracer is left out: the
+X-Ray SDK costs 290 ms of every cold start and is in maintenance.
+
+Source of the format: "Embedded metric format specification" in Amazon CloudWatch's user guide.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from time import perf_counter
-from typing import Literal
+from time import perf_counter, time
+from typing import Any, Literal
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
@@ -28,6 +33,8 @@ CACHE_METRICS: dict[CacheOutcome, str] = {
     "bypass": "CacheBypass",
     "error": "CacheError",
 }
+DATABASE_TIME = "DatabaseTime"
+COLD_START = "ColdStart"
 
 
 @dataclass(slots=True)
@@ -63,13 +70,6 @@ def logger() -> Logger:
     )
 
 
-@cache
-def metrics() -> Metrics:
-    emf = Metrics(service=settings().service, namespace=METRICS_NAMESPACE)
-    emf.set_default_dimensions(stage=settings().stage)
-    return emf
-
-
 def observe_cache(outcome: CacheOutcome) -> None:
     """Note how the cache answered; an error is not overwritten."""
     record = current_request.get()
@@ -89,8 +89,12 @@ def database_time() -> Iterator[None]:
 
 
 def report(record: RequestRecord) -> None:
-    """Write the request's log line and metrics."""
+    """Write the request's log line with its metrics."""
     database_milliseconds = round(record.database_seconds * 1000, 2)
+    metrics = _metrics(record, database_milliseconds)
+    if logger().log_level > logging.INFO:
+        _print_metrics(metrics)
+        return
     logger().info(
         "request",
         correlation_id=record.gateway_request_id,
@@ -102,17 +106,45 @@ def report(record: RequestRecord) -> None:
         database_ms=database_milliseconds,
         cache=record.cache,
         cold_start=record.cold_start,
+        **metrics,
     )
-    _add_metrics(record, database_milliseconds)
 
 
-def _add_metrics(record: RequestRecord, database_milliseconds: float) -> None:
-    emf = metrics()
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    if metrics:
+        dimensions = {"service": settings().service, "stage": settings().stage}
+        print(json.dumps(dimensions | metrics))
+
+
+def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, Any]:
+    """The members that make the log line an EMF object; none where there is nothing to count."""
+    values: dict[str, float] = {}
     if record.cold_start:
-        emf.add_metric("ColdStart", MetricUnit.Count, 1)
+        values[COLD_START] = 1
     if record.cache is not None:
-        emf.add_metric(CACHE_METRICS[record.cache], MetricUnit.Count, 1)
+        values[CACHE_METRICS[record.cache]] = 1
     if database_milliseconds:
-        emf.add_metric("DatabaseTime", MetricUnit.Milliseconds, database_milliseconds)
-    if emf.metric_set:
-        emf.flush_metrics()
+        values[DATABASE_TIME] = database_milliseconds
+    if not values:
+        return {}
+    definitions = _metric_definitions(tuple(values))
+    return {
+        "_aws": {"Timestamp": int(time() * 1000), "CloudWatchMetrics": definitions},
+        **values,
+    }
+
+
+@cache
+def _metric_definitions(names: tuple[str, ...]) -> Any:
+    """What CloudWatch is told of the metrics, by Powertools; the dimensions are every line's own.
+
+    Made once for each set of names, as to make it takes as long as to write the line.
+    """
+    emf = Metrics(service=settings().service, namespace=METRICS_NAMESPACE)
+    emf.set_default_dimensions(stage=settings().stage)
+    for name in names:
+        unit = MetricUnit.Milliseconds if name == DATABASE_TIME else MetricUnit.Count
+        emf.add_metric(name, unit, 0)
+    definitions = emf.serialize_metric_set()["_aws"]["CloudWatchMetrics"]
+    emf.clear_metrics()
+    return definitions
