@@ -86,7 +86,7 @@ def _posts(*, of_user: bool, newest_first: bool) -> Listing:
     if of_user:
         statement = statement.where(Post.user_id == USER_ID)
         total = select(func.count()).where(Post.user_id == USER_ID)
-    return Listing(statement, Post.id, newest_first, total)
+    return Listing(statement, Post.id, newest_first, total, whole_table=not of_user)
 
 
 def _found(row: R | None, post_id: int) -> R:

@@ -38,7 +38,8 @@ def settings(url: str) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in row[0]) if row else {}
 
 
-SCHEMA = {"alembic_version", "count_rows", "forget_rows", *Base.metadata.tables}
+FUNCTIONS = {"count_rows", "forget_rows", "short_parts", "widen_block"}
+SCHEMA = {"alembic_version", *FUNCTIONS, *Base.metadata.tables}
 HEAD = max(
     path.name.partition("_")[0] for path in (Path(handler.__file__).parent / "versions").glob("0*")
 )

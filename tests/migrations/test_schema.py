@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from blog.cache import FENCE_SECONDS
-from blog.models import Base
+from blog.models import BLOCK_IDS, Base
 from tests.migrations.conftest import Migrate
 
 Schema = psycopg.Connection[Any]
@@ -105,7 +105,7 @@ PLANS: list[tuple[str, str]] = [
         "SELECT * FROM users WHERE lower(email COLLATE pg_c_utf8) = 'a'",
         "users_email_key",
     ),
-    ("SELECT * FROM users WHERE created_at >= now() - interval '7 days'", "users_created_at_idx"),
+    ("SELECT * FROM users WHERE short_parts(name) @> ARRAY['qz']", "users_short_parts_idx"),
     ("SELECT * FROM users WHERE id > 7 ORDER BY id LIMIT 10", "users_pkey"),
     ("SELECT * FROM posts WHERE user_id = 7", "posts_user_id_id_idx"),
     (
@@ -172,6 +172,85 @@ def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) ->
     schema.execute("INSERT INTO posts (user_id, title, content) VALUES (5, 'T', 'C')")
     schema.execute("TRUNCATE users CASCADE")
     assert (counted(schema, "users"), counted(schema, "posts")) == (0, 0)
+
+
+BLOCKS = """
+SELECT block, sum(row_count)::int, min(oldest), max(newest) FROM row_counts
+WHERE table_name = 'users' GROUP BY block HAVING sum(row_count) > 0 ORDER BY block
+"""
+BLOCKS_COUNTED = f"""
+SELECT id / {BLOCK_IDS}, count(*)::int, min(created_at), max(created_at) FROM users
+GROUP BY 1 ORDER BY 1
+"""
+INSERT_USERS = """
+INSERT INTO users (name, email, created_at)
+SELECT 'A', gen_random_uuid(), now() - n * interval '1 minute' FROM generate_series(1, %s) n
+"""
+
+
+def test_each_block_has_its_count_and_span(schema: Schema) -> None:
+    schema.execute(INSERT_USERS, [2 * BLOCK_IDS])
+    assert len(schema.execute(BLOCKS).fetchall()) == 3
+    assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
+
+
+def test_a_block_spans_dates_that_were_changed(schema: Schema) -> None:
+    schema.execute(INSERT_USERS, [10])
+    schema.execute("UPDATE users SET created_at = '2001-01-01' WHERE id = 3")
+    schema.execute("UPDATE users SET created_at = '2100-01-01' WHERE id = 4")
+    schema.execute("UPDATE users SET name = 'B'")
+    assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
+
+
+def test_the_shards_of_a_finished_block_are_put_together(schema: Schema, empty_url: str) -> None:
+    for users in (BLOCK_IDS - 10, BLOCK_IDS, BLOCK_IDS, 10):
+        with psycopg.connect(empty_url, autocommit=True) as another_shard:
+            another_shard.execute(INSERT_USERS, [users])
+    shards = schema.execute(
+        "SELECT block, array_agg(shard >= 0) FROM row_counts GROUP BY block ORDER BY block"
+    ).fetchall()
+
+    assert shards[0] == (0, [False])
+    assert shards[-1][1] == [True] * len(shards[-1][1])
+    assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
+
+
+def test_a_shard_in_use_is_left_for_the_next_time(schema: Schema, empty_url: str) -> None:
+    with psycopg.connect(empty_url) as writer:
+        writer.execute(INSERT_USERS, [20])
+        writer.commit()
+        writer.execute("DELETE FROM users WHERE id <= 10")  # locks its shard
+        schema.execute("SET lock_timeout = '1s'")
+        schema.execute(INSERT_USERS, [3 * BLOCK_IDS])
+    schema.execute(INSERT_USERS, [BLOCK_IDS])
+    assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
+
+
+def test_rows_are_counted_again_where_the_counts_change(schema: Schema, migrate: Migrate) -> None:
+    schema.execute(INSERT_USERS, [BLOCK_IDS + 10])
+    schema.execute("INSERT INTO posts (user_id, title, content) SELECT id, 'T', 'C' FROM users")
+    schema.execute("DELETE FROM users WHERE id = 1")
+    migrate(action="downgrade", revision="0002")
+    assert counted(schema, "users") == counted(schema, "posts") == BLOCK_IDS + 9
+    schema.execute("DELETE FROM users WHERE id = 2")
+    assert counted(schema, "users") == counted(schema, "posts") == BLOCK_IDS + 8
+    migrate()
+    assert counted(schema, "users") == counted(schema, "posts") == BLOCK_IDS + 8
+    assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("Jo É", ["j", "o", " ", "é", "jo", "o ", " é"]),
+        ("小", ["小"]),
+        ("", []),
+    ],
+)
+def test_short_parts_are_letters_and_neighbours_in_lower_case(
+    schema: Schema, name: str, parts: list[str]
+) -> None:
+    assert schema.execute("SELECT short_parts(%s)", [name]).fetchone() == (parts,)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Reading one page of a table in the order of a key.
 
-A page begins after a key (cheap at any depth) or after a number of rows (an index-only scan of
-the key finds where). One row more than the page is read, to know whether there is a next one.
+A page begins after a key (cheap at any depth) or after a number of rows. Where that is, the row
+counts tell for a whole table, up to a block of ids; within it, or in a part of a table, an
+index-only scan of the key finds it. One row more than the page is read, to know whether there is
+a next one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +11,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, Select, bindparam, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    bindparam,
+    cast,
+    func,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
-from blog.models import RowCount
+from blog.models import BLOCK_IDS, RowCount
 from blog.start import Start
 
 AFTER = bindparam("page_after", type_=BigInteger)
@@ -33,6 +45,8 @@ class Listing:
     key: InstrumentedAttribute[int]
     descending: bool = False
     total: Select[int] | None = None
+    whole_table: bool = False
+    """The statement selects every row of the key's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +73,21 @@ async def fetch_slice(
     bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
     given = {**(parameters or {}), **bounds}
     rows = (await connection.execute(page, given)).all()
-    last_key = getattr(rows[limit - 1], listing.key.key) if len(rows) > limit else None
     if listing.total is None:
-        return Slice(rows[:limit], last_key)
+        return slice_of(rows, listing.key, limit)
     count = rows[0].total if rows else await connection.scalar(listing.total, given)
-    return Slice(rows[:limit], last_key, count or 0)
+    return slice_of(rows, listing.key, limit, count or 0)
+
+
+def slice_of(
+    rows: Sequence[Row[*tuple[Any, ...]]],
+    key: InstrumentedAttribute[int],
+    limit: int,
+    total: int = 0,
+) -> Slice:
+    """The first `limit` of the rows; one more means that others follow."""
+    last_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
+    return Slice(rows[:limit], last_key, total)
 
 
 def row_count(table_name: str) -> Select[int]:
@@ -79,10 +103,40 @@ def _page(listing: Listing, *, after: bool, offset: bool) -> Select[*tuple[Any, 
     if after:
         statement = statement.where(key < AFTER if descending else key > AFTER)
     if offset:
-        first_key = statement.with_only_columns(key).order_by(order).offset(OFFSET).limit(1)
-        first = first_key.scalar_subquery()
+        keys = statement.with_only_columns(key).order_by(order)
+        first = _counted_key(keys, listing) if listing.whole_table else _key_at(keys, OFFSET)
         statement = statement.where(key <= first if descending else key >= first)
     page = statement.order_by(order).limit(ROWS)
     if listing.total is None:
         return page
     return page.add_columns(listing.total.scalar_subquery().label("total"))
+
+
+def _counted_key(keys: Select[int], listing: Listing) -> ScalarSelect[int]:
+    """The key after OFFSET others, NULL beyond the last: the block by its counts, then its keys."""
+    key, descending = listing.key, listing.descending
+    rows = func.sum(RowCount.row_count)
+    block_order = RowCount.block.desc() if descending else RowCount.block.asc()
+    counts = (
+        select(RowCount.block, rows.label("rows"))
+        .add_columns((func.sum(rows).over(order_by=block_order) - rows).label("rows_before"))
+        .where(RowCount.table_name == key.class_.__tablename__)
+        .group_by(RowCount.block)
+        .subquery()
+    )
+    rest = OFFSET - counts.c.rows_before
+    start = (
+        select(counts.c.block, cast(rest, BigInteger).label("rest"))
+        .where(rest >= 0, rest < counts.c.rows)
+        .cte("start")
+    )
+    first_id, next_id = start.c.block * BLOCK_IDS, (start.c.block + 1) * BLOCK_IDS
+    if descending:
+        keys = keys.where(key < select(next_id).scalar_subquery())
+    else:
+        keys = keys.where(key >= select(first_id).scalar_subquery())
+    return _key_at(keys, select(start.c.rest).scalar_subquery())
+
+
+def _key_at(keys: Select[int], offset: ColumnElement[int]) -> ScalarSelect[int]:
+    return keys.offset(offset).limit(1).scalar_subquery()
