@@ -38,7 +38,7 @@ def settings(url: str) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in row[0]) if row else {}
 
 
-FUNCTIONS = {"count_rows", "forget_rows", "short_parts", "widen_block"}
+FUNCTIONS = {"count_rows", "finish_blocks", "forget_rows", "short_parts", "widen_block"}
 SCHEMA = {"alembic_version", *FUNCTIONS, *Base.metadata.tables}
 HEAD = max(
     path.name.partition("_")[0] for path in (Path(handler.__file__).parent / "versions").glob("0*")
