@@ -34,7 +34,8 @@ LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
 # email-validator asks the DNS only where it is told to, which it never is here.
 UNNEEDED_PACKAGES = ("dnspython",)
 # Not needed to run: stubs, tests, sources of extensions, entry points, what pip notes for itself,
-# other databases, and the utilities of Powertools that FastAPI's own are used instead of.
+# other databases, pydantic's old version (FastAPI imports it where it is there, for 20 ms), and the
+# utilities of Powertools that FastAPI's own are used instead of.
 UNNEEDED_FILES = (
     "**/*.pyi",
     "**/py.typed",
@@ -49,6 +50,7 @@ UNNEEDED_FILES = (
     "aws_lambda_powertools/utilities/auth_alpha",
     "aws_lambda_powertools/utilities/kafka",
     "aws_lambda_powertools/utilities/parser",
+    "pydantic/v1",
     "sqlalchemy/testing",
     "sqlalchemy/dialects/mssql",
     "sqlalchemy/dialects/mysql",
