@@ -1,10 +1,11 @@
 """HTTP routes of the posts."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from blog.answers import json_answer
 from blog.creation import Creation, KeyHeader
 from blog.errors import (
     InvalidRequest,
@@ -105,24 +106,27 @@ async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Respo
 
 
 @router.get(POST_PATH, response_model=Post, responses=problem_responses(NotFound))
-async def get_post(post_id: PostId) -> Any:
+async def get_post(post_id: PostId) -> Response:
     """Show one post."""
-    return await database.read(queries.find_post, post_id)
+    return json_answer(Post.model_validate(await database.read(queries.find_post, post_id)))
 
 
 @router.put(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def replace_post(post_id: PostId, body: PostBody) -> Any:
+async def replace_post(post_id: PostId, body: PostBody) -> Response:
     """Replace a post's user, title and content."""
     changes = cache_policy.post_changes()
-    return await database.write(changes, queries.update_post, post_id, body.model_dump())
+    post = await database.write(changes, queries.update_post, post_id, body.model_dump())
+    return json_answer(Post.model_validate(post))
 
 
 @router.patch(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def change_post(post_id: PostId, body: PostChanges) -> Any:
+async def change_post(post_id: PostId, body: PostChanges) -> Response:
     """Change what is given of a post."""
     if not body:
-        return await database.read(queries.find_post, post_id)
-    return await database.write(cache_policy.post_changes(), queries.update_post, post_id, body)
+        return await get_post(post_id)
+    changes = cache_policy.post_changes()
+    post = await database.write(changes, queries.update_post, post_id, body)
+    return json_answer(Post.model_validate(post))
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))

@@ -1,11 +1,12 @@
 """HTTP routes of the users."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Response
 
+from blog.answers import json_answer
 from blog.creation import Creation, KeyHeader
 from blog.errors import (
     AlreadyTaken,
@@ -105,30 +106,33 @@ async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> 
 
 
 @router.get("/users/stats", response_model=UserStats)
-async def count_users() -> Any:
+async def count_users() -> Response:
     """Count all users, and those created in the last 7 days."""
-    return await database.read(queries.count_users)
+    return json_answer(UserStats.model_validate(await database.read(queries.count_users)))
 
 
 @router.get(USER_PATH, response_model=User, responses=problem_responses(NotFound))
-async def get_user(user_id: UserId) -> Any:
+async def get_user(user_id: UserId) -> Response:
     """Show one user."""
-    return await database.read(queries.find_user, user_id)
+    return json_answer(User.model_validate(await database.read(queries.find_user, user_id)))
 
 
 @router.put(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def replace_user(user_id: UserId, body: UserBody) -> Any:
+async def replace_user(user_id: UserId, body: UserBody) -> Response:
     """Replace a user's name and e-mail address."""
     changes = cache_policy.user_changes()
-    return await database.write(changes, queries.update_user, user_id, body.model_dump())
+    user = await database.write(changes, queries.update_user, user_id, body.model_dump())
+    return json_answer(User.model_validate(user))
 
 
 @router.patch(USER_PATH, response_model=User, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def change_user(user_id: UserId, body: UserChanges) -> Any:
+async def change_user(user_id: UserId, body: UserChanges) -> Response:
     """Change what is given of a user."""
     if not body:
-        return await database.read(queries.find_user, user_id)
-    return await database.write(cache_policy.user_changes(), queries.update_user, user_id, body)
+        return await get_user(user_id)
+    changes = cache_policy.user_changes()
+    user = await database.write(changes, queries.update_user, user_id, body)
+    return json_answer(User.model_validate(user))
 
 
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))

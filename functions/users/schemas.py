@@ -49,6 +49,8 @@ class UserSearchPage(CursorPage[User]):
 
 
 class UserStats(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
     total_users: int
     users_last_7_days: int
 
