@@ -38,12 +38,11 @@ POOLED_SANDBOXES = 32
 POOLED_CONNECTIONS = 8
 COUNT_EVERY_SECONDS = 0.1
 
-MEMORY_SANDBOXES = 2
 REQUESTS_BEFORE_READING = 1000
 REQUESTS_PER_READING = 1000
 READINGS = 10
 
-DATABASES = {"ours": "blog", "baseline": "baseline"}
+SYSTEMS = ("ours", "baseline")
 # The sandboxes give their fleet's name, also through PgBouncer.
 CONNECTIONS = """
 SELECT application_name, count(*) FROM pg_stat_activity
@@ -74,7 +73,8 @@ class Fleet:
         self, name: str, target: Target, size: int, log: Path, handlers_log: Path | None = None
     ) -> None:
         self.name = name
-        command = [sys.executable, "-m", "benchmarks.load_sandbox", target.system]
+        self.size = size
+        command = [sys.executable, "-m", "benchmarks.load_sandbox", target.system, str(size)]
         if handlers_log is not None:
             command.append(str(handlers_log))
         environment = os.environ | {
@@ -84,66 +84,52 @@ class Fleet:
             "PGAPPNAME": name,
         }
         with log.open("a") as errors:
-            self._processes = [
-                subprocess.Popen(
-                    command,
-                    env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                )
-                for _ in range(size)
-            ]
-        self._rounds = 0
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._pids: list[int] = []
+        self._orders = 0
 
     def wait_until_ready(self) -> None:
-        self._answers()
+        self._pids = self._answer()
 
     def warm_up(self) -> None:
         """As many at a time as there are cores: Lambda's sandboxes do not share them."""
-        self._rounds += 1
-        step = os.cpu_count() or 1
-        for start in range(0, len(self._processes), step):
-            group = range(start, min(start + step, len(self._processes)))
-            for number in group:
-                self._order(number, requests=WARM_UP_REQUESTS)
-            for number in group:
-                self._answer(number)
+        cores = os.cpu_count() or 1
+        for first in range(0, self.size, cores):
+            group = range(first, min(first + cores, self.size))
+            self.work(to=group, requests=WARM_UP_REQUESTS)
 
-    def work(self, **order: float) -> list[dict[str, Any]]:
-        """What each of them answers to the order."""
-        self._rounds += 1
-        for number in range(len(self._processes)):
-            self._order(number, **order)
-        return self._answers()
+    def work(self, to: range | None = None, **order: float) -> list[dict[str, Any]]:
+        """What they answer to the order, each or those of these numbers."""
+        assert self._process.stdin is not None
+        self._orders += 1
+        # Emails are made of the seed.
+        seed = f"{self.name}.{self.size}.{self._orders}"
+        numbers = list(range(self.size) if to is None else to)
+        print(
+            json.dumps(order | {"to": numbers, "seed": seed}), file=self._process.stdin, flush=True
+        )
+        answers: list[dict[str, Any]] = self._answer()
+        return answers
 
     def resident_bytes(self) -> list[int]:
         """RSS of each of them, as /proc/PID/smaps_rollup sums it up."""
-        return [_resident_bytes(process.pid) for process in self._processes]
+        return [_resident_bytes(pid) for pid in self._pids]
 
     def close(self) -> None:
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in self._processes:
-            process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
-    def _order(self, number: int, **order: float) -> None:
-        stdin = self._processes[number].stdin
-        assert stdin is not None
-        # Emails are made of the seed, and each fleet starts with it anew.
-        seed = f"{self.name}.{len(self._processes)}.{self._rounds}.{number}"
-        print(json.dumps(order | {"seed": seed}), file=stdin, flush=True)
-
-    def _answers(self) -> list[dict[str, Any]]:
-        return [self._answer(number) for number in range(len(self._processes))]
-
-    def _answer(self, number: int) -> dict[str, Any]:
-        stdout = self._processes[number].stdout
-        assert stdout is not None
-        answer: dict[str, Any] = json.loads(stdout.readline())
-        return answer
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
 
 
 def measure() -> dict[str, Any]:
@@ -230,20 +216,17 @@ def _latency(figures: Mapping[str, Any]) -> str:
 
 def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
     more = READINGS * REQUESTS_PER_READING
-    yield f"| memory of a sandbox | after warm-up | after {more} more requests | growth at most |"
+    yield f"| memory of a sandbox | after warm-up | after {more} more requests | growth |"
     yield "|---|---|---|---|"
-    for system in DATABASES:
-        figures = memory[system]
-        first, last = (
-            statistics.mean(readings) / 2**20
-            for readings in (figures["resident_bytes"][0], figures["resident_bytes"][-1])
-        )
-        growth = f"{figures['growth_most']:+.2%}"
+    for system in SYSTEMS:
+        readings = memory[system]["resident_bytes"]
+        first, last = readings[0] / 2**20, readings[-1] / 2**20
+        growth = f"{memory[system]['growth']:+.2%}"
         yield f"| {system} | {first:.1f} MB | {last:.1f} MB | {growth} |"
     yield ""
     yield (
-        f"Resident memory (RSS of /proc/PID/smaps_rollup) of {MEMORY_SANDBOXES} sandboxes under "
-        f"the same load, first after {REQUESTS_BEFORE_READING} requests."
+        "Resident memory (RSS of /proc/PID/smaps_rollup) of a sandbox under the same load, first "
+        f"after {REQUESTS_BEFORE_READING} requests."
     )
 
 
@@ -397,28 +380,27 @@ def _counted_connections(server_url: str) -> Iterator[dict[str, int]]:
 
 
 def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The memory of a system's sandboxes, and what a request costs besides time.
+    """The memory of a system's sandbox, and what a request costs besides time.
 
-    Of the memory: bytes of each sandbox at each reading, and the most that one has grown.
+    Of the memory: bytes at each reading, and the growth from the first to the last.
     """
     handlers_log = log.with_name(f"{target.system}-handlers.log")
-    fleet = Fleet(f"{target.system}-memory", target, MEMORY_SANDBOXES, log, handlers_log)
+    fleet = Fleet(f"{target.system}-memory", target, 1, log, handlers_log)
     try:
         fleet.wait_until_ready()
         answers = fleet.work(requests=REQUESTS_BEFORE_READING)
-        readings = [fleet.resident_bytes()]
+        readings = fleet.resident_bytes()
         for _ in range(READINGS):
             answers += fleet.work(requests=REQUESTS_PER_READING)
-            readings.append(fleet.resident_bytes())
+            readings += fleet.resident_bytes()
     finally:
         fleet.close()
-    growths = [last / first - 1 for first, last in zip(readings[0], readings[-1], strict=True)]
     memory = {
         "resident_bytes": readings,
         "requests_between_readings": REQUESTS_PER_READING,
-        "growth_most": round(max(growths), 5),
+        "growth": round(readings[-1] / readings[0] - 1, 5),
     }
-    requests = MEMORY_SANDBOXES * (REQUESTS_BEFORE_READING + READINGS * REQUESTS_PER_READING)
+    requests = REQUESTS_BEFORE_READING + READINGS * REQUESTS_PER_READING
     logged = handlers_log.read_bytes()
     per_request = {
         "log_bytes": round(len(logged) / requests, 1),

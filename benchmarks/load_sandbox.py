@@ -1,17 +1,20 @@
-"""A sandbox under load, in a process of its own: `ours`, or the `baseline`.
+"""Sandboxes under load, a process each: of `ours`, or of the `baseline`.
 
-    python -m benchmarks.load_sandbox ours [LOG]
+    python -m benchmarks.load_sandbox ours 32 [LOG]
 
-It handles the events of a mixed load one after the other, as Lambda has a sandbox do, with one
-connection to PostgreSQL and one to Redis. Of ours it has both functions, which Lambda would give
-sandboxes of their own. What they log is appended to LOG, and dropped without one. Orders and
-answers are lines of JSON; a first answer says that it is ready:
+Each handles the events of a mixed load one after the other, as Lambda has a sandbox do, with one
+connection to PostgreSQL and one to Redis. Of ours each has both functions, which Lambda would give
+sandboxes of their own. What they log is appended to LOG, and dropped without one. The handlers are
+imported once, and the sandboxes forked then; a single one is this process itself.
 
-    {"seed": …, "start_at": …, "seconds": …}   {"times_us": {kind: […]}, "failed": …}
-    {"seed": …, "requests": …}                 {"failed": …, "body_bytes": …}
+Orders go to some sandboxes, which begin together. An order is a line of JSON, and so are their
+answers to it, in a list; a first line has the sandboxes' process ids:
 
-`start_at` is a moment of the machine's monotonic clock, so that many begin together. A seed
-decides which requests are made; a second run with it would collide with what the first created.
+    {"to": […], "seed": …, "start_at": …, "seconds": …}  [{"times_us": {kind: […]}, "failed": …}]
+    {"to": […], "seed": …, "requests": …}                [{"failed": …, "body_bytes": …}]
+
+`start_at` is a moment of the machine's monotonic clock. The seed and a sandbox's number decide
+which requests it makes; a second run with both would collide with what the first created.
 """
 
 import asyncio
@@ -22,6 +25,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, TextIO
@@ -51,17 +55,62 @@ PORT = 3000
 
 
 def main() -> None:
+    system, size = sys.argv[1], int(sys.argv[2])
     # The handlers log to stdout; the answers go where stdout was.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with Path(sys.argv[2] if len(sys.argv) > 2 else os.devnull).open("a") as log:
+    with Path(sys.argv[3] if len(sys.argv) > 3 else os.devnull).open("a") as log:
         os.dup2(log.fileno(), 1)
-    function_of = _ours() if sys.argv[1] == "ours" else _baseline()
-    _answer(answers, {})
+    function_of = _ours() if system == "ours" else _baseline(creates_schema=size == 1)
+    if size == 1:
+        print(json.dumps([os.getpid()]), file=answers)
+        for line in sys.stdin:
+            print(json.dumps([_obey(json.loads(line), 0, function_of)]), file=answers)
+        return
+    sandboxes = [_forked(number, function_of) for number in range(size)]
+    print(json.dumps([sandbox.pid for sandbox in sandboxes]), file=answers)
     for line in sys.stdin:
-        order = json.loads(line)
-        load = mixed_load(order["seed"])
-        work = _timed if "seconds" in order else _untimed
-        _answer(answers, work(order, function_of, load))
+        asked = [sandboxes[number] for number in json.loads(line)["to"]]
+        for sandbox in asked:
+            sandbox.orders.write(line)
+            sandbox.orders.flush()
+        print(
+            f"[{','.join(sandbox.answers.readline() for sandbox in asked)}]".replace("\n", ""),
+            file=answers,
+        )
+    for sandbox in reversed(sandboxes):  # each has copies of the pipes of those before it
+        sandbox.orders.close()
+        os.waitpid(sandbox.pid, 0)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    pid: int
+    orders: TextIO
+    answers: TextIO
+
+
+def _forked(number: int, function_of: Callable[[str], Handler]) -> Sandbox:
+    orders, to_sandbox = os.pipe()
+    from_sandbox, answers = os.pipe()
+    if pid := os.fork():
+        os.close(orders)
+        os.close(answers)
+        return Sandbox(pid, os.fdopen(to_sandbox, "w"), os.fdopen(from_sandbox))
+    os.close(to_sandbox)
+    # Mangum's loop is from before the fork, and its epoll instance would be shared.
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    with os.fdopen(orders) as lines, os.fdopen(answers, "w", buffering=1) as answers_to:
+        for line in lines:
+            print(json.dumps(_obey(json.loads(line), number, function_of)), file=answers_to)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _obey(
+    order: dict[str, Any], number: int, function_of: Callable[[str], Handler]
+) -> dict[str, Any]:
+    load = mixed_load(f"{order['seed']}.{number}")
+    return (_timed if "seconds" in order else _untimed)(order, function_of, load)
 
 
 def mixed_load(seed: str) -> Iterator[tuple[str, str, Event]]:
@@ -111,10 +160,11 @@ def _ours() -> Callable[[str], Handler]:
     return handler_of
 
 
-def _baseline() -> Callable[[str], Handler]:
+def _baseline(*, creates_schema: bool) -> Callable[[str], Handler]:
     app = importlib.import_module("benchmarks.baseline.app")
     importlib.import_module("benchmarks.one_post")
-    asyncio.get_event_loop_policy().get_event_loop().run_until_complete(app.create_schema())
+    if creates_schema:
+        asyncio.get_event_loop_policy().get_event_loop().run_until_complete(app.create_schema())
     return lambda _path: app.handler
 
 
@@ -150,10 +200,6 @@ def _untimed(
         failed += answer["statusCode"] not in (200, 201)
         body_bytes += len(answer["body"].encode())
     return {"failed": failed, "body_bytes": body_bytes}
-
-
-def _answer(answers: TextIO, answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
