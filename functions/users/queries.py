@@ -183,7 +183,9 @@ def _far(*, by_date: bool, by_trigrams: bool) -> Select[*tuple[Any, ...]]:
     """The first ROWS users after AFTER that have the name, by an index of names."""
     users = select(*COLUMNS).where(User.id > AFTER, _has_name(User.name))
     if not by_trigrams:
-        parts = func.string_to_array(_in_lower_case(SHORT_PARTS), "\n", type_=ARRAY(Text))
+        # In the index's collation, without which PostgreSQL would not use it.
+        letters = collate(_in_lower_case(SHORT_PARTS), "default")
+        parts = func.string_to_array(letters, "\n", type_=ARRAY(Text))
         users = users.where(func.short_parts(User.name, type_=ARRAY(Text)).contains(parts))
     if by_date:
         users = users.where(User.created_at >= CREATED_AFTER)
@@ -209,10 +211,15 @@ def _counts() -> Select[int, int]:
     )
     rows = cast(func.coalesce(func.sum(blocks.c.rows), 0), BigInteger)
     recent_blocks = select(rows).where(blocks.c.oldest >= since).scalar_subquery()
+    users = (
+        select(func.count().label("recent"))
+        .where(_in_block(blocks.c.block), User.created_at >= since)
+        .lateral()
+    )
     recent_users = (
-        select(func.count())
-        .join_from(blocks, User, _in_block(blocks.c.block))
-        .where(blocks.c.oldest < since, blocks.c.newest >= since, User.created_at >= since)
+        select(cast(func.coalesce(func.sum(users.c.recent), 0), BigInteger))
+        .join_from(blocks, users, true())
+        .where(blocks.c.oldest < since, blocks.c.newest >= since)
         .scalar_subquery()
     )
     return select(

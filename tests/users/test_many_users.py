@@ -6,12 +6,13 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from blog.models import BLOCK_IDS
-from users.queries import WALKED_USERS
+from users import queries
 
 USERS = 2 * BLOCK_IDS + 1000
-RARE_FROM = WALKED_USERS + 3000
+RARE_FROM = queries.WALKED_USERS + 3000
 
 Database = psycopg.Connection[Any]
 
@@ -52,6 +53,26 @@ def walk(api: httpx.Client, target: str) -> Iterator[int]:
         answer = api.get(following)
         yield from ids(answer)
         following = answer.json()["next"]
+
+
+@pytest.mark.parametrize(
+    ("name", "by_trigrams", "index"),
+    [
+        ("q", False, "users_short_parts_idx"),
+        ("qz", False, "users_short_parts_idx"),
+        ("nobody", True, "users_name_trgm_idx"),
+    ],
+)
+def test_a_name_that_few_have_is_looked_up_in_an_index(
+    many_users: Database, name: str, by_trigrams: bool, index: str
+) -> None:
+    many_users.execute("VACUUM ANALYZE users")
+    statement = queries._far(by_date=False, by_trigrams=by_trigrams)
+    compiled = statement.compile(dialect=PGDialect_psycopg())  # type: ignore[no-untyped-call]
+    given = {"page_after": 0, "page_rows": 10, "pattern": f"%{name}%", "short_parts": name}
+    plan = many_users.execute(f"EXPLAIN {compiled}", {**compiled.params, **given}).fetchall()
+
+    assert index in str(plan)
 
 
 def test_skip_finds_its_row_whatever_is_gone(api: httpx.Client, many_users: Database) -> None:

@@ -52,9 +52,15 @@ class User(Base):
             "users_name_trgm_idx",
             text(f"lower(name COLLATE {CASE_COLLATION}) gin_trgm_ops"),
             postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": 256},
         ),
         # All letters of a name and all pairs of neighbours, for what has no trigram.
-        Index("users_short_parts_idx", text("short_parts(name)"), postgresql_using="gin"),
+        Index(
+            "users_short_parts_idx",
+            text("short_parts(name)"),
+            postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": 256},
+        ),
     )
 
 
