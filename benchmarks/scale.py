@@ -1,0 +1,518 @@
+"""Scale: requests at 10 000, 100 000 and 1 000 000 users, each with 3 posts on average.
+
+    python -m benchmarks.scale --users 10000,100000     for a quick look at some sizes
+
+The rows are those of `make demo-data`, loaded anew for each size (so that created_at ascends with
+the id over three years), and copied into the baseline's database. Both systems handle the same
+requests in processes of their own (`scale_sandbox`), in interleaved rounds, with an empty Redis
+before each request: every answer comes from PostgreSQL, which runs with its ordinary, durable
+settings. At the largest size writers insert at once with and without the triggers that count, and
+counts are compared with counting while they write.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+
+from local import demo_data
+from local.demo_rows import RAREST_NAME
+from local.services import Services, running_services
+
+SIZES = (10_000, 100_000, 1_000_000)
+POSTS_PER_USER = 3
+ROUNDS = 7
+REQUESTS_PER_ROUND = 3
+POSTS_OF_THE_DELETED = 100
+LARGEST_ANSWER_BYTES = 6 * 1024 * 1024
+"""That Lambda lets through."""
+
+WRITERS = 8
+SLOTS = 120
+SLOT_SECONDS = 0.5
+SLOT_EDGE_SECONDS = 0.05
+"""At the beginning of a slot, while the triggers are switched: not counted."""
+EXACT_SECONDS = 5.0
+TOGETHER_SECONDS = 0.5
+"""From an order to its beginning, so that all writers are connected by then."""
+
+SYSTEMS = ("ours", "baseline")
+MIGRATE = "from migrations.handler import handler; handler({}, None)"
+CREATE_SCHEMA = (
+    "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
+)
+COLUMNS = {
+    "users": "id, name, email, created_at",
+    "posts": "id, user_id, title, content, created_at",
+}
+AUTHORS = """
+SELECT user_id FROM posts WHERE user_id > %s GROUP BY user_id ORDER BY user_id LIMIT %s
+"""
+# Of one snapshot: what is maintained, and what counting says.
+COUNTS = """
+SELECT (SELECT sum(row_count) FROM row_counts WHERE table_name = 'users'),
+    (SELECT count(*) FROM users)
+"""
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request: the target for each round's request; None where the baseline has none.
+
+    `goal` is the largest share of the baseline's time that is good enough.
+    """
+
+    name: str
+    ours: Sequence[str]
+    baseline: Sequence[str] | None
+    goal: float | None = None
+    method: str = "GET"
+
+
+class Sandbox:
+    """A process of `benchmarks.scale_sandbox`."""
+
+    def __init__(self, system: str, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.scale_sandbox", system],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+
+    def handle(self, target: str, method: str = "GET") -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        request = {"method": method, "target": target}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert answer["status"] in (200, 204), answer
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+class Databases:
+    """Ours and the baseline's, on one server, with equal rows."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        baseline_url = services.database_url.replace("/blog?", "/baseline?")
+        self.urls = {"ours": services.database_url, "baseline": baseline_url}
+        self.environments = {
+            "ours": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+            "baseline": {
+                "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
+                "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
+            },
+        }
+        with psycopg.connect(services.database_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE baseline")
+        _run(MIGRATE, self.environments["ours"])
+        _run(CREATE_SCHEMA, self.environments["baseline"])
+
+    def load(self, users: int) -> None:
+        """These rows instead of those before."""
+        for system in SYSTEMS:
+            with _session(self.urls[system]) as connection:
+                connection.execute("TRUNCATE users, posts RESTART IDENTITY")
+        rows = argparse.Namespace(users=users, posts=users * POSTS_PER_USER, seed=users)
+        demo_data.run(rows, self.urls["ours"], self._services.redis_url)
+        for table in ("users", "posts"):
+            self._copy(table)
+        with _session(self.urls["baseline"]) as connection:
+            connection.execute("VACUUM (ANALYZE) users, posts")
+
+    def add_users_to_delete(self, count: int) -> list[int]:
+        """Their ids, the same in both databases; each has `POSTS_OF_THE_DELETED` posts."""
+        added = [self._add_users(self.urls[system], count) for system in SYSTEMS]
+        assert added[0] == added[1]
+        return added[0]
+
+    def _copy(self, table: str) -> None:
+        columns = COLUMNS[table]
+        with (
+            _session(self.urls["ours"]) as source,
+            _session(self.urls["baseline"]) as target,
+            source.cursor().copy(f"COPY {table} ({columns}) TO STDOUT") as outgoing,
+            target.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as incoming,
+        ):
+            for data in outgoing:
+                incoming.write(data)
+        with _session(self.urls["baseline"]) as target:
+            target.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608 - of COLUMNS
+            )
+
+    def _add_users(self, url: str, count: int) -> list[int]:
+        with _session(url) as connection:
+            users = connection.execute(
+                "INSERT INTO users (name, email)"
+                " SELECT 'Deleted', 'deleted' || n || '@example.com' FROM generate_series(1, %s) n"
+                " RETURNING id",
+                [count],
+            ).fetchall()
+            ids = [row[0] for row in users]
+            connection.execute(
+                "INSERT INTO posts (user_id, title, content)"
+                " SELECT u, 'Title', repeat('Content. ', 20)"
+                " FROM unnest(%s::bigint[]) u, generate_series(1, %s)",
+                [ids, POSTS_OF_THE_DELETED],
+            )
+        return ids
+
+
+def measure(sizes: Sequence[int] = SIZES) -> Figures:
+    results: Figures = {"requests": {}}
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        services = stack.enter_context(running_services(Path(directory)))
+        databases = Databases(services)
+        for users in sizes:
+            databases.load(users)
+            results["requests"][str(users)] = _measured(databases, users)
+        results["exact"] = _exact_under_writers(databases)
+        results["writers"] = _writers(databases.urls["ours"])
+    first, last = (results["requests"][str(users)] for users in (sizes[0], sizes[-1]))
+    results["growth"] = {kind: _growth(first[kind], last[kind]) for kind in last}
+    results["next_to_first_page"] = _of_first_page(last, "page 90 % deep, by next")
+    results["counts_of_posts_to_first_page"] = _of_first_page(last, "posts of each user, a page")
+    return results
+
+
+def _of_first_page(figures: Figures, kind: str) -> float:
+    """How long it takes, in first pages."""
+    page, first_page = (figures[name]["ours"] for name in (kind, "first page and total"))
+    return round(float(page["median_ms"]) / float(first_page["median_ms"]), 2)
+
+
+def _growth(small: Figures, large: Figures) -> dict[str, float]:
+    return {
+        system: round(large[system]["median_ms"] / small[system]["median_ms"], 2)
+        for system in SYSTEMS
+        if system in large
+    }
+
+
+def _measured(databases: Databases, users: int) -> Figures:
+    requests = ROUNDS * REQUESTS_PER_ROUND + 1
+    deleted = databases.add_users_to_delete(requests)
+    with ExitStack() as stack:
+        sandboxes = {system: Sandbox(system, databases.environments[system]) for system in SYSTEMS}
+        for sandbox in sandboxes.values():
+            stack.callback(sandbox.close)
+        with _session(databases.urls["ours"]) as connection:
+            authors = connection.execute(AUTHORS, [users // 2, requests]).fetchall()
+        kinds = _kinds(users, [row[0] for row in authors], deleted, sandboxes["ours"])
+        figures = {kind.name: _measured_kind(kind, sandboxes) for kind in kinds}
+        figures["posts of each user, a page"]["baseline"] = _whole_answer(
+            sandboxes["baseline"], "/posts/stats"
+        )
+    return figures
+
+
+def _kinds(users: int, authors: Sequence[int], deleted: Sequence[int], ours: Sandbox) -> list[Kind]:
+    deep = users * 9 // 10
+    before_deep = json.loads(ours.handle(f"/users?skip={deep - 10}&limit=10")["body"])
+    posts_of = [f"/posts?user_id={author}&limit=10" for author in authors]
+    deletions = [f"/users/{user_id}" for user_id in deleted]
+    now = datetime.now(UTC)
+    last_week, last_year = ((now - timedelta(days=days)).date().isoformat() for days in (7, 365))
+    return [
+        _kind("first page and total", "/users?limit=10", goal=1 / 50),
+        _kind("statistics of users", "/users/stats", goal=1 / 50),
+        _search("a name that one has", {"name": RAREST_NAME}, goal=1 / 100),
+        _search("a name that many have", {"name": "Smith"}, goal=1 / 2),
+        _search("two letters that many have", {"name": "an"}),
+        _search("two letters that few have", {"name": "pt"}),
+        _search("two letters that nobody has", {"name": "qz"}),
+        _search("of the last week", {"created_after": last_week}, goal=1 / 5),
+        _search("of the last year", {"created_after": last_year}, goal=1 / 5),
+        _search(
+            "a name, of the last week", {"name": "Smith", "created_after": last_week}, goal=1 / 5
+        ),
+        _kind("page 90 % deep, by skip", f"/users?skip={deep}&limit=10", goal=1 / 3),
+        Kind("page 90 % deep, by next", [before_deep["next"]], None),
+        Kind("posts of one user", posts_of, posts_of, goal=1 / 50),
+        Kind("posts of each user, a page", ["/posts/stats?limit=10"], None),
+        Kind(
+            f"delete a user with {POSTS_OF_THE_DELETED} posts",
+            deletions,
+            deletions,
+            goal=1 / 50,
+            method="DELETE",
+        ),
+    ]
+
+
+def _kind(name: str, target: str, goal: float | None = None) -> Kind:
+    return Kind(name, [target], [target], goal)
+
+
+def _search(name: str, query: dict[str, str], goal: float | None = None) -> Kind:
+    return _kind(f"search: {name}", f"/users/search?{urlencode(query | {'limit': '10'})}", goal)
+
+
+def _measured_kind(kind: Kind, sandboxes: dict[str, Sandbox]) -> Figures:
+    """The first request of each system warms up; both must find the same."""
+    targets = {"ours": kind.ours, "baseline": kind.baseline}
+    systems = [system for system in SYSTEMS if targets[system]]
+    times: dict[str, list[float]] = {system: [] for system in systems}
+    made = 0
+    for requests in [1, *ROUNDS * [REQUESTS_PER_ROUND]]:
+        found = []
+        for system in systems:
+            choices = targets[system] or []
+            for number in range(made, made + requests):
+                target = choices[number % len(choices)]
+                answer = sandboxes[system].handle(target, kind.method)
+                times[system].append(answer["seconds"])
+            found.append(_ids(answer["body"]))
+        assert found[0] == found[-1], (kind.name, found)
+        made += requests
+    figures: Figures = {system: _figures(times[system][1:]) for system in systems}
+    if kind.baseline:
+        ratio = figures["ours"]["median_ms"] / figures["baseline"]["median_ms"]
+        figures["ratio"] = round(ratio, 5)
+        figures["goal"] = kind.goal and round(kind.goal, 5)
+    return figures
+
+
+def _ids(body: str) -> list[int] | None:
+    """Of the answer's items; None where it has none."""
+    content = json.loads(body) if body else None
+    items = content.get("data", []) if isinstance(content, dict) else content
+    return [item["id"] for item in items if "id" in item] if items else None
+
+
+def _figures(times_seconds: Sequence[float]) -> dict[str, float]:
+    deciles = statistics.quantiles(times_seconds, n=10)
+    return {
+        "median_ms": round(statistics.median(times_seconds) * 1000, 3),
+        "p10_ms": round(deciles[0] * 1000, 3),
+        "p90_ms": round(deciles[-1] * 1000, 3),
+    }
+
+
+def _whole_answer(baseline: Sandbox, target: str) -> Figures:
+    """Once: it has no pages."""
+    answer = baseline.handle(target)
+    answer_bytes = len(answer["body"].encode())
+    return {
+        "median_ms": round(answer["seconds"] * 1000, 3),
+        "answer_bytes": answer_bytes,
+        "fails": answer_bytes > LARGEST_ANSWER_BYTES,
+    }
+
+
+def _exact_under_writers(databases: Databases) -> Figures:
+    """How often the maintained count was compared with counting while others wrote."""
+    url = databases.urls["ours"]
+    comparisons = differences = 0
+    with ProcessPoolExecutor(WRITERS) as pool, _session(url) as connection:
+        begin = time.time() + TOGETHER_SECONDS
+        write = partial(_write, url, begin, EXACT_SECONDS, "exact", deletes=True)
+        writers = [pool.submit(write) for _ in range(WRITERS)]
+        while not all(writer.done() for writer in writers):
+            counts = connection.execute(COUNTS).fetchone()
+            assert counts is not None
+            comparisons += 1
+            differences += counts[0] != counts[1]
+        written = sum(len(writer.result()) for writer in writers)
+    return {
+        "writers": WRITERS,
+        "writes": written,
+        "comparisons": comparisons,
+        "differences": differences,
+        "answers_equal_counting_afterwards": _answers_equal_counting(databases),
+    }
+
+
+def _answers_equal_counting(databases: Databases) -> bool:
+    sandbox = Sandbox("ours", databases.environments["ours"])
+    try:
+        stats = json.loads(sandbox.handle("/users/stats")["body"])
+        page = json.loads(sandbox.handle("/users?limit=1")["body"])
+    finally:
+        sandbox.close()
+    with _session(databases.urls["ours"]) as connection:
+        counted = connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE created_at >= now() - interval '7 days')"
+            " FROM users"
+        ).fetchone()
+    return counted == (page["total"], stats["users_last_7_days"]) and (
+        page["total"] == stats["total_users"]
+    )
+
+
+def _writers(url: str) -> Figures:
+    """Inserts a second of all writers together, with the triggers and without.
+
+    They write without a break, while the triggers are switched on and off: slots next to each
+    other have the same machine, whatever else it does.
+    """
+    begin = time.time() + TOGETHER_SECONDS
+    with ProcessPoolExecutor(WRITERS) as pool, _session(url) as connection:
+        write = partial(_write, url, begin, SLOTS * SLOT_SECONDS, "writers")
+        writers = [pool.submit(write) for _ in range(WRITERS)]
+        for slot in range(SLOTS):
+            time.sleep(max(begin + slot * SLOT_SECONDS - time.time(), 0))
+            state = "ENABLE" if _is_counted(slot) else "DISABLE"
+            connection.execute(f"ALTER TABLE users {state} TRIGGER users_count_insert")
+        moments = [moment - begin for writer in writers for moment in writer.result()]
+    written = Counter(
+        int(moment / SLOT_SECONDS)
+        for moment in moments
+        if moment % SLOT_SECONDS > SLOT_EDGE_SECONDS
+    )
+    rates = [written[slot] / (SLOT_SECONDS - SLOT_EDGE_SECONDS) for slot in range(SLOTS)]
+    counted = [rates[slot] for slot in range(SLOTS) if _is_counted(slot)]
+    uncounted = [rates[slot] for slot in range(SLOTS) if not _is_counted(slot)]
+    lost = [1 - one / other for one, other in zip(counted, uncounted, strict=True)]
+    return {
+        "writers": WRITERS,
+        "counted": _rates(counted),
+        "not_counted": _rates(uncounted),
+        "lost_of_all": round(1 - sum(counted) / sum(uncounted), 3),
+        "lost_median_of_pairs": round(statistics.median(lost), 3),
+        "lost_quartiles_of_pairs": [round(share, 3) for share in statistics.quantiles(lost)[::2]],
+    }
+
+
+def _is_counted(slot: int) -> bool:
+    """Slots go in pairs: without and with, with and without, …"""
+    return slot % 4 in (1, 2)
+
+
+def _rates(per_second: Sequence[float]) -> dict[str, int]:
+    deciles = statistics.quantiles(per_second, n=10)
+    return {
+        "median_per_second": round(statistics.median(per_second)),
+        "p10_per_second": round(deciles[0]),
+        "p90_per_second": round(deciles[-1]),
+    }
+
+
+def _write(
+    url: str, begin: float, seconds: float, label: str, *, deletes: bool = False
+) -> list[float]:
+    """When each transaction ended; they are as a request makes them."""
+    ended: list[float] = []
+    with psycopg.connect(url, prepare_threshold=None) as connection:
+        time.sleep(max(begin - time.time(), 0))
+        while time.time() < begin + seconds:
+            email = f"{label}.{os.getpid()}.{begin}.{len(ended)}@example.com"
+            row = connection.execute(
+                "INSERT INTO users (name, email) VALUES (%s, %s)"
+                " RETURNING id, name, email, created_at",
+                ["Ada Lovelace", email],
+            ).fetchone()
+            connection.commit()
+            ended.append(time.time())
+            if deletes and len(ended) % 4 == 0:
+                assert row is not None
+                connection.execute("DELETE FROM users WHERE id = %s", [row[0]])
+                connection.commit()
+    return ended
+
+
+def _run(code: str, environment: dict[str, str]) -> None:
+    subprocess.run([sys.executable, "-c", code], env=os.environ | environment, check=True)
+
+
+def _session(url: str) -> psycopg.Connection[Any]:
+    """Without the time limits of the API's statements."""
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute("SET statement_timeout = 0")
+    connection.execute("SET transaction_timeout = 0")
+    return connection
+
+
+def markdown(results: Figures) -> str:
+    sizes = list(results["requests"])
+    last = results["requests"][sizes[-1]]
+    lines = [
+        f"| at {int(sizes[-1]):,} users | ours, ms (p10 to p90) | baseline, ms | ratio | goal "
+        f"| times what it takes at {int(sizes[0]):,}, ours | baseline |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, figures in last.items():
+        ours, growth = figures["ours"], results["growth"][kind]
+        spread = f"{ours['median_ms']:.2f} ({ours['p10_ms']:.2f} to {ours['p90_ms']:.2f})"
+        lines.append(
+            f"| {kind} | {spread} | {_baseline_cell(figures)} | {_fraction(figures.get('ratio'))} "
+            f"| {_fraction(figures.get('goal'))} | {growth['ours']} "
+            f"| {_growth_cell(growth.get('baseline'))} |"
+        )
+    writers, exact = results["writers"], results["exact"]
+    lines += [
+        "",
+        f"A page 90 % deep by `next` takes {results['next_to_first_page']} times the first one, a"
+        f" page of posts per user {results['counts_of_posts_to_first_page']} times.",
+        "",
+        f"{writers['writers']} writers at once insert"
+        f" {writers['counted']['median_per_second']:,} users a second with the counts,"
+        f" {writers['not_counted']['median_per_second']:,} without:"
+        f" {writers['lost_median_of_pairs']:.1%} lost. While they wrote {exact['writes']:,} times,"
+        f" the count was compared with counting {exact['comparisons']} times, with"
+        f" {exact['differences']} differences.",
+        "",
+        f"Medians of {ROUNDS * REQUESTS_PER_ROUND} requests in {ROUNDS} interleaved rounds through"
+        " the Lambda handlers in processes of their own, on one durable PostgreSQL with equal"
+        " rows, Redis emptied before each request.",
+    ]
+    return "\n".join(lines)
+
+
+def _baseline_cell(figures: Figures) -> str:
+    baseline = figures.get("baseline")
+    if baseline is None:
+        return "has none"
+    if "fails" not in baseline:
+        return f"{baseline['median_ms']:.1f}"
+    megabytes = baseline["answer_bytes"] / 1e6
+    outcome = "fails, " if baseline["fails"] else ""
+    return f"{outcome}{megabytes:.1f} MB after {baseline['median_ms']:.0f} ms"
+
+
+def _growth_cell(growth: float | None) -> str:
+    return "" if growth is None else str(growth)
+
+
+def _fraction(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f"1/{1 / share:.0f}" if share < 1 / 2 else f"{share:.2f}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
+    parser.add_argument("--users", metavar="N[,N…]", default=",".join(map(str, SIZES)))
+    parser.add_argument("--json", type=Path, help="write the results there")
+    arguments = parser.parse_args()
+    measured = measure([int(users) for users in arguments.users.split(",")])
+    if arguments.json:
+        arguments.json.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    print(markdown(measured))
