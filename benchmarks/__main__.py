@@ -1,4 +1,4 @@
-"""Measures ours beside the baseline: `python -m benchmarks [PART …]`, all parts unless some are named.
+"""Measures ours beside the baseline: `python -m benchmarks [PART …]`, all parts by default.
 
 A part is a module of this folder with two functions: `measure()` runs it and gives its results,
 ready for JSON; `markdown(results)` shows them. The results of each part are kept in
@@ -9,12 +9,11 @@ import argparse
 import importlib
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks import report
 
-PARTS = ("cold", "warm", "load", "costs")
+PARTS = ("cold", "warm", "scale", "load", "costs")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from benchmarks.baseline.app import Post, PostOut, app, db
 
 
 @app.get("/posts/{id}", response_model=PostOut)
-async def get_post(id: int, s: AsyncSession = Depends(db)) -> Post:  # noqa: A002, B008
+async def get_post(id: int, s: AsyncSession = Depends(db)) -> Post:  # noqa: B008
     if not (post := await s.get(Post, id)):
         raise HTTPException(404, "Post not found")
     return post

@@ -1,9 +1,196 @@
-"""Writes the measured results as pages and plots."""
+"""The measured results as a page, `benchmarks/README.md`, and plots, `benchmarks/plots/`.
 
+Both are made of `results/*.json` alone; a test holds them to it. Parts that have no results yet are
+left out.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+import pygal
+from pygal.style import Style
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+PAGE = FOLDER / "README.md"
+PLOTS = FOLDER / "plots"
+
+TITLES = {
+    "cold": "Cold starts",
+    "warm": "Warm requests",
+    "scale": "A million users",
+    "load": "Load",
+    "costs": "Costs",
+}
+INTRODUCTION = """\
+# Benchmarks
+
+Ours beside `baseline/`, the same API as one ordinary FastAPI app: in one run, on the same machine,
+interpreter, PostgreSQL and Redis, in interleaved rounds. The code measured is the code shipped.
+Trust the ratios. `make bench` measures all of it and writes this page; `make bench ARGS=warm` one
+part. The figures are from a machine with two cores, which are not two of Lambda's.
+"""
+
+
+PLOTTED_BY_SIZE = (
+    "search: a name that one has",
+    "first page and total",
+    "page 90 % deep, by skip",
+    "posts of one user",
+)
+SERIES_OF_PLOT = {"floors": "#adb5bd", "ours": "#d9480f", "baseline": "#495057"}
 
 
 def write() -> None:
-    pass
+    results = read_results()
+    PAGE.write_text(page(results), encoding="utf-8")
+    PLOTS.mkdir(exist_ok=True)
+    for name, svg in plots(results).items():
+        (PLOTS / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def read_results() -> dict[str, Any]:
+    """By part, in the order of the page."""
+    files = {part: RESULTS / f"{part}.json" for part in TITLES}
+    return {
+        part: json.loads(file.read_text(encoding="utf-8"))
+        for part, file in files.items()
+        if file.exists()
+    }
+
+
+def page(results: Mapping[str, Any]) -> str:
+    sections = [INTRODUCTION]
+    for part, figures in results.items():
+        module = importlib.import_module(f"benchmarks.{part}")
+        plot = f"![{TITLES[part]}](plots/{part}.svg)\n\n" if part in DRAWN else ""
+        sections.append(f"## {TITLES[part]}\n\n{plot}{module.markdown(figures)}\n")
+    return "\n".join(sections)
+
+
+def headlines(results: Mapping[str, Any]) -> list[str]:
+    """The rows of the README's table."""
+    return [
+        *_cold_headlines(results["cold"]["requests"]),
+        *_warm_headlines(results["warm"]),
+        *_scale_headlines(results["scale"]["requests"]["1000000"]),
+        *_load_headlines(results["load"]),
+    ]
+
+
+def plots(results: Mapping[str, Any]) -> dict[str, str]:
+    """SVG by the name of the part."""
+    return {part: draw(results[part]) for part, draw in DRAWN.items() if part in results}
+
+
+def _cold_headlines(requests: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for name in ("GET /users, cached", "GET /users, not cached"):
+        figures = requests[name]
+        ours, plain, bytecode = (
+            f"{figures[system]['median_ms']:.0f}" for system in ("ours", "plain", "bytecode")
+        )
+        ratios = f"{figures['ours_to_plain']:.2f}; {figures['ours_to_bytecode']:.2f}"
+        what = f"cold start, `{name.partition(',')[0]}`{name.partition(',')[2]}"
+        rows.append(f"| {what} | {ours} ms | {plain} ms; with bytecode {bytecode} ms | {ratios} |")
+    return rows
+
+
+def _warm_headlines(kinds: Mapping[str, Any]) -> list[str]:
+    return [
+        f"| warm: {kind} | {figures['ours']['p50_us'] / 1000:.2f} ms"
+        f" | {figures['baseline']['p50_us'] / 1000:.2f} ms | {figures['ratio']:.2f} |"
+        for kind, figures in kinds.items()
+    ]
+
+
+def _scale_headlines(kinds: Mapping[str, Any]) -> list[str]:
+    return [
+        f"| a million users: {kind} | {figures['ours']['median_ms']:.1f} ms"
+        f" | {figures['baseline']['median_ms']:.0f} ms | {_fraction(figures['ratio'])} |"
+        for kind, figures in kinds.items()
+        if "ratio" in figures
+    ]
+
+
+def _load_headlines(stages: Mapping[str, Any]) -> list[str]:
+    stage = stages["8 sandboxes"]
+    ours, baseline = (stage[system]["requests_per_second"] for system in ("ours", "baseline"))
+    return [
+        f"| 8 sandboxes at once, mixed requests | {ours:.0f}/s | {baseline:.0f}/s"
+        f" | {stage['ratio']:.2f} |"
+    ]
+
+
+def _fraction(ratio: float) -> str:
+    return f"1/{1 / ratio:.0f}" if ratio < 0.1 else f"{ratio:.2f}"
+
+
+def _warm_plot(kinds: Mapping[str, Any]) -> str:
+    chart = _chart(
+        pygal.HorizontalBar,
+        "Warm requests: microseconds in the handler, median",
+        tuple(SERIES_OF_PLOT.values()),
+    )
+    from_below = list(kinds)[::-1]
+    chart.x_labels = from_below
+    for system in SERIES_OF_PLOT:
+        chart.add(system, [kinds[kind][system]["p50_us"] for kind in from_below])
+    return _svg(chart)
+
+
+def _scale_plot(figures: Mapping[str, Any]) -> str:
+    pairs = ("#f59f00", "#d9480f", "#a61e4d", "#5f3dc4")
+    chart = _chart(
+        pygal.XY,
+        "Milliseconds by number of users: ours (solid), baseline (dashed)",
+        tuple(colour for colour in pairs for _ in range(2)),
+    )
+    chart.logarithmic = True
+    chart.xrange = (8_000, 1_200_000)
+    sizes = [int(users) for users in figures["requests"]]
+    chart.x_labels = sizes
+    for kind in PLOTTED_BY_SIZE:
+        for system, dashes in (("ours", None), ("baseline", "6, 4")):
+            medians = [
+                requests[kind][system]["median_ms"] for requests in figures["requests"].values()
+            ]
+            points = list(zip(sizes, medians, strict=True))
+            style = {"width": 3, "dasharray": dashes} if dashes else {"width": 3}
+            chart.add(f"{kind} ({system})", points, stroke_style=style)
+    return _svg(chart)
+
+
+DRAWN: dict[str, Callable[[Mapping[str, Any]], str]] = {"warm": _warm_plot, "scale": _scale_plot}
+
+
+def _svg(chart: Any) -> str:
+    # pygal notes the day, by which the plot of the same figures would differ.
+    return re.sub("<!--.*?-->", "", chart.render(is_unicode=True))
+
+
+def _chart(kind: Any, title: str, colours: tuple[str, ...]) -> Any:
+    chart = kind(
+        title=title,
+        style=Style(
+            font_family="sans-serif",
+            background="white",
+            plot_background="white",
+            colors=colours,
+            opacity=0.9,
+        ),
+        width=900,
+        height=460,
+        legend_at_bottom=True,
+        legend_at_bottom_columns=2,
+        js=[],
+        value_formatter=lambda value: f"{value:,.4g}",
+        x_value_formatter=lambda value: f"{value:,.0f}",
+        disable_xml_declaration=True,
+    )
+    chart.uuid = kind.__name__  # instead of a random one
+    return chart
