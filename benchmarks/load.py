@@ -74,6 +74,7 @@ class Fleet:
     ) -> None:
         self.name = name
         self.size = size
+        self._log = log
         command = [sys.executable, "-m", "benchmarks.load_sandbox", target.system, str(size)]
         if handlers_log is not None:
             command.append(str(handlers_log))
@@ -129,7 +130,10 @@ class Fleet:
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} has ended: {self._log.read_text()[-2000:]}")
+        return json.loads(line)
 
 
 def measure() -> dict[str, Any]:

@@ -13,8 +13,10 @@ REQUEST = Request(billed_milliseconds=10, log_bytes=1024, response_bytes=2048, m
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without results."""
+    """A folder without results; functions have 512 MB."""
     monkeypatch.setattr(costs, "RESULTS", tmp_path)
+    (tmp_path / "template.yaml").write_text("    MemorySize: 512\n")
+    monkeypatch.setattr(costs, "TEMPLATE", tmp_path / "template.yaml")
     return tmp_path
 
 
