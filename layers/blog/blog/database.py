@@ -138,6 +138,9 @@ class SandboxConnection:
     async def _connect(self) -> AsyncConnection:
         try:
             return await self.engine.connect()
+        except asyncio.CancelledError as cancelled:
+            # Its traceback holds on to the half-made connection, which is closed when it goes.
+            raise cancelled.with_traceback(None) from None
         except DBAPIError as error:
             _log_fault(error)
             raise _api_error(error, lost=False) from None
