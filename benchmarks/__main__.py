@@ -8,6 +8,8 @@ ready for JSON; `markdown(results)` shows them. The results of each part are kep
 import argparse
 import importlib
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -19,10 +21,15 @@ PARTS = ("cold", "warm", "scale", "load", "costs")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}")
-    for part in parser.parse_args().parts or PARTS:
+    parts = parser.parse_args().parts or PARTS
+    for part in parts:
         if part not in PARTS:
             parser.error(f"{part} is none of {', '.join(PARTS)}")
-        _run(part)
+    if len(parts) == 1:
+        _run(parts[0])
+        return
+    for part in parts:  # each in a process of its own, as settings are read once in a process
+        subprocess.run([sys.executable, "-m", "benchmarks", part], check=True)
 
 
 def _run(part: str) -> None:

@@ -1,7 +1,7 @@
-"""The measured results as a page, `benchmarks/README.md`, and plots, `benchmarks/plots/`.
+"""The results as a page, `benchmarks/README.md`, plots, and the table in the project's README.
 
-Both are made of `results/*.json` alone; a test holds them to it. Parts that have no results yet are
-left out.
+All are made of `results/*.json` alone; a test holds them to it. Parts that have no results yet are
+left out of the page, and the table waits for all of them.
 """
 
 import importlib
@@ -18,6 +18,10 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PAGE = FOLDER / "README.md"
 PLOTS = FOLDER / "plots"
+README = FOLDER.parent / "README.md"
+BEGIN = "<!-- measured: `make bench` writes this table -->"
+END = "<!-- end of the table -->"
+HEAD = ("| | ours | the ordinary way | ratio |", "|---|---|---|---|")
 
 TITLES = {
     "cold": "Cold starts",
@@ -48,6 +52,9 @@ SERIES_OF_PLOT = {"floors": "#adb5bd", "ours": "#d9480f", "baseline": "#495057"}
 def write() -> None:
     results = read_results()
     PAGE.write_text(page(results), encoding="utf-8")
+    if set(results) == set(TITLES):
+        readme = README.read_text(encoding="utf-8")
+        README.write_text(with_headlines(readme, results), encoding="utf-8")
     PLOTS.mkdir(exist_ok=True)
     for name, svg in plots(results).items():
         (PLOTS / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -72,19 +79,25 @@ def page(results: Mapping[str, Any]) -> str:
     return "\n".join(sections)
 
 
-def headlines(results: Mapping[str, Any]) -> list[str]:
-    """The rows of the README's table."""
+def with_headlines(readme: str, results: Mapping[str, Any]) -> str:
+    """The README with its table of these results, between its two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([f"{before}{BEGIN}", *HEAD, *_headlines(results), f"{END}{after}"])
+
+
+def plots(results: Mapping[str, Any]) -> dict[str, str]:
+    """SVG by the name of the part."""
+    return {part: draw(results[part]) for part, draw in DRAWN.items() if part in results}
+
+
+def _headlines(results: Mapping[str, Any]) -> list[str]:
     return [
         *_cold_headlines(results["cold"]["requests"]),
         *_warm_headlines(results["warm"]),
         *_scale_headlines(results["scale"]["requests"]["1000000"]),
         *_load_headlines(results["load"]),
     ]
-
-
-def plots(results: Mapping[str, Any]) -> dict[str, str]:
-    """SVG by the name of the part."""
-    return {part: draw(results[part]) for part, draw in DRAWN.items() if part in results}
 
 
 def _cold_headlines(requests: Mapping[str, Any]) -> list[str]:
@@ -154,6 +167,7 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
     chart.xrange = (8_000, 1_200_000)
     sizes = [int(users) for users in figures["requests"]]
     chart.x_labels = sizes
+    chart.y_labels = (1, 2, 5, 10, 20, 50, 100, 200, 500)
     for kind in PLOTTED_BY_SIZE:
         for system, dashes in (("ours", None), ("baseline", "6, 4")):
             medians = [

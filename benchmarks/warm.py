@@ -19,8 +19,8 @@ import psycopg
 
 from local.services import running_services
 
-ROUNDS = 12
-REQUESTS_PER_ROUND = 100
+ROUNDS = 40
+REQUESTS_PER_ROUND = 40
 USERS = 1000
 KINDS = (
     "cached list",

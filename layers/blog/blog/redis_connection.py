@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
-from math import inf
 from typing import Any
 
 from redis.asyncio.connection import Connection, parse_url
@@ -40,7 +39,11 @@ class RedisConnection:
         kind = options.pop("connection_class", Connection)
         # Timeouts are kept here, one for a whole command. RESP 2, as nothing is to be pushed.
         self._connection: Connection = kind(
-            socket_timeout=None, socket_connect_timeout=inf, protocol=2, driver_info=None, **options
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            protocol=2,
+            driver_info=None,
+            **options,
         )
         # A sandbox's requests come one by one; only its health check asks from beside them.
         self._in_use = asyncio.Lock()

@@ -1,0 +1,20 @@
+"""What is said of the measurements is what was measured."""
+
+import pytest
+
+from benchmarks import report
+
+
+def test_the_page_is_made_of_the_results() -> None:
+    assert report.page(report.read_results()) == report.PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("part", report.DRAWN)
+def test_a_plot_is_made_of_the_results(part: str) -> None:
+    svg = report.plots(report.read_results())[part]
+    assert svg == (report.PLOTS / f"{part}.svg").read_text(encoding="utf-8")
+
+
+def test_the_readmes_table_is_made_of_the_results() -> None:
+    readme = report.README.read_text(encoding="utf-8")
+    assert report.with_headlines(readme, report.read_results()) == readme
