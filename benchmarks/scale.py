@@ -392,7 +392,8 @@ def _writers(url: str) -> Figures:
     rates = [written[slot] / (SLOT_SECONDS - SLOT_EDGE_SECONDS) for slot in range(SLOTS)]
     counted = [rates[slot] for slot in range(SLOTS) if _is_counted(slot)]
     uncounted = [rates[slot] for slot in range(SLOTS) if not _is_counted(slot)]
-    lost = [1 - one / other for one, other in zip(counted, uncounted, strict=True)]
+    # The disk may stall for longer than a slot.
+    lost = [1 - one / other for one, other in zip(counted, uncounted, strict=True) if other]
     return {
         "writers": WRITERS,
         "counted": _rates(counted),
