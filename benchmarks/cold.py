@@ -35,6 +35,8 @@ from local.http_api import Match, Request, Route, event_of, new_request_id
 from local.services import running_services
 
 ROUNDS = 7
+USERS = 1000
+POSTS_PER_USER = 5
 SYSTEMS = ("nothing", "plain", "bytecode", "ours")
 RATIOS = (
     ("ours", "plain"),
@@ -87,7 +89,7 @@ class Stage:
         self.sites = Sites(directory / "sites")
         stack.callback(self.sites.remove)
         services = stack.enter_context(running_services(directory / "services"))
-        self._environments = systems.prepare(services)
+        self._environments = systems.prepare(services, USERS, POSTS_PER_USER)
         self._redis = stack.enter_context(redis.Redis.from_url(services.redis_url))
         self._fillers = {
             (system, resource): stack.enter_context(self._emulator(system, resource))

@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import systems
 from benchmarks.load_sandbox import POSTS, SHARES, USERS
 from local.services import running_services
 from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
@@ -142,16 +143,12 @@ def measure() -> dict[str, Any]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = stack.enter_context(running_services(directory, throwaway=True))
+        environments = systems.prepare(services, USERS, POSTS // USERS)
         targets = {
-            "ours": Target("ours", services.database_url, services.redis_url),
-            "baseline": Target(
-                "baseline",
-                _baseline_url(services.database_url),
-                services.redis_url.replace("db=0", "db=1"),
-            ),
+            system: Target(system, environment["DATABASE_URL"], environment["REDIS_URL"])
+            for system, environment in environments.items()
         }
         log = directory / "sandboxes.log"
-        _prepare(targets, log)
         results: dict[str, Any] = {"shares": SHARES, "users": USERS, "posts": POSTS}
         for size in SANDBOXES:
             named = dict(targets)
@@ -234,36 +231,6 @@ def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
-def _prepare(targets: Mapping[str, Target], log: Path) -> None:
-    """Both schemas, with equal rows."""
-    os.environ["DATABASE_URL"] = targets["ours"].database_url
-    from migrations.handler import handler as migrate
-
-    migrate({}, None)
-    with psycopg.connect(targets["ours"].database_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE baseline")
-    with _fleets({"baseline": targets["baseline"]}, 1, log):
-        pass  # it makes its tables when it starts
-    for target in targets.values():
-        _fill(_plain(target.database_url))
-
-
-def _fill(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO users (name, email)"
-            " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
-            [USERS],
-        )
-        connection.execute(
-            "INSERT INTO posts (user_id, title, content)"
-            " SELECT n %% %s + 1, 'Title ' || n, repeat('Content. ', 20)"
-            " FROM generate_series(1, %s) n",
-            [USERS, POSTS],
-        )
-        connection.execute("VACUUM ANALYZE users, posts")
-
-
 @contextmanager
 def _pooled(targets: Mapping[str, Target], directory: Path) -> Iterator[dict[str, Target]]:
     """The same systems behind PgBouncer."""
@@ -277,10 +244,6 @@ def _pooled(targets: Mapping[str, Target], directory: Path) -> Iterator[dict[str
             )
             for system, target in targets.items()
         }
-
-
-def _baseline_url(server_url: str) -> str:
-    return _driver_url("baseline", server_url.replace("/blog?", "/baseline?"))
 
 
 def _driver_url(system: str, url: str) -> str:

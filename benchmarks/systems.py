@@ -8,16 +8,14 @@ import psycopg
 
 from local.services import Services
 
-USERS = 1000
-POSTS_PER_USER = 5
 MIGRATE = "from migrations.handler import handler; handler({}, None)"
 CREATE_SCHEMA = (
     "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
 )
 
 
-def prepare(services: Services) -> dict[str, dict[str, str]]:
-    """The environment of each system; its database has its schema and the rows."""
+def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, dict[str, str]]:
+    """The environment of each system; its database has its schema and so many rows."""
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE baseline")
     baseline_url = services.database_url.replace("/blog?", "/baseline?")
@@ -31,7 +29,7 @@ def prepare(services: Services) -> dict[str, dict[str, str]]:
     _run(MIGRATE, environments["ours"])
     _run(CREATE_SCHEMA, environments["baseline"])
     for url in (services.database_url, baseline_url):
-        _fill(url)
+        _fill(url, users, posts_per_user)
     return environments
 
 
@@ -39,17 +37,17 @@ def _run(code: str, environment: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], env=os.environ | environment, check=True)
 
 
-def _fill(database_url: str) -> None:
+def _fill(database_url: str, users: int, posts_per_user: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO users (name, email)"
             " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
-            [USERS],
+            [users],
         )
         connection.execute(
             "INSERT INTO posts (user_id, title, content)"
             " SELECT u, 'Title ' || n, repeat('Content. ', 20)"
             " FROM generate_series(1, %s) u, generate_series(1, %s) n",
-            [USERS, POSTS_PER_USER],
+            [users, posts_per_user],
         )
         connection.execute("VACUUM ANALYZE users, posts")

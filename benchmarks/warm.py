@@ -15,8 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
+from benchmarks import systems
 from local.services import running_services
 
 ROUNDS = 40
@@ -36,14 +35,13 @@ KINDS = (
 class Contender:
     """A process of `benchmarks.contender`."""
 
-    def __init__(self, name: str, database_url: str, redis_url: str) -> None:
-        environment = os.environ | {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.contender", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=os.environ | dict(environment),
         )
 
     def times_seconds(self, kind: str, count: int) -> list[float]:
@@ -65,12 +63,11 @@ def measure() -> dict[str, Any]:
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         services = stack.enter_context(running_services(Path(directory)))
+        environments = systems.prepare(services, USERS, posts_per_user=1)
+        floors = environments["ours"] | {"REDIS_URL": services.redis_url.replace("db=0", "db=2")}
         contenders = {
-            "ours": _ours(services.database_url, services.redis_url),
-            "baseline": _baseline(services.database_url, services.redis_url),
-            "floors": Contender(
-                "floors", services.database_url, services.redis_url.replace("db=0", "db=2")
-            ),
+            name: Contender(name, environment)
+            for name, environment in {**environments, "floors": floors}.items()
         }
         for contender in contenders.values():
             stack.callback(contender.close)
@@ -98,41 +95,6 @@ def markdown(results: Mapping[str, Any]) -> str:
             "one bare asynchronous round trip of the driver for each step.",
         ]
     )
-
-
-def _ours(database_url: str, redis_url: str) -> Contender:
-    os.environ["DATABASE_URL"] = database_url
-    from migrations.handler import handler as migrate
-
-    migrate({}, None)
-    _fill(database_url)
-    return Contender("ours", database_url, redis_url)
-
-
-def _baseline(database_url: str, redis_url: str) -> Contender:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE baseline")
-    url = database_url.replace("/blog?", "/baseline?")
-    driver_url = url.replace("postgresql://", "postgresql+psycopg://")
-    contender = Contender("baseline", driver_url, redis_url.replace("db=0", "db=1"))
-    contender.times_seconds("unknown path (404)", 1)  # answered when its tables are there
-    _fill(url)
-    return contender
-
-
-def _fill(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO users (name, email)"
-            " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
-            [USERS],
-        )
-        connection.execute(
-            "INSERT INTO posts (user_id, title, content)"
-            " SELECT n, 'Title ' || n, repeat('Content. ', 20) FROM generate_series(1, %s) n",
-            [USERS],
-        )
-        connection.execute("VACUUM ANALYZE users, posts")
 
 
 def _measured(contenders: dict[str, Contender], kind: str) -> dict[str, Any]:
