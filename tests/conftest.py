@@ -49,7 +49,7 @@ class Sandbox:
     def close(self) -> None:
         from aws_lambda_powertools import Metrics
 
-        from blog import cache, database, observability, settings
+        from blog import cache, database, observability, secrets, settings
 
         if database.sandbox_connection.cache_info().currsize:
             self.run(database.sandbox_connection().close())
@@ -61,6 +61,8 @@ class Sandbox:
         observability._metric_definitions.cache_clear()
         Metrics._dimensions.clear()  # shared by all of a process
         Metrics._default_dimensions.clear()
+        secrets.secret.cache_clear()
+        secrets._provider.cache_clear()
         settings.settings.cache_clear()
 
 

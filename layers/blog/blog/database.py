@@ -28,7 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from blog.deadline import answer_by
 from blog.errors import ApiError, DatabaseUnavailable, InternalError, OutcomeUnknown
 from blog.observability import database_time, logger
-from blog.settings import ARN_OF_SECRET, settings
+from blog.secrets import is_secret, secret_value
+from blog.settings import settings
 
 PING_AFTER_SECONDS = 30.0
 PING_SECONDS = 1.0
@@ -254,11 +255,8 @@ def driver_of(connection: AsyncConnection) -> BoundedConnection:
 def database_url() -> URL:
     """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN."""
     url = settings().database_url
-    if url.startswith(ARN_OF_SECRET):
-        # Imported here alone: boto3 costs a cold start 100 ms and more.
-        from aws_lambda_powertools.utilities import parameters
-
-        url = str(parameters.get_secret(url))
+    if is_secret(url):
+        url = secret_value(url)
     return make_url(url).set(drivername="postgresql+psycopg")
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-ARN_OF_SECRET = "arn:aws:secretsmanager:"  # noqa: S105
+SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
+"""How the ARN of a secret begins, in any of AWS's partitions."""
 
 
 class SettingsError(Exception):
@@ -37,7 +38,7 @@ class Settings(BaseModel):
         str,
         Field(
             repr=False,
-            pattern=r"^(postgres(ql)?://|arn:aws:secretsmanager:)\S+$",
+            pattern=rf"^(postgres(ql)?://|{SECRET_ARN})\S+$",
             description="`postgresql://…`, or the ARN of a Secrets Manager secret that holds it.",
         ),
     ]
@@ -48,8 +49,9 @@ class Settings(BaseModel):
         str | None,
         Field(
             repr=False,
-            pattern=r"^(rediss?|unix)://\S+$",
-            description="Primary of Redis or Valkey, cluster mode off. Unset: nothing is cached.",
+            pattern=rf"^((rediss?|unix)://|{SECRET_ARN})\S+$",
+            description="Primary of Redis or Valkey, cluster mode off, or the ARN of a Secrets "
+            "Manager secret that holds it. Unset: nothing is cached.",
         ),
     ] = None
     redis_timeout_seconds: Annotated[
