@@ -12,6 +12,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from blog.ids import MAX_ID
+from blog.text import VISIBLE_LINE_PATTERN, has_visible_character
 
 ACCEPTABLE = {"cursor": r"[A-Za-z0-9_-]{1,64}", "page": r"[1-9]\d{0,16}", "skip": r"\d{1,19}"}
 ACCEPTABLE_KEY = r"[!-~]{1,255}"
@@ -30,7 +31,7 @@ schemathesis.openapi.format(
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
     """One way to enter a list at a time, no made-up cursor, no id too large only as an integer,
-    and no key of another request."""
+    no key of another request, and no name of marks alone."""
     _leave_one_way(case.query or {})
     headers: Any = case.headers or {}
     if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
@@ -39,6 +40,10 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
         user_id = case.body.get("user_id")
         if isinstance(user_id, int) and MAX_ID < user_id <= MAX_ID + FLOAT_STEP:
             case.body["user_id"] = MAX_ID
+        for field in ("name", "title"):
+            text = case.body.get(field)
+            if isinstance(text, str) and re.fullmatch(VISIBLE_LINE_PATTERN, text):
+                case.body[field] = text if has_visible_character(text) else "x"
 
 
 def _leave_one_way(query: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
@@ -17,6 +19,16 @@ TYPES: dict[str, TypeAdapter[str]] = {
     "Title": TypeAdapter(Title),
     "Content": TypeAdapter(Content),
 }
+SEPARATORS = ["\u2028", "\u2029"]
+DIRECTIONS = [*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+UNSEEN = [
+    *" \u00a0\u2003\u3000\u00ad\u034f\u061c\u180e\u200b\u200d\u200f\u202e\u2060\u2065\u206f\ufeff",
+    *"\u115f\u1160\u17b4\u2800\u3164\uffa0",  # drawn as nothing
+    *"\u0301\u05b0\u20dd\ufe0f\U000e0100",  # marks and variation selectors without a base
+    *"\U0001d173\U000e0001\U000e0041\U000e0002\U000e0fff",  # tags and format characters
+    "\u200b\u2060\ufeff\u0301",
+]
+BASIC_CHARACTERS = st.characters(max_codepoint=0xFFFF, exclude_categories=["Mn", "Me", "Cs"])
 CONTROLS = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 
 
@@ -28,9 +40,20 @@ def is_taken(adapter: TypeAdapter[str], text: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["Name", "NamePart", "Title"])
-@pytest.mark.parametrize("control", CONTROLS, ids=ascii)
-def test_no_control_character_stands_in_a_line(name: str, control: str) -> None:
-    assert not is_taken(TYPES[name], f"a{control}b")
+@pytest.mark.parametrize("character", [*CONTROLS, *SEPARATORS, *DIRECTIONS], ids=ascii)
+def test_a_line_has_no_control_character_line_end_or_embedded_direction(
+    name: str, character: str
+) -> None:
+    assert not is_taken(TYPES[name], f"a{character}b")
+
+
+@pytest.mark.parametrize("name", ["Name", "NamePart", "Title"])
+@pytest.mark.parametrize(
+    "text",
+    ["\u200fנועה\u200e 2", "می\u200cخواهم", "👩\u200d🚀", "e\u0301", "𮯰"],  # noqa: RUF001
+)
+def test_a_line_has_what_the_worlds_names_need(name: str, text: str) -> None:
+    assert is_taken(TYPES[name], text)
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
@@ -60,12 +83,50 @@ def test_what_may_be_empty_or_blank(name: str, empty: bool, blank: bool) -> None
     assert is_taken(TYPES[name], "  \u2003") == blank
 
 
+@pytest.mark.parametrize("name", ["Name", "Title"])
+@pytest.mark.parametrize("text", UNSEEN, ids=ascii)
+def test_what_cannot_be_seen_is_blank(name: str, text: str) -> None:
+    assert not is_taken(TYPES[name], text)
+    assert not is_taken(TYPES[name], f" {text} {text}")
+    assert is_taken(TYPES[name], f"{text}x{text}") or text in DIRECTIONS
+
+
+def test_every_invisible_category_is_blank_and_every_other_is_seen() -> None:
+    """But for the few characters that are drawn as nothing, which have no category of their own."""
+    adapter = TYPES["Name"]
+    wrong = {
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if (category := unicodedata.category(character)) not in ("Cn", "Cs")
+        and is_taken(adapter, character) == (category in ("Cc", "Cf", "Mn", "Me", "Zl", "Zp", "Zs"))
+    }
+    assert wrong == set("\u115f\u1160\u2800\u3164\uffa0\U00013441\U00013442\U0001d159") - {
+        character for character in "\U00013441\U00013442" if unicodedata.category(character) == "Cn"
+    }
+
+
+def test_the_pattern_of_a_name_misses_marks_and_what_is_above_the_basic_plane_alone() -> None:
+    adapter = TYPES["Name"]
+    pattern = re.compile(adapter.json_schema()["pattern"])
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if unicodedata.category(character) == "Cs":
+            continue
+        if pattern.fullmatch(character):
+            left_out = unicodedata.category(character) in ("Mn", "Me") or character > "\uffff"
+            assert left_out or is_taken(adapter, character)
+        else:
+            assert not is_taken(adapter, character)
+
+
 @pytest.mark.parametrize("name", TYPES)
-@given(text=st.text(max_size=20))
+@given(text=st.text(BASIC_CHARACTERS | st.just("😀"), max_size=20))
 @example(text="\u200b")
 @example(text="\ufeff")
 @example(text="\u3000")
 @example(text="\u180e")
+@example(text="\u2028")
+@example(text="\u202e")
+@example(text="\u2065")
 def test_the_schemas_pattern_takes_what_the_type_takes(name: str, text: str) -> None:
     schema = TYPES[name].json_schema()
     assert json.dumps(schema)
@@ -73,6 +134,14 @@ def test_the_schemas_pattern_takes_what_the_type_takes(name: str, text: str) -> 
     assert is_taken(TYPES[name], text) == (
         pattern_takes and len(text) >= schema.get("minLength", 0)
     )
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["x.test", "x.local", "x.invalid", "x.localhost", "x.example", "x.onion", "1.in-addr.arpa"],
+)
+def test_an_address_at_a_special_use_domain_is_taken(domain: str) -> None:
+    assert is_taken(TypeAdapter(EmailAddress), f"ada@{domain}")
 
 
 @given(st.emails())
