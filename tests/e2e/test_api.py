@@ -138,6 +138,13 @@ def test_an_unknown_path_is_a_problem_for_every_method(api: httpx.Client) -> Non
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_path_is_decoded_once(api: httpx.Client) -> None:
+    user = new_user(api)
+    digits = [f"%{ord(digit):02X}" for digit in str(user["id"])]
+    assert api.get(f"/users/{''.join(digits)}").json() == user
+    assert api.get(f"/users/{''.join(digits).replace('%', '%25')}").status_code == 404
+
+
 def test_every_answer_carries_a_request_id_and_echoes_the_clients(api: httpx.Client) -> None:
     assert api.get("/users/stats").headers["x-request-id"]
     echoed = api.get("/users/stats", headers={"X-Request-Id": "from-a-client-1"})

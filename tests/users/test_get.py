@@ -49,6 +49,7 @@ def test_an_unknown_user_is_not_found(api: httpx.Client, method: str, user_id: i
         ("1e3", 404),
         ("0x1", 404),
         ("%31%00", 404),
+        ("%2531", 404),  # decoded twice it would be 1
         ("%D9%A1", 404),  # ARABIC-INDIC DIGIT ONE
         ("null", 404),
         ("1/", 404),

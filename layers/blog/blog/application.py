@@ -85,6 +85,8 @@ class RequestBoundary:
         self._cold_start = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # API Gateway has decoded the path once; Mangum decodes it again: /users/%2531 would be 1.
+        scope["path"] = scope["aws.event"]["rawPath"] or "/"
         record = self._new_record(scope)
         current_request.set(record)
         request_id = (record.client_request_id or record.gateway_request_id).encode()
