@@ -1,8 +1,12 @@
 """One sandbox: AWS's Lambda emulator running AWS's Python runtime client, for one function.
 
 The emulator starts the runtime with its first invocation, kills it at the function's timeout, and
-answers over HTTP on a loopback port. A sandbox serves one invocation at a time; the pool sees to
+answers over HTTP on loopback ports. A sandbox serves one invocation at a time; the pool sees to
 that. After a crash or a timeout it is `broken` and must be stopped.
+
+A page in a browser can post to any loopback port that it finds, and the emulator asks for nothing.
+So events carry a secret (`local/worker`), and the ports are on a random one of the 16 million
+loopback addresses: the emulator's other port, where the runtime fetches events, takes no secret.
 
 The function's time limit includes the initialisation here, as in the emulator; Lambda itself gives
 a cold start 10 seconds more.
@@ -15,6 +19,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -29,6 +34,7 @@ from local.errors import LocalError
 from local.guard import Guard, end_session
 from local.logs import LogLine, parse_log_line
 
+WORKER = Path(__file__).parent / "worker"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 10.0
 START_ATTEMPTS = 3
@@ -114,6 +120,7 @@ class Sandbox:
         self._initialised = threading.Event()
         self._invoked = False
         self._pending = Invocation()
+        self._secret = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: http.client.HTTPConnection | None = None
         self._log_reader: threading.Thread | None = None
@@ -127,9 +134,10 @@ class Sandbox:
         Raises LocalError when it does not come up, or when the sandbox was stopped meanwhile.
         """
         for _ in range(START_ATTEMPTS):
-            invoke_port, runtime_port = _free_ports()
-            self._spawn(invoke_port, runtime_port)
-            if self._connect(invoke_port):
+            host = _loopback_address()
+            invoke_port, runtime_port = _free_ports(host)
+            self._spawn(host, invoke_port, runtime_port)
+            if self._connect(host, invoke_port):
                 return
         raise LocalError(
             f"{self.function.name}: the Lambda emulator does not start on this machine"
@@ -140,7 +148,7 @@ class Sandbox:
         invocation = self._pending = Invocation()
         cold, self._invoked = not self._invoked, True
         with self._serving:
-            status, invocation.payload = self._post(event)
+            status, invocation.payload = self._post(self._enveloped(event))
         if cold:
             self._initialised.wait(1.0)
             invocation.init_milliseconds = self._init_milliseconds or 0.0
@@ -159,26 +167,28 @@ class Sandbox:
         self.broken = True
         self._end(process)
 
-    def _spawn(self, invoke_port: int, runtime_port: int) -> None:
+    def _spawn(self, host: str, invoke_port: int, runtime_port: int) -> None:
         command = [
             str(emulator_path()),
             "--runtime-interface-emulator-address",
-            f"127.0.0.1:{invoke_port}",
+            f"{host}:{invoke_port}",
             "--runtime-api-address",
-            f"127.0.0.1:{runtime_port}",
+            f"{host}:{runtime_port}",
             sys.executable,
             *_debugger(self.function),
             "-m",
-            "awslambdaric",
+            "lambda_worker",
             self.function.handler,
         ]
+        environment = sandbox_environment(self.function) | {"LOCAL_EVENT_SECRET": self._secret}
+        environment["PYTHONPATH"] += f"{os.pathsep}{WORKER}"
         with self._stopping:
             if self._stopped:
                 raise LocalError(f"{self.function.name}: the sandbox was stopped")
             self._process = process = subprocess.Popen(
                 command,
                 cwd=self.function.import_roots[0],
-                env=sandbox_environment(self.function),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -190,10 +200,10 @@ class Sandbox:
         self._log_reader = _start_thread(self._read_logs, process.stdout)
         _start_thread(self._read_emulator, process.stderr)
 
-    def _connect(self, port: int) -> bool:
+    def _connect(self, host: str, port: int) -> bool:
         """False when the emulator ended, most likely because another process took a port."""
         limit = self.function.timeout_seconds + GRACE_SECONDS
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
+        connection = http.client.HTTPConnection(host, port, timeout=limit)
         give_up = time.monotonic() + START_SECONDS
         while (process := self._process) and process.poll() is None:
             with contextlib.suppress(ConnectionRefusedError):
@@ -221,6 +231,9 @@ class Sandbox:
                 self._connection.close()
         if self._log_reader:
             self._log_reader.join(LOG_SECONDS)  # its last words come before the next request's
+
+    def _enveloped(self, event: bytes) -> bytes:
+        return b'{"secret":"%b","event":%b}' % (self._secret.encode(), event)
 
     def _post(self, event: bytes) -> tuple[int, bytes]:
         connection = self._connection
@@ -325,11 +338,15 @@ def _start_thread(read: Callable[[IO[bytes]], None], stream: IO[bytes]) -> threa
     return thread
 
 
-def _free_ports() -> tuple[int, int]:
+def _loopback_address() -> str:
+    return "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))
+
+
+def _free_ports(host: str) -> tuple[int, int]:
     """Two ports that were free a moment ago; another process may still win them."""
     with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
+        first.bind((host, 0))
+        second.bind((host, 0))
         return first.getsockname()[1], second.getsockname()[1]
 
 

@@ -297,4 +297,4 @@ def test_a_function_sees_no_secrets_of_the_developer(
     assert seen["AWS_ACCESS_KEY_ID"] == "made-up"
     assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
     assert not [name for name, value in seen.items() if "secret" in value or value == "work"]
-    assert json.dumps(seen["AWS_LAMBDA_RUNTIME_API"]).startswith('"127.0.0.1:')
+    assert json.dumps(seen["AWS_LAMBDA_RUNTIME_API"]).startswith('"127.')

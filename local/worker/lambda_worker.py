@@ -1,0 +1,40 @@
+"""AWS's runtime client for a function, which takes only events that the local gateway sent.
+
+    python -m lambda_worker users.handler.handler
+
+The Lambda emulator runs whatever is posted to its port, which any page in a browser can do. So an
+event comes here as `{"secret": …, "event": …}` with a secret of this process, and anything else is
+an error before the function sees it. All else is `python -m awslambdaric`.
+
+This folder is last on the function's PYTHONPATH: keep everything else out of it.
+"""
+
+import hmac
+import os
+import sys
+from typing import Any
+
+from awslambdaric.__main__ import main
+from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+from awslambdaric.lambda_runtime_exception import FaultException
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+
+
+class GatewayEvents(LambdaMarshaller):  # type: ignore[misc]
+    """Unwraps events; a forged one raises the error that the caller gets."""
+
+    def __init__(self, secret: str) -> None:
+        super().__init__()
+        self._secret = secret.encode()
+
+    def unmarshal_request(self, request: bytes, content_type: str = "application/json") -> Any:
+        envelope = super().unmarshal_request(request, content_type)
+        sent = envelope.get("secret") if isinstance(envelope, dict) else None
+        if not hmac.compare_digest(str(sent).encode(errors="replace"), self._secret):
+            raise FaultException("Sandbox.ForgedEvent", "this event is not the local gateway's")
+        return envelope["event"]
+
+
+if __name__ == "__main__":
+    LambdaRuntimeClient.marshaller = GatewayEvents(os.environ.pop("LOCAL_EVENT_SECRET"))
+    main(sys.argv)

@@ -1,0 +1,114 @@
+"""One function in the Lambda emulator, whose ports are open to every program of this machine."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+from local.gateway import MAX_EVENT_BYTES
+from local.pool import SandboxPool
+from local.sandbox import INVOKE_PATH
+from tests.local.toys import toy_function, write_project
+
+PRINTS_ASLEEP = {"queryStringParameters": {"mode": "sleep", "seconds": "0"}}
+Address = tuple[str, int]
+
+
+class Running:
+    """A pool with one sandbox that has answered, and all that was logged."""
+
+    def __init__(self, project: Path) -> None:
+        self.lines: list[str] = []
+        self.function = toy_function(project)
+        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text))
+
+    def invoke(self, event: object) -> bytes:
+        invocation = self.pool.invoke(self.function, json.dumps(event).encode())
+        invocation.wait_for_logs(1)
+        assert invocation.function_error is None
+        return invocation.payload
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(write_project(tmp_path_factory.mktemp("sandbox")))
+    running.invoke({})
+    yield running
+    running.pool.close()
+
+
+def emulator_ports() -> list[Address]:
+    """Where the emulators that this process started listen."""
+    return [
+        tuple(connection.laddr)
+        for child in psutil.Process().children()
+        if child.name().startswith("aws-lambda-rie")
+        for connection in child.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
+def post(address: Address, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    connection = http.client.HTTPConnection(*address, timeout=5)
+    try:
+        connection.request("POST", path, body, headers)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        PRINTS_ASLEEP,
+        {"event": PRINTS_ASLEEP},
+        {"secret": None, "event": PRINTS_ASLEEP},
+        {"secret": "0" * 32, "event": PRINTS_ASLEEP},
+        [PRINTS_ASLEEP],
+    ],
+)
+def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
+    running: Running, forged: object, origin: dict[str, str]
+) -> None:
+    """A cross-origin request that needs no preflight, to each port in turn."""
+    headers = {"Content-Type": "text/plain;charset=UTF-8"} | origin
+    replies = [
+        post(address, INVOKE_PATH, json.dumps(forged).encode(), headers)
+        for address in emulator_ports()
+    ]
+    assert len(replies) == 2
+    assert any(b'"errorType": "Sandbox.ForgedEvent"' in reply for reply in replies)
+    assert "asleep" not in running.lines
+    assert json.loads(running.invoke({}))["statusCode"] == 200
+    running.invoke(PRINTS_ASLEEP)
+    assert running.lines.count("asleep") == 1
+    running.lines.clear()
+
+
+def test_the_ports_are_at_no_address_that_a_web_page_can_guess(running: Running) -> None:
+    hosts = {host for host, _ in emulator_ports()}
+    running.pool.retire([running.function.name])
+    running.invoke({})
+    later = {host for host, _ in emulator_ports()}
+    assert len(hosts) == len(later) == 1
+    assert hosts.isdisjoint(later)
+    for host, port in emulator_ports():
+        assert host.startswith("127.")
+        for guess in ("127.0.0.1", "0.0.0.0", "localhost"):
+            with pytest.raises(ConnectionRefusedError):
+                http.client.HTTPConnection(guess, port, timeout=5).connect()
+
+
+def test_the_function_does_not_see_the_secret(running: Running) -> None:
+    environment = json.loads(running.invoke({"mode": "environment"}))
+    assert not [name for name in environment if "SECRET" in name.replace("AWS_SECRET", "")]
+
+
+def test_the_largest_event_arrives_whole(running: Running) -> None:
+    event = {"mode": "environment", "padding": ""}
+    event["padding"] = "x" * (MAX_EVENT_BYTES - len(json.dumps(event)))
+    assert b"AWS_LAMBDA_FUNCTION_NAME" in running.invoke(event)
