@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from blog.ids import Id
+from blog.ids import Id, IdParameter
 from blog.pagination import CursorPage, NumberedPage, PageParameters
 from blog.parameters import never_null
 from blog.text import Content, Title
@@ -61,6 +61,7 @@ class PostCountPage(CursorPage[PostCount]):
 
 class PostListParameters(PageParameters):
     user_id: Annotated[
-        Id | None, Field(description="Only this user's posts.", json_schema_extra=never_null)
+        IdParameter | None,
+        Field(description="Only this user's posts.", json_schema_extra=never_null),
     ] = None
     order: Annotated[Order, Field(description="Which posts come first.")] = "oldest"

@@ -61,5 +61,11 @@ class UserSearchParameters(CursorParameters):
     ] = ""
     created_after: Annotated[
         Moment | None,
-        Field(description="Created at this moment or later.", json_schema_extra=never_null),
+        Field(
+            description=(
+                "Created at this moment or later: an RFC 3339 date, which is its midnight in UTC, "
+                "or date-time, which is in UTC if it has no offset. A `+` must be sent as `%2B`."
+            ),
+            json_schema_extra=never_null,
+        ),
     ] = None

@@ -144,6 +144,7 @@ def test_a_walk_repeats_and_loses_no_post_under_writes(
         ("order=", ["order"]),
         ("user_id=0", ["user_id"]),
         ("user_id=x", ["user_id"]),
+        ("user_id=1_0", ["user_id"]),
         ("user_id=", ["user_id"]),
         (f"user_id={2**63}", ["user_id"]),
         (f"user_id={'9' * 5000}", ["user_id"]),

@@ -1,7 +1,8 @@
-"""The type of ids: what PostgreSQL's bigint identity columns hold.
+"""The types of ids: what PostgreSQL's bigint identity columns hold.
 
-In a route's path `{user_id:id}` matches digits alone, so that `/users/search` is never taken for
-a user, and not so many that Python refuses to read them.
+A body has them as JSON integers: `true`, `1.0` and `"1"` are rejected. In a route's path
+`{user_id:id}` matches digits alone, so that `/users/search` is never taken for a user, and not so
+many that Python refuses to read them.
 """
 
 from typing import Annotated
@@ -9,9 +10,15 @@ from typing import Annotated
 from pydantic import Field
 from starlette.convertors import Convertor, register_url_convertor
 
+from blog.parameters import IN_DIGITS
+
 MAX_ID = 2**63 - 1
 
-Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+INT64 = {"format": "int64"}
+
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID, json_schema_extra=INT64)]
+IdParameter = Annotated[Id, IN_DIGITS]
+"""An id in a query."""
 
 
 class IdConvertor(Convertor[int]):

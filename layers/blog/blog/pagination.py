@@ -16,14 +16,16 @@ from starlette.responses import Response
 
 from blog.errors import InvalidRequest
 from blog.ids import MAX_ID
-from blog.parameters import never_null
+from blog.parameters import IN_DIGITS, never_null
 
 MAX_LIMIT = 100
 CHECKSUM_BYTES = 8
 
 Item = TypeVar("Item")
 
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Most items on a page.")]
+Limit = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_LIMIT, description="Most items on a page."), IN_DIGITS
+]
 Cursor = Annotated[
     str | None,
     Field(
@@ -57,20 +59,24 @@ class PageParameters(CursorParameters):
     skip: Annotated[
         int | None,
         Field(
+            strict=True,
             ge=0,
             le=MAX_ID,
             description="Items before the page; 0 unless given.",
             json_schema_extra=never_null,
         ),
+        IN_DIGITS,
     ] = None
     page: Annotated[
         int | None,
         Field(
+            strict=True,
             ge=1,
             le=MAX_ID // MAX_LIMIT,
             description="The page, counted from 1.",
             json_schema_extra=never_null,
         ),
+        IN_DIGITS,
     ] = None
 
     def offset(self) -> int | None:
