@@ -11,6 +11,13 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 
 from blog.application import create_app
+from blog.errors import (
+    MAX_BODY_BYTES,
+    MAX_ERRORS,
+    MAX_FIELD_CHARACTERS,
+    MAX_MESSAGE_CHARACTERS,
+)
+from blog.ids import MAX_ID
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 OPENAPI_FILE = FUNCTIONS / "docs" / "openapi.json"
@@ -22,7 +29,8 @@ INFO = {
         "Users and their posts. Lists are walked by `skip`, by `page`, or by following `next`, "
         "which also stands in the `Link` header. Every error is a problem as "
         "[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) has it; [/problems](/problems) "
-        "explains them. Every answer carries `X-Request-Id`."
+        "explains them. Every answer carries `X-Request-Id`. HEAD is answered wherever GET is. "
+        f"A body may have {MAX_BODY_BYTES} bytes, which is enough for every legal one."
     ),
 }
 
@@ -38,14 +46,15 @@ PROBLEM_SCHEMA = {
         "detail": {"type": "string", "description": "What went wrong with this very request."},
         "errors": {
             "type": "array",
-            "description": "Every wrong field of the request.",
+            "maxItems": MAX_ERRORS,
+            "description": "The wrong fields of the request; `detail` says how many more.",
             "items": {
                 "type": "object",
                 "required": ["in", "field", "message"],
                 "properties": {
                     "in": {"type": "string", "enum": ["body", "query", "path", "header"]},
-                    "field": {"type": "string"},
-                    "message": {"type": "string"},
+                    "field": {"type": "string", "maxLength": MAX_FIELD_CHARACTERS},
+                    "message": {"type": "string", "maxLength": MAX_MESSAGE_CHARACTERS},
                 },
             },
         },
@@ -62,12 +71,29 @@ def merged_openapi() -> dict[str, Any]:
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]
         schemas |= document.get("components", {}).get("schemas", {})
-    return {
+    document = {
         "openapi": "3.1.0",
         "info": INFO,
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items()))},
     }
+    _make_bounds_exact(document)
+    return document
+
+
+def _make_bounds_exact(node: Any) -> None:
+    """Turn the bounds of integers back from floats, as which FastAPI's model of a schema has them.
+
+    As a float, the largest bigint is one more.
+    """
+    if isinstance(node, list):
+        for item in node:
+            _make_bounds_exact(item)
+    if isinstance(node, dict):
+        if node.get("type") == "integer":
+            for bound in {"minimum", "maximum"} & node.keys():
+                node[bound] = min(int(node[bound]), MAX_ID)
+        _make_bounds_exact(list(node.values()))
 
 
 def _function_names() -> list[str]:

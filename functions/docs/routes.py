@@ -3,15 +3,24 @@
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from blog.errors import RETRY_AFTER_SECONDS, NotFound
 from docs.health import Health, check_health
-from docs.pages import SWAGGER_UI, SWAGGER_UI_FILES, problems_page, swagger_ui_file
+from docs.pages import (
+    SWAGGER_UI_FILES,
+    Page,
+    accepts_gzip,
+    compressed_swagger_ui_file,
+    problems_page,
+    swagger_ui_file,
+    swagger_ui_page,
+    swagger_ui_version,
+)
 
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
-IMMUTABLE = "public, max-age=86400"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["docs"])
 
@@ -22,17 +31,23 @@ async def home() -> RedirectResponse:
 
 
 @router.get("/docs", response_class=HTMLResponse)
-async def show_docs() -> str:
+async def show_docs() -> HTMLResponse:
     """Show this document as Swagger UI."""
-    return SWAGGER_UI
+    return _html(swagger_ui_page())
 
 
 @router.get("/docs/{name}", include_in_schema=False)
-async def show_swagger_ui_file(name: str) -> Response:
+async def show_swagger_ui_file(name: str, request: Request) -> Response:
     if name not in SWAGGER_UI_FILES:
         raise NotFound("There is no such file.")
-    headers = {"Content-Encoding": "gzip", "Cache-Control": IMMUTABLE}
-    return Response(swagger_ui_file(name), headers=headers, media_type=SWAGGER_UI_FILES[name])
+    headers = {"Vary": "Accept-Encoding"}
+    if request.query_params.get("v") == swagger_ui_version(name):
+        headers["Cache-Control"] = IMMUTABLE
+    content = swagger_ui_file(name)
+    if accepts_gzip(request.headers.get("accept-encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        content = compressed_swagger_ui_file(name)
+    return Response(content, headers=headers, media_type=SWAGGER_UI_FILES[name])
 
 
 @router.get("/openapi.json")
@@ -42,9 +57,9 @@ async def show_openapi() -> Response:
 
 
 @router.get("/problems", response_class=HTMLResponse)
-async def show_problems() -> str:
+async def show_problems() -> HTMLResponse:
     """Explain every error that the API can answer with."""
-    return problems_page()
+    return _html(problems_page())
 
 
 @router.get(
@@ -53,11 +68,16 @@ async def show_problems() -> str:
 )
 async def show_health(response: Response) -> Health:
     """Say whether PostgreSQL and Redis answer; it takes 2 seconds at most."""
+    response.headers["Cache-Control"] = "no-store"
     health = await check_health()
     if health.status == "down":
         response.status_code = 503
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return health
+
+
+def _html(page: Page) -> HTMLResponse:
+    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
 
 
 @cache

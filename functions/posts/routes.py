@@ -8,9 +8,11 @@ from fastapi import APIRouter, Path, Query, Response
 from blog.answers import json_answer
 from blog.creation import Creation, KeyHeader
 from blog.errors import (
+    ContentTooLarge,
     InvalidRequest,
     MalformedBody,
     NotFound,
+    RequestInProgress,
     ServiceUnavailable,
     UnknownReference,
     UnsupportedMediaType,
@@ -48,14 +50,17 @@ else:  # a page from the cache needs none of them
 PATH = "/posts"
 STATS_PATH = "/posts/stats"
 POST_PATH = "/posts/{post_id:id}"
-BODY_ERRORS = (MalformedBody, UnsupportedMediaType, UnknownReference)
+BODY_ERRORS = (MalformedBody, ContentTooLarge, UnsupportedMediaType, UnknownReference)
+CREATE_ERRORS = (*BODY_ERRORS, RequestInProgress)
 
 PostId = Annotated[Id, Path()]
 
 router = APIRouter(tags=["posts"], responses=problem_responses(InvalidRequest, ServiceUnavailable))
 
 
-@router.post(PATH, status_code=201, response_model=Post, responses=problem_responses(*BODY_ERRORS))
+@router.post(
+    PATH, status_code=201, response_model=Post, responses=problem_responses(*CREATE_ERRORS)
+)
 async def create_post(body: PostBody, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())

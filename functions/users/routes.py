@@ -10,9 +10,11 @@ from blog.answers import json_answer
 from blog.creation import Creation, KeyHeader
 from blog.errors import (
     AlreadyTaken,
+    ContentTooLarge,
     InvalidRequest,
     MalformedBody,
     NotFound,
+    RequestInProgress,
     ServiceUnavailable,
     UnsupportedMediaType,
     problem_responses,
@@ -50,14 +52,17 @@ else:  # a page from the cache needs none of them
 PATH = "/users"
 SEARCH_PATH = "/users/search"
 USER_PATH = "/users/{user_id:id}"
-BODY_ERRORS = (MalformedBody, UnsupportedMediaType, AlreadyTaken)
+BODY_ERRORS = (MalformedBody, ContentTooLarge, UnsupportedMediaType, AlreadyTaken)
+CREATE_ERRORS = (*BODY_ERRORS, RequestInProgress)
 
 UserId = Annotated[Id, Path()]
 
 router = APIRouter(tags=["users"], responses=problem_responses(InvalidRequest, ServiceUnavailable))
 
 
-@router.post(PATH, status_code=201, response_model=User, responses=problem_responses(*BODY_ERRORS))
+@router.post(
+    PATH, status_code=201, response_model=User, responses=problem_responses(*CREATE_ERRORS)
+)
 async def create_user(body: UserBody, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be nobody else's, whatever its case."""
     insert = partial(queries.insert_user, name=body.name, email=body.email)

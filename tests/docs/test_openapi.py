@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from blog.errors import AlreadyTaken, RequestInProgress
 from local.openapi import OPENAPI_FILE, as_text, merged_openapi
 from tests.in_process import LambdaTransport
 
@@ -86,13 +87,13 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     ("method", "path", "statuses"),
     [
-        ("post", "/users", {"201", "400", "409", "415", "422", "503"}),
+        ("post", "/users", {"201", "400", "409", "413", "415", "422", "503"}),
         ("get", "/users", {"200", "422", "503"}),
         ("get", "/users/{user_id}", {"200", "404", "422", "503"}),
-        ("patch", "/users/{user_id}", {"200", "400", "404", "409", "415", "422", "503"}),
+        ("patch", "/users/{user_id}", {"200", "400", "404", "409", "413", "415", "422", "503"}),
         ("delete", "/users/{user_id}", {"204", "404", "422", "503"}),
-        ("post", "/posts", {"201", "400", "415", "422", "503"}),
-        ("put", "/posts/{post_id}", {"200", "400", "404", "415", "422", "503"}),
+        ("post", "/posts", {"201", "400", "409", "413", "415", "422", "503"}),
+        ("put", "/posts/{post_id}", {"200", "400", "404", "413", "415", "422", "503"}),
         ("get", "/health", {"200", "503"}),
     ],
 )
@@ -100,3 +101,55 @@ def test_an_operation_documents_the_statuses_that_it_answers(
     document: dict[str, Any], method: str, path: str, statuses: set[str]
 ) -> None:
     assert set(document["paths"][path][method]["responses"]) == statuses
+
+
+def test_creating_documents_each_conflict_that_it_can_meet(document: dict[str, Any]) -> None:
+    conflicts = {
+        path: document["paths"][path]["post"]["responses"]["409"]["description"]
+        for path in ("/users", "/posts")
+    }
+    assert all(RequestInProgress.meaning in description for description in conflicts.values())
+    assert AlreadyTaken.meaning in conflicts["/users"]
+    assert AlreadyTaken.meaning not in conflicts["/posts"]
+
+
+def integers(node: object) -> list[dict[str, Any]]:
+    if isinstance(node, dict):
+        own = [node] if node.get("type") == "integer" else []
+        return own + [found for value in node.values() for found in integers(value)]
+    if isinstance(node, list):
+        return [found for item in node for found in integers(item)]
+    return []
+
+
+def test_bounds_of_integers_are_integers_that_a_bigint_can_hold(document: dict[str, Any]) -> None:
+    bounds = [
+        schema[bound]
+        for schema in integers(document)
+        for bound in ("minimum", "maximum")
+        if bound in schema
+    ]
+    assert {type(bound) for bound in bounds} == {int}
+    assert max(bounds) == 2**63 - 1
+
+
+def test_ids_are_64_bit_integers(document: dict[str, Any]) -> None:
+    ids = [
+        schema for schema in integers(document) if schema.get("title", "").lower().endswith("id")
+    ]
+    assert {schema.get("format") for schema in ids} == {"int64"}
+    assert len(ids) > 10
+
+
+def test_a_query_takes_an_integer_up_to_its_maximum(
+    document: dict[str, Any], api: httpx.Client
+) -> None:
+    tried = 0
+    for path, methods in document["paths"].items():
+        for parameter in methods.get("get", {}).get("parameters", []):
+            if parameter["in"] == "query" and "maximum" in parameter["schema"]:
+                name, maximum = parameter["name"], parameter["schema"]["maximum"]
+                assert api.get(path, params={name: maximum}).status_code == 200
+                assert api.get(path, params={name: maximum + 1}).status_code == 422
+                tried += 1
+    assert tried > 5

@@ -1,14 +1,15 @@
 """The pages for people: documentation, problems, home."""
 
-import gzip
 import re
+from base64 import b64encode
+from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
 
 from blog.errors import ApiError
-from docs.pages import SWAGGER_UI_FILES
+from docs.pages import SWAGGER_UI_FILES, swagger_ui_file
 from tests.in_process import LambdaTransport
 
 pytestmark = pytest.mark.usefixtures("services")
@@ -33,33 +34,82 @@ def test_home_leads_to_the_docs(pages: httpx.Client) -> None:
     assert answer.headers["location"] == "/docs"
 
 
+def assets(html: str) -> set[str]:
+    return set(re.findall(r'(?:src|href)="([^"]+)"', html)) - {"data:,"}
+
+
 def test_the_docs_page_loads_nothing_from_elsewhere(pages: httpx.Client) -> None:
     answer = pages.get("/docs")
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    sources = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
-    assert {source for source in sources if source != "data:,"} == {
+    assert {path.partition("?")[0] for path in assets(answer.text)} == {
         f"/docs/{name}" for name in SWAGGER_UI_FILES
     }
     assert "//" not in re.sub(r"<!doctype.*?>", "", answer.text)
     assert 'url: "/openapi.json"' in answer.text
 
 
-@pytest.mark.parametrize(("name", "media_type"), SWAGGER_UI_FILES.items())
-def test_a_file_of_the_docs_page_is_served_compressed(
-    pages: httpx.Client, name: str, media_type: str
+@pytest.mark.parametrize("path", ["/docs", "/problems"])
+def test_a_page_allows_its_own_inline_code_and_no_other(pages: httpx.Client, path: str) -> None:
+    answer = pages.get(path)
+    policy = answer.headers["content-security-policy"]
+    inline = re.findall(r"<(?:script|style)>(.+?)</", answer.text, re.DOTALL)
+    hashes = [b64encode(sha256(code.encode()).digest()).decode() for code in inline]
+
+    assert re.findall(r"'sha256-(.+?)'", policy) == hashes
+    assert len(hashes) == 1
+    assert "unsafe" not in policy
+    assert " style=" not in answer.text
+    for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert f"{directive} 'none'" in policy
+
+
+@pytest.mark.parametrize("name", SWAGGER_UI_FILES)
+@pytest.mark.parametrize(
+    ("accept_encoding", "encoding"),
+    [
+        (None, None),
+        ("", None),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("gzip; q=0.000, br", None),
+        ("*;q=0", None),
+        ("*, gzip;q=0", None),
+        ("br, deflate", None),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("br;q=1.0, GZIP;q=0.01", "gzip"),
+        ("identity;q=0, *", "gzip"),
+    ],
+)
+def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
+    pages: httpx.Client, name: str, accept_encoding: str | None, encoding: str | None
 ) -> None:
-    transport = LambdaTransport()
-    answer = transport.handle_request(httpx.Request("GET", f"http://api.test/docs/{name}"))
-    plain = pages.get(f"/docs/{name}")
+    del pages.headers["accept-encoding"]
+    headers = {} if accept_encoding is None else {"Accept-Encoding": accept_encoding}
+    answer = pages.get(f"/docs/{name}", headers=headers)
 
     assert answer.status_code == 200
-    assert answer.headers["content-encoding"] == "gzip"
-    assert answer.headers["content-type"] == media_type
-    assert "max-age" in answer.headers["cache-control"]
-    assert "swagger" in plain.text
-    assert len(gzip.compress(plain.content)) < 1_000_000
+    assert answer.headers.get("content-encoding") == encoding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["content-type"] == SWAGGER_UI_FILES[name]
+    assert answer.content == swagger_ui_file(name)
+    if encoding:
+        assert int(answer.headers["content-length"]) < len(answer.content) / 3
+
+
+def test_a_file_is_kept_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
+    paths = assets(pages.get("/docs").text)
+    kept = {pages.get(path).headers["cache-control"] for path in paths}
+    asked_again = {
+        pages.get(other).headers["cache-control"]
+        for path in paths
+        for other in (path.partition("?")[0], path[:-1], f"{path}0")
+    }
+
+    assert kept == {"public, max-age=31536000, immutable"}
+    assert asked_again == {"no-cache"}
 
 
 @pytest.mark.parametrize("name", ["other.js", "swagger-ui.css.map", "handler.py", "%00"])

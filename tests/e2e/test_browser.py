@@ -25,11 +25,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, docker_free_api: httpx.Client) -> Iterator[Page]:
-    """A page that fails the test on any request to elsewhere, and on any script error."""
+    """A page that fails the test on any request to elsewhere, and on any error of a script or of
+    the content security policy."""
     origin = str(docker_free_api.base_url).rstrip("/")
     troubles: list[str] = []
     with browser.new_page(base_url=origin) as opened:
         opened.on("pageerror", lambda error: troubles.append(str(error)))
+        opened.on(
+            "console",
+            lambda message: troubles.append(message.text) if message.type == "error" else None,
+        )
         opened.on(
             "request",
             lambda request: (

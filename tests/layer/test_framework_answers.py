@@ -1,27 +1,23 @@
 """What the framework answers by itself: paths, methods, bodies that are no JSON."""
 
 import json
+import re
 
 import httpx
 import pytest
 
+from docs.pages import SWAGGER_UI_FILES
+from local.openapi import OPENAPI_FILE
 from tests.in_process import LambdaTransport
 
-ALLOWED = {
-    "/": "GET",
-    "/docs": "GET",
-    "/docs/swagger-ui.css": "GET",
-    "/docs/swagger-ui-bundle.js": "GET",
-    "/openapi.json": "GET",
-    "/problems": "GET",
-    "/health": "GET",
-    "/users": "GET, POST",
-    "/users/search": "GET",
-    "/users/stats": "GET",
-    "/users/1": "DELETE, GET, PATCH, PUT",
-    "/posts": "GET, POST",
-    "/posts/stats": "GET",
-    "/posts/1": "DELETE, GET, PATCH, PUT",
+UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))
+ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD") | {
+    re.sub(r"{\w+}", "1", path): ", ".join(
+        sorted(
+            {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
+        )
+    )
+    for path, operations in json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))["paths"].items()
 }
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
 REFUSED = [
@@ -55,18 +51,6 @@ def test_a_method_that_a_path_lacks_is_405_with_all_that_it_has(
     assert allowed in answer.json()["detail"]
 
 
-def test_the_table_of_methods_is_the_openapi_documents(client: httpx.Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
-    documented = {
-        path.replace("{user_id}", "1").replace("{post_id}", "1"): ", ".join(
-            sorted(map(str.upper, operations))
-        )
-        for path, operations in paths.items()
-    }
-    assert documented == {path: ALLOWED[path] for path in documented}
-    assert len(documented) == 11
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "path",
@@ -85,6 +69,13 @@ def test_the_table_of_methods_is_the_openapi_documents(client: httpx.Client) -> 
         "/posts/-1",
         "/Users",
         "/%00",
+        "/users%0A",
+        "/users/search%0A",
+        "/users/1%0A",
+        "/posts/1%0A",
+        "/docs%0A",
+        "/docs/swagger-ui.css%0A",
+        "/%0A",
     ],
 )
 def test_an_unknown_path_is_404_whatever_the_method(
@@ -93,8 +84,8 @@ def test_an_unknown_path_is_404_whatever_the_method(
     answer = client.request(method, path)
 
     assert answer.status_code == 404
-    assert answer.json()["type"] == "/problems#not-found"
     assert answer.headers["content-type"] == "application/problem+json"
+    assert method == "HEAD" or answer.json()["type"] == "/problems#not-found"
 
 
 @pytest.mark.parametrize(("method", "path"), WRITES)
@@ -130,7 +121,7 @@ def test_a_body_that_is_no_json_is_400_with_its_position(
     "body",
     [
         b"[" * 100_000,
-        b'{"name":' * 50_000,
+        b'{"name":' * 15_000,
         b"9" * 10_000,
         b'{"name": "\xff"}',
         b"\xff\xfe",

@@ -5,8 +5,10 @@ A `handler.py` is these two calls:
     app = create_app(router)
     handler = lambda_handler(app)
 
-The handler answers API Gateway HTTP API events (payload 2.0). Every answer carries `X-Request-Id`;
-one that would come later than the function may run is a 503 in time instead.
+The handler answers API Gateway HTTP API events (payload 2.0). Every response carries `X-Request-Id`
+and the headers of `blog.response_headers`; one that would come later than the function may run is
+a 503 in time instead. HEAD is answered wherever GET is, and a body that is larger than any legal
+one is not read.
 """
 
 import gc
@@ -23,16 +25,21 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from mangum import Mangum
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blog.deadline import answer_by
 from blog.errors import (
+    MAX_BODY_BYTES,
     PROBLEM_MEDIA_TYPE,
+    ContentTooLarge,
     DeadlineExceeded,
     problem_response,
     register_error_handlers,
+    unknown_path,
 )
 from blog.observability import RequestRecord, current_request, logger, report
+from blog.response_headers import add_default_headers
 
 DEADLINE_MARGIN_SECONDS = 0.5
 """Kept of the function's time for the answer itself: invalidating, logging, sending."""
@@ -91,13 +98,25 @@ class RequestBoundary:
         current_request.set(record)
         request_id = (record.client_request_id or record.gateway_request_id).encode()
         started = False
+        is_head = scope["method"] == "HEAD"
+        if is_head:
+            scope["method"] = "GET"  # with the same headers, but without its content
 
-        async def send_with_request_id(message: Message) -> None:
+        async def receive_bounded() -> Message:
+            message = await receive()
+            if len(message.get("body", b"")) > MAX_BODY_BYTES:
+                raise HTTPException(ContentTooLarge.status)
+            return message
+
+        async def send_completed(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 record.status = message["status"]
                 message["headers"].append((b"x-request-id", request_id))
+                add_default_headers(scope, message)
+            elif is_head:
+                message["body"] = b""
             await send(message)
 
         seconds = _seconds_to_answer(scope)
@@ -105,17 +124,22 @@ class RequestBoundary:
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
-                await self.app(scope, receive, send_with_request_id)
+                await self._app_for(scope)(scope, receive_bounded, send_completed)
         except Exception as error:  # noqa: BLE001 - the last resort of a request
             if not (deadline.expired() and isinstance(error, TimeoutError)):
                 # Starlette has answered with the problem and raises the error again to be logged.
                 logger().exception("unhandled error", correlation_id=record.gateway_request_id)
             elif not started:
                 late = DeadlineExceeded("The answer took too long; nothing was changed.")
-                await problem_response(late)(scope, receive, send_with_request_id)
+                await problem_response(late)(scope, receive, send_completed)
         finally:
             record.route = getattr(scope.get("route"), "path_format", None)
             report(record)
+
+    def _app_for(self, scope: Scope) -> ASGIApp:
+        """Starlette's patterns end in `$`, which matches before a line end too."""
+        path: str = scope["path"]
+        return problem_response(unknown_path()) if path.endswith("\n") else self.app
 
     def _new_record(self, scope: Scope) -> RequestRecord:
         cold_start, self._cold_start = self._cold_start, False

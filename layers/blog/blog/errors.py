@@ -7,6 +7,7 @@
     ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
     ├── AlreadyTaken             409  a field's value must be unique and is in use
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is under way
+    ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is not acceptable
     ├── InternalError            500  a bug of ours
@@ -16,9 +17,10 @@
         └── OutcomeUnknown            no answer to COMMIT, or none in time: changed, or not
 
 Each is answered as an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and
-the error's `code`, `detail` says what happened in a sentence, and an `InvalidRequest` lists every
-wrong field under `errors` as `{in, field, message}`. No text of a database, no stack trace and no
-value that the client sent is ever in one.
+the error's `code`, `detail` says what happened in a sentence, and an `InvalidRequest` lists the
+wrong fields under `errors` as `{in, field, message}`: at most `MAX_ERRORS`, since a client can name
+as many as a body holds. No text of a database, no stack trace and no value that the client sent is
+ever in one.
 """
 
 import json
@@ -33,6 +35,11 @@ from starlette.routing import Match
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
+MAX_ERRORS = 20
+MAX_FIELD_CHARACTERS = 64
+MAX_MESSAGE_CHARACTERS = 200
+MAX_BODY_BYTES = 128 * 1024
+"""Enough for any legal body: the largest is a post of 10 000 characters that take 12 bytes each."""
 
 
 class ApiError(Exception):
@@ -96,6 +103,11 @@ class RequestInProgress(ApiError):
         super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+class ContentTooLarge(ApiError):
+    status, title, code = 413, "Content too large", "content-too-large"
+    meaning = f"The body is larger than {MAX_BODY_BYTES} bytes, which no legal one is."
+
+
 class UnsupportedMediaType(ApiError):
     status, title, code = 415, "Unsupported media type", "unsupported-media-type"
     meaning = "The body's `Content-Type` is not JSON: send `application/json`."
@@ -103,14 +115,31 @@ class UnsupportedMediaType(ApiError):
 
 class InvalidRequest(ApiError):
     status, title, code = 422, "Invalid request", "invalid-request"
-    meaning = "One or more fields or parameters are not acceptable; `errors` lists each of them."
+    meaning = (
+        "One or more fields or parameters are not acceptable; `errors` lists them, "
+        f"{MAX_ERRORS} at most."
+    )
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
-        super().__init__("; ".join(f"{error['field']}: {error['message']}" for error in errors))
-        self.errors = errors
+        self.errors = [
+            {
+                "in": error["in"],
+                "field": _cut(error["field"], MAX_FIELD_CHARACTERS),
+                "message": _cut(error["message"], MAX_MESSAGE_CHARACTERS),
+            }
+            for error in errors[:MAX_ERRORS]
+        ]
+        sentences = [f"{error['field']}: {error['message']}" for error in self.errors]
+        if len(errors) > MAX_ERRORS:
+            sentences.append(f"and {len(errors) - MAX_ERRORS} more")
+        super().__init__("; ".join(sentences))
 
     def problem(self) -> dict[str, Any]:
-        return super().problem() | {"errors": list(self.errors)}
+        return super().problem() | {"errors": self.errors}
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
 class InternalError(ApiError):
@@ -206,19 +235,28 @@ def _field_error(location: Sequence[str | int], message: str) -> dict[str, str]:
 
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
     if error.status_code == NotFound.status:
-        return NotFound("There is no such path; /docs lists those that exist.")
+        return unknown_path()
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(_allowed_methods(app, request))
         detail = f"This path does not have this method; it has {allowed}."
         return MethodNotAllowed(detail, {"Allow": allowed})
+    if error.status_code == ContentTooLarge.status:
+        return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if error.status_code == MalformedBody.status:
         return MalformedBody("The body cannot be read as JSON.")
     return InternalError("The server failed; the failure has been logged.")
 
 
+def unknown_path() -> NotFound:
+    return NotFound("There is no such path; /docs lists those that exist.")
+
+
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    """All methods of the path; Starlette's own `Allow` has those of the first route alone."""
-    return [
+    """All methods of the path; Starlette's own `Allow` has those of the first route alone.
+
+    HEAD is wherever GET is: `blog.application` routes it as GET.
+    """
+    allowed = [
         method
         for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
         if any(
@@ -226,3 +264,4 @@ def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
             for route in app.router.routes
         )
     ]
+    return sorted([*allowed, "HEAD"]) if "GET" in allowed else allowed

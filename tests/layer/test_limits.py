@@ -1,0 +1,164 @@
+"""No request makes a response near Lambda's limit, and no body is read that no client needs."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from blog.errors import MAX_BODY_BYTES, MAX_ERRORS
+from blog.text import (
+    MAX_CONTENT_CHARACTERS,
+    MAX_EMAIL_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    MAX_TITLE_CHARACTERS,
+)
+from tests.in_process import LambdaContext, LambdaTransport, handler_of
+
+MAX_PAYLOAD_BYTES = 32 * 1024
+JSON = {"Content-Type": "application/json"}
+WRITES = [("POST", "/users"), ("PUT", "/users/1"), ("PATCH", "/users/1"), ("PATCH", "/posts/1")]
+
+
+def escaped(text: str) -> str:
+    """Each UTF-16 unit as `\\uXXXX`."""
+    units = text.encode("utf-16-be")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def payload(request: httpx.Request) -> dict[str, Any]:
+    """The function's response, as it is sent to Lambda: within the bound."""
+    transport = LambdaTransport()
+    transport.handle_request(request)
+    handler = handler_of(request.url.path)
+    response: dict[str, Any] = handler(transport.last_event, LambdaContext())
+    assert len(json.dumps(response, ensure_ascii=False).encode()) < MAX_PAYLOAD_BYTES
+    return response
+
+
+def body_request(method: str, path: str, body: str) -> httpx.Request:
+    return httpx.Request(method, f"http://api.test{path}", content=body, headers=JSON)
+
+
+def problem(request: httpx.Request) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(payload(request)["body"])
+    return body
+
+
+def test_the_largest_legal_bodies_are_read(api: httpx.Client) -> None:
+    user = {
+        "name": "😀" * MAX_NAME_CHARACTERS,
+        "email": f"{'a' * 60}@{'x' * 60}.{'y' * 60}.{'z' * 60}.com".ljust(
+            MAX_EMAIL_CHARACTERS, "m"
+        ),
+    }
+    post = {"title": "😀" * MAX_TITLE_CHARACTERS, "content": "😀" * MAX_CONTENT_CHARACTERS}
+    for path, texts in (("/users", user), ("/posts", post)):
+        fields = [f'"{escaped(name)}": "{escaped(text)}"' for name, text in texts.items()]
+        if path == "/posts":
+            fields.append(f'"{escaped("user_id")}": 1')
+        body = "{" + ", ".join(fields) + "}"
+        assert len(body) < MAX_BODY_BYTES
+        answer = api.post(path, content=body.ljust(MAX_BODY_BYTES), headers=JSON)
+        assert answer.status_code == 201
+        assert answer.json() | texts == answer.json()
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}".ljust(MAX_BODY_BYTES + 1),
+        json.dumps(dict.fromkeys(map(str, range(50_000)))),
+        json.dumps({"k" * 3_000_000: 1}),
+        "[" * 1_000_000,
+        "x" * 5_000_000,
+    ],
+    ids=["one byte more", "50000 keys", "a key of 3 MB", "deep nesting", "no JSON"],
+)
+def test_a_larger_body_is_413_and_not_read(method: str, path: str, body: str) -> None:
+    answer = problem(body_request(method, path, body))
+
+    assert answer["status"] == 413
+    assert answer["type"] == "/problems#content-too-large"
+    assert str(MAX_BODY_BYTES) in answer["detail"]
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(("method", "path"), WRITES)
+@pytest.mark.parametrize("key", ["", "key-", "\x00", "😀" * 200, "k" * 5_000, '"\\' * 500])
+def test_of_many_wrong_fields_some_are_listed_and_the_rest_counted(
+    method: str, path: str, key: str
+) -> None:
+    number = min(10_000, MAX_BODY_BYTES // (len(json.dumps(key, ensure_ascii=False).encode()) + 10))
+    keys = [f"{key}{position}" for position in range(number)]
+    body = json.dumps(dict.fromkeys(keys, 1), ensure_ascii=False)
+    answer = problem(body_request(method, path, body))
+    missing = 2 if method in ("POST", "PUT") else 0
+
+    assert answer["status"] == 422
+    assert len(answer["errors"]) == MAX_ERRORS
+    assert answer["detail"].endswith(f"; and {number + missing - MAX_ERRORS} more")
+    for error in answer["errors"]:
+        assert error["field"] in (*keys, "name", "email") or error["field"].endswith("…")
+
+
+@pytest.mark.usefixtures("services")
+def test_a_long_key_is_cut() -> None:
+    answer = problem(body_request("PATCH", "/users/1", json.dumps({"k" * 100_000: 1})))
+
+    assert answer["status"] == 422
+    assert answer["errors"] == [
+        {"in": "body", "field": f"{'k' * 63}…", "message": "Extra inputs are not permitted"}
+    ]
+
+
+@pytest.mark.usefixtures("services")
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (f"/users?{'p' * 1_000_000}=1", 422),
+        (f"/users?{'&'.join(f'{name}=' for name in range(20_000))}", 422),
+        (f"/users?{'%F0%9F%98%80' * 100_000}=1", 422),
+        (f"/users?cursor={'A' * 1_000_000}", 422),
+        (f"/users?limit={'9' * 1_000_000}", 422),
+        (f"/users/search?created_after={'2' * 1_000_000}", 422),
+        (f"/users/search?name={'%00' * 100_000}", 422),
+        (f"/posts?order={'o' * 1_000_000}", 422),
+        (f"/users/{'1' * 1_000_000}", 404),
+        (f"/{'x' * 1_000_000}", 404),
+        (f"/docs/swagger-ui.css/{'x' * 1_000_000}", 404),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_long_target_is_not_repeated(target: str, status: int) -> None:
+    request = httpx.Request("GET", "http://api.test")
+    request.url = LongUrl(target)
+    assert payload(request)["statusCode"] == status
+
+
+class LongUrl(httpx.URL):
+    """httpx itself takes no URL of more than 65 536 characters."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__("http://api.test")
+        self._target = target
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target.encode()
+
+    @property
+    def path(self) -> str:
+        return self._target.partition("?")[0]
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "X-Request-Id", "Content-Type", "If-Match"])
+@pytest.mark.parametrize("value", ["x" * 1_000_000, "\xff" * 300_000])
+def test_a_long_header_is_not_repeated(api: httpx.Client, header: str, value: str) -> None:
+    body = b'{"name": "Ada", "email": "ada@example.org"}'
+    headers = [(b"Content-Type", b"application/json"), (header.encode(), value.encode("latin-1"))]
+    request = httpx.Request("POST", "http://api.test/users", content=body, headers=headers)
+    expected = {"Idempotency-Key": {422}, "Content-Type": {415}}.get(header, {201, 409})
+    assert payload(request)["statusCode"] in expected

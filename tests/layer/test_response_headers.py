@@ -1,0 +1,143 @@
+"""Headers of every response, whatever its kind, and HEAD beside each GET."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+
+from blog.application import create_app, lambda_handler
+from local.openapi import OPENAPI_FILE
+from tests import in_process
+from tests.conftest import Sandbox
+from tests.in_process import LambdaTransport
+
+SECURITY = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+}
+ADA = {"name": "Ada", "email": "ada@example.org"}
+PAGES = ("/docs", "/problems")
+GETS = [
+    *("/", "/docs", "/docs/swagger-ui.css", "/openapi.json", "/problems", "/health", "/nix"),
+    *("/users", "/users?page=1", "/users?limit=0", "/users/1", "/users/9", "/users/search?name=a"),
+    *("/users/stats", "/posts", "/posts/1", "/posts/stats", "/posts?user_id=x"),
+]
+
+
+def responses(api: httpx.Client) -> Iterator[httpx.Response]:
+    """Every kind, and most of the statuses."""
+    yield api.post("/users", json=ADA)
+    yield api.post("/users", json=ADA)
+    yield api.put("/users/1", json=ADA)
+    yield api.patch("/users/1", json={"name": "King"})
+    yield api.post("/posts", json={"user_id": 9, "title": "T", "content": "C"})
+    yield api.post("/posts", content=b"x" * 200_000)
+    yield api.post("/posts", content=b"x")
+    yield api.post("/posts", content=b"x", headers={"Content-Type": "application/json"})
+    yield from (api.get(path) for path in GETS)
+    yield from (api.head(path) for path in GETS)
+    yield from (api.options(path) for path in GETS)
+    yield api.delete("/users/1")
+    yield api.delete("/users/1")
+    yield api.delete("/users/1%0A")
+
+
+def test_every_response_has_the_security_headers(sandbox: Sandbox, api: httpx.Client) -> None:
+    statuses = set()
+    for response in responses(api):
+        statuses.add(response.status_code)
+        expected = dict(SECURITY)
+        if response.url.path in PAGES and response.status_code == 200:
+            expected["content-security-policy"] = response.headers["content-security-policy"]
+        assert {name: response.headers.get(name) for name in expected} == expected
+    assert statuses == {200, 201, 204, 307, 400, 404, 405, 409, 413, 415, 422}
+
+
+def test_what_is_read_is_asked_for_again_and_the_rest_is_not_stored(
+    sandbox: Sandbox, api: httpx.Client
+) -> None:
+    for response in responses(api):
+        is_read = response.request.method in ("GET", "HEAD") and response.status_code < 400
+        stored = is_read and response.url.path != "/health"
+        assert response.headers["cache-control"] == ("no-cache" if stored else "no-store")
+
+
+def test_failures_have_the_headers_too(
+    sandbox: Sandbox, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise LookupError
+
+    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    unavailable = api.get("/users/1")
+    router = APIRouter()
+    router.add_api_route("/things", fail)
+    handler = lambda_handler(create_app(router))
+    monkeypatch.setattr(in_process, "handler_of", lambda _path: handler)
+    bug = api.get("/things")
+
+    for response, status in ((unavailable, 503), (bug, 500)):
+        assert response.status_code == status
+        expected = SECURITY | {"cache-control": "no-store"}
+        assert {name: response.headers.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(("scheme", "value"), [("https", "max-age=31536000"), ("http", None)])
+def test_browsers_are_told_to_keep_to_https_only_over_https(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch, scheme: str, value: str | None
+) -> None:
+    event_of = in_process._event_of
+
+    def event_by_scheme(request: httpx.Request) -> dict[str, Any]:
+        event = event_of(request)
+        event["headers"]["x-forwarded-proto"] = scheme
+        return event
+
+    monkeypatch.setattr(in_process, "_event_of", event_by_scheme)
+    assert api.get("/users").headers.get("strict-transport-security") == value
+    assert api.get("/nix").headers.get("strict-transport-security") == value
+
+
+def test_head_is_get_without_its_content(sandbox: Sandbox, api: httpx.Client) -> None:
+    api.post("/users", json=ADA)
+    for path in GETS:
+        get, head = api.get(path), api.head(path)
+        for response in (get, head):
+            del response.headers["x-request-id"]
+
+        assert head.status_code == get.status_code
+        assert head.headers == get.headers
+        assert head.content == b""
+        assert int(get.headers["content-length"]) == len(get.content) or "docs/" in path
+
+
+def test_every_get_of_the_document_is_among_those_that_are_tried() -> None:
+    paths = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))["paths"]
+    documented = {
+        re.sub(r"{\w+}", "1", path) for path, methods in paths.items() if "get" in methods
+    }
+    assert documented <= {path.partition("?")[0] for path in GETS}
+
+
+def test_head_is_logged_as_such(
+    sandbox: Sandbox, api: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.head("/users")
+    assert '"method":"HEAD","route":"/users","status":200' in capsys.readouterr().out
+
+
+def test_the_functions_own_response_to_head_has_no_body() -> None:
+    """API Gateway need not cut it off."""
+    transport = LambdaTransport()
+    transport.handle_request(httpx.Request("HEAD", "http://api.test/openapi.json"))
+    handler = in_process.handler_of("/openapi.json")
+    response = handler(transport.last_event, in_process.LambdaContext())
+
+    assert response["body"] == ""
+    assert int(response["headers"]["content-length"]) == OPENAPI_FILE.stat().st_size
