@@ -11,7 +11,9 @@ import httpx
 import psycopg
 import pytest
 from fastapi import APIRouter
+from pydantic import BaseModel, ValidationError
 
+from blog import settings
 from blog.application import create_app, lambda_handler
 from tests import in_process
 from tests.conftest import Sandbox
@@ -128,6 +130,54 @@ def test_a_bug_is_answered_500_and_logged_once_with_its_traceback(
     assert f"in {route.__name__}" in errors[0]["exception"]
     assert errors[0]["correlation_id"] == gateways_request_id(function)
     assert [line["status"] for line in lines if line.get("message") == "request"] == [500]
+
+
+SECRET = "ada.secretson@example.org"
+
+
+class Thing(BaseModel):
+    name: int
+
+
+async def mismatch() -> None:
+    try:
+        Thing.model_validate({"name": SECRET})
+    except ValidationError as error:
+        raise LookupError("a bug") from error
+
+
+async def mismatch_of_response_model() -> Thing:
+    return {"name": SECRET}  # type: ignore[return-value]
+
+
+async def violate() -> None:
+    """A driver's error, whose detail is the row."""
+    url = settings.settings().database_url
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute(
+            "INSERT INTO users (name, email) VALUES (%(name)s, %(name)s), (%(name)s, %(name)s)",
+            {"name": SECRET},
+        )
+
+
+@pytest.mark.parametrize("route", [mismatch, mismatch_of_response_model, violate])
+def test_the_log_of_a_bug_says_what_is_wrong_and_has_no_value(
+    serve: Serve,
+    database: psycopg.Connection[Any],
+    route: FunctionType,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = call(serve(route))
+    printed = "".join(capsys.readouterr())
+    [error] = [line for line in map(json.loads, printed.splitlines()) if line["level"] == "ERROR"]
+
+    assert answer.status_code == 500
+    assert SECRET not in printed
+    assert f"in {route.__name__}" in error["exception"] or route is mismatch_of_response_model
+    assert error["exception_name"] in error["exception"]
+    if route is mismatch:
+        assert "ValidationError: 1 validation error for Thing: name (int_par" in error["exception"]
+        assert "LookupError: a bug" in error["exception"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from blog.errors import (
     register_error_handlers,
     unknown_path,
 )
-from blog.observability import RequestRecord, current_request, logger, report
+from blog.observability import RequestRecord, current_request, report, report_error
 from blog.response_headers import add_default_headers
 
 DEADLINE_MARGIN_SECONDS = 0.5
@@ -128,7 +128,7 @@ class RequestBoundary:
         except Exception as error:  # noqa: BLE001 - the last resort of a request
             if not (deadline.expired() and isinstance(error, TimeoutError)):
                 # Starlette has answered with the problem and raises the error again to be logged.
-                logger().exception("unhandled error", correlation_id=record.gateway_request_id)
+                report_error(record, error)
             elif not started:
                 late = DeadlineExceeded("The answer took too long; nothing was changed.")
                 await problem_response(late)(scope, receive, send_completed)

@@ -11,6 +11,7 @@ Source of the format: "Embedded metric format specification" in Amazon CloudWatc
 
 import json
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from pydantic_core import ValidationError
 
 from blog.settings import settings
 
@@ -115,6 +117,37 @@ def report(record: RequestRecord) -> None:
         cold_start=record.cold_start,
         **metrics,
     )
+
+
+def report_error(record: RequestRecord, error: Exception) -> None:
+    """Write a log line of an error that nothing has handled."""
+    logger().error(
+        "unhandled error",
+        correlation_id=record.gateway_request_id,
+        exception_name=type(error).__name__,
+        exception=_traceback(error),
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    """As Python prints it, but without what the messages hold of requests and rows.
+
+    The first line of a message says what is wrong; below it pydantic writes the values that it
+    was given, psycopg the row's, SQLAlchemy the statement.
+    """
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    text = f"Traceback (most recent call last):\n{frames}{name}: {_message(error)}"
+    earlier = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"{_traceback(earlier)}\n\nThen:\n\n{text}" if earlier else text
+
+
+def _message(error: BaseException) -> str:
+    first_line = str(error).partition("\n")[0]
+    if not isinstance(error, ValidationError):
+        return first_line
+    wrong = (f"{'.'.join(map(str, one['loc']))} ({one['type']})" for one in error.errors())
+    return f"{first_line}: {', '.join(wrong)}"
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
