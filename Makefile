@@ -10,6 +10,9 @@ export PYTHONPATH := functions:layers/blog
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV := .tools/uv/bin/uv
+# What a new .venv is made with; empty: the best on the PATH. `make install PYTHON=python3.12`
+PYTHON :=
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
@@ -60,8 +63,11 @@ down:            ## stop them; their data stays
 	docker compose -f local/compose.yaml down
 
 clean:           ## remove what the other targets made, the local databases included
-	rm -rf $(VENV) .local .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) .tools .local .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml uv.lock local/install.sh local/uv-requirements.txt
-	@sh local/install.sh $(VENV)
+$(READY): pyproject.toml uv.lock local/install.sh local/uv-requirements.txt $(UV)
+	@sh local/install.sh $(VENV) $(UV) $(PYTHON)
 	@touch $@
+
+$(UV):           # install.sh brings it

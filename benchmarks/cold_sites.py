@@ -91,14 +91,14 @@ class Sites:
         """A requirements file of what uv.lock has for the groups."""
         file = self._directory / "requirements.txt"
         _run(
-            *(_uv(), "export", "--frozen", "--quiet", "--no-emit-project", *groups),
+            *(build.uv(), "export", "--frozen", "--quiet", "--no-emit-project", *groups),
             *("--output-file", str(file)),
         )
         return file
 
     def _install(self, site: str, *requirements: str) -> None:
         _run(
-            *(_uv(), "pip", "install", "--quiet", "--only-binary", ":all:"),
+            *(build.uv(), "pip", "install", "--quiet", "--only-binary", ":all:"),
             # Copies: uv's own files are not to become read-only.
             *("--python", self.python, "--link-mode", "copy", "--no-compile-bytecode"),
             *("--target", str(self._directory / site), *requirements),
@@ -126,12 +126,6 @@ def _target_python() -> str:
             f"none here: `uv python install {build.PYTHON_VERSION}`, then try again"
         )
     return python
-
-
-def _uv() -> str:
-    """The virtual environment's uv, or the one on the PATH."""
-    own = Path(sys.executable).parent / "uv"
-    return str(own) if own.exists() else "uv"
 
 
 def _run(*command: str) -> None:

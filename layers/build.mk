@@ -1,12 +1,15 @@
-# How SAM builds everything in template.yaml; included by the Makefile of each architecture.
-BUILD := python3 $(dir $(lastword $(MAKEFILE_LIST)))build.py
+# How SAM builds everything in template.yaml. Each architecture's Makefile includes it, and says in
+# LAYERS where it is. By the environment of `make install`, or where there is none by any Python.
+OWN_PYTHON := $(LAYERS)/../.venv/bin/python
+PYTHON := $(shell test -x "$(OWN_PYTHON)" && echo '$(OWN_PYTHON)' || echo python3)
+BUILD := "$(PYTHON)" "$(LAYERS)/build.py"
 
 build-DependenciesLayer:
-	$(BUILD) dependencies $(ARCHITECTURE) $(ARTIFACTS_DIR)
+	$(BUILD) dependencies $(ARCHITECTURE) "$(ARTIFACTS_DIR)"
 
 build-BlogLayer:
-	$(BUILD) blog $(ARTIFACTS_DIR)
+	$(BUILD) blog "$(ARTIFACTS_DIR)"
 
 # UsersFunction is the folder functions/users.
 build-%Function:
-	$(BUILD) function $(shell echo $* | tr A-Z a-z) $(ARCHITECTURE) $(ARTIFACTS_DIR)
+	$(BUILD) function $(shell echo $* | tr A-Z a-z) $(ARCHITECTURE) "$(ARTIFACTS_DIR)"

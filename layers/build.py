@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+OWN_UV = ROOT / ".tools" / "uv" / "bin" / "uv"
 PYTHON_VERSION = "3.13"
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
@@ -124,7 +125,7 @@ def _requirements(group: str | None = None) -> set[str]:
         choice = ["--only-group", group]
     for package in UNNEEDED_PACKAGES:
         choice += ["--no-emit-package", package]
-    command = [_uv(), "export", "--frozen", "--no-header", "--no-annotate", "--no-emit-project"]
+    command = [uv(), "export", "--frozen", "--no-header", "--no-annotate", "--no-emit-project"]
     exported = _run([*command, *choice], cwd=ROOT)
     return set(_logical_lines(exported))
 
@@ -144,7 +145,7 @@ def _install(requirements: set[str], architecture: str, directory: Path) -> None
         file.flush()
         _run(
             [
-                *(_uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+                *(uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
                 *("--only-binary", ":all:", "--no-compile-bytecode", "--target", str(directory)),
                 *("--python-version", PYTHON_VERSION),
                 *("--python-platform", PLATFORMS[architecture]),
@@ -202,7 +203,7 @@ def _compile_in_container(directory: Path, options: list[str]) -> None:
 def target_python() -> str | None:
     """A Python of Lambda's version: uv's, one on the PATH, or a version manager's."""
     found = subprocess.run(
-        [_uv(), "python", "find", "--no-project", "--no-python-downloads", PYTHON_VERSION],
+        [uv(), "python", "find", "--no-project", "--no-python-downloads", PYTHON_VERSION],
         capture_output=True,
         text=True,
         check=False,
@@ -215,10 +216,9 @@ def target_python() -> str | None:
     return None
 
 
-def _uv() -> str:
-    """The uv of the project's virtual environment, or the one on the PATH."""
-    own = ROOT / ".venv" / "bin" / "uv"
-    found = str(own) if own.exists() else shutil.which("uv")
+def uv() -> str:
+    """The uv that `make install` brought, or the one on the PATH."""
+    found = str(OWN_UV) if OWN_UV.exists() else shutil.which("uv")
     if found is None:
         raise BuildError("uv is needed: run `make install` once.")
     return found

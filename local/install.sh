@@ -1,33 +1,56 @@
 #!/bin/sh
-# Usage: install.sh VENV
-# Makes the virtual environment VENV with all packages of uv.lock, their hashes checked.
-# Uses the uv on the PATH, or brings its own into VENV with the newest Python there is.
+# Usage: install.sh VENV UV [PYTHON]
+# Makes the virtual environment VENV with all packages of uv.lock, their hashes checked, and puts the
+# uv that does it, as local/uv-requirements.txt pins it, at UV (DIRECTORY/bin/uv). The two are apart
+# because uv replaces an environment whose Python has changed, with everything that is in it.
+# PYTHON is the name or path of the Python to use. By default it is VENV's own, or on the PATH that of
+# Lambda, or else any that will do.
 set -eu
-venv=$1
+venv=$1 uv=$2 wanted=${3:-}
+tools=${uv%/bin/uv}
+# The machine's own certificates, by uv's new name and its old one: some networks need them.
+export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
 
 fail() { printf 'make: %s\n' "$1" >&2; exit 1; }
 
-find_python() {
-    for name in python3.13 python3.12 python3.14 python3.11 python3; do
-        "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null &&
-            { command -v "$name"; return; }
-    done
-    return 1
+# The interpreter itself: what the PATH has may be a version manager's shim, or belong to an active
+# environment, and uv would find another Python there than the one that it is asked for.
+interpreter() {
+    "$1" -c '
+import sys
+if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+    sys.exit(1)
+print(sys._base_executable)' 2>/dev/null
 }
 
-python=$(find_python) || fail 'Python 3.11 or later is needed, and no python3 on the PATH is one.'
-if command -v uv >/dev/null; then
-    uv=uv
-else
-    echo "make: making $venv with $python"
-    "$python" -m venv "$venv" || fail "this Python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-        --requirement local/uv-requirements.txt ||
-        fail 'pip could not install uv; is the network there?'
-    uv=$venv/bin/uv
-fi
-# The machine's own certificates, by uv's new name and its old one: some networks need them.
-export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
-echo 'make: installing the packages of uv.lock'
+find_python() {
+    for name in ${wanted:-"$venv/bin/python" python3.13 python3.12 python3.14 python3.11 python3}; do
+        interpreter "$name" && return
+    done
+    # Versions that uv installed are on no PATH.
+    [ -z "$wanted" ] && uv python find --no-project --system --no-python-downloads '>=3.11,<3.15' 2>/dev/null
+}
+
+bring_uv() {
+    cmp -s local/uv-requirements.txt "$tools/requirements.txt" && [ -x "$uv" ] && return
+    rm -rf "$tools"
+    # A uv on the PATH is used for this alone: it may be any version, or a shim of nothing.
+    if ! uv pip install --quiet --python "$python" --target "$tools" --require-hashes \
+        --requirements local/uv-requirements.txt 2>/dev/null; then
+        "$python" -m venv "$tools" ||
+            fail 'this Python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv'
+        "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+            --requirement local/uv-requirements.txt ||
+            fail 'pip could not install uv; is the network there?'
+    fi
+    cp local/uv-requirements.txt "$tools/requirements.txt"
+}
+
+python=$(find_python) ||
+    fail "Python 3.11 to 3.14 is needed, and ${wanted:-no python3 on the PATH} is ${wanted:+not }one."
+echo "make: installing the packages of uv.lock into $venv, with $python"
+bring_uv
+# uv replaces the environment of another Python, but none that is broken.
+"$venv/bin/python" -c '' 2>/dev/null || rm -rf "$venv"
 UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ||
     fail 'uv could not install the packages; its message is above.'

@@ -2,7 +2,7 @@
 # Brings debugpy, as uv.lock pins it, for the Python of Lambda's containers into .local/debugger.
 set -eu
 export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
-uv=$(command -v .venv/bin/uv || command -v uv)
-"$uv" export --quiet --frozen --no-header --only-group debugger |
-    "$uv" pip install --quiet --require-hashes --only-binary :all: --target .local/debugger \
+uv=.tools/uv/bin/uv
+$uv export --quiet --frozen --no-header --only-group debugger |
+    $uv pip install --quiet --require-hashes --only-binary :all: --target .local/debugger \
         --python-version 3.13 --python-platform "$(uname -m)-manylinux_2_28" --requirements -
