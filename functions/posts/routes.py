@@ -19,7 +19,7 @@ from blog.errors import (
     problem_responses,
 )
 from blog.ids import Id
-from blog.lazy import lazy_module
+from blog.lazy import LazyModule
 from blog.pagination import (
     CursorParameters,
     next_path,
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from blog import database, idempotency
     from posts import queries
 else:  # a page from the cache needs none of them
-    database = lazy_module("blog.database")
-    idempotency = lazy_module("blog.idempotency")
-    queries = lazy_module("posts.queries")
+    database = LazyModule("blog.database")
+    idempotency = LazyModule("blog.idempotency")
+    queries = LazyModule("posts.queries")
 
 PATH = "/posts"
 STATS_PATH = "/posts/stats"

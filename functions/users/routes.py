@@ -20,7 +20,7 @@ from blog.errors import (
     problem_responses,
 )
 from blog.ids import Id
-from blog.lazy import lazy_module
+from blog.lazy import LazyModule
 from blog.pagination import (
     PageParameters,
     next_path,
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from blog import database, idempotency
     from users import queries
 else:  # a page from the cache needs none of them
-    database = lazy_module("blog.database")
-    idempotency = lazy_module("blog.idempotency")
-    queries = lazy_module("users.queries")
+    database = LazyModule("blog.database")
+    idempotency = LazyModule("blog.idempotency")
+    queries = LazyModule("users.queries")
 
 PATH = "/users"
 SEARCH_PATH = "/users/search"

@@ -6,29 +6,34 @@ more than all the rest. Such a module is named so, and imported by the first req
     if TYPE_CHECKING:
         from users import queries
     else:
-        queries = lazy_module("users.queries")
+        queries = LazyModule("users.queries")
 
-The cost: what is wrong in the module shows at that request, not at the start.
+The cost: what is wrong in the module shows at that request, not at the start. It shows at every
+later one too: `importlib.util.LazyLoader` would leave half a module behind, whose uses fail with an
+`AttributeError` that hides the reason.
 """
 
+import importlib
 import importlib.util
-import sys
 from types import ModuleType
 
 
-def lazy_module(name: str) -> ModuleType:
-    """The module, which runs when the first of its names is asked for.
+class LazyModule:
+    """The module's names; the first that is asked for imports it.
 
-    Raises `ModuleNotFoundError` when there is none. The way is that of `importlib`'s documentation,
-    "Implementing lazy imports".
+    An import that fails is raised to its user, and tried again by the next. Raises
+    `ModuleNotFoundError` at once when there is no such module.
     """
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(name, name=name)
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+
+    __slots__ = ("_imported", "_name")
+
+    def __init__(self, name: str) -> None:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        self._name = name
+        self._imported: ModuleType | None = None
+
+    def __getattr__(self, name: str) -> object:
+        if self._imported is None:
+            self._imported = importlib.import_module(self._name)
+        return getattr(self._imported, name)
