@@ -12,6 +12,7 @@ from blog.parameters import never_null
 from blog.text import Content, Title
 
 Order = Literal["oldest", "newest"]
+AuthorId = Annotated[Id, Field(description="The author; written without a fraction, so not `1.0`.")]
 
 
 class PostBody(BaseModel):
@@ -19,7 +20,7 @@ class PostBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: Id
+    user_id: AuthorId
     title: Title
     content: Content
 
@@ -29,7 +30,7 @@ class PostChanges(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
-    user_id: Id
+    user_id: AuthorId
     title: Title
     content: Content
 

@@ -119,7 +119,7 @@ def test_wrong_requests_are_answered_with_a_problem(api: httpx.Client) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status
         assert answer.json()["detail"]
-    assert answers[405].headers["allow"] == "GET"
+    assert answers[405].headers["allow"] == "GET, HEAD"
     fields = {error["field"] for error in answers[422].json()["errors"]}
     assert fields == {"name", "email"}
 
@@ -149,6 +149,14 @@ def test_every_answer_carries_a_request_id_and_echoes_the_clients(api: httpx.Cli
     assert api.get("/users/stats").headers["x-request-id"]
     echoed = api.get("/users/stats", headers={"X-Request-Id": "from-a-client-1"})
     assert echoed.headers["x-request-id"] == "from-a-client-1"
+
+
+def test_head_is_get_without_its_content(api: httpx.Client) -> None:
+    for path in ("/users", "/users/9000000000", "/openapi.json", "/docs"):
+        get, head = api.get(path), api.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b"")
+        for name in ("content-type", "cache-control", "content-security-policy"):
+            assert head.headers[name] == get.headers[name]
 
 
 def test_health_says_that_both_services_answer(api: httpx.Client) -> None:

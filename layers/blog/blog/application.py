@@ -103,7 +103,7 @@ class RequestBoundary:
             scope["method"] = "GET"  # with the same headers, but without its content
 
         async def receive_bounded() -> Message:
-            message = await receive()
+            message = await receive()  # the whole body: Mangum does not split it
             if len(message.get("body", b"")) > MAX_BODY_BYTES:
                 raise HTTPException(ContentTooLarge.status)
             return message
