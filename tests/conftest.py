@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import psycopg
 import pytest
 import redis
 
+from blog.database import TIMEOUTS
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 
@@ -111,6 +113,12 @@ def api(database: object, cache: object) -> Iterator[httpx.Client]:
     """The API in this process, without users and posts."""
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
         yield client
+
+
+def url_without_timeouts(services: Services) -> str:
+    """The database for sessions that have none of the settings of its migrations."""
+    options = " ".join(f"-c {name}=0" for name in TIMEOUTS)
+    return f"{services.database_url}&options={quote(options)}"
 
 
 def _short_directory(factory: pytest.TempPathFactory) -> Path:

@@ -27,7 +27,8 @@ from blog.cache import PageCache, invalidation, redis_scripts
 from blog.database import SandboxConnection, read, write
 from blog.errors import OutcomeUnknown
 from blog.models import User
-from tests.conftest import Sandbox
+from local.services import Services
+from tests.conftest import Sandbox, url_without_timeouts
 from users.queries import update_user
 
 PAGES = PageCache("users")
@@ -406,6 +407,35 @@ async def test_a_commit_that_arrives_after_its_writer_gave_up_is_seen_when_it_is
     assert await stage.read() == ["late"]
 
 
+@pytest.mark.usefixtures("without_timeouts")
+@schedule
+async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the_database_sets(
+    stage: Stage,
+    database: Database,
+    cache: Client,
+    late_commits: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the page that is filled when the fence is gone would miss the commit that follows."""
+    monkeypatch.setattr(protocol, "FENCE_SECONDS", 1.0)
+    monkeypatch.setitem(postgresql.TIMEOUTS, "transaction_timeout", "500ms")
+    database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
+    writer = stage.writer("late")
+    await writer.reaches("fenced")
+    writer.goes_on()
+    await committing(database)
+    break_connection(stage.sockets[0])
+    with pytest.raises(OutcomeUnknown):
+        await writer.ends()
+
+    await becomes_true(lambda: not cache.zcount("users:fence", redis_now(cache), "inf"))
+    assert await stage.read() == []
+    assert cache.exists(f"users:{PAGE}")
+    database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
+    await nobody_is_writing(database)
+    assert await stage.read() == (await names()).decode().split()
+
+
 @schedule
 async def test_a_fill_after_its_lease_ran_out_does_not_bring_an_old_page_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
@@ -447,6 +477,12 @@ async def test_a_flush_after_a_write_does_not_let_an_old_page_in(
 
 
 @pytest.fixture
+def without_timeouts(sandbox: Sandbox, services: Services) -> None:
+    """PostgreSQL as it is after the restore of a dump."""
+    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+
+
+@pytest.fixture
 def late_commits(database: Database) -> Iterator[None]:
     """COMMIT of users waits in the server while somebody holds COMMIT_LOCK."""
     database.execute(
@@ -465,6 +501,17 @@ def late_commits(database: Database) -> Iterator[None]:
 async def committing(database: Database) -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     await becomes_true(lambda: database.execute(waiting).fetchone() == (1,))
+
+
+async def nobody_is_writing(database: Database) -> None:
+    writing = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+    await becomes_true(lambda: database.execute(writing).fetchone() == (0,))
+
+
+def redis_now(cache: Client) -> int:
+    """In milliseconds, as fences are scored."""
+    seconds, microseconds = cache.time()
+    return int(seconds * 1000 + microseconds / 1000)
 
 
 async def committed(database: Database, name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -13,10 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import read, sandbox_connection, violation_of, write
+from blog.database import TIMEOUTS, read, sandbox_connection, violation_of, write
 from blog.errors import AlreadyTaken, ApiError, DatabaseUnavailable, InternalError, NotFound
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, url_without_timeouts
 
 Database = psycopg.Connection[Any]
 
@@ -238,6 +239,47 @@ def test_a_wrong_statement_is_our_bug(sandbox: Sandbox) -> None:
     with pytest.raises(InternalError):
         sandbox.run(read(query))
     assert query.calls == 1
+
+
+SESSION_TIMEOUTS = ", ".join(f"'{name}', current_setting('{name}')" for name in TIMEOUTS)
+SHOW_TIMEOUTS = f"SELECT json_build_object({SESSION_TIMEOUTS})"
+
+
+def test_each_write_has_the_timeouts_that_the_database_lacks_and_its_session_stays_as_it_was(
+    sandbox: Sandbox, services: Services, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS))) == TIMEOUTS
+    assert "lack" not in capsys.readouterr().out
+    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+    for _ in range(2):
+        assert sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS))) == TIMEOUTS
+        assert sandbox.run(read(Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
+
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    warnings = [line["lacking"] for line in logged if line["level"] == "WARNING"]
+    assert warnings == [list(TIMEOUTS)]
+
+
+def test_a_stricter_timeout_stays_and_a_longer_one_does_not(
+    sandbox: Sandbox, services: Services
+) -> None:
+    options = "-c statement_timeout=1min -c lock_timeout=1500ms"
+    sandbox.restart(DATABASE_URL=with_options(services, options))
+    timeouts = sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS)))
+    assert timeouts == TIMEOUTS | {"lock_timeout": "1500ms"}
+
+
+def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_it(
+    sandbox: Sandbox, services: Services, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TIMEOUTS, "lock_timeout", "50ms")
+    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+    with database.transaction():
+        database.execute("LOCK TABLE users IN SHARE MODE")
+        started_at = monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            sandbox.run(write(nullcontext(), Query(INSERT)))
+        assert monotonic() - started_at < 2
 
 
 def hold_lock(database: Database) -> None:

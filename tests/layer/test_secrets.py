@@ -1,9 +1,14 @@
 """Settings that AWS Secrets Manager keeps."""
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import boto3
+import httpx
+import psycopg
 import pytest
 from moto import mock_aws
 from sqlalchemy import make_url, text
@@ -12,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog import secrets
 from blog.database import database_url, read
 from blog.secrets import SecretUnavailable, is_secret, secret_value
-from local.services import Services
+from local.services import Services, running_services
+from migrations.handler import handler as migrate
 from tests.conftest import Sandbox
 
 Manager = Any
@@ -72,3 +78,123 @@ def test_a_secret_that_cannot_be_read_is_not_asked_for_again_at_once(manager: Ma
 def test_the_arn_of_a_secret_is_told_from_a_url(partition: str) -> None:
     assert is_secret(f"arn:{partition}:secretsmanager:eu-west-1:123456789012:secret:blog-AbCdEf")
     assert not is_secret("postgresql://arn:aws:secretsmanager:@127.0.0.1/blog")
+
+
+class RotatedDatabase:
+    """A PostgreSQL that asks the user app for a password, and the secret that holds it."""
+
+    def __init__(self, services: Services, manager: Manager) -> None:
+        self.reads = 0
+        self._url = services.database_url
+        self._manager = manager
+        self._admin = psycopg.connect(services.database_url, autocommit=True)
+        self._admin.execute("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'first'")
+        self._admin.execute("SELECT pg_reload_conf()")
+        self.arn = new_secret(manager, self.url("first"))
+
+    def url(self, password: str) -> str:
+        return self._url.replace("postgres@", f"app:{password}@")
+
+    def change_secret(self, password: str) -> None:
+        self._manager.put_secret_value(SecretId=self.arn, SecretString=self.url(password))
+
+    def change_password(self, password: str) -> None:
+        """In the server alone, which ends the connection made with the old one when it is idle."""
+        self._admin.execute(f"ALTER ROLE app PASSWORD '{password}'")
+        self.wait_for_requests("SELECT pg_terminate_backend(pid, 1000)")
+
+    def wait_for_requests(self, select: str = "SELECT") -> None:
+        """Until the sandbox has a connection that is idle after a request."""
+        give_up_at = time.monotonic() + 30
+        connections = (
+            f"{select} FROM pg_stat_activity WHERE usename = 'app'"
+            " AND state = 'idle' AND (query LIKE 'SELECT users%' OR query = 'COMMIT')"
+        )
+        while not self._admin.execute(connections).rowcount:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@pytest.fixture
+def rotated(
+    sandbox: Sandbox,
+    services: Services,
+    manager: Manager,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[RotatedDatabase]:
+    """The sandbox's database; `reads` counts calls to Secrets Manager."""
+    with running_services(tmp_path, redis_url=services.redis_url, throwaway=True) as own:
+        rules = tmp_path / "postgres" / "pg_hba.conf"
+        rules.write_text(f"local all app scram-sha-256\n{rules.read_text()}")
+        database = RotatedDatabase(own, manager)
+        fetch = secrets._fetch
+
+        def count_and_fetch(arn: str) -> str:
+            database.reads += 1
+            return fetch(arn)
+
+        monkeypatch.setattr(secrets, "_fetch", count_and_fetch)
+        sandbox.restart(DATABASE_URL=database.arn)
+        migrate({}, None)
+        sandbox.restart()
+        database.reads = 0
+        yield database
+        sandbox.close()
+        database.close()
+
+
+def test_requests_go_on_while_the_password_is_rotated(
+    rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    statuses: list[int] = []
+
+    def rotate() -> None:
+        for number in range(5):
+            rotated.wait_for_requests()
+            rotated.change_secret(f"rotated-{number}")
+            rotated.change_password(f"rotated-{number}")
+        rotated.wait_for_requests()
+
+    rotation = Thread(target=rotate)
+    rotation.start()
+    while rotation.is_alive():
+        body = {"name": "Ada", "email": f"ada{len(statuses)}@example.org"}
+        statuses.append(api.post("/users", json=body).status_code)
+        statuses.append(api.get("/users/1").status_code)
+
+    assert len(statuses) > 10
+    assert set(statuses) == {200, 201}
+    assert rotated.reads == 1 + 5
+
+
+def test_a_password_that_stays_refused_is_503_and_no_reread_a_request(
+    rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "REREAD_SECONDS", 60.0)
+    assert api.get("/users/1").status_code == 404
+    rotated.change_password("unknown")
+    answers = [api.get("/users/1") for _ in range(10)]
+    assert {answer.status_code for answer in answers} == {503}
+    assert answers[0].json()["type"] == "/problems#database-unavailable"
+    assert rotated.reads == 1
+
+    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    rotated.change_secret("unknown")
+    assert api.get("/users/1").status_code == 404
+
+
+def test_a_secret_that_cannot_be_read_is_503(
+    sandbox: Sandbox, manager: Manager, api: httpx.Client
+) -> None:
+    arn = new_secret(manager, "postgresql://")
+    manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+    sandbox.restart(DATABASE_URL=arn)
+    answer = api.get("/users/1")
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems#database-unavailable"
+    assert "arn:" not in answer.text

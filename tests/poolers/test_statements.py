@@ -52,6 +52,15 @@ def test_the_key_of_a_post_is_locked_for_its_transaction_only(tour: list[Stateme
     assert any("pg_try_advisory_xact_lock" in statement.text for statement in tour)
 
 
+def test_timeouts_are_read_back_once_and_in_one_message_with_the_first_begin(
+    tour: list[Statement],
+) -> None:
+    first, *others = [statement.text for statement in tour if statement.text.startswith("BEGIN")]
+    assert "current_setting" in first
+    assert set(others) == {"BEGIN"}
+    assert len([statement for statement in tour if "current_setting" in statement.text]) == 1
+
+
 def test_the_tour_is_recorded_whole(tour: list[Statement]) -> None:
     begun = [" ".join(statement.text.split()[:2]) for statement in tour]
     for beginning in ("INSERT INTO", "DELETE FROM", "UPDATE users", "UPDATE posts", "COMMIT"):

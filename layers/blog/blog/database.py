@@ -8,7 +8,10 @@ after a long rest, as a frozen sandbox learns of nothing.
 when the first broke. `write` runs it in a transaction; it repeats only what cannot have been
 committed. Faults become errors of `blog.errors`; what they say of the database is logged, never
 answered. No wait outlasts the request: a connection that does not answer by then is dropped.
-Timeouts of statements and transactions are the database's own (see the migrations).
+
+`TIMEOUTS` are the database's own settings, made by the migrations. The first write of a connection
+reads them back with its BEGIN; where some are lacking, as after the restore of a dump, that is
+logged and each transaction sets them for itself. So no transaction outlives the cache's fence.
 """
 
 import asyncio
@@ -28,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from blog.deadline import answer_by
 from blog.errors import ApiError, DatabaseUnavailable, InternalError, OutcomeUnknown
 from blog.observability import database_time, logger
-from blog.secrets import is_secret, secret_value
+from blog.secrets import SecretUnavailable, is_secret, secret_value
 from blog.settings import settings
 
 PING_AFTER_SECONDS = 30.0
@@ -38,6 +41,19 @@ ROLLBACK_SECONDS = 0.2
 """A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
 fits into the margin that `blog.application` keeps of the request's time."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
+TIMEOUTS = {
+    "statement_timeout": "8s",
+    "transaction_timeout": "9s",
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+}
+"""The longest that a session may have; `FENCE_SECONDS` of `blog.cache` is longer than them all."""
+_NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
+LACKING_TIMEOUTS = f"""
+SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
+WHERE current_setting(name)::interval NOT BETWEEN '1ms' AND longest::interval
+"""  # noqa: S608 - of constants
+"""Names of those that the session has not, or longer ones."""
 # SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
 # Source: PostgreSQL's appendix "Error Codes".
@@ -55,6 +71,23 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
 
     psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
     """
+
+    _opening: str | None = None
+
+    async def begin(self) -> None:
+        """Begin a transaction that has all of TIMEOUTS."""
+        if self._opening is not None:
+            await self.execute(self._opening)
+            return
+        # In one message, and so one round trip.
+        answers = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
+        answers.nextset()
+        lacking = [name for (name,) in await answers.fetchall()]
+        settings = "; ".join(f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking)
+        if lacking:
+            _log_lacking(lacking)
+            await self.execute(settings)
+        self._opening = f"BEGIN; {settings}" if lacking else "BEGIN"
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
         """Ask the server once to stop the query, and drop the connection whatever it says.
@@ -138,13 +171,24 @@ class SandboxConnection:
 
     async def _connect(self) -> AsyncConnection:
         try:
-            return await self.engine.connect()
+            return await self._connect_as_known()
         except asyncio.CancelledError as cancelled:
             # Its traceback holds on to the half-made connection, which is closed when it goes.
             raise cancelled.with_traceback(None) from None
         except DBAPIError as error:
             _log_fault(error)
             raise _api_error(error, lost=False) from None
+
+    async def _connect_as_known(self) -> AsyncConnection:
+        """Where the password is refused, with the secret's new URL, if it has one by now."""
+        try:
+            return await self.engine.connect()
+        except DBAPIError as error:
+            if not _refused_password(error) or (url := _readable_url()) == self.engine.url:
+                raise
+            logger().warning("password refused; connecting with the secret's new one")
+            self.engine = _engine(url)
+            return await self.engine.connect()
 
     async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
         if driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
@@ -193,7 +237,7 @@ async def write(
         try:
             async with sandbox_connection().borrowed() as (connection, driver):
                 with database_time():
-                    await driver.execute("BEGIN")
+                    await driver.begin()
                     result = await query(connection, *arguments, **named)
                 commits = True
                 async with around_commit:
@@ -220,10 +264,19 @@ def violation_of(constraint: str, error: ApiError) -> Iterator[None]:
 
 @cache
 def sandbox_connection() -> SandboxConnection:
-    return SandboxConnection(_engine())
+    """The sandbox's connection. Raises `DatabaseUnavailable` where its secret cannot be read."""
+    return SandboxConnection(_engine(_readable_url()))
 
 
-def _engine() -> AsyncEngine:
+def _readable_url() -> URL:
+    try:
+        return database_url()
+    except SecretUnavailable as error:
+        logger().error("the database's secret cannot be read", reason=str(error))
+        raise _unavailable(DatabaseUnavailable) from None
+
+
+def _engine(url: URL) -> AsyncEngine:
     """Connections in AUTOCOMMIT; `write` begins and ends its transactions itself."""
     connect_arguments = {
         "connect_timeout": settings().database_connect_timeout_seconds,
@@ -234,7 +287,7 @@ def _engine() -> AsyncEngine:
         "prepare_threshold": None,
     }
     return create_async_engine(
-        database_url(),
+        url,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         poolclass=NullPool,
@@ -253,7 +306,10 @@ def driver_of(connection: AsyncConnection) -> BoundedConnection:
 
 
 def database_url() -> URL:
-    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN."""
+    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
+
+    Raises `SecretUnavailable`.
+    """
     url = settings().database_url
     if is_secret(url):
         url = secret_value(url)
@@ -310,6 +366,22 @@ def _log_fault(error: DBAPIError | psycopg.Error) -> None:
         constraint=_constraint_name(error),
         statement=error.statement if isinstance(error, DBAPIError) else None,
     )
+
+
+def _log_lacking(names: list[str]) -> None:
+    logger().warning(
+        "the database lacks timeouts; run the migrations, which set them", lacking=names
+    )
+
+
+def _refused_password(error: DBAPIError) -> bool:
+    """Whether the server asked for the password and then refused the connection.
+
+    libpq tells no SQLSTATE of a failed connection, and its text is in the server's language.
+    """
+    driver_error = _driver_error(error)
+    connection = driver_error.pgconn if isinstance(driver_error, psycopg.Error) else None
+    return connection is not None and connection.used_password
 
 
 def _sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
