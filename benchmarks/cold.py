@@ -31,7 +31,8 @@ import redis
 from benchmarks import cold_profile, systems
 from benchmarks.cold_sites import RESOURCES, Sites
 from benchmarks.emulator import Emulator, function_environment
-from local.http_api import Match, Request, Route, event_of, new_request_id
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.routing import Match, Route
 from local.services import running_services
 
 ROUNDS = 7

@@ -31,7 +31,8 @@ from random import Random
 from typing import Any, TextIO
 
 from benchmarks.contender import Context
-from local.http_api import Match, Request, Route, event_of, new_request_id
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.routing import Match, Route
 from tests.in_process import handler_of
 
 Event = dict[str, Any]

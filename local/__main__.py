@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from local import demo_data
 from local.console import Console
 from local.errors import LocalError
-from local.gateway import Api, Gateway
-from local.http_api import RouteTable
+from local.gateway.routing import RouteTable
 from local.logs import LogLine
 from local.pool import SandboxPool
 from local.sandbox import Function, debugged, emulator_path
@@ -98,6 +97,8 @@ def _command(
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from local.gateway.server import Api, Gateway
+
     console = Console(verbose=arguments.verbose)
     emulator_path()
     with contextlib.ExitStack() as stack:

@@ -10,11 +10,13 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from local.gateway import Exchange
 from local.logs import LogLine
 from local.sandbox import Function
+
+if TYPE_CHECKING:
+    from local.gateway.server import Exchange
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "CRITICAL": 50}
 # What every line of a structured log repeats, and what is shown by other means.
@@ -73,7 +75,7 @@ class Console:
         """Why the program ends."""
         self._write(f"{self._paint('error:', 'red')} {text}")
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: "Exchange") -> None:
         """The line of a request."""
         parts = [
             self._clock(),
@@ -109,7 +111,7 @@ class Console:
         head = " ".join([self._paint(level, colour), function_name, message, *pairs])
         self._write(_indented("\n".join([head, *_traceback(fields)])))
 
-    def _marks(self, exchange: Exchange) -> list[str]:
+    def _marks(self, exchange: "Exchange") -> list[str]:
         invocation = exchange.invocation
         if invocation is None:
             return []

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.http_api import Match, Request, Route, event_of
+from local.gateway.events import Request, event_of
+from local.gateway.routing import Match, Route
 from local.openapi import OPENAPI_FILE
 
 EVENTS = Path(__file__).parent / "events"

@@ -22,7 +22,7 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.lambdafn.env_vars import EnvironmentVariables
 
 from local.errors import LocalError
-from local.http_api import Route
+from local.gateway.routing import Route
 from local.sandbox import Function
 
 DEFAULT_MEMORY_MEGABYTES = 128

@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 
-from local.http_api import Match, Request, Route, event_of, new_request_id, response_of
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.responses import response_of
+from local.gateway.routing import Match, Route
 
 FUNCTION_SECONDS = 10.0
 PORT = 3000

@@ -37,7 +37,8 @@ from unittest.mock import MagicMock
 
 import psycopg
 
-from local.http_api import Match, Request, Route, event_of, new_request_id
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.routing import Match, Route
 from tests.coherence.operation_log import OperationLog
 from tests.in_process import LambdaContext
 

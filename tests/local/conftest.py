@@ -11,6 +11,7 @@ import pytest
 
 from local.__main__ import main
 from local.services import Services
+from tests.local.served import Served
 from tests.local.toys import Program, write_project
 
 
@@ -27,6 +28,14 @@ class Ended:
 def project(tmp_path: Path) -> Path:
     """A template with one function."""
     return write_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One gateway for all tests that do not mind what ran before."""
+    served = Served(write_project(tmp_path_factory.mktemp("served")))
+    yield served
+    served.close()
 
 
 @pytest.fixture

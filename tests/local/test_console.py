@@ -6,7 +6,7 @@ import json
 import pytest
 
 from local.console import Console
-from local.gateway import Exchange
+from local.gateway.server import Exchange
 from local.logs import parse_log_line
 from local.sandbox import Function, Invocation
 

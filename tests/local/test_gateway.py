@@ -9,67 +9,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from local.gateway import Api, Exchange, Gateway
-from local.http_api import Route, RouteTable
-from local.pool import SandboxPool
-from tests.local.toys import toy_function, write_project
-
-
-class Served:
-    """A gateway before a pool, and what it told its console."""
-
-    def __init__(self, project: Path, **pool: Any) -> None:
-        self.project = project
-        self.lines: list[str] = []
-        self.exchanges: list[Exchange] = []
-        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text), **pool)
-        self.gateway = Gateway(0)
-        routes = RouteTable(
-            [
-                Route("/toy", frozenset({"GET", "POST"}), "ToyFunction"),
-                Route("/{proxy+}", frozenset({"GET", "TRACE", "HEAD"}), "ToyFunction"),
-            ]
-        )
-        function = toy_function(project, timeout_seconds=1)
-        api = Api(routes, {"ToyFunction": function}, self.pool, self.exchanges.append)
-        self.gateway.serve(api)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=15)
-
-    def get(self, path: str = "/toy", **query: object) -> httpx.Response:
-        return self.client.get(path, params=query)  # type: ignore[arg-type]
-
-    def answer(self, result: object) -> httpx.Response:
-        """What a client gets when the function answers this."""
-        return self.client.post("/toy?mode=answer", json=result)
-
-    def wait_for(self, line: str) -> None:
-        give_up = time.monotonic() + 5
-        while line not in self.lines:
-            assert time.monotonic() < give_up, self.lines
-            time.sleep(0.01)
-
-    def last(self) -> Exchange:
-        """The latest request, which is reported after its response."""
-        time.sleep(0.15)
-        return self.exchanges[-1]
-
-    def close(self) -> None:
-        self.client.close()
-        self.gateway.close()
-        self.pool.close()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One for all tests that do not mind what ran before."""
-    served = Served(write_project(tmp_path_factory.mktemp("served")))
-    yield served
-    served.close()
+from tests.local.served import Served
 
 
 @pytest.fixture
@@ -213,7 +156,7 @@ def test_a_chunked_body_is_put_together(served: Served) -> None:
 def test_a_client_that_expects_100_continue_is_told_to(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
         connection.sendall(
-            b"POST /toy HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+            b"POST /toy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
             b"Content-Type: text/plain\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -245,9 +188,9 @@ def test_a_body_over_the_limit_is_refused(served: Served) -> None:
     ("head", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"GET /toy HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"GET /toy HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n?\r\n", 400),
-        (b"GET /toy HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n", 413),
+        (b"GET /toy HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /toy HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n?\r\n", 400),
+        (b"GET /toy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n", 413),
     ],
 )
 def test_a_request_that_cannot_be_read_is_refused(served: Served, head: bytes, status: int) -> None:

@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,29 @@ def test_a_closed_terminal_ends_it_and_leaves_nothing(start: Start, given: dict[
     assert program.get("/toy").status_code == 200
     assert program.end(signal.SIGHUP) == []
     assert program.process.returncode == 0
+
+
+def test_clients_that_are_not_done_do_not_delay_its_end(
+    start: Start, given: dict[str, str]
+) -> None:
+    program = start("run", "--port", "0", **given)
+    assert program.get("/toy").status_code == 200
+    address = ("127.0.0.1", int(program.url.rpartition(":")[2]))
+    head = b" HTTP/1.1\r\nHost: localhost\r\n"
+    with ExitStack() as stack:
+        for sent in (
+            b"",
+            b"GET /toy",
+            b"POST /toy" + head + b"Content-Length: 9\r\n\r\n{}",
+            b"GET /toy?mode=sleep&seconds=9" + head + b"\r\n",
+        ):
+            stack.enter_context(socket.create_connection(address)).sendall(sent)
+        program.wait_for("ToyFunction | asleep")
+        started = time.monotonic()
+        assert program.end(signal.SIGINT) == []
+        assert time.monotonic() - started < 2
+    assert program.process.returncode == 0
+    assert "Traceback" not in program.output
 
 
 def test_killed_it_leaves_nothing_either(start: Start) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from local.gateway import MAX_EVENT_BYTES
+from local.gateway.server import MAX_EVENT_BYTES
 from local.pool import SandboxPool
 from local.sandbox import INVOKE_PATH
 from tests.local.toys import toy_function, write_project

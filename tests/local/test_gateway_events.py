@@ -6,17 +6,9 @@ import re
 
 import pytest
 
-from local.http_api import (
-    ANY_METHODS,
-    InvalidFunctionResponse,
-    Match,
-    Request,
-    Route,
-    RouteTable,
-    event_of,
-    new_request_id,
-    response_of,
-)
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.responses import InvalidFunctionResponse, response_of
+from local.gateway.routing import ANY_METHODS, Match, Route, RouteTable
 
 TABLE = RouteTable(
     [

@@ -1,0 +1,1 @@
+"""An API Gateway HTTP API on this machine: `server` serves, the other modules only compute."""

@@ -1,0 +1,78 @@
+"""Which route of an API Gateway HTTP API takes a request."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# What `Method: ANY` means to SAM; HTTP APIs pass other methods on as well.
+ANY_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the API: `path` as in the template, `$default` for the catch-all."""
+
+    path: str
+    methods: frozenset[str]
+    function_name: str
+
+    @property
+    def is_default(self) -> bool:
+        """Takes what no other route takes."""
+        return self.path == "$default"
+
+    @property
+    def is_any(self) -> bool:
+        """Takes every method."""
+        return self.is_default or self.methods >= ANY_METHODS
+
+
+@dataclass(frozen=True)
+class Match:
+    """A route that takes a request, and what its path variables captured."""
+
+    route: Route
+    path_parameters: dict[str, str]
+
+    def route_key(self, method: str) -> str:
+        """The route's name in the event: `GET /users/{id}`, `ANY /users`, `$default`."""
+        if self.route.is_default:
+            return "$default"
+        return f"{'ANY' if self.route.is_any else method} {self.route.path}"
+
+
+class RouteTable:
+    """Selects the route as HTTP APIs do: a full match, then a greedy variable, then `$default`."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        ordered = sorted(routes, key=_precedence)
+        self._default = next((route for route in ordered if route.is_default), None)
+        self._compiled = [
+            (route, *_compile(route.path)) for route in ordered if not route.is_default
+        ]
+
+    def match(self, method: str, path: str) -> Match | None:
+        """None when no route takes the request. One trailing slash is ignored, as SAM does."""
+        candidates = [path] if path in ("", "/") else [path, path.removesuffix("/")]
+        for route, pattern, names in self._compiled:
+            if not route.is_any and method not in route.methods:
+                continue
+            for candidate in candidates:
+                if found := pattern.fullmatch(candidate):
+                    return Match(route, dict(zip(names, found.groups(), strict=True)))
+        return Match(self._default, {}) if self._default else None
+
+
+def _precedence(route: Route) -> tuple[bool, int, int, bool]:
+    return ("+}" in route.path, route.path.count("{"), -len(route.path), route.is_any)
+
+
+def _compile(path: str) -> tuple[re.Pattern[str], list[str]]:
+    names: list[str] = []
+    pattern = ""
+    for literal, variable in re.findall(r"([^{]*)(?:\{([^}]*)\})?", path):
+        pattern += re.escape(literal)
+        if variable:
+            names.append(variable.removesuffix("+"))
+            pattern += "(.+)" if variable.endswith("+") else "([^/]+)"
+    return re.compile(pattern, re.DOTALL), names

@@ -1,0 +1,322 @@
+"""The HTTP server in front of the sandboxes: an API Gateway HTTP API on 127.0.0.1.
+
+uvicorn speaks HTTP with h11, a strict parser, on an event loop in a thread of its own. Functions
+run on threads, as the pool blocks. The responses that API Gateway gives by itself are its own: 403
+for a host that is not this machine, 404 without a route, 413 for a payload over Lambda's 6 MB, 500
+for a function that failed, 503 when no sandbox became free.
+"""
+
+import asyncio
+import errno
+import json
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import h11
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from local.errors import LocalError
+from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.responses import (
+    InvalidFunctionResponse,
+    Response,
+    message_response,
+    response_of,
+)
+from local.gateway.routing import RouteTable
+from local.pool import SandboxesBusy, SandboxPool
+from local.sandbox import Function, Invocation
+
+HOST = "127.0.0.1"
+# A path, or a whole URL as a proxy gets it.
+TARGET = re.compile(r"(https?://(?P<authority>[^/?#]*))?(/|$)", re.IGNORECASE)
+# A name that a stranger's DNS points here would let his page read the API: DNS rebinding.
+LOCAL_HOST = re.compile(
+    r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE
+)
+MAX_HEAD_BYTES = 10 * 1024  # of the target and the headers' values
+MAX_BODY_BYTES = 10 * 1024 * 1024
+MAX_EVENT_BYTES = 6 * 1024 * 1024
+# Requests that wait for a sandbox hold a thread each; past this many they wait for a thread.
+MAX_THREADS = 128
+IDLE_SECONDS = 75
+END_SECONDS = 2.0
+LOG_WAIT_SECONDS = 0.1
+NO_BODY_STATUS = frozenset({204, 304})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its response, for the console; `invocation` is None when no function ran."""
+
+    method: str
+    target: str
+    status: int
+    milliseconds: float
+    function_name: str | None
+    invocation: Invocation | None
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the gateway serves."""
+
+    routes: RouteTable
+    functions: Mapping[str, Function]
+    pool: SandboxPool
+    on_exchange: Callable[[Exchange], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A response, and which function was asked for it; `invocation` as in Exchange."""
+
+    response: Response
+    function_name: str | None = None
+    invocation: Invocation | None = None
+
+
+class RejectedRequest(Exception):
+    """What cannot be read or must not be served; the connection is closed after the response."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.response = message_response(status, message)
+
+
+class Gateway:
+    """Takes the port at once, so that a taken one is known before anything is started.
+
+    Requests that come before `serve` wait for it. Raises LocalError when the port is taken.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._socket = _listen(port)
+        self.port = int(self._socket.getsockname()[1])
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def serve(self, api: Api) -> None:
+        """Starts to respond, on a thread of its own."""
+        config = uvicorn.Config(
+            _Application(api, self.port),
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            interface="asgi3",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.ERROR,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends every connection. What a sandbox still works on has no client any more."""
+        if self._server and self._thread:
+            self._server.should_exit = True
+            self._thread.join(END_SECONDS)
+        self._socket.close()
+
+
+def _listen(port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise LocalError(f"PORT must be between 0 and 65535, not {port}")
+    try:
+        listener = socket.create_server((HOST, port), backlog=MAX_THREADS)
+    except PermissionError:
+        raise LocalError(f"port {port} needs more rights; try: PORT=3001 make run") from None
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        another = port + 1 if port < 65535 else 3001
+        raise LocalError(
+            f"port {port} is taken by another program; end it, or try: PORT={another} make run"
+        ) from None
+    # Inherited by each connection; head and body are two segments, and Nagle would add 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """At once: uvicorn would wait for clients that have not sent all of their request."""
+        for connection in self.server_state.connections:
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
+
+class _Protocol(H11Protocol):
+    def send_400_response(self, msg: str) -> None:
+        """What h11 rejects gets JSON like every other request, not uvicorn's text."""
+        response = message_response(400, "Bad Request")
+        headers = _headers("GET", response, new_request_id(), close=True)
+        head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (head, h11.Data(data=response.body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+
+class _Application:
+    """The ASGI application of one API."""
+
+    def __init__(self, api: Api, port: int) -> None:
+        self._api = api
+        self._port = port
+        self._threads = ThreadPoolExecutor(MAX_THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        method, target, request_id = scope["method"], _target(scope), new_request_id()
+        rejected = False
+        try:
+            _check(scope, target)
+            request = _request(scope, target, await _read_body(scope, receive))
+            outcome = await self._on_a_thread(self._run, request, request_id)
+        except RejectedRequest as error:
+            rejected = True
+            outcome = Outcome(error.response)
+        except ConnectionResetError:
+            return
+        response = outcome.response
+        headers = _headers(method, response, request_id, close=rejected)
+        body = b"" if response.status in NO_BODY_STATUS else response.body
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        milliseconds = (time.perf_counter() - started) * 1000
+        exchange = Exchange(
+            method,
+            target,
+            response.status,
+            milliseconds,
+            outcome.function_name,
+            outcome.invocation,
+        )
+        await self._on_a_thread(self._report, exchange)
+
+    async def _on_a_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *arguments)
+
+    def _run(self, request: Request, request_id: str) -> Outcome:
+        match = self._api.routes.match(request.method, request.path)
+        if match is None:
+            return Outcome(message_response(404, "Not Found"))
+        name = match.route.function_name
+        event = json.dumps(event_of(request, match, request_id, self._port)).encode()
+        if len(event) > MAX_EVENT_BYTES:
+            return Outcome(message_response(413, "Request Entity Too Large"), name)
+        try:
+            invocation = self._api.pool.invoke(self._api.functions[name], event)
+        except SandboxesBusy:
+            return Outcome(message_response(503, "Service Unavailable"), name)
+        except LocalError:
+            return Outcome(message_response(500, "Internal Server Error"), name)
+        return Outcome(_response_to(invocation), name, invocation)
+
+    def _report(self, exchange: Exchange) -> None:
+        if exchange.invocation:
+            exchange.invocation.wait_for_logs(LOG_WAIT_SECONDS)
+        self._api.on_exchange(exchange)
+
+
+def _response_to(invocation: Invocation) -> Response:
+    if invocation.function_error:
+        return message_response(500, "Internal Server Error")
+    try:
+        return response_of(invocation.payload)
+    except InvalidFunctionResponse as error:
+        invocation.function_error = f"response that API Gateway rejects: {error}"
+        return message_response(500, "Internal Server Error")
+
+
+def _target(scope: Scope) -> str:
+    path, query = scope["raw_path"].decode(), scope["query_string"].decode()
+    return f"{path}?{query}" if query else path
+
+
+def _check(scope: Scope, target: str) -> None:
+    """Raises RejectedRequest for what h11 lets pass and a gateway must not."""
+    headers, version = scope["headers"], scope["http_version"]
+    if version not in ("1.0", "1.1"):
+        raise RejectedRequest(505, "HTTP Version Not Supported")
+    if len(target) + sum(len(value) for _, value in headers) > MAX_HEAD_BYTES:
+        raise RejectedRequest(431, "Request Header Fields Too Large")
+    names = {name for name, _ in headers}
+    # h11 goes by Transfer-Encoding then, a server before or behind it perhaps by the other one.
+    if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
+        raise RejectedRequest(400, "Bad Request")
+    if not (found := TARGET.match(target)):
+        raise RejectedRequest(400, "Bad Request")
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    if found["authority"] is not None:
+        hosts.append(found["authority"])
+    if not all(LOCAL_HOST.fullmatch(host) for host in hosts):
+        raise RejectedRequest(403, "Forbidden: only localhost and 127.0.0.1 are served here")
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if int(length) > MAX_BODY_BYTES:
+        raise RejectedRequest(413, "Request Entity Too Large")
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client closed the connection within the body")
+        body += message["body"]
+        if len(body) > MAX_BODY_BYTES:
+            raise RejectedRequest(413, "Request Entity Too Large")
+        if not message["more_body"]:
+            return bytes(body)
+
+
+def _request(scope: Scope, target: str, body: bytes) -> Request:
+    return Request(
+        method=scope["method"],
+        target=target,
+        headers=[(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]],
+        body=body,
+        source_ip=scope["client"][0],
+        protocol=f"HTTP/{scope['http_version']}",
+    )
+
+
+def _headers(
+    method: str, response: Response, request_id: str, *, close: bool
+) -> list[tuple[bytes, bytes]]:
+    """Those of the function, but for the body's length, and API Gateway's own."""
+    headers = [pair for pair in response.headers if pair[0].lower() != "content-length"]
+    headers.append(("Apigw-Requestid", request_id))
+    if response.status not in NO_BODY_STATUS:
+        headers.append(("Content-Length", _content_length(method, response)))
+    if close:
+        headers.append(("connection", "close"))
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]
+
+
+def _content_length(method: str, response: Response) -> str:
+    """That of the body; for HEAD what the function says a GET would have."""
+    if method == "HEAD":
+        for name, value in response.headers:
+            if name.lower() == "content-length" and value.isdigit():
+                return value
+    return str(len(response.body))

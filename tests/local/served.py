@@ -1,0 +1,56 @@
+"""A gateway before a pool of real sandboxes, without the command line around them."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from local.gateway.routing import Route, RouteTable
+from local.gateway.server import Api, Exchange, Gateway
+from local.pool import SandboxPool
+from tests.local.toys import toy_function
+
+
+class Served:
+    """A gateway before a pool, and what it told its console."""
+
+    def __init__(self, project: Path, **pool: Any) -> None:
+        self.project = project
+        self.lines: list[str] = []
+        self.exchanges: list[Exchange] = []
+        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text), **pool)
+        self.gateway = Gateway(0)
+        routes = RouteTable(
+            [
+                Route("/toy", frozenset({"GET", "POST"}), "ToyFunction"),
+                Route("/{proxy+}", frozenset({"GET", "TRACE", "HEAD"}), "ToyFunction"),
+            ]
+        )
+        function = toy_function(project, timeout_seconds=1)
+        api = Api(routes, {"ToyFunction": function}, self.pool, self.exchanges.append)
+        self.gateway.serve(api)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=15)
+
+    def get(self, path: str = "/toy", **query: object) -> httpx.Response:
+        return self.client.get(path, params=query)  # type: ignore[arg-type]
+
+    def answer(self, result: object) -> httpx.Response:
+        """What a client gets when the function answers this."""
+        return self.client.post("/toy?mode=answer", json=result)
+
+    def wait_for(self, line: str) -> None:
+        give_up = time.monotonic() + 5
+        while line not in self.lines:
+            assert time.monotonic() < give_up, self.lines
+            time.sleep(0.01)
+
+    def last(self) -> Exchange:
+        """The latest request, which is reported after its response."""
+        time.sleep(0.15)
+        return self.exchanges[-1]
+
+    def close(self) -> None:
+        self.client.close()
+        self.gateway.close()
+        self.pool.close()
