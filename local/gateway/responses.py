@@ -27,23 +27,29 @@ class Response:
 
 
 def response_of(payload: bytes) -> Response:
-    """Translates the function's JSON answer.
+    """Translates the function's result.
 
-    Raises InvalidFunctionResponse for an answer that is not of payload format 2.0.
+    Raises InvalidFunctionResponse for one that is not of payload format 2.0.
     """
-    result = json.loads(payload)
+    try:
+        result = json.loads(payload)
+    except ValueError as error:
+        raise InvalidFunctionResponse("not JSON") from error
     if not isinstance(result, dict) or "statusCode" not in result:
-        text = result.encode() if isinstance(result, str) else payload
+        text = result.encode(errors="replace") if isinstance(result, str) else payload
         return Response(200, [("Content-Type", "application/json")], text)
     headers = _response_headers(result.get("headers") or {})
-    headers += [("Set-Cookie", _header_value(cookie)) for cookie in result.get("cookies") or []]
+    cookies = result.get("cookies") or []
+    if not isinstance(cookies, list):
+        raise InvalidFunctionResponse("cookies is not an array")
+    headers += [("Set-Cookie", _header_value(cookie)) for cookie in cookies]
     return Response(_status(result["statusCode"]), headers, _response_body(result))
 
 
 def _status(value: Any) -> int:
     try:
         status = int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         status = 0
     if not 200 <= status <= 599:
         raise InvalidFunctionResponse(f"statusCode is {value!r}")
@@ -70,7 +76,7 @@ def _header_value(value: Any) -> str:
     text = str(value).strip(" \t")
     if NEVER_IN_A_VALUE.search(text):
         raise InvalidFunctionResponse(f"header value {value!r}")
-    return text.encode().decode("latin-1")  # on the wire as UTF-8
+    return text.encode(errors="replace").decode("latin-1")  # on the wire as UTF-8
 
 
 def _response_body(result: dict[str, Any]) -> bytes:
@@ -86,6 +92,6 @@ def _response_body(result: dict[str, Any]) -> bytes:
 
 
 def message_response(status: int, message: str) -> Response:
-    """An answer of API Gateway itself."""
+    """A response of API Gateway itself."""
     body = json.dumps({"message": message}, separators=(",", ":")).encode()
     return Response(status, [("Content-Type", "application/json")], body)

@@ -119,7 +119,7 @@ class Gateway:
             log_config=None,
             log_level=logging.ERROR,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=False,  # X-Forwarded-For of a client is only a header
             server_header=False,
             timeout_keep_alive=IDLE_SECONDS,
         )
@@ -141,7 +141,7 @@ def _listen(port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise LocalError(f"PORT must be between 0 and 65535, not {port}")
     try:
-        listener = socket.create_server((HOST, port), backlog=MAX_THREADS)
+        listener = socket.create_server((HOST, port))
     except PermissionError:
         raise LocalError(f"port {port} needs more rights; try: PORT=3001 make run") from None
     except OSError as error:
@@ -196,20 +196,14 @@ class _Application:
             outcome = Outcome(error.response)
         except ConnectionResetError:
             return
-        response = outcome.response
-        headers = _headers(method, response, request_id, close=rejected)
-        body = b"" if response.status in NO_BODY_STATUS else response.body
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        status = outcome.response.status
+        headers = _headers(method, outcome.response, request_id, close=rejected)
+        body = b"" if status in NO_BODY_STATUS else outcome.response.body
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         milliseconds = (time.perf_counter() - started) * 1000
-        exchange = Exchange(
-            method,
-            target,
-            response.status,
-            milliseconds,
-            outcome.function_name,
-            outcome.invocation,
-        )
+        name, invocation = outcome.function_name, outcome.invocation
+        exchange = Exchange(method, target, status, milliseconds, name, invocation)
         await self._on_a_thread(self._report, exchange)
 
     async def _on_a_thread(self, function: Callable[..., T], *arguments: object) -> T:

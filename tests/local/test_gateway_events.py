@@ -152,17 +152,30 @@ def test_an_answer_without_a_status_is_the_body_itself(payload: bytes, body: byt
         {"statusCode": 99},
         {"statusCode": 600},
         {"statusCode": None},
+        {"statusCode": float("inf")},
+        {"statusCode": 200, "cookies": 1},
         {"statusCode": 200, "body": {"a": 1}},
         {"statusCode": 200, "body": "?", "isBase64Encoded": True},
         {"statusCode": 200, "headers": ["a"]},
         {"statusCode": 200, "headers": {"a b": "1"}},
         {"statusCode": 200, "headers": {"a": "1\r\nb: 2"}},
+        {"statusCode": 200, "headers": {"a": "1\f"}},
         {"statusCode": 200, "headers": {"a": ["1"]}},
     ],
 )
 def test_an_answer_that_api_gateway_refuses_is_refused(result: object) -> None:
     with pytest.raises(InvalidFunctionResponse):
         response_of(json.dumps(result).encode())
+
+
+def test_bytes_that_are_not_json_are_refused() -> None:
+    with pytest.raises(InvalidFunctionResponse):
+        response_of(b"\xff")
+
+
+def test_header_values_are_trimmed_and_half_characters_replaced() -> None:
+    response = response_of(rb'{"statusCode": 200, "headers": {"Content-Type": "\ud800a\t "}}')
+    assert response.headers == [("Content-Type", "?a")]
 
 
 def test_a_match_names_the_method_of_a_route_with_methods() -> None:
