@@ -1,6 +1,7 @@
 """The event that an API Gateway HTTP API makes of a request, in payload format 2.0. No I/O.
 
-The path is percent-decoded, once, and the query is not, as in AWS. SAM's own local gateway is not
+The path is percent-decoded, once, and the query is not, as AWS does it (measured there by others:
+aws/aws-lambda-dotnet, pull request 1901; honojs/hono, issue 2156). SAM's own local gateway is not
 used for this: it keeps one request id for all requests, writes header names in title case, decodes
 no body that is not UTF-8, returns 200 for an exception, closes every connection and pauses 10 ms
 after each response.
