@@ -31,8 +31,9 @@ from urllib.parse import urlencode
 
 import psycopg
 
-from local import demo_data
-from local.demo_rows import RAREST_NAME
+from local.demo import data as demo_data
+from local.demo.rows import RAREST_NAME
+from local.demo.vocabulary import languages
 from local.services import Services, running_services
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -241,19 +242,22 @@ def _kinds(users: int, authors: Sequence[int], deleted: Sequence[int], ours: San
     posts_of = [f"/posts?user_id={author}&limit=10" for author in authors]
     deletions = [f"/users/{user_id}" for user_id in deleted]
     now = datetime.now(UTC)
+    common_name = languages()[0].names[0].family[0].text
     last_week, last_year = ((now - timedelta(days=days)).date().isoformat() for days in (7, 365))
     return [
         _kind("first page and total", "/users?limit=10", goal=1 / 50),
         _kind("statistics of users", "/users/stats", goal=1 / 50),
         _search("a name that one has", {"name": RAREST_NAME}, goal=1 / 100),
-        _search("a name that many have", {"name": "Smith"}, goal=1 / 2),
+        _search("a name that many have", {"name": common_name}, goal=1 / 2),
         _search("two letters that many have", {"name": "an"}),
         _search("two letters that few have", {"name": "pt"}),
         _search("two letters that nobody has", {"name": "qz"}),
         _search("of the last week", {"created_after": last_week}, goal=1 / 5),
         _search("of the last year", {"created_after": last_year}, goal=1 / 5),
         _search(
-            "a name, of the last week", {"name": "Smith", "created_after": last_week}, goal=1 / 5
+            "a name, of the last week",
+            {"name": common_name, "created_after": last_week},
+            goal=1 / 5,
         ),
         _kind("page 90 % deep, by skip", f"/users?skip={deep}&limit=10", goal=1 / 3),
         Kind("page 90 % deep, by next", [before_deep["next"]], None),

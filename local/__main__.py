@@ -3,7 +3,7 @@
 python -m local run                     the API on 127.0.0.1:3000, with PostgreSQL and Valkey
 python -m local invoke UsersFunction    one function, one event
 python -m local migrate                 the database schema, to a revision
-python -m local demo-data               made-up users and posts, up to millions
+python -m local demo-data               fake users and posts, up to millions
 python -m local services                PostgreSQL and Valkey alone
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from local import demo_data
 from local.console import Console
+from local.demo import data as demo_data
 from local.errors import LocalError
 from local.gateway.routing import RouteTable
 from local.logs import LogLine

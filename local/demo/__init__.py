@@ -1,0 +1,1 @@
+"""Demo data: fake users and posts for a database of any size."""

@@ -1,0 +1,250 @@
+"""`python -m local demo-data`: fills the database with fake users and posts.
+
+Adds to existing rows, in batches of `BATCH_ROWS`; each is one COPY in one transaction, so finished
+batches stay when a run ends early. The created_at of users ascends with their id within a run, over
+three years up to now; posts go to the users of the same run or, without any, to existing users. Row
+counts stay exact, by the tables' own triggers. When `run` returns, no stale page is cached.
+
+Indexes and constraints stay in place during the load: the API may run at the same time.
+"""
+
+import argparse
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from local.console import Console
+from local.demo.rows import Authors, Post, User, post_rows, user_rows
+from local.errors import LocalError
+
+# psycopg, redis and rich are imported where they are used: every command of `python -m local`
+# imports this module for its arguments.
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[Any]
+
+LAYER = Path(__file__).parents[2] / "layers" / "blog"
+BATCH_ROWS = 10_000
+NOTICE_EVERY_SECONDS = 5.0
+REDIS_TIMEOUT_SECONDS = 3.0
+ADVISORY_LOCK = 4_410_926_733  # any number that nothing else in the database locks
+
+DEFAULT_ROWS = {"users": 10_000, "posts": 50_000}
+COLUMNS = {"users": "name, email, created_at", "posts": "user_id, title, content, created_at"}
+STALE_LISTS = ("users", "posts")
+"""The cached lists that new rows in these tables make stale."""
+
+AUTHOR_SHARE = 0.35
+"""The other users only read."""
+FEW_USERS = 100
+"""If there are no more, all of them may write."""
+MAX_AUTHORS = 1_000_000
+"""They are kept in memory, 16 bytes each."""
+
+SESSION_SETTINGS = {
+    # The database's own settings are for the API's short statements.
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    # VACUUM does not mark rows as visible to all transactions before they are on the disk.
+    "synchronous_commit": "on",
+}
+
+LAST_USER_ID = """
+SELECT coalesce(greatest(
+    (SELECT max(id) FROM users),
+    pg_sequence_last_value(pg_get_serial_sequence('users', 'id')::regclass)
+), 0)
+"""
+USERS_ABOVE = """
+SELECT id, extract(epoch FROM created_at)::float8 FROM users
+WHERE id > %s AND created_at <= %s ORDER BY created_at, id
+"""
+TOTAL = "SELECT coalesce(sum(row_count), 0)::bigint FROM row_counts WHERE table_name = %s"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for table, count in DEFAULT_ROWS.items():
+        text = f"{table} to add; default: {count}"
+        parser.add_argument(f"--{table}", type=_row_count, default=count, metavar="N", help=text)
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="any number: the same one gives the same data"
+    )
+
+
+def run(arguments: argparse.Namespace, database_url: str, redis_url: str) -> int:
+    """Return the exit code 0. Raises LocalError, which says which rows of the run stay."""
+    import psycopg
+
+    console = Console()
+    loaded = Counter(dict.fromkeys(DEFAULT_ROWS, 0))
+    started = monotonic()
+    try:
+        with _session(database_url) as connection:
+            try:
+                _load(connection, arguments, console, loaded)
+            finally:
+                _invalidate_pages(redis_url, console)
+            # For the planner's statistics and for index-only scans.
+            console.step("Analyzing the tables")
+            connection.execute(f"VACUUM (ANALYZE) {', '.join(DEFAULT_ROWS)}")
+            totals = {table: _value(connection, TOTAL, table) for table in DEFAULT_ROWS}
+    except psycopg.errors.UndefinedTable:
+        raise LocalError("the database has no tables yet; run: make migrate") from None
+    except psycopg.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise LocalError(f"PostgreSQL: {reason} ({_text(loaded)} were added)") from None
+    except KeyboardInterrupt:
+        console.step(f"Interrupted; what was finished stays: {_text(loaded)}")
+        raise
+    seconds = monotonic() - started
+    console.step(f"Added {_text(loaded)} in {seconds:.1f} s; there are {_text(totals)} now")
+    return 0
+
+
+def _row_count(argument: str) -> int:
+    if not argument.isdecimal():
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a number of rows")
+    return int(argument)
+
+
+def _text(row_counts: dict[str, int]) -> str:
+    return " and ".join(f"{count:,} {table}" for table, count in row_counts.items())
+
+
+@contextmanager
+def _session(database_url: str) -> Iterator["Connection"]:
+    """Raises LocalError when another run is in progress."""
+    import psycopg
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name, value in SESSION_SETTINGS.items():
+            connection.execute(f"SET {name} = '{value}'")
+        # Two runs at once would make the same addresses.
+        if not _value(connection, "SELECT pg_try_advisory_lock(%s)", ADVISORY_LOCK):
+            raise LocalError("demo data is being loaded already; wait for it")
+        yield connection
+
+
+def _load(
+    connection: "Connection",
+    arguments: argparse.Namespace,
+    console: Console,
+    loaded: dict[str, int],
+) -> None:
+    """Counts the rows in `loaded`, batch by batch."""
+
+    def copy(table: str, rows: Iterable[User | Post], total: int) -> None:
+        with _progress(console, table, total) as advance:
+            for batch_rows in _copy(connection, table, rows):
+                loaded[table] += batch_rows
+                advance(batch_rows)
+
+    random = Random(arguments.seed)  # noqa: S311
+    now = _value(connection, "SELECT now()")
+    last_user_id = _value(connection, LAST_USER_ID)
+    copy("users", user_rows(random, arguments.users, last_user_id + 1, now), arguments.users)
+    if arguments.posts:
+        authors = _authors(connection, random, last_user_id if arguments.users else 0, now)
+        copy("posts", post_rows(random, arguments.posts, authors, now), arguments.posts)
+
+
+def _copy(connection: "Connection", table: str, rows: Iterable[User | Post]) -> Iterator[int]:
+    """Load the rows in batches; yield the size of each once it is committed."""
+    rows = iter(rows)
+    for first in rows:
+        batch_rows = 0
+        with (
+            connection.transaction(),
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({COLUMNS[table]}) FROM STDIN") as copy,
+        ):
+            for row in chain([first], islice(rows, BATCH_ROWS - 1)):
+                copy.write_row(row)
+                batch_rows += 1
+        yield batch_rows
+
+
+def _authors(connection: "Connection", random: Random, above_id: int, now: datetime) -> Authors:
+    """Return some of the users above that id. Raises LocalError when there are none."""
+    count = _value(connection, "SELECT count(*) FROM users WHERE id > %s", above_id)
+    share = min(AUTHOR_SHARE, MAX_AUTHORS / count) if count > FEW_USERS else 1
+    authors = Authors(array("q"), array("d"))
+    with connection.transaction(), connection.cursor("authors") as cursor:
+        cursor.itersize = BATCH_ROWS
+        for user_id, joined in cursor.execute(USERS_ABOVE, (above_id, now)):
+            if random.random() < share:
+                authors.ids.append(user_id)
+                authors.joined.append(joined)
+    if not authors.ids:
+        raise LocalError("there are no users to write posts; add some: --users 1000")
+    return authors
+
+
+def _invalidate_pages(redis_url: str, console: Console) -> None:
+    """Without a fence: after COMMIT a page that is being populated is stale like all others."""
+    from redis import Redis, RedisError
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # `python -m local` has the layer on its import path only when make calls it.
+    sys.path.append(str(LAYER))
+    from blog.cache import PageCache
+
+    try:
+        with Redis.from_url(
+            redis_url,
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+        ) as client:
+            client.delete(*(PageCache(name).generation_key for name in STALE_LISTS))
+    except RedisError:
+        console.notice("Redis does not answer: cached pages stay old until their time is over")
+
+
+def _value(connection: "Connection", query: str, *parameters: object) -> Any:
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@contextmanager
+def _progress(console: Console, table: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with each number of rows: it moves a bar on a terminal, else it
+    prints a line every few seconds."""
+    from rich import progress
+    from rich.console import Console as Terminal
+
+    terminal = Terminal()
+    if terminal.is_terminal:
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(),
+        )
+        with progress.Progress(*columns, console=terminal) as bars:
+            yield partial(bars.advance, bars.add_task(table, total=total))
+        return
+    rows = 0
+    printed_at = monotonic()
+
+    def advance(batch_rows: int) -> None:
+        nonlocal rows, printed_at
+        rows += batch_rows
+        if monotonic() - printed_at >= NOTICE_EVERY_SECONDS:
+            printed_at = monotonic()
+            console.step(f"{rows:,} of {total:,} {table}")
+
+    yield advance
