@@ -239,6 +239,18 @@ def test_the_host_of_an_absolute_target_counts_too(served: Served, target: bytes
     assert statuses(send(served, get(target, b"Host: localhost") + SMUGGLED)) == [403]
 
 
+def test_repeated_headers_arrive_and_none_changes_where_a_request_came_from(
+    served: Served,
+) -> None:
+    sent = [("X-One", "a"), ("x-one", "b"), ("Cookie", "a=1"), ("Cookie", "b=2")]
+    forwarded = [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-Proto", "https")]
+    event = served.client.get("/toy", headers=sent + forwarded).json()["event"]
+    assert event["headers"]["x-one"] == "a,b"
+    assert event["cookies"] == ["a=1", "b=2"]
+    assert event["headers"]["x-forwarded-proto"] == "http"
+    assert event["requestContext"]["http"]["sourceIp"] == "127.0.0.1"
+
+
 def test_http_1_0_needs_no_host_and_ends_the_connection(served: Served) -> None:
     assert statuses(send(served, get(version=b"HTTP/1.0") + SMUGGLED)) == [200]
 
