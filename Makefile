@@ -6,7 +6,6 @@
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
-export PYTHONPATH := functions:layers/blog
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

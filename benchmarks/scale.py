@@ -54,7 +54,7 @@ TOGETHER_SECONDS = 0.5
 """From an order to its beginning, so that all writers are connected by then."""
 
 SYSTEMS = ("ours", "baseline")
-MIGRATE = "from migrations.handler import handler; handler({}, None)"
+MIGRATE = "import local; from migrations.handler import handler; handler({}, None)"
 CREATE_SCHEMA = (
     "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
 )

@@ -8,7 +8,7 @@ import psycopg
 
 from local.services import Services
 
-MIGRATE = "from migrations.handler import handler; handler({}, None)"
+MIGRATE = "import local; from migrations.handler import handler; handler({}, None)"
 CREATE_SCHEMA = (
     "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
 )

@@ -4,3 +4,11 @@
 process group: AWS's Lambda emulator (from aws-sam-cli) with AWS's runtime client (awslambdaric).
 PostgreSQL and Valkey are real servers that come as Python wheels. Nothing listens beyond loopback.
 """
+
+import sys
+from pathlib import Path
+
+# Where this package, the tests and the benchmarks find the functions and `blog`. Sandboxes do not
+# import it: they have what the template gives them, and no more.
+ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT / "functions"), str(ROOT / "layers" / "blog")]

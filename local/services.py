@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
+from blog.database_url import check_parameters, libpq_url
 from local.errors import LocalError
 from local.guard import Guard
 
@@ -48,7 +49,7 @@ MAX_CONNECTIONS = 100
 # The shortest limit for a socket's path is 104 bytes (macOS), with the name and its NUL in it.
 MAX_SOCKET_DIRECTORY_BYTES = 104 - len("/.s.PGSQL.5432") - 1
 THROWAWAY_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
-DATABASE_EXAMPLE = "postgresql://user:password@host:5432/blog"
+UNSET_DATABASE = "correct it, or unset it to use the built-in PostgreSQL"
 REDIS_EXAMPLE = "redis://host:6379/0"
 
 
@@ -75,7 +76,7 @@ def running_services(
     given URL does not answer within 3 seconds, or when a server does not start.
     """
     if database_url:
-        check_database(database_url)
+        database_url = checked_database(database_url)
     if redis_url:
         check_redis(redis_url)
     if database_url and redis_url:
@@ -107,20 +108,21 @@ def stop_unused_services(directory: Path) -> None:
         _leave(directory, users)
 
 
-def check_database(url: str) -> None:
-    """Raises LocalError when no PostgreSQL answers at this URL; the line has no password."""
+def checked_database(url: str) -> str:
+    """The URL as libpq reads it.
+
+    Raises LocalError when no PostgreSQL answers there; the line has no password.
+    """
     import psycopg
 
-    wrong = LocalError(
-        f"DATABASE_URL is no PostgreSQL URL; it looks like {DATABASE_EXAMPLE} "
-        "(write @ : / in a password as %40 %3A %2F), or unset it to use the built-in PostgreSQL"
-    )
-    if urlsplit(url).scheme not in ("postgresql", "postgres") or url.count("@") > 1:
-        raise wrong
     try:
+        url = libpq_url(url)
+        check_parameters(url)
         parameters = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
-        raise wrong from None
+    except psycopg.Error:  # its message quotes the URL
+        raise LocalError(f"DATABASE_URL cannot be read; {UNSET_DATABASE}") from None
+    except ValueError as error:
+        raise LocalError(f"DATABASE_URL: {error}; {UNSET_DATABASE}") from None
     try:
         psycopg.connect(url, connect_timeout=CHECK_SECONDS).close()
     except psycopg.Error as error:
@@ -129,6 +131,7 @@ def check_database(url: str) -> None:
             f"DATABASE_URL does not answer: {reason}; correct it, start that server, "
             "or unset DATABASE_URL to use the built-in PostgreSQL"
         ) from None
+    return url
 
 
 def check_redis(url: str) -> None:

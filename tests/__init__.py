@@ -1,0 +1,1 @@
+import local  # noqa: F401 - so that the functions and `blog` are found

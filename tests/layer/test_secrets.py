@@ -17,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog import secrets
 from blog.database import database_url, read
 from blog.secrets import SecretUnavailable, is_secret, secret_value
+from blog.settings import SettingsError
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
 from tests.conftest import Sandbox
+from tests.layer.test_database_url import SCHEMES, in_form
 
 Manager = Any
 
@@ -44,13 +46,24 @@ async def answer(connection: AsyncConnection) -> object:
     return await connection.scalar(text("SELECT 42"))
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_database_is_reached_through_the_secret(
-    sandbox: Sandbox, services: Services, manager: Manager
+    sandbox: Sandbox, services: Services, manager: Manager, scheme: str
 ) -> None:
-    sandbox.restart(DATABASE_URL=new_secret(manager, services.database_url))
+    secret = new_secret(manager, in_form(scheme, services.database_url))
+    sandbox.restart(DATABASE_URL=secret)
     assert database_url().drivername == "postgresql+psycopg"
-    assert database_url().query == make_url(services.database_url).query
+    assert database_url().query == make_url(services.database_url).query | {"sslmode": "disable"}
     assert sandbox.run(read(answer)) == 42
+
+
+def test_a_secret_without_a_url_is_told_without_its_value(
+    sandbox: Sandbox, manager: Manager
+) -> None:
+    sandbox.restart(DATABASE_URL=new_secret(manager, '{"password": "s3cret"}'))
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: not a PostgreSQL URL") as raised:
+        database_url()
+    assert "s3cret" not in str(raised.value)
 
 
 def test_a_rotated_value_is_read_when_asked_again_but_not_at_once(

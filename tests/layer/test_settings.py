@@ -10,6 +10,8 @@ SECRET = "postgresql://ada:tr0ub4dor@db.example.org/blog"
 FAULTS = [
     ("DATABASE_URL", "mysql://ada:tr0ub4dor@db.example.org/blog"),
     ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db example"),
+    ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db.example.org:x/blog"),
+    ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db.example.org/blog?ssl=perhaps"),
     ("DATABASE_URL", "tr0ub4dor"),
     ("REDIS_URL", "http://:tr0ub4dor@cache.example.org"),
     ("REDIS_URL", "tr0ub4dor"),
@@ -72,8 +74,8 @@ def test_urls_are_not_shown_by_repr(sandbox: Sandbox) -> None:
     ("name", "value"),
     [
         ("DATABASE_URL", SECRET),
-        ("DATABASE_URL", SECRET.replace("postgresql", "postgres")),
         ("DATABASE_URL", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog-AbCdEf"),
+        ("DATABASE_URL", "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:b-AbCd"),
         ("DATABASE_URL", "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:blog-AbCdEf"),
         ("REDIS_URL", "redis://cache.example.org:6379/0"),
         ("REDIS_URL", "rediss://:secret@cache.example.org:6379"),

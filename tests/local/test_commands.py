@@ -12,6 +12,7 @@ import pytest
 
 from local.errors import LocalError
 from local.sandbox import emulator_path
+from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.conftest import Ended
 from tests.local.toys import Program, write_project
 
@@ -91,6 +92,16 @@ def test_migrate_without_the_function_is_one_line(
     ended = run_local("migrate", **given)
     assert ended.code == 1
     assert ended.stderr.endswith("template.yaml has no MigrationsFunction\n")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_demo_data_comes_into_a_database_whatever_the_form_of_its_url(
+    run_local: RunLocal, database: object, given: dict[str, str], scheme: str
+) -> None:
+    given["DATABASE_URL"] = in_form(scheme, given["DATABASE_URL"])
+    ended = run_local("demo-data", "--users", "2", "--posts", "3", **given)
+    assert ended.code == 0, ended.stderr
+    assert "there are 2 users and 3 posts now" in ended.stdout
 
 
 @pytest.mark.parametrize("machine", ["riscv64", "i686"])

@@ -15,7 +15,8 @@ import pytest
 import redis
 
 from local.errors import LocalError
-from local.services import Services, check_database, check_redis, running_services
+from local.services import Services, check_redis, checked_database, running_services
+from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.toys import REPOSITORY, environment
 
 OWNER = """
@@ -146,26 +147,36 @@ def test_given_urls_are_used_and_their_servers_left_alone(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_database_url_is_given_on_as_libpq_reads_it(services: Services, scheme: str) -> None:
+    url = in_form(scheme, services.database_url)
+    assert checked_database(url) == f"{services.database_url}&sslmode=disable"
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("url", "told"),
     [
-        "mysql://user:secret@host/blog",
-        "postgresql+psycopg://user:secret@host/blog",
-        "postgresql://user:sec@ret@host/blog",
-        "postgresql://user:secret@host:port/blog?unknown=1",
-        "secret",
+        ("mysql://user:secret@host/blog", "not a PostgreSQL URL"),
+        ("postgresql://user:sec@ret@host/blog", "not a PostgreSQL URL"),
+        ("postgresql://user:secret@host:port/blog", "not a PostgreSQL URL"),
+        ("postgresql://user:secret@host/blog?unknown=1", "parameter unknown is not one of libpq"),
+        ("postgresql+asyncpg://user:secret@host/blog?ssl=1", "parameter ssl is none of true"),
+        ("postgresql://user:secret%zz@host/blog", "cannot be read"),
+        ("secret", "not a PostgreSQL URL"),
     ],
 )
-def test_a_database_url_that_does_not_parse_is_one_line_without_the_password(url: str) -> None:
-    with pytest.raises(LocalError, match=r"^DATABASE_URL is no PostgreSQL URL; ") as caught:
-        check_database(url)
+def test_a_database_url_that_does_not_parse_is_one_line_without_the_password(
+    url: str, told: str
+) -> None:
+    with pytest.raises(LocalError, match=rf"^DATABASE_URL\b.* {told}.* built-in") as caught:
+        checked_database(url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_database_that_refuses_is_one_line() -> None:
     with pytest.raises(LocalError, match=r"DATABASE_URL does not answer: .*refused") as caught:
-        check_database("postgresql://user:secret@127.0.0.1:1/blog")
+        checked_database("postgresql://user:secret@127.0.0.1:1/blog")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -182,7 +193,7 @@ def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
             time.sleep(0.2)
         url = services.database_url.replace("postgres@", "somebody:wr0ng@")
         with pytest.raises(LocalError, match="password authentication failed") as caught:
-            check_database(url)
+            checked_database(url)
     assert "wr0ng" not in str(caught.value)
 
 
@@ -203,14 +214,14 @@ def test_a_redis_that_refuses_is_one_line() -> None:
 
 
 def test_silent_servers_are_given_up_within_seconds(silent: int) -> None:
-    def refusal(check: Callable[[str], None], url: str) -> str:
+    def refusal(check: Callable[[str], object], url: str) -> str:
         with pytest.raises(LocalError) as caught:
             check(url)
         return str(caught.value)
 
     started = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
-        database = threads.submit(refusal, check_database, f"postgresql://u@127.0.0.1:{silent}/b")
+        database = threads.submit(refusal, checked_database, f"postgresql://u@127.0.0.1:{silent}/b")
         cache = threads.submit(refusal, check_redis, f"redis://127.0.0.1:{silent}/0")
     assert database.result().startswith("DATABASE_URL does not answer")
     assert cache.result().startswith("REDIS_URL does not answer")

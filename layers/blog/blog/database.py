@@ -28,11 +28,12 @@ from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from blog.database_url import check_parameters, libpq_url
 from blog.deadline import answer_by
 from blog.errors import ApiError, DatabaseUnavailable, InternalError, OutcomeUnknown
 from blog.observability import database_time, logger
 from blog.secrets import SecretUnavailable, is_secret, secret_value
-from blog.settings import settings
+from blog.settings import SettingsError, settings
 
 PING_AFTER_SECONDS = 30.0
 PING_SECONDS = 1.0
@@ -308,11 +309,15 @@ def driver_of(connection: AsyncConnection) -> BoundedConnection:
 def database_url() -> URL:
     """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
 
-    Raises `SecretUnavailable`.
+    Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, or the URL has a
+    parameter that libpq does not know.
     """
     url = settings().database_url
-    if is_secret(url):
-        url = secret_value(url)
+    try:
+        url = libpq_url(secret_value(url)) if is_secret(url) else url
+        check_parameters(url)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from None
     return make_url(url).set(drivername="postgresql+psycopg")
 
 

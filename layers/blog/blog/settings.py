@@ -6,10 +6,14 @@ which names it and never shows its value.
 """
 
 import os
+import re
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from blog.database_url import SCHEME, libpq_url
 
 SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
 """How the ARN of a secret begins, in any of AWS's partitions."""
@@ -17,6 +21,10 @@ SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
 
 class SettingsError(Exception):
     """An environment variable is missing or malformed; the message names it."""
+
+
+def _libpq_url_or_secret(value: str) -> str:
+    return value if re.match(SECRET_ARN, value) else libpq_url(value)
 
 
 class Settings(BaseModel):
@@ -38,9 +46,11 @@ class Settings(BaseModel):
         str,
         Field(
             repr=False,
-            pattern=rf"^(postgres(ql)?://|{SECRET_ARN})\S+$",
-            description="`postgresql://…`, or the ARN of a Secrets Manager secret that holds it.",
+            pattern=rf"^({SCHEME}|{SECRET_ARN})\S+$",
+            description="`postgresql://…`, `postgres://…` or `postgresql+driver://…`, or the ARN "
+            "of a Secrets Manager secret that holds it.",
         ),
+        AfterValidator(_libpq_url_or_secret),
     ]
     database_connect_timeout_seconds: Annotated[
         int, Field(ge=1, le=10, description="Longest wait for a new PostgreSQL connection.")
@@ -74,5 +84,8 @@ def settings() -> Settings:
     try:
         return Settings.model_validate({name: value for name, value in os.environ.items() if value})
     except ValidationError as error:
-        problems = (f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("; ".join(map(_message, error.errors()))) from None
+
+
+def _message(problem: ErrorDetails) -> str:
+    return f"{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,112 @@
+"""DATABASE_URL in every form that people have, and at every entrance but `python -m local`."""
+
+import httpx
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog.database import database_url, read
+from blog.database_url import check_parameters, libpq_url
+from blog.settings import SettingsError, settings
+from local.services import Services
+from migrations.handler import handler as migrate
+from tests.conftest import Sandbox
+
+SCHEMES = (
+    "postgresql://",
+    "postgres://",
+    "postgresql+psycopg://",
+    "postgresql+psycopg2://",
+    "postgresql+asyncpg://",
+)
+"""As libpq, Heroku and users of SQLAlchemy's drivers write them."""
+
+
+def in_form(scheme: str, url: str) -> str:
+    """The URL of a test's server with that scheme, and with what asyncpg calls sslmode."""
+    assert url.startswith(SCHEMES[0])
+    return f"{url.replace(SCHEMES[0], scheme)}&ssl=disable"
+
+
+async def answer(connection: AsyncConnection) -> object:
+    return await connection.scalar(text("SELECT 42"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_function_connects_with_every_form(
+    sandbox: Sandbox, services: Services, scheme: str
+) -> None:
+    sandbox.restart(DATABASE_URL=in_form(scheme, services.database_url))
+    assert settings().database_url == in_form(SCHEMES[0], services.database_url).replace(
+        "&ssl=", "&sslmode="
+    )
+    assert sandbox.run(read(answer)) == 42
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_migrations_connect_with_every_form(
+    sandbox: Sandbox, services: Services, scheme: str
+) -> None:
+    sandbox.restart(DATABASE_URL=in_form(scheme, services.database_url))
+    assert migrate({}, None)["revision"]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgres://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
+        ("postgresql://u@h/d?ssl=true", "postgresql://u@h/d?sslmode=require"),
+        ("postgresql://u@h/d?ssl=false&a=b", "postgresql://u@h/d?sslmode=disable&a=b"),
+        ("postgresql://u@h/d?a=b&ssl=verify-full", "postgresql://u@h/d?a=b&sslmode=verify-full"),
+        ("postgresql://u:p?ssl=x@h/d", "postgresql://u:p?ssl=x@h/d"),
+        ("postgresql://u:/:#%40@h/d", "postgresql://u:/:#%40@h/d"),
+        ("postgresql://[::1]:5433/d", "postgresql://[::1]:5433/d"),
+        ("postgresql://a,b/d", "postgresql://a,b/d"),
+        ("postgresql://u@/d?host=%2Frun", "postgresql://u@/d?host=%2Frun"),
+        ("postgresql:///d?host=/run", "postgresql:///d?host=/run"),
+        ("postgresql://h", "postgresql://h"),
+        ("postgresql://u@h/d\n", "postgresql://u@h/d"),
+    ],
+)
+def test_a_url_becomes_libpqs(given: str, read: str) -> None:
+    assert libpq_url(given) == read
+    assert libpq_url(read) == read
+    assert psycopg.conninfo.conninfo_to_dict(read.replace("a=b", "options=b"))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://u:s3cret@h/d", "not a PostgreSQL URL"),
+        ("postgresql+://u:s3cret@h/d", "not a PostgreSQL URL"),
+        ("host=h password=s3cret", "not a PostgreSQL URL"),
+        ("postgresql://u:s3cret@4@h/d", "write @ : / in a password as %40 %3A %2F"),
+        ("postgresql://u:pw@h:s3cret/d", "not a PostgreSQL URL"),
+        ("postgresql://u:pw@h/d?ssl=s3cret", "parameter ssl is none of true, false, disable"),
+        ("postgresql://u:s3cret@h/d?ssl=true&sslmode=allow", "leave one out"),
+    ],
+)
+def test_what_cannot_be_read_is_told_without_the_password(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        libpq_url(url)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_parameter_of_another_driver_is_named(sandbox: Sandbox, services: Services) -> None:
+    check_parameters(f"{services.database_url}&sslmode=disable&connect_timeout=1")
+    check_parameters("postgresql://u:p?x=y@h/d")
+    url = f"{services.database_url}&prepared_statement_cache_size=0"
+    sandbox.restart(DATABASE_URL=url)
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: .* prepared_statement_cache_size "):
+        database_url()
+
+
+def test_a_url_that_cannot_be_read_is_a_logged_error_of_the_server(
+    api: httpx.Client, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sandbox.restart(DATABASE_URL="postgresql://u:s3cret@h/d?command_timeout=1")
+    assert api.get("/users/1").status_code == 500
+    log = capfd.readouterr().out
+    assert "its parameter command_timeout is not one of libpq" in log
+    assert "s3cret" not in log
