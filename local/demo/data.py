@@ -9,7 +9,6 @@ Indexes and constraints stay in place during the load: the API may run at the sa
 """
 
 import argparse
-import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-LAYER = Path(__file__).parents[2] / "layers" / "blog"
 BATCH_ROWS = 10_000
 NOTICE_EVERY_SECONDS = 5.0
 REDIS_TIMEOUT_SECONDS = 3.0
@@ -197,8 +194,6 @@ def _invalidate_pages(redis_url: str, console: Console) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # `python -m local` has the layer on its import path only when make calls it.
-    sys.path.append(str(LAYER))
     from blog.cache import PageCache
 
     try:
