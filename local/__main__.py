@@ -243,7 +243,8 @@ def _apply_migrations(template: "Template", pool: SandboxPool, console: Console)
         console.step(f"No {MIGRATIONS} in the template: the database stays as it is")
         return
     console.step("Bringing the database schema up to date")
-    _invoke_migrations(template, pool, "upgrade", "head")
+    for repaired in _invoke_migrations(template, pool, "upgrade", "head").get("repaired", ()):
+        console.notice(f"{repaired} restored")
 
 
 def _invoke_migrations(

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from blog.answers import json_answer
-from blog.creation import Creation, KeyHeader
+from blog.creation import KEY_ERRORS, Creation, KeyHeader
 from blog.errors import (
     ContentTooLarge,
     InvalidRequest,
     MalformedBody,
     NotFound,
-    RequestInProgress,
     ServiceUnavailable,
     UnknownReference,
     UnsupportedMediaType,
@@ -51,7 +50,7 @@ PATH = "/posts"
 STATS_PATH = "/posts/stats"
 POST_PATH = "/posts/{post_id:id}"
 BODY_ERRORS = (MalformedBody, ContentTooLarge, UnsupportedMediaType, UnknownReference)
-CREATE_ERRORS = (*BODY_ERRORS, RequestInProgress)
+CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 
 PostId = Annotated[Id, Path()]
 

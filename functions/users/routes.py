@@ -7,14 +7,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Path, Query, Response
 
 from blog.answers import json_answer
-from blog.creation import Creation, KeyHeader
+from blog.creation import KEY_ERRORS, Creation, KeyHeader
 from blog.errors import (
     AlreadyTaken,
     ContentTooLarge,
     InvalidRequest,
     MalformedBody,
     NotFound,
-    RequestInProgress,
     ServiceUnavailable,
     UnsupportedMediaType,
     problem_responses,
@@ -53,7 +52,7 @@ PATH = "/users"
 SEARCH_PATH = "/users/search"
 USER_PATH = "/users/{user_id:id}"
 BODY_ERRORS = (MalformedBody, ContentTooLarge, UnsupportedMediaType, AlreadyTaken)
-CREATE_ERRORS = (*BODY_ERRORS, RequestInProgress)
+CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 
 UserId = Annotated[Id, Path()]
 

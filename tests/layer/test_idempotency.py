@@ -1,5 +1,6 @@
 """`Idempotency-Key`: a POST that is repeated creates nothing twice."""
 
+import json
 import multiprocessing
 import uuid
 from typing import Any
@@ -8,6 +9,8 @@ import httpx
 import psycopg
 import pytest
 
+from blog.models import Base
+from local.events import EVENTS
 from local.services import Services
 from tests.in_process import LambdaTransport
 
@@ -99,18 +102,77 @@ def test_a_key_in_use_by_a_request_under_way_is_409(
     assert post(api, "/users", ADA, "key-1").status_code == 201
 
 
-def test_a_key_runs_out_and_is_swept_away(
+def test_a_key_that_ran_out_means_nothing(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     post(api, "/users", ADA, "key-1")
-    post(api, "/users", ADA | {"email": "b@example.com"}, "key-2")
     database.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-    assert (
-        post(api, "/users", ADA, "key-1").status_code == 409
-    )  # evaluated anew: the address is taken
-    assert post(api, "/users", ADA | {"email": "c@example.com"}, "key-1").status_code == 201
-    keys = database.execute("SELECT key FROM idempotency_keys").fetchall()
-    assert keys == [("key-1",)]
+    taken = post(api, "/users", ADA, "key-1")
+    assert taken.json()["type"] == "/problems#already-taken"
+    other = ADA | {"email": "c@example.com"}
+    first = post(api, "/users", other, "key-1")
+    assert first.headers["location"] != "/users/1"
+    assert post(api, "/users", other, "key-1").content == first.content
+
+
+@pytest.fixture
+def created(api: httpx.Client) -> dict[str, Any]:
+    """Bodies by path: one resource of each kind, created with a key, in their references' order."""
+    events = [json.loads(file.read_text()) for file in EVENTS.glob("*-create_*.json")]
+    bodies = {event["rawPath"]: json.loads(event["body"]) for event in events}
+    paths = [path for table in Base.metadata.sorted_tables if (path := f"/{table.name}") in bodies]
+    assert len(paths) == len(bodies)
+    for path in paths:
+        assert post(api, path, bodies[path], "key").headers["location"] == f"{path}/1"
+    return {path: bodies[path] for path in paths}
+
+
+def stored(database: psycopg.Connection[Any]) -> dict[str, bool]:
+    """Whether what the path's key created is still told."""
+    rows = database.execute("SELECT path, body, fingerprint FROM idempotency_keys").fetchall()
+    assert all((body is None) == (fingerprint is None) for _, body, fingerprint in rows)
+    return {path: body is not None for path, body, _ in rows}
+
+
+def exists(api: httpx.Client, path: str) -> bool:
+    return api.get(f"{path}/1").status_code == 200
+
+
+def test_what_was_created_is_forgotten_when_it_is_deleted_and_not_created_again(
+    api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any]
+) -> None:
+    for path in reversed(created):
+        assert stored(database)[path]
+        assert api.delete(f"{path}/1").status_code == 204
+        assert not stored(database)[path]
+        again = post(api, path, created[path], "key")
+        assert again.status_code == 409
+        assert again.json()["type"] == "/problems#resource-deleted"
+        assert not exists(api, path)
+        assert post(api, path, created[path], "other-key").status_code == 201
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM users", "TRUNCATE users CASCADE"], ids=["DELETE", "TRUNCATE"]
+)
+def test_what_goes_along_is_forgotten_in_the_same_transaction(
+    api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any], statement: str
+) -> None:
+    with database.transaction(force_rollback=True):
+        database.execute(statement)
+        assert stored(database) == dict.fromkeys(created, False)
+    assert stored(database) == dict.fromkeys(created, True)
+
+    database.execute(statement)
+    assert stored(database) == {path: exists(api, path) for path in created}
+
+
+def test_others_are_not_forgotten(api: httpx.Client, database: psycopg.Connection[Any]) -> None:
+    post(api, "/users", ADA, "key-1")
+    first = post(api, "/users", ADA | {"email": "b@example.com"}, "key-2")
+    api.delete("/users/1")
+    again = post(api, "/users", ADA | {"email": "b@example.com"}, "key-2")
+    assert again.content == first.content
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a b", "ä"])

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,11 +13,12 @@ from local.services import Services
 from migrations.handler import handler
 from tests.conftest import Sandbox
 
-Migrate = Callable[..., dict[str, str | None]]
+Migrate = Callable[..., dict[str, Any]]
+Schema = psycopg.Connection[Any]
 
 
-@pytest.fixture
-def empty_url(services: Services) -> Iterator[str]:
+@contextmanager
+def new_database(services: Services) -> Iterator[str]:
     """The URL of a new database without a schema."""
     name = f"migrations_{uuid.uuid4().hex}"
     with psycopg.connect(services.database_url, autocommit=True) as server:
@@ -30,6 +32,12 @@ def empty_url(services: Services) -> Iterator[str]:
 
 
 @pytest.fixture
+def empty_url(services: Services) -> Iterator[str]:
+    with new_database(services) as url:
+        yield url
+
+
+@pytest.fixture
 def migrate(sandbox: Sandbox, empty_url: str) -> Migrate:
     """Runs the function on that database."""
     sandbox.restart(DATABASE_URL=empty_url)
@@ -37,7 +45,7 @@ def migrate(sandbox: Sandbox, empty_url: str) -> Migrate:
 
 
 @pytest.fixture
-def schema(migrate: Migrate, empty_url: str) -> Iterator[psycopg.Connection[Any]]:
+def schema(migrate: Migrate, empty_url: str) -> Iterator[Schema]:
     """A connection to that database with the newest schema."""
     migrate()
     with psycopg.connect(empty_url, autocommit=True) as connection:

@@ -1,6 +1,8 @@
 """The migrations function: up, down, and up again."""
 
+import re
 import threading
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 
 from blog.models import Base
 from migrations import handler
-from migrations.handler import ADVISORY_LOCK
+from migrations.handler import ADVISORY_LOCK, MigrationEvent
 from tests.migrations.conftest import Migrate
 
 
@@ -38,15 +40,20 @@ def settings(url: str) -> dict[str, str]:
     return dict(setting.split("=", 1) for setting in row[0]) if row else {}
 
 
-FUNCTIONS = {"count_rows", "finish_blocks", "forget_rows", "short_parts", "widen_block"}
+ROOT = Path(__file__).parents[2]
+VERSIONS = sorted((Path(handler.__file__).parent / "versions").glob("0*"))
+FUNCTIONS = {
+    name
+    for path in VERSIONS
+    for name in re.findall(r"^CREATE FUNCTION (\w+)", path.read_text(), re.MULTILINE)
+}
 SCHEMA = {"alembic_version", *FUNCTIONS, *Base.metadata.tables}
-HEAD = max(
-    path.name.partition("_")[0] for path in (Path(handler.__file__).parent / "versions").glob("0*")
-)
+HEAD = VERSIONS[-1].name.partition("_")[0]
+AT_HEAD = {"revision": HEAD, "repaired": []}
 
 
 def test_an_empty_event_upgrades_to_the_head(migrate: Migrate, empty_url: str) -> None:
-    assert migrate() == {"revision": HEAD}
+    assert migrate() == AT_HEAD
     assert names(empty_url) == SCHEMA
 
 
@@ -54,26 +61,26 @@ def test_upgrading_again_changes_nothing(migrate: Migrate, empty_url: str) -> No
     migrate()
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
-        assert migrate() == {"revision": HEAD}
+        assert migrate() == AT_HEAD
         assert connection.execute("SELECT count(*) FROM users").fetchone() == (1,)
 
 
 def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: str) -> None:
     migrate()
-    assert migrate(action="downgrade", revision="-1") == {"revision": f"{int(HEAD) - 1:04}"}
+    assert migrate(action="downgrade", revision="-1")["revision"] == f"{int(HEAD) - 1:04}"
     assert names(empty_url) < SCHEMA
-    assert migrate() == {"revision": HEAD}
+    assert migrate() == AT_HEAD
     assert names(empty_url) == SCHEMA
 
 
 def test_down_takes_everything_away_and_up_brings_it_back(migrate: Migrate, empty_url: str) -> None:
     migrate()
     wanted = settings(empty_url)
-    assert migrate(action="downgrade", revision="base") == {"revision": None}
+    assert migrate(action="downgrade", revision="base")["revision"] is None
     assert names(empty_url) == {"alembic_version"}
     assert settings(empty_url) == {}
 
-    assert migrate(action="upgrade", revision="head") == {"revision": HEAD}
+    assert migrate(action="upgrade", revision="head") == AT_HEAD
     assert names(empty_url) == SCHEMA
     assert settings(empty_url) == wanted
 
@@ -81,7 +88,7 @@ def test_down_takes_everything_away_and_up_brings_it_back(migrate: Migrate, empt
 def test_a_schema_with_rows_goes_down(schema: psycopg.Connection[Any], migrate: Migrate) -> None:
     schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
     schema.execute("INSERT INTO posts (user_id, title, content) VALUES (1, 'T', 'C')")
-    assert migrate(action="downgrade", revision="base") == {"revision": None}
+    assert migrate(action="downgrade", revision="base")["revision"] is None
 
 
 @pytest.mark.parametrize(
@@ -118,11 +125,11 @@ def test_a_failed_run_changes_nothing(migrate: Migrate, empty_url: str) -> None:
             migrate()
         assert names(empty_url) == {"row_counts"}
         connection.execute("DROP TABLE row_counts")
-    assert migrate() == {"revision": HEAD}
+    assert migrate() == AT_HEAD
 
 
 def test_a_run_waits_for_another_to_end(migrate: Migrate, empty_url: str) -> None:
-    answers: list[dict[str, str | None]] = []
+    answers: list[dict[str, Any]] = []
     runs = [threading.Thread(target=lambda: answers.append(migrate())) for _ in range(2)]
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
@@ -134,7 +141,7 @@ def test_a_run_waits_for_another_to_end(migrate: Migrate, empty_url: str) -> Non
         for run in runs:
             run.join()
 
-    assert answers == [{"revision": HEAD}] * 2
+    assert answers == [AT_HEAD] * 2
     assert names(empty_url) == SCHEMA
 
 
@@ -157,3 +164,36 @@ def test_a_runs_session_ends_with_it(migrate: Migrate, empty_url: str) -> None:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert others.fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"),
+    [({"action": "delete-expired-keys"}, {"deleted": 2500}), ({}, AT_HEAD)],
+    ids=["schedule", "upgrade"],
+)
+def test_expired_keys_are_deleted_and_no_others(
+    schema: psycopg.Connection[Any],
+    migrate: Migrate,
+    event: dict[str, str],
+    answer: dict[str, Any],
+) -> None:
+    insert = (
+        "INSERT INTO idempotency_keys (path, key, resource_id, expires_at)"
+        " SELECT '/users', %s || n, n, now() + %s FROM generate_series(1, %s) n"
+    )
+    schema.execute(insert, ["old-", timedelta(seconds=-1), 2500])
+    schema.execute(insert, ["new-", timedelta(hours=1), 3])
+    assert migrate(**event) == answer
+    keys = schema.execute("SELECT key FROM idempotency_keys ORDER BY key").fetchall()
+    assert keys == [("new-1",), ("new-2",), ("new-3",)]
+
+
+def test_the_schedules_event_is_one_that_the_function_takes() -> None:
+    from samcli.yamlhelper import yaml_parse  # two seconds of imports
+
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    function = template["Resources"]["MigrationsFunction"]["Properties"]
+    inputs = [event["Properties"]["Input"] for event in function["Events"].values()]
+    assert [MigrationEvent.model_validate_json(text).action for text in inputs] == [
+        "delete-expired-keys"
+    ]

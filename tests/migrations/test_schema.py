@@ -1,7 +1,5 @@
 """The migrated schema: as the models declare it, with indexes that queries use."""
 
-from typing import Any
-
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,9 +8,8 @@ from sqlalchemy import create_engine
 
 from blog.cache import FENCE_SECONDS
 from blog.models import BLOCK_IDS, Base
-from tests.migrations.conftest import Migrate
-
-Schema = psycopg.Connection[Any]
+from tests.migrations.conftest import Migrate, Schema
+from tests.migrations.counts import assert_counts_are_exact, counted
 
 CATALOG = """
 SELECT 'column', c.relname, a.attname,
@@ -21,6 +18,7 @@ SELECT 'column', c.relname, a.attname,
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.relkind = 'r' AND c.relnamespace = %(schema)s::text::regnamespace AND a.attnum > 0
+    AND NOT a.attisdropped
 UNION ALL
 SELECT 'index', tablename, indexname, replace(indexdef, %(schema)s::text || '.', '')
 FROM pg_indexes WHERE schemaname = %(schema)s::text
@@ -144,14 +142,6 @@ def test_ids_are_the_databases_alone(schema: Schema, table: str) -> None:
         schema.execute(f"INSERT INTO {table} (id) VALUES (7)")
 
 
-def counted(schema: Schema, table: str) -> int:
-    row = schema.execute(
-        "SELECT coalesce(sum(row_count), 0) FROM row_counts WHERE table_name = %s", [table]
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) -> None:
     insert = (
         "INSERT INTO users (name, email) SELECT 'A', gen_random_uuid() FROM generate_series(1, %s)"
@@ -172,6 +162,59 @@ def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) ->
     schema.execute("INSERT INTO posts (user_id, title, content) VALUES (5, 'T', 'C')")
     schema.execute("TRUNCATE users CASCADE")
     assert (counted(schema, "users"), counted(schema, "posts")) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE users SET id = DEFAULT",
+        "INSERT INTO users (id, name, email) OVERRIDING SYSTEM VALUE VALUES (1, 'B', 'b')"
+        " ON CONFLICT (id) DO UPDATE SET id = DEFAULT",
+        "MERGE INTO users USING generate_series(1, 9) n ON id = n"
+        " WHEN MATCHED THEN UPDATE SET id = DEFAULT",
+        "UPDATE posts SET title = 'U', id = DEFAULT",
+    ],
+)
+def test_ids_never_change(schema: Schema, statement: str) -> None:
+    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+    schema.execute("INSERT INTO posts (user_id, title, content) VALUES (1, 'T', 'C')")
+    with pytest.raises(psycopg.errors.GeneratedAlways, match=r"ids of (users|posts) never change"):
+        schema.execute(statement)
+    assert_counts_are_exact(schema)
+
+
+@pytest.mark.parametrize("table", ["users", "posts"])
+@pytest.mark.parametrize("row_id", [-1, 0, 2**63 - BLOCK_IDS, 2**63 - 1])
+def test_an_id_that_no_page_could_show_is_rejected(schema: Schema, table: str, row_id: int) -> None:
+    columns, values = {
+        "users": ("name, email", "'A', 'a@example.org'"),
+        "posts": ("user_id, title, content", "1, 'T', 'C'"),
+    }[table]
+    insert = f"INSERT INTO {table} (id, {columns}) OVERRIDING SYSTEM VALUE VALUES (%s, {values})"
+    with pytest.raises(psycopg.errors.CheckViolation, match=f"{table}_id_range"):
+        schema.execute(insert, [row_id])
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_truncate_is_rejected_where_its_snapshot_could_miss_counts(
+    schema: Schema, empty_url: str, level: str
+) -> None:
+    with psycopg.connect(empty_url) as other:
+        other.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        other.execute("SELECT FROM users")
+        schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="READ COMMITTED"):
+            other.execute("TRUNCATE users CASCADE")
+    assert_counts_are_exact(schema)
+    schema.execute("TRUNCATE users CASCADE")
+    assert_counts_are_exact(schema)
+    assert counted(schema, "users") == 0
+
+
+def test_rows_that_are_written_to_the_counts_from_outside_are_ignored(schema: Schema) -> None:
+    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+    schema.execute("INSERT INTO row_counts SELECT 'users', 7, 0, 42, now(), now()")
+    assert counted(schema, "users") == 1
 
 
 BLOCKS = """
@@ -262,3 +305,18 @@ def test_addresses_are_unique_whatever_their_case(schema: Schema, first: str, se
     schema.execute(insert, [first])
     with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):
         schema.execute(insert, [second])
+
+
+def test_stored_responses_keep_their_resource_up_and_down(schema: Schema, migrate: Migrate) -> None:
+    schema.execute(
+        "INSERT INTO idempotency_keys (path, key, resource_id, fingerprint, body, expires_at)"
+        " VALUES ('/users', 'kept', 42, '\\x00', '{}', now()),"
+        " ('/users', 'forgotten', 7, NULL, NULL, now())"
+    )
+    migrate(action="downgrade", revision="0004")
+    older = schema.execute("SELECT key, location, body FROM idempotency_keys").fetchall()
+    assert older == [("kept", "/users/42", "{}")]
+    schema.execute("UPDATE idempotency_keys SET expires_at = now() + interval '1 day'")
+    migrate()
+    newer = schema.execute("SELECT key, resource_id, body FROM idempotency_keys").fetchall()
+    assert newer == [("kept", 42, "{}")]

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Header, Response
 from pydantic import BaseModel
 
+from blog.errors import RequestInProgress, ResourceDeleted
 from blog.parameters import never_null
 
 HEADER = "Idempotency-Key"
@@ -25,16 +26,19 @@ KeyHeader = Annotated[
     ),
 ]
 
+KEY_ERRORS = (RequestInProgress, ResourceDeleted)
+
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What a creating route answers: the resource's path and its JSON."""
+    """What a creating route answers: the resource's id below `path`, and its JSON."""
 
-    location: str
+    path: str
+    id: int
     body: str
 
     def response(self) -> Response:
-        headers = {"Location": self.location}
+        headers = {"Location": f"{self.path}/{self.id}"}
         return Response(self.body, 201, headers, media_type="application/json")
 
 

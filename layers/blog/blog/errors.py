@@ -7,6 +7,7 @@
     ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
     ├── AlreadyTaken             409  a field's value must be unique and is in use
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is under way
+    ├── ResourceDeleted          409  what an `Idempotency-Key` created was deleted since
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is not acceptable
@@ -101,6 +102,14 @@ class RequestInProgress(ApiError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+class ResourceDeleted(ApiError):
+    status, title, code = 409, "Resource deleted", "resource-deleted"
+    meaning = (
+        "A request with this `Idempotency-Key` created a resource that was deleted since; "
+        "nothing was written. Take a new key to create another."
+    )
 
 
 class ContentTooLarge(ApiError):

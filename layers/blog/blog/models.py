@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     DateTime,
     ForeignKey,
     Identity,
@@ -26,6 +27,8 @@ CASE_COLLATION = "pg_c_utf8"
 """Upper and lower case by Unicode, the same on every server whatever its locale (PostgreSQL 17)."""
 BLOCK_IDS = 4096
 """Ids of a block, which is their quotient by it (the triggers of the migrations know it too)."""
+ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
+"""Ids that clients can name, in blocks whose bounds bigint can hold."""
 
 
 class Base(DeclarativeBase):
@@ -47,6 +50,7 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     __table_args__ = (
+        CheckConstraint(ID_RANGE, name="users_id_range"),
         Index("users_email_key", text(f"lower(email COLLATE {CASE_COLLATION})"), unique=True),
         Index(
             "users_name_trgm_idx",
@@ -73,12 +77,18 @@ class Post(Base):
     content: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
-    # Serves the foreign key, the posts of one user in either order, and the count per user.
-    __table_args__ = (Index("posts_user_id_id_idx", "user_id", "id"),)
+    __table_args__ = (
+        CheckConstraint(ID_RANGE, name="posts_id_range"),
+        # Serves the foreign key, the posts of one user in either order, and the count per user.
+        Index("posts_user_id_id_idx", "user_id", "id"),
+    )
 
 
 class RowCount(Base):
-    """Exact row counts, kept by triggers in the writer's own transaction.
+    """Exact row counts, kept by triggers in the writer's own transaction, and by them alone.
+
+    An INSERT or COPY from outside a trigger, as a dump's, adds nothing. Sessions in which triggers
+    do not fire leave the counts as they are; the next run of the migrations counts again.
 
     A row counts one block of `BLOCK_IDS` neighbouring ids, and spans the created_at of its rows;
     the span is never too narrow, and too wide where rows were deleted. A table's total is a sum
@@ -100,15 +110,21 @@ class RowCount(Base):
 
 
 class IdempotencyKey(Base):
-    """The first answer to a POST that carried the key (see `blog.idempotency`)."""
+    """The first answer to a POST that carried the key (see `blog.idempotency`).
+
+    A trigger empties `fingerprint` and `body` when the resource is deleted.
+    """
 
     __tablename__ = "idempotency_keys"
 
     path: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    location: Mapped[str] = mapped_column(Text)
-    body: Mapped[str] = mapped_column(Text)
+    resource_id: Mapped[int] = mapped_column(BigInteger)
+    fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
+    body: Mapped[str | None] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
-    __table_args__ = (Index("idempotency_keys_expires_at_idx", "expires_at"),)
+    __table_args__ = (
+        Index("idempotency_keys_expires_at_idx", "expires_at"),
+        Index("idempotency_keys_resource_idx", "path", "resource_id"),
+    )

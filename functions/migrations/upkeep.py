@@ -1,0 +1,95 @@
+"""What a database at the newest revision needs beside its schema, each safe to do again.
+
+A dump carries neither the database's settings nor, where triggers did not fire while it was
+restored, exact row counts. Every upgrade to the head puts both right, and says what it did.
+"""
+
+from sqlalchemy import Connection, text
+
+from blog.database import LACKING_TIMEOUTS, TIMEOUTS
+from blog.models import BLOCK_IDS, Base
+
+SETTINGS = {"TimeZone": "UTC", **TIMEOUTS}
+LACKING_SETTINGS = f"""
+{LACKING_TIMEOUTS}
+UNION ALL SELECT 'TimeZone' WHERE current_setting('TimeZone') <> 'UTC'
+"""
+
+COUNTED_TABLES = (
+    "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'count_rows'::regproc"
+)
+# One statement, and so one snapshot: nobody needs to be kept from writing meanwhile. The span of
+# a block may be wider than its rows'.
+WRONG_BLOCKS = f"""
+SELECT count(*) FROM (
+    SELECT id / {BLOCK_IDS} AS block, count(*) AS rows, min(created_at), max(created_at)
+    FROM TABLE GROUP BY 1
+) AS found (block, rows, oldest, newest)
+FULL JOIN (
+    SELECT block, sum(row_count), min(oldest), max(newest)
+    FROM row_counts WHERE table_name = 'TABLE' GROUP BY block
+) AS counted (block, rows, oldest, newest) USING (block)
+WHERE coalesce(found.rows, 0) <> coalesce(counted.rows, 0)
+    OR found.oldest < counted.oldest OR found.newest > counted.newest
+"""  # noqa: S608 - of constants
+COUNT_BLOCKS = f"""
+DELETE FROM row_counts WHERE table_name = 'TABLE';
+INSERT INTO row_counts (table_name, block, shard, row_count, oldest, newest)
+SELECT 'TABLE', id / {BLOCK_IDS}, -1, count(*), min(created_at), max(created_at)
+FROM TABLE GROUP BY 2
+"""  # noqa: S608 - of constants
+
+KEYS_PER_STATEMENT = 1000
+DELETE_EXPIRED_KEYS = """
+DELETE FROM idempotency_keys WHERE (path, key) IN (
+    SELECT path, key FROM idempotency_keys WHERE expires_at <= now()
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+def restore_settings(new_session: Connection) -> list[str]:
+    """Set for the database what its sessions lack; values that are stricter stay."""
+    lacking = new_session.scalars(text(LACKING_SETTINGS)).all()
+    for name in lacking:
+        new_session.execute(
+            text(
+                "DO $$ BEGIN EXECUTE format("
+                f"'ALTER DATABASE %I SET {name} = ''{SETTINGS[name]}''', current_database()"
+                "); END $$"
+            )
+        )
+    new_session.commit()
+    return [f"setting {name}" for name in lacking]
+
+
+def restore_row_counts(connection: Connection) -> list[str]:
+    """Count the rows of each table again whose counts are not exact; writers wait meanwhile."""
+    counted = set(connection.scalars(text(COUNTED_TABLES)))
+    tables = [table.name for table in Base.metadata.sorted_tables if table.name in counted]
+    wrong = [
+        table for table in tables if connection.scalar(text(WRONG_BLOCKS.replace("TABLE", table)))
+    ]
+    connection.commit()
+    if not wrong:
+        return []
+    # In the order in which the deletion of a row locks them.
+    locked = ", ".join([*tables, "row_counts"])
+    connection.execute(text(f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE"))
+    connection.execute(text("ALTER TABLE row_counts DISABLE TRIGGER row_counts_ignore"))
+    for table in wrong:
+        connection.execute(text(COUNT_BLOCKS.replace("TABLE", table)))
+    connection.execute(text("ALTER TABLE row_counts ENABLE TRIGGER row_counts_ignore"))
+    connection.commit()
+    return [f"row_counts of {table}" for table in wrong]
+
+
+def delete_expired_keys(connection: Connection) -> int:
+    """Delete them, a short transaction for every thousand; how many there were."""
+    deleted = 0
+    while True:
+        result = connection.execute(text(DELETE_EXPIRED_KEYS), {"limit": KEYS_PER_STATEMENT})
+        connection.commit()
+        deleted += result.rowcount
+        if result.rowcount < KEYS_PER_STATEMENT:
+            return deleted

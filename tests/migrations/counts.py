@@ -1,0 +1,37 @@
+"""Row counts beside the rows themselves."""
+
+from typing import Any
+
+import psycopg
+
+from blog.models import BLOCK_IDS
+
+TABLES = ("users", "posts")
+COUNTED = """
+SELECT block, sum(row_count)::int FROM row_counts WHERE table_name = %s
+GROUP BY block HAVING sum(row_count) <> 0 ORDER BY block
+"""
+FOUND = f"SELECT id / {BLOCK_IDS}, count(*)::int FROM TABLE GROUP BY 1 ORDER BY 1"
+OUTSIDE_OF_SPANS = f"""
+SELECT id FROM TABLE WHERE NOT EXISTS (
+    SELECT FROM row_counts WHERE table_name = 'TABLE' AND block = id / {BLOCK_IDS}
+    HAVING min(oldest) <= created_at AND max(newest) >= created_at
+)
+"""
+
+
+def counted(connection: psycopg.Connection[Any], table: str) -> int:
+    row = connection.execute(
+        "SELECT coalesce(sum(row_count), 0) FROM row_counts WHERE table_name = %s", [table]
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def assert_counts_are_exact(connection: psycopg.Connection[Any]) -> None:
+    """Of every block of every table, whose span holds all of its rows."""
+    for table in TABLES:
+        found = connection.execute(FOUND.replace("TABLE", table)).fetchall()
+        assert connection.execute(COUNTED, [table]).fetchall() == found
+        outside = connection.execute(OUTSIDE_OF_SPANS.replace("TABLE", table)).fetchall()
+        assert outside == []

@@ -1,0 +1,140 @@
+"""Dumps by real pg_dump, and what holds in the databases into which they are restored."""
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import psycopg
+import pytest
+
+from blog.database import TIMEOUTS
+from local.services import Services, _postgres_binary
+from migrations.handler import handler
+from tests.conftest import Sandbox
+from tests.migrations.conftest import Migrate, Schema, new_database
+from tests.migrations.counts import assert_counts_are_exact, counted
+from tests.migrations.test_handler import AT_HEAD, settings
+
+USERS = 5000
+ROWS = f"""
+INSERT INTO users (name, email, created_at)
+SELECT 'Ada', gen_random_uuid(), now() - n * interval '1 minute' FROM generate_series(1, {USERS}) n;
+INSERT INTO posts (user_id, title, content) SELECT id, 'T', 'C' FROM users WHERE id > 10;
+DELETE FROM users WHERE id % 3 = 0
+"""
+DATA = ("--data-only", "--exclude-table=alembic_version")
+
+
+def dump(url: str, *options: str) -> bytes:
+    command = [str(_postgres_binary("pg_dump")), "--no-owner", *options, "-d", url]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+
+
+def load(url: str, script: bytes) -> None:
+    """Raises CalledProcessError at the first statement that fails."""
+    command = [str(_postgres_binary("psql")), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", url]
+    subprocess.run(command, input=script, stdout=subprocess.PIPE, check=True)
+
+
+def wait_for_lock(connection: Schema) -> None:
+    """Until a session waits for a table's lock."""
+    give_up_at = monotonic() + 10
+    waiting = "SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
+    while not connection.execute(waiting).rowcount:
+        assert monotonic() < give_up_at
+
+
+@pytest.fixture
+def target_url(services: Services) -> Iterator[str]:
+    with new_database(services) as url:
+        yield url
+
+
+@pytest.fixture
+def migrate_target(sandbox: Sandbox, schema: Schema, target_url: str) -> Migrate:
+    """Runs the migrations where the dump goes to; where it comes from, they have been run."""
+    sandbox.restart(DATABASE_URL=target_url)
+    return lambda **event: handler(event, None)
+
+
+@pytest.fixture
+def source(schema: Schema) -> Schema:
+    schema.execute(ROWS)
+    return schema
+
+
+@pytest.mark.parametrize(
+    "options",
+    [DATA, (*DATA, "--disable-triggers"), (*DATA, "--inserts", "--rows-per-insert=500")],
+    ids=["copy", "disabled-triggers", "inserts"],
+)
+def test_data_goes_into_a_migrated_database_with_exact_counts(
+    source: Schema, empty_url: str, target_url: str, migrate_target: Migrate, options: list[str]
+) -> None:
+    migrate_target()
+    load(target_url, dump(empty_url, *options))
+    with psycopg.connect(target_url) as target:
+        assert_counts_are_exact(target)
+        assert counted(target, "users") == counted(source, "users") > USERS / 2
+        assert counted(target, "posts") == counted(source, "posts")
+    assert migrate_target() == AT_HEAD
+
+
+def test_a_whole_dump_is_restored_with_exact_counts_and_gets_its_settings_from_the_migrations(
+    source: Schema, empty_url: str, target_url: str, migrate_target: Migrate
+) -> None:
+    load(target_url, dump(empty_url))
+    assert settings(target_url) == {}
+    assert migrate_target()["repaired"] == [f"setting {name}" for name in TIMEOUTS]
+    assert settings(target_url) == TIMEOUTS
+    assert migrate_target() == AT_HEAD
+
+    with psycopg.connect(target_url, autocommit=True) as target:
+        assert_counts_are_exact(target)
+        assert counted(target, "users") == counted(source, "users")
+        target.execute("DELETE FROM users WHERE id < 100")
+        target.execute(ROWS)
+        assert_counts_are_exact(target)
+
+
+def test_tables_without_their_counts_are_counted_by_the_migrations(
+    source: Schema, empty_url: str, target_url: str, migrate_target: Migrate
+) -> None:
+    migrate_target()
+    tables = ("--table=users", "--table=posts", "--disable-triggers")
+    load(target_url, dump(empty_url, *DATA, *tables))
+    with psycopg.connect(target_url, autocommit=True) as target:
+        assert counted(target, "users") == 0
+        assert migrate_target()["repaired"] == ["row_counts of users", "row_counts of posts"]
+        assert_counts_are_exact(target)
+        assert counted(target, "users") == counted(source, "users")
+    assert migrate_target() == AT_HEAD
+
+
+def test_a_stricter_setting_of_the_operators_stays(
+    schema: Schema, migrate: Migrate, empty_url: str
+) -> None:
+    database = schema.info.dbname
+    schema.execute(f"ALTER DATABASE {database} SET statement_timeout = '2s'")
+    schema.execute(f"ALTER DATABASE {database} SET transaction_timeout = '1min'")
+    schema.execute(f"ALTER DATABASE {database} RESET lock_timeout")
+    assert sorted(migrate()["repaired"]) == ["setting lock_timeout", "setting transaction_timeout"]
+    assert settings(empty_url) | {"statement_timeout": "2s"} == settings(empty_url)
+    assert settings(empty_url)["transaction_timeout"] == "9s"
+
+
+def test_writers_wait_for_a_recount_and_are_in_it(
+    schema: Schema, migrate: Migrate, empty_url: str
+) -> None:
+    schema.execute("SET session_replication_role = replica")
+    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+    with psycopg.connect(empty_url) as writer:
+        writer.execute("INSERT INTO users (name, email) VALUES ('B', 'b@example.org')")
+        with ThreadPoolExecutor() as threads:
+            run = threads.submit(migrate)
+            wait_for_lock(schema)
+            writer.commit()
+            assert run.result()["repaired"] == ["row_counts of users"]
+    assert counted(schema, "users") == 2
+    assert_counts_are_exact(schema)
