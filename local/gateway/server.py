@@ -15,9 +15,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import h11
 import uvicorn
@@ -52,8 +51,6 @@ IDLE_SECONDS = 75
 END_SECONDS = 2.0
 LOG_WAIT_SECONDS = 0.1
 NO_BODY_STATUS = frozenset({204, 304})
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,8 @@ class _Application:
         try:
             _check(scope, target)
             request = _request(scope, target, await _read_body(scope, receive))
-            outcome = await self._on_a_thread(self._run, request, request_id)
+            loop = asyncio.get_running_loop()
+            outcome = await loop.run_in_executor(self._threads, self._run, request, request_id)
         except RejectedRequest as error:
             rejected = True
             outcome = Outcome(error.response)
@@ -204,11 +202,8 @@ class _Application:
         milliseconds = (time.perf_counter() - started) * 1000
         name, invocation = outcome.function_name, outcome.invocation
         exchange = Exchange(method, target, status, milliseconds, name, invocation)
-        await self._on_a_thread(self._report, exchange)
-
-    async def _on_a_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
+        # Nothing waits for it; a defect in it still shows its traceback.
+        self._threads.submit(self._report, exchange).add_done_callback(Future.result)
 
     def _run(self, request: Request, request_id: str) -> Outcome:
         match = self._api.routes.match(request.method, request.path)
