@@ -16,6 +16,7 @@ import redis
 from blog.database import TIMEOUTS
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
+from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 EMPTY = "TRUNCATE users, posts, row_counts, idempotency_keys RESTART IDENTITY"
 
