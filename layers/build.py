@@ -33,11 +33,11 @@ PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28
 HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
 # email-validator asks the DNS only where it is told to, which it never is here.
-UNNEEDED_PACKAGES = ("dnspython",)
+EXCLUDED_PACKAGES = ("dnspython",)
 # Not needed to run: stubs, tests, sources of extensions, entry points, what pip notes for itself,
 # other databases, pydantic's old version (FastAPI imports it where it is there, for 20 ms), and the
 # utilities of Powertools that FastAPI's own are used instead of.
-UNNEEDED_FILES = (
+EXCLUDED_FILES = (
     "**/*.pyi",
     "**/py.typed",
     "**/tests",
@@ -123,7 +123,7 @@ def _requirements(group: str | None = None) -> set[str]:
         if group not in project["dependency-groups"]:
             return set()
         choice = ["--only-group", group]
-    for package in UNNEEDED_PACKAGES:
+    for package in EXCLUDED_PACKAGES:
         choice += ["--no-emit-package", package]
     command = [uv(), "export", "--frozen", "--no-header", "--no-annotate", "--no-emit-project"]
     exported = _run([*command, *choice], cwd=ROOT)
@@ -153,7 +153,7 @@ def _install(requirements: set[str], architecture: str, directory: Path) -> None
             ],
             cwd=ROOT,
         )
-    for pattern in UNNEEDED_FILES:
+    for pattern in EXCLUDED_FILES:
         for path in list(directory.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

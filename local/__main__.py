@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
             console.notice(f"{arguments.debug} waits for a debugger on port {arguments.debug_port}")
         stack.enter_context(_watching(arguments.template, template, pool, console))
         gateway.serve(Api(RouteTable(template.routes), template.functions, pool, console.exchange))
-        console.ready(f"http://127.0.0.1:{gateway.port}", "DocsFunction" in template.functions)
+        console.ready(f"http://127.0.0.1:{gateway.port}", "MetaFunction" in template.functions)
         try:
             threading.Event().wait()
         finally:

@@ -10,17 +10,17 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
-from blog.application import create_app
 from blog.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
     MAX_FIELD_CHARACTERS,
     MAX_MESSAGE_CHARACTERS,
 )
-from blog.ids import MAX_ID
+from blog.http.application import create_app
+from blog.http.ids import MAX_ID
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
-OPENAPI_FILE = FUNCTIONS / "docs" / "openapi.json"
+OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
 
 INFO = {
     "title": "Users & Posts API",
@@ -66,7 +66,7 @@ def merged_openapi() -> dict[str, Any]:
     """The document over every function that has routes, by name; those of no resource come last."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
-    for name in sorted(_function_names(), key=lambda name: (name == "docs", name)):
+    for name in sorted(_function_names(), key=lambda name: (name == "meta", name)):
         app = create_app(import_module(f"{name}.routes").router)
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from blog.database import TIMEOUTS
+from blog.database.connection import TIMEOUTS
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
@@ -52,13 +52,15 @@ class Sandbox:
     def close(self) -> None:
         from aws_lambda_powertools import Metrics
 
-        from blog import cache, database, observability, secrets, settings
+        from blog import observability, secrets, settings
+        from blog.cache import pages as cache
+        from blog.database import connection as database
 
-        if database.sandbox_connection.cache_info().currsize:
-            self.run(database.sandbox_connection().close())
+        if database.worker_connection.cache_info().currsize:
+            self.run(database.worker_connection().close())
         if cache.redis_scripts.cache_info().currsize:
             self.run(cache.redis_scripts().connection.close())
-        database.sandbox_connection.cache_clear()
+        database.worker_connection.cache_clear()
         cache.redis_scripts.cache_clear()
         observability.logger.cache_clear()
         observability._metric_definitions.cache_clear()

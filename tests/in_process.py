@@ -48,7 +48,7 @@ class LambdaTransport(httpx.BaseTransport):
 def handler_of(path: str) -> Any:
     """The handler that API Gateway would call for the path."""
     first = path.split("/")[1]
-    function = first if first in ("users", "posts") else "docs"
+    function = first if first in ("users", "posts") else "meta"
     return importlib.import_module(f"{function}.handler").handler
 
 

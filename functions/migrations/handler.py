@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from blog.database import database_url
+from blog.database.connection import database_url
 from migrations.upkeep import delete_expired_keys, restore_row_counts, restore_settings
 
 ADVISORY_LOCK = 7_262_101_845  # any number that nothing else in the database locks

@@ -6,8 +6,8 @@ restored, exact row counts. Every upgrade to the head puts both right, and says 
 
 from sqlalchemy import Connection, text
 
-from blog.database import LACKING_TIMEOUTS, TIMEOUTS
-from blog.models import BLOCK_IDS, Base
+from blog.database.connection import LACKING_TIMEOUTS, TIMEOUTS
+from blog.database.models import BLOCK_IDS, Base
 
 SETTINGS = {"TimeZone": "UTC", **TIMEOUTS}
 LACKING_SETTINGS = f"""

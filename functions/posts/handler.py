@@ -1,7 +1,10 @@
-"""Lambda handler of the resource."""
+"""Lambda handler of the posts."""
 
-from blog.application import create_app, lambda_handler
-from posts.routes import router
+from blog.coldstart import fast_imports
+
+with fast_imports(deferred=("blog.database", "posts.queries")):
+    from blog.http.application import create_app, lambda_handler
+    from posts.routes import router
 
 app = create_app(router)
 handler = lambda_handler(app)

@@ -8,11 +8,11 @@ from typing import TypeVar
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import violation_of
-from blog.errors import NotFound, UnknownReference
-from blog.keyset import Listing, Slice, fetch_slice, row_count
-from blog.models import Post
-from blog.start import Start
+from blog.database.connection import translate_violation
+from blog.database.models import Post
+from blog.database.pagination import PagedQuery, PageResult, fetch_page, row_count
+from blog.errors import InvalidReference, NotFound
+from blog.pagination import PagePosition
 
 COLUMNS = (Post.id, Post.user_id, Post.title, Post.content, Post.created_at)
 TOTAL = row_count(Post.__tablename__)
@@ -24,7 +24,7 @@ INSERT = insert(Post).returning(*COLUMNS)
 FIND = select(*COLUMNS).where(Post.id == POST_ID)
 UPDATE = update(Post).where(Post.id == POST_ID).returning(*COLUMNS)
 DELETE = delete(Post).where(Post.id == POST_ID).returning(Post.id)
-COUNTS = Listing(
+COUNTS = PagedQuery(
     select(Post.user_id, func.count().label("post_count")).group_by(Post.user_id), Post.user_id
 )
 
@@ -35,9 +35,9 @@ PostRow = Row[int, int, str, str, datetime]
 async def insert_post(
     connection: AsyncConnection, user_id: int, title: str, content: str
 ) -> PostRow:
-    """The new post. Raises `UnknownReference` when there is no such user."""
+    """The new post. Raises `InvalidReference` when there is no such user."""
     values = {"user_id": user_id, "title": title, "content": content}
-    with violation_of("posts_user_id_fkey", _unknown_user()):
+    with translate_violation("posts_user_id_fkey", _unknown_user()):
         return (await connection.execute(INSERT, values)).one()
 
 
@@ -50,8 +50,8 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
 async def update_post(
     connection: AsyncConnection, post_id: int, values: Mapping[str, object]
 ) -> PostRow:
-    """The changed post. Raises `NotFound`, or `UnknownReference` as `insert_post` does."""
-    with violation_of("posts_user_id_fkey", _unknown_user()):
+    """The changed post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
+    with translate_violation("posts_user_id_fkey", _unknown_user()):
         updated = await connection.execute(UPDATE, {"post_id": post_id, **values})
     return _found(updated.one_or_none(), post_id)
 
@@ -65,28 +65,28 @@ async def delete_post(connection: AsyncConnection, post_id: int) -> None:
 async def list_posts(
     connection: AsyncConnection,
     user_id: int | None,
-    start: Start,
+    start: PagePosition,
     limit: int,
     *,
     newest_first: bool,
-) -> Slice:
+) -> PageResult:
     """All posts, or those of one user; none where there is no such user."""
     listing = _posts(of_user=user_id is not None, newest_first=newest_first)
-    return await fetch_slice(connection, listing, start, limit, {"of_user": user_id})
+    return await fetch_page(connection, listing, start, limit, {"of_user": user_id})
 
 
-async def count_posts(connection: AsyncConnection, start: Start, limit: int) -> Slice:
+async def count_posts(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
     """`user_id` and `post_count` of the users that have posts."""
-    return await fetch_slice(connection, COUNTS, start, limit)
+    return await fetch_page(connection, COUNTS, start, limit)
 
 
 @cache
-def _posts(*, of_user: bool, newest_first: bool) -> Listing:
+def _posts(*, of_user: bool, newest_first: bool) -> PagedQuery:
     statement, total = select(*COLUMNS), TOTAL
     if of_user:
         statement = statement.where(Post.user_id == USER_ID)
         total = select(func.count()).where(Post.user_id == USER_ID)
-    return Listing(statement, Post.id, newest_first, total, whole_table=not of_user)
+    return PagedQuery(statement, Post.id, newest_first, total, whole_table=not of_user)
 
 
 def _found(row: R | None, post_id: int) -> R:
@@ -95,5 +95,5 @@ def _found(row: R | None, post_id: int) -> R:
     return row
 
 
-def _unknown_user() -> UnknownReference:
-    return UnknownReference("user_id: there is no such user.")
+def _unknown_user() -> InvalidReference:
+    return InvalidReference("user_id: there is no such user.")

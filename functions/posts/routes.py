@@ -1,55 +1,49 @@
 """HTTP routes of the posts."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from blog.answers import json_answer
-from blog.creation import KEY_ERRORS, Creation, KeyHeader
+from blog import database
+from blog.cache.lists import POSTS
 from blog.errors import (
     ContentTooLarge,
+    InvalidReference,
     InvalidRequest,
-    MalformedBody,
+    MalformedJson,
     NotFound,
     ServiceUnavailable,
-    UnknownReference,
     UnsupportedMediaType,
-    problem_responses,
 )
-from blog.ids import Id
-from blog.lazy import LazyModule
-from blog.pagination import (
+from blog.http.idempotency import KEY_ERRORS, IdempotentRequest, KeyHeader
+from blog.http.ids import Id
+from blog.http.pagination import (
     CursorParameters,
-    next_path,
+    next_url_of,
     page_content,
     page_count,
+    page_key,
     page_number,
     page_response,
 )
-from blog.start import Start
-from posts import cache_policy
+from blog.http.problems import problem_responses
+from blog.http.responses import json_response
+from blog.pagination import PagePosition
+from posts import queries
 from posts.schemas import (
     Post,
-    PostBody,
-    PostChanges,
     PostCountPage,
+    PostCreate,
     PostListParameters,
     PostPage,
+    PostUpdate,
 )
-
-if TYPE_CHECKING:
-    from blog import database, idempotency
-    from posts import queries
-else:  # a page from the cache needs none of them
-    database = LazyModule("blog.database")
-    idempotency = LazyModule("blog.idempotency")
-    queries = LazyModule("posts.queries")
 
 PATH = "/posts"
 STATS_PATH = "/posts/stats"
 POST_PATH = "/posts/{post_id:id}"
-BODY_ERRORS = (MalformedBody, ContentTooLarge, UnsupportedMediaType, UnknownReference)
+BODY_ERRORS = (MalformedJson, ContentTooLarge, UnsupportedMediaType, InvalidReference)
 CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 
 PostId = Annotated[Id, Path()]
@@ -60,12 +54,12 @@ router = APIRouter(tags=["posts"], responses=problem_responses(InvalidRequest, S
 @router.post(
     PATH, status_code=201, response_model=Post, responses=problem_responses(*CREATE_ERRORS)
 )
-async def create_post(body: PostBody, key: KeyHeader = None) -> Response:
+async def create_post(body: PostCreate, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())
-    creation = Creation(PATH, body, key)
+    creation = IdempotentRequest(PATH, body, key)
     created = await database.write(
-        cache_policy.post_changes(), idempotency.create_once, creation, insert, Post
+        POSTS.on_write(), database.execute_idempotently, creation, insert, Post
     )
     return created.response()
 
@@ -74,9 +68,9 @@ async def create_post(body: PostBody, key: KeyHeader = None) -> Response:
 async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Response:
     """List posts, all or one user's: by `skip`, by `page`, or by following `next`."""
     user_id, order, limit = parameters.user_id, parameters.order, parameters.limit
-    list_name = f"{PATH} {user_id} {order}"
+    cursor_scope = f"{PATH} {user_id} {order}"
     offset = parameters.offset()
-    start = Start(offset or 0, parameters.after(list_name))
+    start = PagePosition(offset or 0, parameters.after(cursor_scope))
 
     async def load() -> bytes:
         newest_first = order == "newest"
@@ -89,22 +83,22 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
             "page": page_number(offset, limit),
             "limit": limit,
             "total_pages": page_count(posts.total, limit),
-            "next": next_path(
-                PATH, list_name, posts.last_key, user_id=user_id, order=order, limit=limit
+            "next": next_url_of(
+                PATH, cursor_scope, posts.next_key, user_id=user_id, order=order, limit=limit
             ),
         }
         return page_content(PostPage.model_validate(page))
 
-    key = cache_policy.page_key(user_id, order, offset, limit)
-    return page_response(await cache_policy.POST_PAGES.fetch(key, load))
+    key = page_key(offset, limit, user_id or "all", order)
+    return page_response(await POSTS.fetch(key, load))
 
 
 @router.get(STATS_PATH, response_model=PostCountPage)
 async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Response:
     """Count the posts of each user that has any, in pages."""
-    start, limit = Start(after=parameters.after(STATS_PATH)), parameters.limit
+    start, limit = PagePosition(after=parameters.after(STATS_PATH)), parameters.limit
     counts = await database.read(queries.count_posts, start, limit)
-    following = next_path(STATS_PATH, STATS_PATH, counts.last_key, limit=limit)
+    following = next_url_of(STATS_PATH, STATS_PATH, counts.next_key, limit=limit)
     page = {"data": counts.rows, "limit": limit, "next": following}
     return page_response(page_content(PostCountPage.model_validate(page)))
 
@@ -112,28 +106,26 @@ async def count_posts(parameters: Annotated[CursorParameters, Query()]) -> Respo
 @router.get(POST_PATH, response_model=Post, responses=problem_responses(NotFound))
 async def get_post(post_id: PostId) -> Response:
     """Show one post."""
-    return json_answer(Post.model_validate(await database.read(queries.find_post, post_id)))
+    return json_response(Post.model_validate(await database.read(queries.find_post, post_id)))
 
 
 @router.put(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def replace_post(post_id: PostId, body: PostBody) -> Response:
+async def replace_post(post_id: PostId, body: PostCreate) -> Response:
     """Replace a post's user, title and content."""
-    changes = cache_policy.post_changes()
-    post = await database.write(changes, queries.update_post, post_id, body.model_dump())
-    return json_answer(Post.model_validate(post))
+    post = await database.write(POSTS.on_write(), queries.update_post, post_id, body.model_dump())
+    return json_response(Post.model_validate(post))
 
 
 @router.patch(POST_PATH, response_model=Post, responses=problem_responses(NotFound, *BODY_ERRORS))
-async def change_post(post_id: PostId, body: PostChanges) -> Response:
+async def update_post(post_id: PostId, body: PostUpdate) -> Response:
     """Change what is given of a post."""
     if not body:
         return await get_post(post_id)
-    changes = cache_policy.post_changes()
-    post = await database.write(changes, queries.update_post, post_id, body)
-    return json_answer(Post.model_validate(post))
+    post = await database.write(POSTS.on_write(), queries.update_post, post_id, body)
+    return json_response(Post.model_validate(post))
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_post(post_id: PostId) -> None:
     """Delete a post."""
-    await database.write(cache_policy.post_changes(), queries.delete_post, post_id)
+    await database.write(POSTS.on_delete(), queries.delete_post, post_id)

@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from blog.ids import Id, IdParameter
-from blog.pagination import CursorPage, NumberedPage, PageParameters
-from blog.parameters import never_null
-from blog.text import Content, Title
+from blog.http.ids import Id, IdParameter
+from blog.http.pagination import CursorPage, OffsetPage, PageParameters
+from blog.http.parameters import non_nullable
+from blog.http.text import Content, Title
 
 Order = Literal["oldest", "newest"]
 AuthorId = Annotated[Id, Field(description="The author; written without a fraction, so not `1.0`.")]
 
 
-class PostBody(BaseModel):
+class PostCreate(BaseModel):
     """A whole post, as it is created or replaced."""
 
     model_config = ConfigDict(extra="forbid")
@@ -25,7 +25,7 @@ class PostBody(BaseModel):
     content: Content
 
 
-class PostChanges(TypedDict, total=False):
+class PostUpdate(TypedDict, total=False):
     """What of a post is to change; what is left out stays."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
@@ -45,7 +45,7 @@ class Post(BaseModel):
     created_at: datetime
 
 
-class PostPage(NumberedPage[Post]):
+class PostPage(OffsetPage[Post]):
     """A page of the posts."""
 
 
@@ -63,6 +63,6 @@ class PostCountPage(CursorPage[PostCount]):
 class PostListParameters(PageParameters):
     user_id: Annotated[
         IdParameter | None,
-        Field(description="Only this user's posts.", json_schema_extra=never_null),
+        Field(description="Only this user's posts.", json_schema_extra=non_nullable),
     ] = None
     order: Annotated[Order, Field(description="Which posts come first.")] = "oldest"

@@ -33,11 +33,19 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import violation_of
-from blog.errors import AlreadyTaken, NotFound
-from blog.keyset import AFTER, ROWS, Listing, Slice, fetch_slice, row_count, slice_of
-from blog.models import BLOCK_IDS, CASE_COLLATION, RowCount, User
-from blog.start import Start
+from blog.database.connection import translate_violation
+from blog.database.models import BLOCK_IDS, CASE_COLLATION, RowCount, User
+from blog.database.pagination import (
+    AFTER,
+    ROWS,
+    PagedQuery,
+    PageResult,
+    fetch_page,
+    row_count,
+    to_page,
+)
+from blog.errors import Conflict, NotFound
+from blog.pagination import PagePosition
 
 COLUMNS = (User.id, User.name, User.email, User.created_at)
 TOTAL = row_count(User.__tablename__)
@@ -56,15 +64,15 @@ INSERT = insert(User).returning(*COLUMNS)
 FIND = select(*COLUMNS).where(User.id == USER_ID)
 UPDATE = update(User).where(User.id == USER_ID).returning(*COLUMNS)
 DELETE = delete(User).where(User.id == USER_ID).returning(User.id)
-ALL = Listing(select(*COLUMNS), User.id, total=TOTAL, whole_table=True)
+ALL = PagedQuery(select(*COLUMNS), User.id, total=TOTAL, whole_table=True)
 
 R = TypeVar("R")
 UserRow = Row[int, str, str, datetime]
 
 
 async def insert_user(connection: AsyncConnection, name: str, email: str) -> UserRow:
-    """The new user. Raises `AlreadyTaken` when another has the address, whatever its case."""
-    with violation_of("users_email_key", _email_taken()):
+    """The new user. Raises `Conflict` when another has the address, whatever its case."""
+    with translate_violation("users_email_key", _email_taken()):
         return (await connection.execute(INSERT, {"name": name, "email": email})).one()
 
 
@@ -77,8 +85,8 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
 async def update_user(
     connection: AsyncConnection, user_id: int, values: Mapping[str, object]
 ) -> UserRow:
-    """The changed user. Raises `NotFound`, or `AlreadyTaken` as `insert_user` does."""
-    with violation_of("users_email_key", _email_taken()):
+    """The changed user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
+    with translate_violation("users_email_key", _email_taken()):
         updated = await connection.execute(UPDATE, {"user_id": user_id, **values})
     return _found(updated.one_or_none(), user_id)
 
@@ -89,17 +97,17 @@ async def delete_user(connection: AsyncConnection, user_id: int) -> None:
     _found(deleted.one_or_none(), user_id)
 
 
-async def list_users(connection: AsyncConnection, start: Start, limit: int) -> Slice:
-    return await fetch_slice(connection, ALL, start, limit)
+async def list_users(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
+    return await fetch_page(connection, ALL, start, limit)
 
 
 async def search_users(
     connection: AsyncConnection,
     name: str,
     created_after: datetime | None,
-    start: Start,
+    start: PagePosition,
     limit: int,
-) -> Slice:
+) -> PageResult:
     """Users with `name` in their name, in any case, created at `created_after` or later.
 
     A name that many have is soon met on a walk through the users, one that few have is found
@@ -119,7 +127,7 @@ async def search_users(
         far = _far(by_date=by_date, by_trigrams=THREE_LETTERS.search(name) is not None)
         searched |= {"page_after": rows[-1].id, "page_rows": limit + 2 - len(rows)}
         rows = [*rows[:-1], *(await connection.execute(far, searched))]
-    return slice_of(rows, User.id, limit)
+    return to_page(rows, User.id, limit)
 
 
 async def count_users(connection: AsyncConnection) -> Row[int, int]:
@@ -133,8 +141,8 @@ def _found(row: R | None, user_id: int) -> R:
     return row
 
 
-def _email_taken() -> AlreadyTaken:
-    return AlreadyTaken("email: another user has this address.")
+def _email_taken() -> Conflict:
+    return Conflict("email: another user has this address.")
 
 
 @cache

@@ -6,14 +6,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from blog.ids import Id
-from blog.pagination import CursorPage, CursorParameters, NumberedPage
-from blog.parameters import never_null
-from blog.text import EmailAddress, Name, NamePart
-from blog.timestamps import Moment
+from blog.http.ids import Id
+from blog.http.pagination import CursorPage, CursorParameters, OffsetPage
+from blog.http.parameters import non_nullable
+from blog.http.text import EmailAddress, Name, NameQuery
+from blog.http.timestamps import DateOrDatetime
 
 
-class UserBody(BaseModel):
+class UserCreate(BaseModel):
     """A whole user, as it is created or replaced."""
 
     model_config = ConfigDict(extra="forbid")
@@ -22,7 +22,7 @@ class UserBody(BaseModel):
     email: EmailAddress
 
 
-class UserChanges(TypedDict, total=False):
+class UserUpdate(TypedDict, total=False):
     """What of a user is to change; what is left out stays."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
@@ -40,7 +40,7 @@ class User(BaseModel):
     created_at: datetime
 
 
-class UserPage(NumberedPage[User]):
+class UserPage(OffsetPage[User]):
     """A page of the users, oldest first."""
 
 
@@ -57,15 +57,15 @@ class UserStats(BaseModel):
 
 class UserSearchParameters(CursorParameters):
     name: Annotated[
-        NamePart, Field(description="Part of the name, in any case; `%` and `_` are letters.")
+        NameQuery, Field(description="Part of the name, in any case; `%` and `_` are letters.")
     ] = ""
     created_after: Annotated[
-        Moment | None,
+        DateOrDatetime | None,
         Field(
             description=(
                 "Created at this moment or later: an RFC 3339 date, which is its midnight in UTC, "
                 "or date-time, which is in UTC if it has no offset. A `+` must be sent as `%2B`."
             ),
-            json_schema_extra=never_null,
+            json_schema_extra=non_nullable,
         ),
     ] = None

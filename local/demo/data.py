@@ -194,7 +194,7 @@ def _invalidate_pages(redis_url: str, console: Console) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    from blog.cache import PageCache
+    from blog.cache.pages import PageCache
 
     try:
         with Redis.from_url(

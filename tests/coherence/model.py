@@ -1,6 +1,6 @@
 """The cache's protocol as a state machine, searched to its end, breadth first.
 
-Modelled, as in `blog.cache` and `blog.database.write`, each line one atomic step:
+Modelled, as in `blog.cache.pages` and `blog.database.connection.write`, each line one atomic step:
 
     reader  look up: hit · miss with a lease · bypass; read the database; fill and answer
     writer  raise the fence · COMMIT · lower the fence · acknowledge
@@ -275,7 +275,7 @@ def _start_look_up(state: State, protocol: Protocol, number: int, reader: Reader
 
 
 def _end_look_up(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    """The script LOOK_UP. Who finds another's lease reads the database after a while."""
+    """The script GET_OR_LEASE. Who finds another's lease reads the database after a while."""
     name = f"reader {number} looks page {reader.page} up"
     page = state.pages[reader.page]
     if page and _is_served(page, reader.generation, protocol):

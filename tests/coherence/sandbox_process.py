@@ -214,10 +214,11 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
 
 def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     """The handler, and the method that changes a user."""
-    from blog import cache
-    from users import cache_policy
+    from blog.cache import pages as cache
+    from blog.cache.lists import CachedList
+    from users import routes
 
-    class WatchedPages(cache.PageCache):
+    class WatchedPages(CachedList):
         async def fetch(self, page: str | None, load: Callable[[], Awaitable[bytes]]) -> bytes:
             watch.hit = True
 
@@ -228,9 +229,9 @@ def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
             return await super().fetch(page, load_and_note)
 
     cache.FENCE_SECONDS = FENCE_SECONDS
-    cache_policy.USER_PAGES = WatchedPages(cache_policy.USER_PAGES.name)
+    routes.USERS = WatchedPages(routes.USERS.name)  # type: ignore[attr-defined]
     handler = importlib.import_module("users.handler").handler
-    for lazy in ("blog.database", "users.queries"):
+    for lazy in ("blog.database.connection", "users.queries"):
         assert importlib.import_module(lazy).__doc__  # imports it now, once for all sandboxes
     return handler, "PATCH"
 

@@ -21,12 +21,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog import cache as protocol
-from blog import database as postgresql
-from blog.cache import PageCache, invalidation, redis_scripts
-from blog.database import SandboxConnection, read, write
+from blog.cache import pages as protocol
+from blog.cache.pages import PageCache, invalidation, redis_scripts
+from blog.database import connection as postgresql
+from blog.database import read, write
+from blog.database.connection import WorkerConnection
+from blog.database.models import User
 from blog.errors import OutcomeUnknown
-from blog.models import User
 from local.services import Services
 from tests.conftest import Sandbox, url_without_timeouts
 from users.queries import update_user
@@ -217,10 +218,10 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
     """
     database.execute(TWO_USERS_WITHOUT_A_NAME)
     sandbox.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
-    make_connection = postgresql.sandbox_connection.__wrapped__
-    connections: dict[int, SandboxConnection] = {}
+    make_connection = postgresql.worker_connection.__wrapped__
+    connections: dict[int, WorkerConnection] = {}
 
-    def sandbox_connection() -> SandboxConnection:
+    def worker_connection() -> WorkerConnection:
         number = actor_number.get()
         return connections.setdefault(number, connections.get(number) or make_connection())
 
@@ -230,7 +231,7 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
 
     new = Stage(sandbox)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgresql, "sandbox_connection", sandbox_connection)
+        patch.setattr(postgresql, "worker_connection", worker_connection)
         yield new
         sandbox.run(new.sweep())
         sandbox.run(close())

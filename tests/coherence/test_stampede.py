@@ -47,8 +47,8 @@ class Report(TypedDict):
 
 async def ask_at_once(readers: int) -> Report:
     """What one process does: gets warm, waits for its order, and asks."""
-    from blog import cache
-    from blog.database import sandbox_connection
+    from blog.cache import pages as cache
+    from blog.database.connection import worker_connection
     from users.handler import app
 
     cache.LEASE_SECONDS = cache.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
@@ -57,13 +57,13 @@ async def ask_at_once(readers: int) -> Report:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         await client.get(OTHER_PAGE)
-        engine = sandbox_connection().engine.sync_engine
+        engine = worker_connection().engine.sync_engine
         event.listen(engine, "before_cursor_execute", noting(statements))
         print("ready", flush=True)
         starts_at = float(await asyncio.to_thread(sys.stdin.readline))
         await asyncio.sleep(starts_at - time.time())
         answers = await asyncio.gather(*(client.get(PAGE) for _ in range(readers)))
-    await sandbox_connection().close()
+    await worker_connection().close()
     assert not cache.redis_scripts().breaker.is_open
     return {
         "statements": statements,

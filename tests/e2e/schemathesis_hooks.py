@@ -11,8 +11,8 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from blog.ids import MAX_ID
-from blog.text import VISIBLE_LINE_PATTERN, has_visible_character
+from blog.http.ids import MAX_ID
+from blog.http.text import VISIBLE_LINE_PATTERN, has_visible_character
 
 ACCEPTABLE = {"cursor": r"[A-Za-z0-9_-]{1,64}", "page": r"[1-9]\d{0,16}", "skip": r"\d{1,19}"}
 ACCEPTABLE_KEY = r"[!-~]{1,255}"

@@ -18,7 +18,7 @@ from tests.e2e import targets
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
 LAYERS = ("DependenciesLayer", "BlogLayer")
-FUNCTIONS = ("UsersFunction", "PostsFunction", "DocsFunction", "MigrationsFunction")
+FUNCTIONS = ("UsersFunction", "PostsFunction", "MetaFunction", "MigrationsFunction")
 MAX_FUNCTION_BYTES = 60_000_000  # of the 250 MB that Lambda takes
 COLD_START = """
 import json, sys
@@ -64,12 +64,12 @@ def test_the_layer_has_nothing_that_the_runtime_brings_or_nobody_runs(
     assert not list((BUILD / "DependenciesLayer").rglob("*.pyi"))
 
 
-@pytest.mark.parametrize("function", ["users", "posts", "docs"])
+@pytest.mark.parametrize("function", ["users", "posts", "meta"])
 def test_a_cold_start_and_its_first_request_compile_nothing(
     sam_local_api: httpx.Client, tmp_path: Path, function: str
 ) -> None:
     event = events.sample_events()[
-        {"docs": "docs-show_health"}.get(function, f"{function}-list_{function}")
+        {"meta": "meta-get_health"}.get(function, f"{function}-list_{function}")
     ]
     command = [
         *("docker", "run", "--rm", "--read-only", "--network", "none"),

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import BoundedConnection, read, sandbox_connection, write
-from blog.deadline import answer_by
+from blog.database import read, write
+from blog.database.connection import BoundedConnection, worker_connection
+from blog.deadline import request_deadline
 from blog.errors import OutcomeUnknown
 from tests.conftest import Sandbox
 
@@ -40,7 +41,7 @@ def test_a_deadline_beside_commit_is_an_unknown_outcome(
         await connection.execute(text(INSERT))
 
     async def request() -> None:
-        answer_by.set(monotonic() + 0.3)
+        request_deadline.set(monotonic() + 0.3)
         async with asyncio.timeout(0.3):
             await write(around_commit(), insert)
 
@@ -69,7 +70,7 @@ def test_a_query_that_the_deadline_cuts_is_stopped_at_the_server(
 
 def test_the_sandboxs_connection_is_bounded(sandbox: Sandbox) -> None:
     async def driver_connection() -> Any:
-        async with sandbox_connection().borrowed() as (connection, _):
+        async with worker_connection().acquire() as (connection, _):
             return (await connection.get_raw_connection()).driver_connection
 
     assert isinstance(sandbox.run(driver_connection()), BoundedConnection)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from blog import database as blog_database
+from blog.database import connection as blog_database
 from local import services as local_services
 from local.services import running_services
 from migrations.handler import handler as migrate

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from blog import cache as blog_cache
+from blog.cache import pages as blog_cache
 from tests.faults.conftest import CACHED, HEALTH, READS, WRITES, FaultyApi, Route
 from tests.faults.proxy import Fault
 from tests.faults.rows import Row, rows

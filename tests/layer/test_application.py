@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 
 from blog import settings
-from blog.application import create_app, lambda_handler
+from blog.http.application import create_app, lambda_handler
 from tests import in_process
 from tests.conftest import Sandbox
 from tests.in_process import LambdaTransport

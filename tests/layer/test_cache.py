@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from blog import cache as protocol
-from blog.cache import TOKEN_BYTES, PageCache, invalidation, redis_scripts
+from blog.cache import pages as protocol
+from blog.cache.pages import TOKEN_BYTES, PageCache, invalidation, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
 from tests.conftest import Sandbox

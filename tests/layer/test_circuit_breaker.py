@@ -2,8 +2,8 @@
 
 import pytest
 
-from blog import circuit_breaker
-from blog.circuit_breaker import CircuitBreaker
+from blog.cache import circuit_breaker
+from blog.cache.circuit_breaker import CircuitBreaker
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import TIMEOUTS, read, sandbox_connection, violation_of, write
-from blog.errors import AlreadyTaken, ApiError, DatabaseUnavailable, InternalError, NotFound
+from blog.database import read, translate_violation, write
+from blog.database.connection import TIMEOUTS, worker_connection
+from blog.errors import ApiError, Conflict, DatabaseUnavailable, InternalError, NotFound
 from local.services import Services
 from tests.conftest import Sandbox, url_without_timeouts
 
@@ -196,17 +197,17 @@ def test_a_violation_becomes_the_error_of_its_constraint_alone(
     database.execute(INSERT)
 
     async def insert(connection: AsyncConnection, constraint: str) -> None:
-        with violation_of(constraint, AlreadyTaken("taken")):
+        with translate_violation(constraint, Conflict("taken")):
             await connection.execute(text(INSERT))
 
-    with pytest.raises(AlreadyTaken):
+    with pytest.raises(Conflict):
         sandbox.run(write(nullcontext(), insert, "users_email_key"))
     with pytest.raises(InternalError):
         sandbox.run(write(nullcontext(), insert, "users_pkey"))
 
 
 def test_violation_of_lets_other_errors_pass() -> None:
-    with pytest.raises(LookupError), violation_of("any", AlreadyTaken("taken")):
+    with pytest.raises(LookupError), translate_violation("any", Conflict("taken")):
         raise LookupError
     assert not issubclass(ApiError, IntegrityError)
 
@@ -339,4 +340,4 @@ def test_a_fault_is_logged_with_its_state_and_without_the_clients_values(
 
 
 def test_the_engines_own_text_hides_parameters(sandbox: Sandbox) -> None:
-    assert sandbox_connection().engine.sync_engine.hide_parameters
+    assert worker_connection().engine.sync_engine.hide_parameters

@@ -12,15 +12,14 @@ from blog.errors import (
     InvalidRequest,
     RequestInProgress,
     ServiceUnavailable,
-    problem_response,
-    problem_responses,
 )
+from blog.http.problems import problem_response, problem_responses
 
 TREE = dict(re.findall(r"[├└]── (\w+) +(\d{3})?", errors.__doc__ or ""))
 
 
 def descendants(parent: type[ApiError]) -> list[type[ApiError]]:
-    """Of the module alone: `blog.database` has a kind of its own, with no answer of its own."""
+    """Of the module only: `blog.database.connection` has a kind of its own."""
     found = [error for error in parent.__subclasses__() if error.__module__ == errors.__name__]
     return found + [below for error in found for below in descendants(error)]
 
@@ -84,9 +83,9 @@ def test_an_invalid_request_lists_each_field_and_says_all_in_its_detail() -> Non
 
 
 def test_errors_of_one_status_share_a_description() -> None:
-    responses = problem_responses(errors.MalformedBody, errors.UnknownReference, errors.NotFound)
+    responses = problem_responses(errors.MalformedJson, errors.InvalidReference, errors.NotFound)
 
     assert set(responses) == {400, 404}
-    assert errors.MalformedBody.meaning in responses[400]["description"]
-    assert errors.UnknownReference.meaning in responses[400]["description"]
+    assert errors.MalformedJson.meaning in responses[400]["description"]
+    assert errors.InvalidReference.meaning in responses[400]["description"]
     assert set(responses[404]["content"]) == {"application/problem+json"}

@@ -6,8 +6,8 @@ import re
 import httpx
 import pytest
 
-from docs.pages import SWAGGER_UI_FILES
 from local.openapi import OPENAPI_FILE
+from meta.pages import SWAGGER_UI_FILES
 from tests.in_process import LambdaTransport
 
 UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))

@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.models import Base
+from blog.database.models import Base
 from local.events import EVENTS
 from local.services import Services
 from tests.in_process import LambdaTransport

@@ -13,21 +13,33 @@ FUNCTION_NAMES = {folder.name for folder in FUNCTIONS.iterdir() if (folder / "ha
 RESOURCES = sorted(
     folder.name
     for folder in FUNCTIONS.iterdir()
-    if (folder / "routes.py").exists() and folder.name != "docs"
+    if (folder / "routes.py").exists() and folder.name != "meta"
 )
-RESOURCE_FILES = {"handler.py", "routes.py", "schemas.py", "queries.py", "cache_policy.py"}
-ORDER = ["handler", "routes", "queries", "cache_policy", "schemas"]
+RESOURCE_FILES = {"handler.py", "routes.py", "schemas.py", "queries.py"}
+ORDER = ["handler", "routes", "queries", "schemas"]
 MAY_IMPORT = {
     "handler": {"routes"},
-    "routes": {"queries", "cache_policy", "schemas"},
+    "routes": {"queries", "schemas"},
     "queries": set(),
-    "cache_policy": {"schemas"},
     "schemas": set(),
 }
 FORBIDDEN = {
-    "queries": {"fastapi", "starlette", "redis", "mangum", "blog.cache", "blog.application"},
-    "schemas": {"sqlalchemy", "psycopg", "redis", "blog.models", "blog.database", "blog.cache"},
-    "cache_policy": {"fastapi", "sqlalchemy", "redis", "blog.database"},
+    "queries": {
+        "fastapi",
+        "starlette",
+        "redis",
+        "mangum",
+        "blog.cache.pages",
+        "blog.http.application",
+    },
+    "schemas": {
+        "sqlalchemy",
+        "psycopg",
+        "redis",
+        "blog.database.models",
+        "blog.database.connection",
+        "blog.cache.pages",
+    },
     "routes": {"sqlalchemy", "psycopg", "redis"},
     "handler": {"fastapi", "sqlalchemy", "redis", "mangum"},
 }
@@ -49,7 +61,7 @@ def packages_of(source: Path) -> set[str]:
 
 
 def test_there_are_functions_and_resources_to_look_at() -> None:
-    assert {"docs", "migrations", "posts", "users"} <= FUNCTION_NAMES
+    assert {"meta", "migrations", "posts", "users"} <= FUNCTION_NAMES
     assert {"posts", "users"} <= set(RESOURCES)
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from fastapi import APIRouter
 
-from blog.application import create_app, lambda_handler
+from blog.http.application import create_app, lambda_handler
 from tests import in_process
 from tests.conftest import Sandbox
 from tests.in_process import LambdaTransport

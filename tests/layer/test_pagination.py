@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.errors import InvalidRequest
-from blog.ids import MAX_ID
-from blog.pagination import (
+from blog.http.ids import MAX_ID
+from blog.http.pagination import (
     CursorPage,
     PageParameters,
     decode_cursor,
     encode_cursor,
-    next_path,
+    next_url_of,
     page_content,
     page_count,
     page_number,
@@ -24,18 +24,18 @@ POSITIONS = st.integers(min_value=0, max_value=MAX_ID)
 
 
 @given(POSITIONS, st.text())
-def test_a_cursor_leads_back_to_its_position(position: int, list_name: str) -> None:
-    cursor = encode_cursor(position, list_name)
+def test_a_cursor_leads_back_to_its_position(position: int, cursor_scope: str) -> None:
+    cursor = encode_cursor(position, cursor_scope)
 
-    assert decode_cursor(cursor, list_name) == position
-    assert PageParameters(cursor=cursor).after(list_name) == position
+    assert decode_cursor(cursor, cursor_scope) == position
+    assert PageParameters(cursor=cursor).after(cursor_scope) == position
 
 
 @given(POSITIONS, st.text(), st.text())
-def test_a_cursor_belongs_to_one_list(position: int, list_name: str, other: str) -> None:
-    if list_name != other:
+def test_a_cursor_belongs_to_one_list(position: int, cursor_scope: str, other: str) -> None:
+    if cursor_scope != other:
         with pytest.raises(InvalidRequest):
-            decode_cursor(encode_cursor(position, list_name), other)
+            decode_cursor(encode_cursor(position, cursor_scope), other)
 
 
 @given(st.text(alphabet="ABab01-_", max_size=30))
@@ -82,10 +82,10 @@ def test_the_largest_page_begins_within_the_databases_integers() -> None:
 
 
 def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
-    path = next_path("/users/search", "list", 7, name="a&b=%ü", created_after=None, limit=10)
+    path = next_url_of("/users/search", "list", 7, name="a&b=%ü", created_after=None, limit=10)
     cursor = encode_cursor(7, "list")
     assert path == f"/users/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
-    assert next_path("/users", "list", None, limit=10) is None
+    assert next_url_of("/users", "list", None, limit=10) is None
 
 
 @pytest.mark.parametrize("following", ["/users?cursor=x", None])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from blog.application import create_app, lambda_handler
+from blog.http.application import create_app, lambda_handler
 from local.openapi import OPENAPI_FILE
 from tests import in_process
 from tests.conftest import Sandbox

@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from blog.text import Content, EmailAddress, Name, NamePart, Title
+from blog.http.text import Content, EmailAddress, Name, NameQuery, Title
 
 TYPES: dict[str, TypeAdapter[str]] = {
     "Name": TypeAdapter(Name),
-    "NamePart": TypeAdapter(NamePart),
+    "NameQuery": TypeAdapter(NameQuery),
     "Title": TypeAdapter(Title),
     "Content": TypeAdapter(Content),
 }
@@ -39,7 +39,7 @@ def is_taken(adapter: TypeAdapter[str], text: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", ["Name", "NamePart", "Title"])
+@pytest.mark.parametrize("name", ["Name", "NameQuery", "Title"])
 @pytest.mark.parametrize("character", [*CONTROLS, *SEPARATORS, *DIRECTIONS], ids=ascii)
 def test_a_line_has_no_control_character_line_end_or_embedded_direction(
     name: str, character: str
@@ -47,7 +47,7 @@ def test_a_line_has_no_control_character_line_end_or_embedded_direction(
     assert not is_taken(TYPES[name], f"a{character}b")
 
 
-@pytest.mark.parametrize("name", ["Name", "NamePart", "Title"])
+@pytest.mark.parametrize("name", ["Name", "NameQuery", "Title"])
 @pytest.mark.parametrize(
     "text",
     ["\u200fנועה\u200e 2", "می\u200cخواهم", "👩\u200d🚀", "e\u0301", "𮯰"],  # noqa: RUF001
@@ -62,7 +62,7 @@ def test_tabs_and_line_ends_alone_stand_in_a_content(control: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("Name", 200), ("NamePart", 200), ("Title", 300), ("Content", 10_000)]
+    ("name", "most"), [("Name", 200), ("NameQuery", 200), ("Title", 300), ("Content", 10_000)]
 )
 def test_bounds_count_characters(name: str, most: int) -> None:
     assert is_taken(TYPES[name], "😀" * most)
@@ -73,7 +73,7 @@ def test_bounds_count_characters(name: str, most: int) -> None:
     ("name", "empty", "blank"),
     [
         ("Name", False, False),
-        ("NamePart", True, True),
+        ("NameQuery", True, True),
         ("Title", False, False),
         ("Content", False, True),
     ],

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from blog.timestamps import Moment
+from blog.http.timestamps import DateOrDatetime
 
-MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(DateOrDatetime)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from blog.models import BLOCK_IDS
+from blog.database.models import BLOCK_IDS
 
 TABLES = ("users", "posts")
 COUNTED = """

@@ -12,7 +12,7 @@ import pytest
 from alembic.util import CommandError
 from pydantic import ValidationError
 
-from blog.models import Base
+from blog.database.models import Base
 from migrations import handler
 from migrations.handler import ADVISORY_LOCK, MigrationEvent
 from tests.migrations.conftest import Migrate

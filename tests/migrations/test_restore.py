@@ -8,7 +8,7 @@ from time import monotonic
 import psycopg
 import pytest
 
-from blog.database import TIMEOUTS
+from blog.database.connection import TIMEOUTS
 from local.services import Services, _postgres_binary
 from migrations.handler import handler
 from tests.conftest import Sandbox

@@ -6,8 +6,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from blog.cache import FENCE_SECONDS
-from blog.models import BLOCK_IDS, Base
+from blog.cache.pages import FENCE_SECONDS
+from blog.database.models import BLOCK_IDS, Base
 from tests.migrations.conftest import Migrate, Schema
 from tests.migrations.counts import assert_counts_are_exact, counted
 

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.pagination import encode_cursor
+from blog.http.pagination import encode_cursor
 from tests.in_process import LambdaContext, LambdaTransport
 from tests.posts.conftest import CreatePost, InsertPosts
 

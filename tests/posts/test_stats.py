@@ -6,7 +6,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.pagination import encode_cursor
+from blog.http.pagination import encode_cursor
 from tests.posts.conftest import InsertPosts
 
 

@@ -78,7 +78,7 @@ def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
 
 def test_only_functions_that_cache_know_redis(template: Template) -> None:
     knowing = {name for name, made in template.functions.items() if "REDIS_URL" in made.environment}
-    assert knowing == {"UsersFunction", "PostsFunction", "DocsFunction"}
+    assert knowing == {"UsersFunction", "PostsFunction", "MetaFunction"}
 
 
 def test_the_readme_documents_every_setting() -> None:
@@ -99,7 +99,7 @@ def test_each_resource_is_routed_to_its_function_and_the_rest_to_the_docs(
         ("/users/{proxy+}", "UsersFunction"),
         ("/posts", "PostsFunction"),
         ("/posts/{proxy+}", "PostsFunction"),
-        ("$default", "DocsFunction"),
+        ("$default", "MetaFunction"),
     }
 
 

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.pagination import encode_cursor
+from blog.http.pagination import encode_cursor
 from tests.users.conftest import CreateUser, InsertUsers
 
 MAX_BIGINT = 2**63 - 1

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from blog.models import BLOCK_IDS
+from blog.database.models import BLOCK_IDS
 from users import queries
 
 USERS = 2 * BLOCK_IDS + 1000

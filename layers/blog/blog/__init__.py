@@ -1,6 +1,5 @@
-"""What the functions share: settings, models, database, cache, errors, observability.
+"""What the functions share: HTTP, database, cache, cold starts, settings, observability.
 
 Nothing here knows a resource's routes; functions import `blog`, never the other way round.
+Importing it has no effect beyond the import.
 """
-
-import blog.lean_fastapi  # noqa: F401 - before anything imports FastAPI

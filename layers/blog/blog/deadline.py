@@ -3,5 +3,5 @@
 from contextvars import ContextVar
 from math import inf
 
-answer_by: ContextVar[float] = ContextVar("answer_by", default=inf)
+request_deadline: ContextVar[float] = ContextVar("request_deadline", default=inf)
 """When the request's time is over (`monotonic`): set by the boundary of each request."""

@@ -1,11 +1,11 @@
 """Every error that a client can meet, and the one place that maps errors to HTTP.
 
     ApiError
-    ├── MalformedBody            400  the body is not JSON
-    ├── UnknownReference         400  a field names a resource that does not exist
+    ├── MalformedJson            400  the body is not JSON
+    ├── InvalidReference         400  a field names a resource that does not exist
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
-    ├── AlreadyTaken             409  a field's value must be unique and is in use
+    ├── Conflict             409  a field's value must be unique and is in use
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is under way
     ├── ResourceDeleted          409  what an `Idempotency-Key` created was deleted since
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
@@ -24,17 +24,9 @@ as many as a body holds. No text of a database, no stack trace and no value that
 ever in one.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.routing import Match
-
-PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
 MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 64
@@ -69,12 +61,12 @@ class ApiError(Exception):
         }
 
 
-class MalformedBody(ApiError):
+class MalformedJson(ApiError):
     status, title, code = 400, "Malformed body", "malformed-body"
     meaning = "The request's body cannot be read as JSON; the answer says where it breaks."
 
 
-class UnknownReference(ApiError):
+class InvalidReference(ApiError):
     status, title, code = 400, "Unknown reference", "unknown-reference"
     meaning = "A field of the body names a resource that does not exist; nothing was written."
 
@@ -91,7 +83,7 @@ class MethodNotAllowed(ApiError):
     )
 
 
-class AlreadyTaken(ApiError):
+class Conflict(ApiError):
     status, title, code = 409, "Already taken", "already-taken"
     meaning = "A value that must be unique belongs to another resource; nothing was written."
 
@@ -180,97 +172,3 @@ class OutcomeUnknown(ServiceUnavailable):
         "The database's answer was lost while the change was made final: look whether it is "
         "there before you repeat the request."
     )
-
-
-def problem_response(error: ApiError) -> Response:
-    """The error as an HTTP answer."""
-    body = json.dumps(error.problem(), ensure_ascii=False).encode()
-    return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
-
-
-def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """What a route's `responses=` says of the errors that it can answer with."""
-    responses: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
-        text = error.meaning
-        if earlier := responses.get(error.status):
-            text = f"{earlier['description']} Or: {text}"
-        responses[error.status] = {
-            "description": text,
-            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-    return responses
-
-
-def register_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the application as a problem, the framework's own included."""
-
-    async def on_api_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, ApiError)
-        return problem_response(error)
-
-    async def on_validation_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return problem_response(_from_validation(request, error))
-
-    async def on_http_exception(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return problem_response(_from_http_exception(app, request, error))
-
-    async def on_bug(_request: Request, _error: Exception) -> Response:
-        return problem_response(InternalError("The server failed; the failure has been logged."))
-
-    app.add_exception_handler(ApiError, on_api_error)
-    app.add_exception_handler(RequestValidationError, on_validation_error)
-    app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(Exception, on_bug)
-
-
-def _from_validation(request: Request, error: RequestValidationError) -> ApiError:
-    errors = error.errors()
-    if errors[0]["type"] == "json_invalid":
-        reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][1]
-        return MalformedBody(f"The body is not JSON: {reason} at character {position}.")
-    if isinstance(error.body, bytes):  # FastAPI hands over raw bytes when they are not JSON's type
-        sent = "is not JSON" if "content-type" in request.headers else "is missing"
-        return UnsupportedMediaType(f"The header Content-Type {sent}; send application/json.")
-    return InvalidRequest([_field_error(one["loc"], one["msg"]) for one in errors])
-
-
-def _field_error(location: Sequence[str | int], message: str) -> dict[str, str]:
-    place, *path = map(str, location)
-    return {"in": place, "field": ".".join(path) or place, "message": message}
-
-
-def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
-    if error.status_code == NotFound.status:
-        return unknown_path()
-    if error.status_code == MethodNotAllowed.status:
-        allowed = ", ".join(_allowed_methods(app, request))
-        detail = f"This path does not have this method; it has {allowed}."
-        return MethodNotAllowed(detail, {"Allow": allowed})
-    if error.status_code == ContentTooLarge.status:
-        return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-    if error.status_code == MalformedBody.status:
-        return MalformedBody("The body cannot be read as JSON.")
-    return InternalError("The server failed; the failure has been logged.")
-
-
-def unknown_path() -> NotFound:
-    return NotFound("There is no such path; /docs lists those that exist.")
-
-
-def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    """All methods of the path; Starlette's own `Allow` has those of the first route alone.
-
-    HEAD is wherever GET is: `blog.application` routes it as GET.
-    """
-    allowed = [
-        method
-        for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
-        if any(
-            route.matches(dict(request.scope, method=method))[0] is Match.FULL
-            for route in app.router.routes
-        )
-    ]
-    return sorted([*allowed, "HEAD"]) if "GET" in allowed else allowed

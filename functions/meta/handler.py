@@ -1,0 +1,10 @@
+"""Lambda handler of the documentation, the health check, and every path that no resource has."""
+
+from blog.coldstart import fast_imports
+
+with fast_imports(deferred=("blog.database", "meta.queries")):
+    from blog.http.application import create_app, lambda_handler
+    from meta.routes import router
+
+app = create_app(router)
+handler = lambda_handler(app)

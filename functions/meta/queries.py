@@ -1,0 +1,8 @@
+"""The statement by which the health check sees that PostgreSQL responds."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def ping(connection: AsyncConnection) -> None:
+    await connection.execute(select(1))

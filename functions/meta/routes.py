@@ -1,0 +1,85 @@
+"""HTTP routes of the documentation and the health check."""
+
+from functools import cache
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from blog.errors import RETRY_AFTER_SECONDS, NotFound
+from meta.health import Health, check_health
+from meta.pages import (
+    SWAGGER_UI_FILES,
+    Page,
+    accepts_gzip,
+    compressed_swagger_ui_file,
+    problems_page,
+    swagger_ui_file,
+    swagger_ui_page,
+    swagger_ui_version,
+)
+
+OPENAPI_FILE = Path(__file__).with_name("openapi.json")
+IMMUTABLE = "public, max-age=31536000, immutable"
+
+router = APIRouter(tags=["meta"])
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> RedirectResponse:
+    return RedirectResponse("/docs")
+
+
+@router.get("/docs", response_class=HTMLResponse)
+async def get_docs() -> HTMLResponse:
+    """Show this document as Swagger UI."""
+    return _html(swagger_ui_page())
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+async def get_swagger_ui_file(name: str, request: Request) -> Response:
+    if name not in SWAGGER_UI_FILES:
+        raise NotFound("There is no such file.")
+    headers = {"Vary": "Accept-Encoding"}
+    if request.query_params.get("v") == swagger_ui_version(name):
+        headers["Cache-Control"] = IMMUTABLE
+    content = swagger_ui_file(name)
+    if accepts_gzip(request.headers.get("accept-encoding", "")):
+        headers["Content-Encoding"] = "gzip"
+        content = compressed_swagger_ui_file(name)
+    return Response(content, headers=headers, media_type=SWAGGER_UI_FILES[name])
+
+
+@router.get("/openapi.json")
+async def get_openapi() -> Response:
+    """Show the OpenAPI document of all functions."""
+    return Response(_openapi(), media_type="application/json")
+
+
+@router.get("/problems", response_class=HTMLResponse)
+async def get_problems() -> HTMLResponse:
+    """Explain every error that the API can answer with."""
+    return _html(problems_page())
+
+
+@router.get(
+    "/health",
+    responses={503: {"model": Health, "description": "PostgreSQL does not answer."}},
+)
+async def get_health(response: Response) -> Health:
+    """Say whether PostgreSQL and Redis answer; it takes 2 seconds at most."""
+    response.headers["Cache-Control"] = "no-store"
+    health = await check_health()
+    if health.status == "down":
+        response.status_code = 503
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return health
+
+
+def _html(page: Page) -> HTMLResponse:
+    return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
+
+
+@cache
+def _openapi() -> bytes:
+    return OPENAPI_FILE.read_bytes()

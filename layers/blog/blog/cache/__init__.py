@@ -1,0 +1,1 @@
+"""Redis: which lists are cached, and how their pages are kept coherent."""

@@ -1,0 +1,239 @@
+"""Cached list pages that are never stale after an acknowledged write.
+
+Keys of a list, here `users`:
+
+    users:generation     a random token, no TTL; deleting it makes every page stale at once
+    users:fence          sorted set of writes in progress, scored by their deadline (Redis's clock)
+    users:{page}:{limit} generation ‖ bytes of the page
+    …:lease              who fills that page now
+
+A reader makes one round trip for a hit. On a miss it takes the page's lease, reads the database
+and fills the page, but only if the generation is still the one from before its read. While a
+fence stands there is no generation, and readers fill nothing. A writer puts up its fence before
+COMMIT and takes it down after COMMIT, deleting the generation both times, before it answers. A
+fence whose writer crashed, or does not know whether COMMIT came through, runs out by itself, later
+than PostgreSQL lets the transaction live (`transaction_timeout`, set by the migrations).
+
+Redis is never needed: without it reads go to the database and writes go through. Readers leave a
+Redis that failed alone for a while. Writers ask it every time, as it may be back for others: while
+it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer. A sandbox that
+wrote while Redis could not be reached deletes the generation before it uses Redis again; to other
+sandboxes the pages may be stale until then, for their TTL at most. The keys are on several
+slots, so cluster mode must be off, and the eviction policy must be one of `volatile-*` or
+`noeviction`, as an evicted fence would be a fence taken down.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from random import uniform
+from secrets import token_bytes
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from blog.cache.circuit_breaker import CircuitBreaker
+from blog.cache.redis_connection import Argument, RedisConnection, Script
+from blog.errors import OutcomeUnknown
+from blog.observability import CacheOutcome, observe_cache
+from blog.settings import settings
+
+TOKEN_BYTES = 16
+LEASE_SECONDS = 1.0
+LEASE_WAIT_SECONDS = 1.0
+LEASE_POLL_SECONDS = 0.02
+LONGEST_LEASE_POLL_SECONDS = 0.16
+FENCE_SECONDS = 15.0
+"""Longer than `transaction_timeout`; a crashed writer costs the cache this long."""
+BREAKER_PAUSE_SECONDS = 2.0
+
+# Answers the page, or {} while another reader fills it, {'fenced'}, or {'lease', generation}.
+GET_OR_LEASE = Script(f"""
+local generation = redis.call('GET', KEYS[1])
+if generation then
+    local page = redis.call('GET', KEYS[3])
+    if page and string.sub(page, 1, {TOKEN_BYTES}) == generation then return page end
+end
+local time = redis.call('TIME')
+local now_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now_milliseconds)
+if redis.call('EXISTS', KEYS[2]) == 1 then return {{'fenced'}} end
+if not generation then
+    generation = ARGV[1]
+    redis.call('SET', KEYS[1], generation)
+end
+if not redis.call('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3]) then return {{}} end
+return {{'lease', generation}}
+""")
+
+POPULATE = Script(f"""
+if redis.call('GET', KEYS[1]) == string.sub(ARGV[1], 1, {TOKEN_BYTES}) then
+    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+end
+if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('DEL', KEYS[3]) end
+""")
+
+SET_FENCES = Script("""
+local time = redis.call('TIME')
+local deadline_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
+for i = 1, #KEYS, 2 do
+    redis.call('ZADD', KEYS[i], deadline_milliseconds, ARGV[1])
+    redis.call('DEL', KEYS[i + 1])
+end
+""")
+
+CLEAR_FENCES = Script("""
+for i = 1, #KEYS, 2 do
+    redis.call('ZREM', KEYS[i], ARGV[1])
+    redis.call('DEL', KEYS[i + 1])
+end
+""")
+
+
+class CacheUnavailable(Exception):
+    """Redis failed (`outcome` error), or is not asked (`outcome` bypass): none is set, or it
+    failed a moment ago."""
+
+    def __init__(self, outcome: CacheOutcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class RedisScripts:
+    """The protocol's steps, each one round trip; all raise `CacheUnavailable`."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        self.connection = RedisConnection(url, timeout_seconds)
+        self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
+        self.stale_generations: set[str] = set()
+        """Keys that a write of this sandbox should have deleted, and could not."""
+
+    async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
+        if self.breaker.is_open:
+            raise CacheUnavailable("bypass")
+        return await self.run_anyway(script, keys, *arguments)
+
+    async def run_anyway(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
+        """Also while the breaker is open: Redis may be back already, and others use it."""
+        try:
+            await self._delete_stale_generations()
+            return await self.connection.run(script, keys, arguments)
+        except (RedisError, OSError) as error:
+            self.breaker.failed()
+            raise CacheUnavailable("error") from error
+
+    async def _delete_stale_generations(self) -> None:
+        if self.stale_generations:
+            await self.connection.command("DEL", *self.stale_generations)
+            self.stale_generations.clear()
+
+
+@cache
+def redis_scripts() -> RedisScripts:
+    """The sandbox's Redis. Raises `CacheUnavailable` where none is set."""
+    url = settings().redis_url
+    if url is None:
+        raise CacheUnavailable("bypass")
+    return RedisScripts(url, settings().redis_timeout_seconds)
+
+
+class PageCache:
+    """The cached pages of one list; `name` begins its keys."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.generation_key = f"{name}:generation"
+        self.fence_key = f"{name}:fence"
+
+    async def fetch(self, page: str | None, load: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The page's bytes: cached, or loaded and then cached.
+
+        `page` is the rest of the page's key (`1:10`); None is not cached. `load` reads the
+        database; what it raises is raised here. Redis's failures are not.
+        """
+        if page is None:
+            observe_cache("bypass")
+            return await load()
+        lease = token_bytes(TOKEN_BYTES)
+        try:
+            outcome, found = await self._look_up(page, lease)
+        except CacheUnavailable as error:
+            outcome, found = error.outcome, b""
+        observe_cache(outcome)
+        if outcome == "hit":
+            return found
+        content = await load()
+        if outcome == "miss":
+            await self._fill(page, lease, found, content)
+        return content
+
+    async def _look_up(self, page: str, lease: bytes) -> tuple[CacheOutcome, bytes]:
+        """A hit with the content, a miss with the generation to fill, or a bypass with nothing."""
+        redis = redis_scripts()
+        keys = [self.generation_key, self.fence_key, *self._page_keys(page)]
+        lease_milliseconds = int(LEASE_SECONDS * 1000)
+        give_up_at = monotonic() + LEASE_WAIT_SECONDS
+        pause_seconds = LEASE_POLL_SECONDS
+        while True:
+            fresh = token_bytes(TOKEN_BYTES)
+            answer = await redis.run(GET_OR_LEASE, keys, fresh, lease, lease_milliseconds)
+            if isinstance(answer, bytes):
+                return "hit", answer[TOKEN_BYTES:]
+            if answer and answer[0] == b"lease":
+                return "miss", answer[1]
+            if answer or monotonic() > give_up_at:
+                return "bypass", b""
+            await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
+            pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
+
+    async def _fill(self, page: str, lease: bytes, generation: bytes, content: bytes) -> None:
+        keys = [self.generation_key, *self._page_keys(page)]
+        ttl_seconds = settings().cache_ttl_seconds
+        with _surviving_redis():
+            redis = redis_scripts()
+            await redis.run(POPULATE, keys, generation + content, ttl_seconds, lease)
+
+    def _page_keys(self, page: str) -> tuple[str, str]:
+        return f"{self.name}:{page}", f"{self.name}:{page}:lease"
+
+
+@asynccontextmanager
+async def invalidation(*caches: PageCache) -> AsyncIterator[None]:
+    """Fences around a COMMIT: no page of `caches` from before it is served after it.
+
+    Redis's failures do not stop the write; the module's docstring says what they cost.
+    """
+    writer = token_bytes(TOKEN_BYTES)
+    keys = [key for cache in caches for key in (cache.fence_key, cache.generation_key)]
+    with _surviving_redis():
+        redis = redis_scripts()
+        await redis.run_anyway(SET_FENCES, keys, writer, int(FENCE_SECONDS * 1000))
+    try:
+        yield
+    except OutcomeUnknown:
+        raise  # COMMIT may still come through: the fence stands until it no longer can
+    except Exception:
+        await _clear_fences(keys, writer)
+        raise
+    await _clear_fences(keys, writer)
+
+
+async def _clear_fences(keys: list[str], writer: bytes) -> None:
+    with _surviving_redis():
+        redis = redis_scripts()
+        try:
+            await redis.run_anyway(CLEAR_FENCES, keys, writer)
+        except (CacheUnavailable, asyncio.CancelledError):
+            redis.stale_generations.update(keys[1::2])
+            raise
+
+
+@contextmanager
+def _surviving_redis() -> Iterator[None]:
+    """Redis's failure is counted, and is nobody else's."""
+    try:
+        yield
+    except CacheUnavailable as error:
+        observe_cache(error.outcome)

@@ -1,0 +1,330 @@
+"""PostgreSQL: how a query is run, retried and committed.
+
+A sandbox serves one request at a time and keeps one connection. Before it is used again it is
+checked without a round trip (a connection that the server closed is readable), and pinged only
+after a long rest, as a frozen sandbox learns of nothing.
+
+`read` runs a query in AUTOCOMMIT, one round trip a statement, and once more on a fresh connection
+when the first broke. `write` runs it in a transaction; it repeats only what cannot have been
+committed. Faults become errors of `blog.errors`; what they say of the database is logged, never
+answered. No wait outlasts the request: a connection that does not answer by then is dropped.
+
+`TIMEOUTS` are the database's own settings, made by the migrations. The first write of a connection
+reads them back with its BEGIN; where some are lacking, as after the restore of a dump, that is
+logged and each transaction sets them for itself. So no transaction outlives the cache's fence.
+"""
+
+import asyncio
+import select
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import URL, NullPool, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from blog.database_url import check_parameters, libpq_url
+from blog.errors import ApiError, DatabaseUnavailable, InternalError
+from blog.observability import database_time, logger
+from blog.secrets import SecretUnavailable, is_secret, secret_value
+from blog.settings import SettingsError, settings
+
+PING_AFTER_SECONDS = 30.0
+PING_SECONDS = 1.0
+CANCEL_SECONDS = 0.1
+ROLLBACK_SECONDS = 0.2
+"""A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
+fits into the margin that `blog.http.application` keeps of the request's time."""
+TCP_USER_TIMEOUT_MILLISECONDS = 3000
+TIMEOUTS = {
+    "statement_timeout": "8s",
+    "transaction_timeout": "9s",
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+}
+"""The longest that a session may have; `FENCE_SECONDS` of `blog.cache.pages` is longer than all."""
+_NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
+LACKING_TIMEOUTS = f"""
+SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
+WHERE current_setting(name)::interval NOT BETWEEN '1ms' AND longest::interval
+"""  # noqa: S608 - of constants
+"""Names of those that the session has not, or longer ones."""
+# SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
+# shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
+# Source: PostgreSQL's appendix "Error Codes".
+TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+
+
+class BoundedConnection(psycopg.AsyncConnection[Any]):
+    """A connection on which giving up is quick, also when its server has gone silent.
+
+    psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
+    """
+
+    _opening: str | None = None
+
+    async def begin(self) -> None:
+        """Begin a transaction that has all of TIMEOUTS."""
+        if self._opening is not None:
+            await self.execute(self._opening)
+            return
+        # In one message, and so one round trip.
+        answers = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
+        answers.nextset()
+        lacking = [name for (name,) in await answers.fetchall()]
+        settings = "; ".join(f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking)
+        if lacking:
+            _log_lacking(lacking)
+            await self.execute(settings)
+        self._opening = f"BEGIN; {settings}" if lacking else "BEGIN"
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
+        """Ask the server once to stop the query, and drop the connection whatever it says.
+
+        The next request pays for a new connection; it never waits for the old one.
+        """
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
+        finally:
+            self.pgconn.finish()
+
+    async def rollback(self) -> None:
+        await self._within(ROLLBACK_SECONDS, super().rollback())
+
+    async def is_answering(self) -> bool:
+        try:
+            await self._within(PING_SECONDS, self.execute(""))
+        except psycopg.Error:
+            return False
+        return True
+
+    async def _within(self, seconds: float, answer: Awaitable[object]) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await answer
+        except TimeoutError:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("no answer in time") from None
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke before COMMIT: nothing was changed, and a fresh one may work."""
+
+
+class WorkerConnection:
+    """The sandbox's one connection: made at the first query, kept while it is sound."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._kept: AsyncConnection | None = None
+        self._idle_since = 0.0
+        # A sandbox's requests come one by one; only its health check asks from beside them.
+        self._in_use = asyncio.Lock()
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[tuple[AsyncConnection, BoundedConnection]]:
+        """The connection, and the driver's own below it.
+
+        Whatever transaction the block leaves open is rolled back. The driver's errors are raised
+        as `ConnectionLost`, `DatabaseUnavailable` or `InternalError`.
+        """
+        async with self._in_use:
+            with database_time():
+                connection = await self._healthy() or await self._connect()
+            driver = driver_of(connection)
+            try:
+                yield connection, driver
+            except (DBAPIError, psycopg.Error) as error:
+                log_failure(error)
+                raise _api_error(error, lost=driver.closed) from None
+            finally:
+                await self._keep_or_close(connection, driver)
+
+    async def close(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
+
+    async def _healthy(self) -> AsyncConnection | None:
+        """The kept connection; None where there is none, or the server has closed it."""
+        if self._kept is None:
+            return None
+        driver = driver_of(self._kept)
+        idle_seconds = monotonic() - self._idle_since
+        if not _is_readable(driver) and (
+            idle_seconds < PING_AFTER_SECONDS or await driver.is_answering()
+        ):
+            return self._kept
+        await self._drop(self._kept, driver)
+        return None
+
+    async def _connect(self) -> AsyncConnection:
+        try:
+            return await self._connect_as_known()
+        except asyncio.CancelledError as cancelled:
+            # Its traceback holds on to the half-made connection, which is closed when it goes.
+            raise cancelled.with_traceback(None) from None
+        except DBAPIError as error:
+            log_failure(error)
+            raise _api_error(error, lost=False) from None
+
+    async def _connect_as_known(self) -> AsyncConnection:
+        """Where the password is refused, with the secret's new URL, if it has one by now."""
+        try:
+            return await self.engine.connect()
+        except DBAPIError as error:
+            if not _refused_password(error) or (url := _readable_url()) == self.engine.url:
+                raise
+            logger().warning("password refused; connecting with the secret's new one")
+            self.engine = _engine(url)
+            return await self.engine.connect()
+
+    async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
+        if driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                await driver.rollback()
+        if driver.info.transaction_status == TransactionStatus.IDLE:
+            self._kept, self._idle_since = connection, monotonic()
+        else:
+            await self._drop(connection, driver)
+
+    async def _drop(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
+        self._kept = None
+        driver.pgconn.finish()
+        await connection.invalidate()
+        await connection.close()
+
+
+@contextmanager
+def translate_violation(constraint: str, error: ApiError) -> Iterator[None]:
+    """Raise `error` where the block violates the constraint of that name."""
+    try:
+        yield
+    except IntegrityError as violation:
+        if _constraint_name(violation) == constraint:
+            raise error from None
+        raise
+
+
+@cache
+def worker_connection() -> WorkerConnection:
+    """The sandbox's connection. Raises `DatabaseUnavailable` where its secret cannot be read."""
+    return WorkerConnection(_engine(_readable_url()))
+
+
+def _readable_url() -> URL:
+    try:
+        return database_url()
+    except SecretUnavailable as error:
+        logger().error("the database's secret cannot be read", reason=str(error))
+        raise _unavailable(DatabaseUnavailable) from None
+
+
+def _engine(url: URL) -> AsyncEngine:
+    """Connections in AUTOCOMMIT; `write` begins and ends its transactions itself."""
+    connect_arguments = {
+        "connect_timeout": settings().database_connect_timeout_seconds,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
+        "application_name": settings().service,
+        "async_creator_fn": BoundedConnection.connect,
+        # Poolers in transaction mode hand a session's prepared statements to others.
+        "prepare_threshold": None,
+    }
+    return create_async_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        poolclass=NullPool,
+        hide_parameters=True,
+        use_native_hstore=False,
+        connect_args=connect_arguments,
+    )
+
+
+def driver_of(connection: AsyncConnection) -> BoundedConnection:
+    """The driver's connection below SQLAlchemy's."""
+    assert connection.sync_connection is not None
+    driver = connection.sync_connection.connection.driver_connection
+    assert isinstance(driver, BoundedConnection)
+    return driver
+
+
+def database_url() -> URL:
+    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
+
+    Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, or the URL has a
+    parameter that libpq does not know.
+    """
+    url = settings().database_url
+    try:
+        url = libpq_url(secret_value(url)) if is_secret(url) else url
+        check_parameters(url)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from None
+    return make_url(url).set(drivername="postgresql+psycopg")
+
+
+def _api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
+    if lost:
+        return _unavailable(ConnectionLost)
+    state = _sqlstate(error)
+    if state is None or state.startswith(TRANSIENT_ERRORS):
+        return _unavailable(DatabaseUnavailable)
+    return InternalError("The server failed; the failure has been logged.")
+
+
+def _unavailable(kind: type[DatabaseUnavailable]) -> DatabaseUnavailable:
+    return kind("The database does not answer; nothing was changed.")
+
+
+def log_failure(error: DBAPIError | psycopg.Error) -> None:
+    """What the operator needs; the driver's own text may quote a client's values."""
+    logger().error(
+        "database error",
+        error=type(_driver_error(error)).__name__,
+        sqlstate=_sqlstate(error),
+        constraint=_constraint_name(error),
+        statement=error.statement if isinstance(error, DBAPIError) else None,
+    )
+
+
+def _log_lacking(names: list[str]) -> None:
+    logger().warning(
+        "the database lacks timeouts; run the migrations, which set them", lacking=names
+    )
+
+
+def _refused_password(error: DBAPIError) -> bool:
+    """Whether the server asked for the password and then refused the connection.
+
+    libpq tells no SQLSTATE of a failed connection, and its text is in the server's language.
+    """
+    driver_error = _driver_error(error)
+    connection = driver_error.pgconn if isinstance(driver_error, psycopg.Error) else None
+    return connection is not None and connection.used_password
+
+
+def _sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
+    state = getattr(_driver_error(error), "sqlstate", None)
+    return None if state is None else str(state)
+
+
+def _constraint_name(error: DBAPIError | psycopg.Error) -> str | None:
+    diagnostic = getattr(_driver_error(error), "diag", None)
+    return getattr(diagnostic, "constraint_name", None)
+
+
+def _driver_error(error: DBAPIError | psycopg.Error) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _is_readable(driver: BoundedConnection) -> bool:
+    """True where the server has closed the connection, or said something unasked."""
+    socket_events = select.poll()
+    socket_events.register(driver.pgconn.socket, select.POLLIN)
+    return bool(socket_events.poll(0))

@@ -1,0 +1,1 @@
+"""HTTP: the application around each route, its types, pages, and errors."""

@@ -1,0 +1,51 @@
+"""FastAPI as the functions import it does all that FastAPI does; only later."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+MODELS = "fastapi.openapi.models"
+
+SECURED = """
+from fastapi import Depends, FastAPI
+from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPBearer, OAuth2, OAuth2PasswordBearer
+from fastapi.security import HTTPBasic, HTTPDigest, OpenIdConnect, OAuth2AuthorizationCodeBearer
+
+app = FastAPI()
+for number, scheme in enumerate([
+    APIKeyHeader(name="X-Key"), APIKeyQuery(name="key"), HTTPBearer(), OAuth2(scheme_name="Bare"),
+    OAuth2PasswordBearer("token"), HTTPBasic(), HTTPDigest(), OpenIdConnect(openIdConnectUrl="/id"),
+    OAuth2AuthorizationCodeBearer("authorize", "token"),
+]):
+    app.add_api_route(f"/{number}", lambda: None, dependencies=[Depends(scheme)])
+"""
+DEFER = "from blog.coldstart.deferred_models import defer_openapi_models as d; d()"
+PRINT_DOCUMENT = "import json; print(json.dumps(app.openapi()))"
+
+
+def python(code: str) -> str:
+    """What the code prints, in a fresh process that finds our modules."""
+    paths = f"import sys; sys.path[:0] = {sys.path!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", paths + code], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("function", ["users", "posts", "meta"])
+def test_a_function_does_not_make_the_documents_models(function: str) -> None:
+    code = f"import sys, {function}.handler\nprint(type(sys.modules['{MODELS}']).__name__)"
+    assert python(code).strip() == "_Stub"
+
+
+def test_the_document_is_the_same() -> None:
+    lean = json.loads(python(DEFER + "\n" + SECURED + PRINT_DOCUMENT))
+    assert lean == json.loads(python(SECURED + PRINT_DOCUMENT))
+    assert len(lean["components"]["securitySchemes"]) == 9
+
+
+def test_fastapi_that_was_imported_before_is_left_as_it_is() -> None:
+    code = f"import fastapi\n{DEFER}\nprint(sys.modules['{MODELS}'].__class__.__name__)"
+    assert python(code).strip() == "module"

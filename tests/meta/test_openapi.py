@@ -1,0 +1,155 @@
+"""The merged OpenAPI document: current, complete, and true."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from blog.errors import Conflict, RequestInProgress
+from local.openapi import OPENAPI_FILE, as_text, merged_openapi
+from tests.in_process import LambdaTransport
+
+pytestmark = pytest.mark.usefixtures("services")
+
+ROUTES = {
+    "/users": {"get", "post"},
+    "/users/search": {"get"},
+    "/users/stats": {"get"},
+    "/users/{user_id}": {"get", "put", "patch", "delete"},
+    "/posts": {"get", "post"},
+    "/posts/stats": {"get"},
+    "/posts/{post_id}": {"get", "put", "patch", "delete"},
+    "/docs": {"get"},
+    "/openapi.json": {"get"},
+    "/problems": {"get"},
+    "/health": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return merged_openapi()
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in document["paths"].values() for operation in path.values()]
+
+
+def references(node: object) -> set[str]:
+    if isinstance(node, dict):
+        own = {str(node["$ref"])} if "$ref" in node else set()
+        return own.union(*(references(value) for value in node.values()))
+    if isinstance(node, list):
+        return set[str]().union(*(references(value) for value in node))
+    return set()
+
+
+def test_the_committed_document_is_current(document: dict[str, Any]) -> None:
+    assert OPENAPI_FILE.read_text(encoding="utf-8") == as_text(document), "run `make openapi`"
+
+
+def test_the_served_document_is_the_committed_one() -> None:
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+        answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == OPENAPI_FILE.read_bytes()
+
+
+def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> None:
+    assert {path: set(methods) for path, methods in document["paths"].items()} == ROUTES
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
+
+
+def test_every_operation_has_a_name_of_its_own_and_a_description(document: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(document)]
+    assert len(set(names)) == len(names)
+    assert all(operation["description"] for operation in operations(document))
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    for path in ("/users", "/users/{user_id}", "/posts", "/posts/{post_id}", "/users/search"):
+        for operation in document["paths"][path].values():
+            errors = {
+                status: answer
+                for status, answer in operation["responses"].items()
+                if status >= "400"
+            }
+            assert {"422", "503"} <= set(errors)
+            for answer in errors.values():
+                assert list(answer["content"]) == ["application/problem+json"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "statuses"),
+    [
+        ("post", "/users", {"201", "400", "409", "413", "415", "422", "503"}),
+        ("get", "/users", {"200", "422", "503"}),
+        ("get", "/users/{user_id}", {"200", "404", "422", "503"}),
+        ("patch", "/users/{user_id}", {"200", "400", "404", "409", "413", "415", "422", "503"}),
+        ("delete", "/users/{user_id}", {"204", "404", "422", "503"}),
+        ("post", "/posts", {"201", "400", "409", "413", "415", "422", "503"}),
+        ("put", "/posts/{post_id}", {"200", "400", "404", "413", "415", "422", "503"}),
+        ("get", "/health", {"200", "503"}),
+    ],
+)
+def test_an_operation_documents_the_statuses_that_it_answers(
+    document: dict[str, Any], method: str, path: str, statuses: set[str]
+) -> None:
+    assert set(document["paths"][path][method]["responses"]) == statuses
+
+
+def test_creating_documents_each_conflict_that_it_can_meet(document: dict[str, Any]) -> None:
+    conflicts = {
+        path: document["paths"][path]["post"]["responses"]["409"]["description"]
+        for path in ("/users", "/posts")
+    }
+    assert all(RequestInProgress.meaning in description for description in conflicts.values())
+    assert Conflict.meaning in conflicts["/users"]
+    assert Conflict.meaning not in conflicts["/posts"]
+
+
+def integers(node: object) -> list[dict[str, Any]]:
+    if isinstance(node, dict):
+        own = [node] if node.get("type") == "integer" else []
+        return own + [found for value in node.values() for found in integers(value)]
+    if isinstance(node, list):
+        return [found for item in node for found in integers(item)]
+    return []
+
+
+def test_bounds_of_integers_are_integers_that_a_bigint_can_hold(document: dict[str, Any]) -> None:
+    bounds = [
+        schema[bound]
+        for schema in integers(document)
+        for bound in ("minimum", "maximum")
+        if bound in schema
+    ]
+    assert {type(bound) for bound in bounds} == {int}
+    assert max(bounds) == 2**63 - 1
+
+
+def test_ids_are_64_bit_integers(document: dict[str, Any]) -> None:
+    ids = [
+        schema for schema in integers(document) if schema.get("title", "").lower().endswith("id")
+    ]
+    assert {schema.get("format") for schema in ids} == {"int64"}
+    assert len(ids) > 10
+
+
+def test_a_query_takes_an_integer_up_to_its_maximum(
+    document: dict[str, Any], api: httpx.Client
+) -> None:
+    tried = 0
+    for path, methods in document["paths"].items():
+        for parameter in methods.get("get", {}).get("parameters", []):
+            if parameter["in"] == "query" and "maximum" in parameter["schema"]:
+                name, maximum = parameter["name"], parameter["schema"]["maximum"]
+                assert api.get(path, params={name: maximum}).status_code == 200
+                assert api.get(path, params={name: maximum + 1}).status_code == 422
+                tried += 1
+    assert tried > 5

@@ -1,0 +1,140 @@
+"""The pages for people: documentation, problems, home."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+
+from blog.errors import ApiError
+from meta.pages import SWAGGER_UI_FILES, swagger_ui_file
+from tests.in_process import LambdaTransport
+
+pytestmark = pytest.mark.usefixtures("services")
+
+
+@pytest.fixture
+def pages() -> httpx.Client:
+    """The API; none of its pages needs the database."""
+    return httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+
+
+def codes_below(parent: type[ApiError]) -> dict[str, type[ApiError]]:
+    found: dict[str, type[ApiError]] = {}
+    for error in parent.__subclasses__():
+        found |= {error.code: error} | codes_below(error)
+    return found
+
+
+def test_home_leads_to_the_docs(pages: httpx.Client) -> None:
+    answer = pages.get("/")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == "/docs"
+
+
+def assets(html: str) -> set[str]:
+    return set(re.findall(r'(?:src|href)="([^"]+)"', html)) - {"data:,"}
+
+
+def test_the_docs_page_loads_nothing_from_elsewhere(pages: httpx.Client) -> None:
+    answer = pages.get("/docs")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert {path.partition("?")[0] for path in assets(answer.text)} == {
+        f"/docs/{name}" for name in SWAGGER_UI_FILES
+    }
+    assert "//" not in re.sub(r"<!doctype.*?>", "", answer.text)
+    assert 'url: "/openapi.json"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/problems"])
+def test_a_page_allows_its_own_inline_code_and_no_other(pages: httpx.Client, path: str) -> None:
+    answer = pages.get(path)
+    policy = answer.headers["content-security-policy"]
+    inline = re.findall(r"<(?:script|style)>(.+?)</", answer.text, re.DOTALL)
+    hashes = [b64encode(sha256(code.encode()).digest()).decode() for code in inline]
+
+    assert re.findall(r"'sha256-(.+?)'", policy) == hashes
+    assert len(hashes) == 1
+    assert "unsafe" not in policy
+    assert " style=" not in answer.text
+    for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
+        assert f"{directive} 'none'" in policy
+
+
+@pytest.mark.parametrize("name", SWAGGER_UI_FILES)
+@pytest.mark.parametrize(
+    ("accept_encoding", "encoding"),
+    [
+        (None, None),
+        ("", None),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("gzip; q=0.000, br", None),
+        ("*;q=0", None),
+        ("*, gzip;q=0", None),
+        ("br, deflate", None),
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("br;q=1.0, GZIP;q=0.01", "gzip"),
+        ("identity;q=0, *", "gzip"),
+    ],
+)
+def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
+    pages: httpx.Client, name: str, accept_encoding: str | None, encoding: str | None
+) -> None:
+    del pages.headers["accept-encoding"]
+    headers = {} if accept_encoding is None else {"Accept-Encoding": accept_encoding}
+    answer = pages.get(f"/docs/{name}", headers=headers)
+
+    assert answer.status_code == 200
+    assert answer.headers.get("content-encoding") == encoding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["content-type"] == SWAGGER_UI_FILES[name]
+    assert answer.content == swagger_ui_file(name)
+    if encoding:
+        assert int(answer.headers["content-length"]) < len(answer.content) / 3
+
+
+def test_a_file_is_kept_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
+    paths = assets(pages.get("/docs").text)
+    kept = {pages.get(path).headers["cache-control"] for path in paths}
+    asked_again = {
+        pages.get(other).headers["cache-control"]
+        for path in paths
+        for other in (path.partition("?")[0], path[:-1], f"{path}0")
+    }
+
+    assert kept == {"public, max-age=31536000, immutable"}
+    assert asked_again == {"no-cache"}
+
+
+@pytest.mark.parametrize("name", ["other.js", "swagger-ui.css.map", "handler.py", "%00"])
+def test_there_is_no_other_file(pages: httpx.Client, name: str) -> None:
+    assert pages.get(f"/docs/{name}").status_code == 404
+
+
+def test_the_problems_page_lists_every_error(pages: httpx.Client) -> None:
+    answer = pages.get("/problems")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    listed = re.findall(r'<h2 id="([a-z-]+)">(\d{3}) ([^<]+)</h2>', answer.text)
+
+    assert {code: (int(status), title) for code, status, title in listed} == {
+        code: (error.status, error.title) for code, error in codes_below(ApiError).items()
+    }
+    assert len(listed) == len({code for code, _, _ in listed})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/nix"), ("PUT", "/users"), ("GET", "/users?limit=0"), ("POST", "/users")],
+)
+def test_a_problems_type_leads_to_its_explanation(
+    pages: httpx.Client, method: str, path: str
+) -> None:
+    problem: dict[str, Any] = pages.request(method, path).json()
+    page, _, anchor = problem["type"].partition("#")
+    assert f'<h2 id="{anchor}">{problem["status"]} {problem["title"]}</h2>' in pages.get(page).text
