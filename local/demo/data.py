@@ -38,8 +38,6 @@ ADVISORY_LOCK = 4_410_926_733  # any number that nothing else in the database lo
 
 DEFAULT_ROWS = {"users": 10_000, "posts": 50_000}
 COLUMNS = {"users": "name, email, created_at", "posts": "user_id, title, content, created_at"}
-STALE_LISTS = ("users", "posts")
-"""The cached lists that new rows in these tables make stale."""
 
 AUTHOR_SHARE = 0.35
 """The other users only read."""
@@ -194,7 +192,7 @@ def _invalidate_pages(redis_url: str, console: Console) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    from blog.cache.pages import PageCache
+    from blog.cache.lists import cached_lists
 
     try:
         with Redis.from_url(
@@ -203,7 +201,7 @@ def _invalidate_pages(redis_url: str, console: Console) -> None:
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         ) as client:
-            client.delete(*(PageCache(name).generation_key for name in STALE_LISTS))
+            client.delete(*(cached.generation_key for cached in cached_lists()))
     except RedisError:
         console.notice("Redis does not answer: cached pages stay old until their time is over")
 
