@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
 PAGE = FOLDER / "README.md"
 PLOTS = FOLDER / "plots"
-README = FOLDER.parent / "README.md"
+HEADLINES = FOLDER.parent / "docs" / "benchmarks.md"
 BEGIN = "<!-- measured: `make bench` writes this table -->"
 END = "<!-- end of the table -->"
 HEAD = ("| | ours | the ordinary way | ratio |", "|---|---|---|---|")
@@ -53,8 +53,8 @@ def write() -> None:
     results = read_results()
     PAGE.write_text(page(results), encoding="utf-8")
     if set(results) == set(TITLES):
-        readme = README.read_text(encoding="utf-8")
-        README.write_text(with_headlines(readme, results), encoding="utf-8")
+        text = HEADLINES.read_text(encoding="utf-8")
+        HEADLINES.write_text(with_headlines(text, results), encoding="utf-8")
     PLOTS.mkdir(exist_ok=True)
     for name, svg in plots(results).items():
         (PLOTS / f"{name}.svg").write_text(svg, encoding="utf-8")
@@ -79,9 +79,9 @@ def page(results: Mapping[str, Any]) -> str:
     return "\n".join(sections)
 
 
-def with_headlines(readme: str, results: Mapping[str, Any]) -> str:
-    """The README with its table of these results, between its two marks."""
-    before, _, rest = readme.partition(BEGIN)
+def with_headlines(text: str, results: Mapping[str, Any]) -> str:
+    """The page with its table of these results, between its two marks."""
+    before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return "\n".join([f"{before}{BEGIN}", *HEAD, *_headlines(results), f"{END}{after}"])
 

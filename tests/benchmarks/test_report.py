@@ -15,6 +15,6 @@ def test_a_plot_is_made_of_the_results(part: str) -> None:
     assert svg == (report.PLOTS / f"{part}.svg").read_text(encoding="utf-8")
 
 
-def test_the_readmes_table_is_made_of_the_results() -> None:
-    readme = report.README.read_text(encoding="utf-8")
-    assert report.with_headlines(readme, report.read_results()) == readme
+def test_the_table_of_headlines_is_made_of_the_results() -> None:
+    text = report.HEADLINES.read_text(encoding="utf-8")
+    assert report.with_headlines(text, report.read_results()) == text

@@ -1,4 +1,4 @@
-"""The README's debugging sessions: a breakpoint in a route, Docker-free and under SAM."""
+"""The debugging sessions of docs/development.md: a breakpoint, Docker-free and under SAM."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""The README's table of faults, one row a test.
+"""The table of faults in docs/failure-modes.md, one row a test.
 
 A row's name is the id of the test that proves it: `pytest tests/faults -k "<name>"` runs it, and
 `rows(prefix)` parametrises the tests of a group. What a row promises is what its test asserts,

@@ -1,28 +1,35 @@
-"""The README's commands and folder map are true."""
+"""What the README and the pages of docs say is true: commands, paths, links, tables."""
 
 import re
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.faults.rows import markdown_table
 
 ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-COMMANDS = "\n".join(text for language, text in BLOCKS if language == "sh")
+DOCUMENTS = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [block for found, block in BLOCK.findall(text) if found == language]
 
 
 def test_every_make_target_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z-]+)", README))
+    code = "\n".join([*blocks(DOCUMENTS, "sh"), *re.findall(r"`([^`\n]+)`", DOCUMENTS)])
+    named = set(re.findall(r"(?:^|\s)make ([a-z-]+)", code, re.MULTILINE))
     assert {"run", "test", "lint"} <= named
     assert named <= targets
 
 
 def test_every_path_of_the_folder_map_exists() -> None:
-    folder_map = next(text for language, text in BLOCKS if not language)
+    (folder_map,) = blocks(README, "")
     parent = ROOT
     for line in folder_map.splitlines():
         path = line.split()[0]
@@ -32,23 +39,37 @@ def test_every_path_of_the_folder_map_exists() -> None:
             parent = ROOT / path
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_route_that_the_readme_shows_is_the_code() -> None:
+    (route,) = blocks(README, "python")
+    assert route in (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8")
+
+
 def test_every_file_that_a_command_reads_exists() -> None:
-    files = re.findall(r"(?:--event|-f) (\S+)", COMMANDS)
+    files = re.findall(r"(?:--event|-f) (\S+)", "\n".join(blocks(DOCUMENTS, "sh")))
     assert files
     for file in files:
         assert (ROOT / file).is_file(), file
 
 
 def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
-    examples = re.findall(r"curl .*?(?=\n\n|\n(?=curl)|\Z)", COMMANDS, re.DOTALL)
-    assert len(examples) == 6
+    examples = re.findall(
+        r"curl .*?(?=\n\n|\n(?=curl)|\Z)", "\n".join(blocks(README, "sh")), re.DOTALL
+    )
+    assert len(examples) == 5
     for example in examples:
         answer = _curl(api, example)
         assert answer.is_success, f"{example}: {answer.text}"
 
 
 def test_the_table_of_faults_is_the_tests_own() -> None:
-    assert markdown_table().strip() in README
+    page = ROOT / "docs" / "failure-modes.md"
+    assert markdown_table().strip() in page.read_text(encoding="utf-8")
 
 
 def _curl(api: httpx.Client, command: str) -> httpx.Response:

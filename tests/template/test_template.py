@@ -21,6 +21,7 @@ from local.template import Template, load_template
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 PARAMETERS = {
     "Stage": "prod",
     "Architecture": "arm64",
@@ -81,8 +82,8 @@ def test_only_functions_that_cache_know_redis(template: Template) -> None:
     assert knowing == {"UsersFunction", "PostsFunction", "MetaFunction"}
 
 
-def test_the_readme_documents_every_setting() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", README, re.MULTILINE)
+def test_the_documentation_has_every_setting() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", DEPLOYMENT, re.MULTILINE)
     documented = {name: (default, text) for name, default, text in rows}
     assert documented == {
         name.upper(): (_default(field), field.description)

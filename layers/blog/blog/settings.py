@@ -1,6 +1,6 @@
 """Settings of the functions: environment variables, typed, read once per process.
 
-Every field is one variable of the same name in capitals, and one row of the README's table
+Every field is one variable of the same name in capitals, and one row of docs/deployment.md's table
 (a test holds the two together). A variable that is missing or malformed raises `SettingsError`,
 which names it and never shows its value.
 """
