@@ -16,9 +16,8 @@ import redis
 from blog.database.connection import TIMEOUTS
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
+from tests.resources import EMPTY
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
-
-EMPTY = "TRUNCATE users, posts, row_counts, idempotency_keys RESTART IDENTITY"
 
 R = TypeVar("R")
 

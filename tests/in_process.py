@@ -15,6 +15,7 @@ import httpx
 from local.gateway.events import Request, event_of, new_request_id
 from local.gateway.responses import response_of
 from local.gateway.routing import Match, Route
+from tests.resources import RESOURCES
 
 FUNCTION_SECONDS = 10.0
 PORT = 3000
@@ -48,7 +49,7 @@ class LambdaTransport(httpx.BaseTransport):
 def handler_of(path: str) -> Any:
     """The handler that API Gateway would call for the path."""
     first = path.split("/")[1]
-    function = first if first in ("users", "posts") else "meta"
+    function = first if first in RESOURCES else "meta"
     return importlib.import_module(f"{function}.handler").handler
 
 

@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from local import events
 from tests.e2e import targets
+from tests.resources import ROUTED
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
 LAYERS = ("DependenciesLayer", "BlogLayer")
@@ -64,7 +65,7 @@ def test_the_layer_has_nothing_that_the_runtime_brings_or_nobody_runs(
     assert not list((BUILD / "DependenciesLayer").rglob("*.pyi"))
 
 
-@pytest.mark.parametrize("function", ["users", "posts", "meta"])
+@pytest.mark.parametrize("function", ROUTED)
 def test_a_cold_start_and_its_first_request_compile_nothing(
     sam_local_api: httpx.Client, tmp_path: Path, function: str
 ) -> None:

@@ -35,4 +35,5 @@ def test_every_operation_keeps_its_contract(docker_free_api: httpx.Client) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tested: 18" in done.stdout
+    paths = docker_free_api.get("/openapi.json").json()["paths"]
+    assert f"Tested: {sum(map(len, paths.values()))}" in done.stdout

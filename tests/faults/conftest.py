@@ -12,10 +12,11 @@ import pytest
 import redis as redis_sync
 
 from local.services import Services
-from tests.conftest import EMPTY, Sandbox
+from tests.conftest import Sandbox
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.rows import Row
 from tests.in_process import LambdaTransport
+from tests.resources import EMPTY
 
 FUNCTION_SECONDS = 1.25
 """Of these the handlers keep 0.5 for the answer."""

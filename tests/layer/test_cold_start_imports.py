@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from local.events import sample_events
+from tests.resources import RESOURCES
 
 ROOT = Path(__file__).parents[2]
 PYTHON_PATH = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "blog")))
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
-RESOURCES = ("users", "posts")
 
 # The third-party packages that a page from the cache takes, and why.
 ALLOWED = {

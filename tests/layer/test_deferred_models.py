@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.resources import ROUTED
+
 MODELS = "fastapi.openapi.models"
 
 SECURED = """
@@ -34,7 +36,7 @@ def python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("function", ["users", "posts", "meta"])
+@pytest.mark.parametrize("function", ROUTED)
 def test_a_function_does_not_make_the_documents_models(function: str) -> None:
     code = f"import sys, {function}.handler\nprint(type(sys.modules['{MODELS}']).__name__)"
     assert python(code).strip() == "_Stub"

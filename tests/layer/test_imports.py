@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FUNCTIONS = ROOT / "functions"
+from tests.resources import FUNCTION_NAMES, FUNCTIONS, RESOURCES, ROOT
+
 BLOG = ROOT / "layers" / "blog" / "blog"
-FUNCTION_NAMES = {folder.name for folder in FUNCTIONS.iterdir() if (folder / "handler.py").exists()}
-RESOURCES = sorted(
-    folder.name
-    for folder in FUNCTIONS.iterdir()
-    if (folder / "routes.py").exists() and folder.name != "meta"
-)
 RESOURCE_FILES = {"handler.py", "routes.py", "schemas.py", "queries.py"}
 ORDER = ["handler", "routes", "queries", "schemas"]
 MAY_IMPORT = {
@@ -61,18 +55,18 @@ def packages_of(source: Path) -> set[str]:
 
 
 def test_there_are_functions_and_resources_to_look_at() -> None:
-    assert {"meta", "migrations", "posts", "users"} <= FUNCTION_NAMES
+    assert {"meta", "migrations", "posts", "users"} <= set(FUNCTION_NAMES)
     assert {"posts", "users"} <= set(RESOURCES)
 
 
 @pytest.mark.parametrize("source", sorted(BLOG.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_layer_imports_no_function_and_no_tool(source: Path) -> None:
-    assert not packages_of(source) & (FUNCTION_NAMES | {"local", "tests"})
+    assert not packages_of(source) & ({*FUNCTION_NAMES, "local", "tests"})
 
 
-@pytest.mark.parametrize("function", sorted(FUNCTION_NAMES))
+@pytest.mark.parametrize("function", FUNCTION_NAMES)
 def test_a_function_imports_no_other_function(function: str) -> None:
-    others = FUNCTION_NAMES - {function} | {"local", "tests"}
+    others = {*FUNCTION_NAMES} - {function} | {"local", "tests"}
     for source in (FUNCTIONS / function).rglob("*.py"):
         assert not packages_of(source) & others, source
 

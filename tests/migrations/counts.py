@@ -5,8 +5,9 @@ from typing import Any
 import psycopg
 
 from blog.database.models import BLOCK_IDS
+from tests.resources import RESOURCE_TABLES
 
-TABLES = ("users", "posts")
+TABLES = [table.name for table in RESOURCE_TABLES]
 COUNTED = """
 SELECT block, sum(row_count)::int FROM row_counts WHERE table_name = %s
 GROUP BY block HAVING sum(row_count) <> 0 ORDER BY block
