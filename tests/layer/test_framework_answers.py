@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import httpx
 import pytest
@@ -94,7 +95,8 @@ def test_an_unknown_path_is_404_whatever_the_method(
     [
         ("{", 1),
         ('{"name": }', 9),
-        ('{"name": "Ada",}', 15),
+        # Python names the comma since 3.13, before that what follows it.
+        ('{"name": "Ada",}', 14 if sys.version_info >= (3, 13) else 15),
         ('{"name": "Ada"} x', 16),
         ('{"name": "A\nda"}', 11),
         ("name=Ada", 0),
