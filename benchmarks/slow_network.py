@@ -1,0 +1,333 @@
+"""A network between clients and a server's Unix socket: it delays, encrypts and counts.
+
+    with SlowNetwork(directory, services) as network:
+        network.set_round_trip(0.001)
+        network.database_url("blog"), network.redis_url(0)
+        network.reset_count()
+        …                           # requests of one client
+        network.sequential_round_trips()
+
+Each packet takes half a round trip in either direction. Both servers are reached by TLS, with a
+certificate that clients verify; PostgreSQL's is negotiated either way, by an SSLRequest or directly
+(`sslnegotiation=direct`). Connecting takes a round trip more, as a TCP handshake would, and
+PostgreSQL asks for a password (SCRAM), as it does in AWS.
+
+It runs in a process of its own, in one thread that sleeps until shortly before a packet is due and
+spins for the rest. What it takes to encrypt is hidden in the delay: the clients' share of TLS is
+measured, the servers' is not.
+
+Sequential round trips are counted by a logical clock, over both servers: what a client sends is one
+deeper than the deepest response that has been delivered before it. So requests that are under way
+at the same time count once, whichever server they go to.
+"""
+
+import heapq
+import json
+import selectors
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import psycopg
+import trustme
+from psycopg import sql
+
+from local.services import Services
+
+CHUNK_BYTES = 256 * 1024
+SPIN_SECONDS = 0.000_15
+"""What a sleep may take longer than it is told to, by the kernel's timer slack and scheduling."""
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+HOST = "127.0.0.1"
+ROLE = "remote"
+PASSWORD = "password"  # noqa: S105 - of a server that only this run can reach
+
+
+class SlowNetwork:
+    """The network, for use in a `with` block; without delay until `set_round_trip`."""
+
+    def __init__(self, directory: Path, services: Services) -> None:
+        self._authority = directory / "authority.pem"
+        certificate = directory / "server.pem"
+        _make_certificate(self._authority, certificate)
+        _require_password(services.database_url)
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "benchmarks.slow_network", str(certificate)),
+                *(_postgresql_socket(services.database_url), urlsplit(services.redis_url).path),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._postgresql_port, self._redis_port = self._ask("ports")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.communicate()  # ends with its stdin
+
+    def database_url(self, database: str) -> str:
+        return (
+            f"postgresql://{ROLE}:{PASSWORD}@{HOST}:{self._postgresql_port}/{database}"
+            f"?sslmode=verify-full&sslrootcert={quote(str(self._authority))}"
+        )
+
+    def redis_url(self, database: int) -> str:
+        authority = quote(str(self._authority))
+        return f"rediss://{HOST}:{self._redis_port}/{database}?ssl_ca_certs={authority}"
+
+    def set_round_trip(self, seconds: float) -> None:
+        """Of all packets that are sent from now on."""
+        self._ask("round trip", seconds)
+
+    def reset_count(self) -> None:
+        self._ask("reset")
+
+    def sequential_round_trips(self) -> int:
+        """Since the count was reset."""
+        return int(self._ask("count"))
+
+    def _ask(self, *question: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+
+def _make_certificate(authority: Path, certificate: Path) -> None:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(authority)
+    issuer.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
+
+
+def _require_password(database_url: str) -> None:
+    """Of a role that may do all; the others are let in as before."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(
+                sql.Identifier(ROLE), sql.Literal(PASSWORD)
+            )
+        )
+        row = connection.execute("SELECT pg_read_file(current_setting('hba_file'))").fetchone()
+        assert row is not None
+        lines = [f"local all {ROLE} scram-sha-256", *row[0].splitlines()]
+        values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(line)) for line in lines)
+        file = connection.execute("SHOW hba_file").fetchone()
+        assert file is not None
+        connection.execute(
+            sql.SQL("COPY (VALUES {}) TO {} (FORMAT text)").format(values, sql.Literal(file[0]))
+        )
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _postgresql_socket(database_url: str) -> str:
+    (directory,) = parse_qs(urlsplit(database_url).query)["host"]
+    return f"{unquote(directory)}/.s.PGSQL.5432"
+
+
+class Clock:
+    """Counts sequential round trips."""
+
+    def __init__(self) -> None:
+        self.deepest_request = 0
+        self.deepest_response = 0
+
+    def sent(self) -> int:
+        """The depth of a request that a client has sent now."""
+        depth = self.deepest_response + 1
+        self.deepest_request = max(self.deepest_request, depth)
+        return depth
+
+    def delivered(self, depth: int) -> None:
+        """A client has now the response to a request of that depth."""
+        self.deepest_response = max(self.deepest_response, depth)
+
+
+class Relay:
+    """All connections, in one thread."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+        self.round_trip_seconds = 0.0
+        self.clock = Clock()
+        self.selector = selectors.SelectSelector()  # epoll's time-outs are whole milliseconds
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+
+    def listen(self, server_path: str) -> int:
+        """The port that leads to the server's Unix socket."""
+        listener = socket.create_server((HOST, 0))
+
+        def accept() -> None:
+            client, _ = listener.accept()
+            Link(self, client, server_path)
+
+        self.selector.register(listener, selectors.EVENT_READ, accept)
+        return int(listener.getsockname()[1])
+
+    def at(self, due_seconds: float, action: Callable[[], None]) -> None:
+        """By the clock of `time.perf_counter`; what is due at the same time stays in order."""
+        self._number += 1
+        heapq.heappush(self._due, (due_seconds, self._number, action))
+
+    def run(self) -> None:
+        """Until one of the actions raises SystemExit."""
+        while True:
+            for key, _ in self.selector.select(self._sleep_seconds()):
+                key.data()
+            while self._due and self._due[0][0] <= time.perf_counter():
+                heapq.heappop(self._due)[2]()
+
+    def _sleep_seconds(self) -> float | None:
+        if not self._due:
+            return None
+        return max(0.0, self._due[0][0] - time.perf_counter() - SPIN_SECONDS)
+
+
+class Link:
+    """A client's connection, and the server's behind it."""
+
+    def __init__(self, relay: Relay, client: socket.socket, server_path: str) -> None:
+        self._relay = relay
+        self._client = client
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.connect(server_path)
+        self._is_new = True
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = relay.context.wrap_bio(self._received, self._to_send, server_side=True)
+        self._has_shaken_hands = False
+        self._to_server_from = self._to_client_from = 0.0
+        self._depth = 0
+        relay.selector.register(client, selectors.EVENT_READ, self._read_client)
+        relay.selector.register(self._server, selectors.EVENT_READ, self._read_server)
+
+    def _read_client(self) -> None:
+        now = time.perf_counter()
+        packet = _received(self._client)
+        half_seconds = self._relay.round_trip_seconds / 2
+        arrives = now + half_seconds
+        if self._is_new:  # for the TCP handshake, which a local one does not take
+            self._is_new = False
+            arrives += 2 * half_seconds
+        self._to_server_from = arrives = max(arrives, self._to_server_from)
+        if not packet:
+            self._relay.selector.unregister(self._client)
+            self._relay.at(arrives, lambda: _end(self._server))
+            return
+        if packet == SSL_REQUEST and not self._has_shaken_hands:
+            self._send_to_client(arrives + half_seconds, b"S")
+            return
+        self._received.write(packet)
+        plain = self._decrypt()
+        if response := self._to_send.read():
+            self._send_to_client(arrives + half_seconds, response)
+        if plain:
+            self._depth = self._relay.clock.sent()
+            self._relay.at(arrives, lambda: _send(self._server, plain))
+
+    def _read_server(self) -> None:
+        now = time.perf_counter()
+        plain = _received(self._server)
+        arrives = now + self._relay.round_trip_seconds / 2
+        if not plain:
+            self._relay.selector.unregister(self._server)
+            self._relay.at(max(arrives, self._to_client_from), lambda: _end(self._client))
+            return
+        self._tls.write(plain)
+        self._send_to_client(arrives, self._to_send.read(), self._depth)
+
+    def _send_to_client(self, arrives: float, packet: bytes, depth: int = 0) -> None:
+        self._to_client_from = arrives = max(arrives, self._to_client_from)
+
+        def deliver() -> None:
+            _send(self._client, packet)
+            self._relay.clock.delivered(depth)
+
+        self._relay.at(arrives, deliver)
+
+    def _decrypt(self) -> bytes:
+        plain = b""
+        try:
+            if not self._has_shaken_hands:
+                self._tls.do_handshake()
+                self._has_shaken_hands = True
+            while chunk := self._tls.read(CHUNK_BYTES):
+                plain += chunk
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:  # the client does not trust the certificate, and says so
+            pass
+        return plain
+
+
+def _received(source: socket.socket) -> bytes:
+    """Empty when the other side has ended."""
+    try:
+        return source.recv(CHUNK_BYTES)
+    except OSError:
+        return b""
+
+
+def _send(target: socket.socket, packet: bytes) -> None:
+    try:
+        target.sendall(packet)
+    except OSError:  # the other side has gone; its end is on its way
+        pass
+
+
+def _end(target: socket.socket) -> None:
+    try:
+        target.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def main() -> None:
+    """Answers the questions of `SlowNetwork`, a line of JSON each, until there are no more."""
+    certificate, *server_paths = sys.argv[1:]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["postgresql"])  # demanded by `sslnegotiation=direct`
+    relay = Relay(context)
+    ports = [relay.listen(path) for path in server_paths]
+
+    def answer() -> None:
+        line = sys.stdin.readline()
+        if not line:
+            sys.exit()
+        print(json.dumps(_answer(relay, ports, *json.loads(line))), flush=True)
+
+    relay.selector.register(sys.stdin, selectors.EVENT_READ, answer)
+    relay.run()
+
+
+def _answer(relay: Relay, ports: list[int], question: str, seconds: float = 0.0) -> Any:
+    match question:
+        case "ports":
+            return ports
+        case "round trip":
+            relay.round_trip_seconds = seconds
+        case "reset":
+            relay.clock = Clock()
+        case "count":
+            return relay.clock.deepest_request
+    return None
+
+
+if __name__ == "__main__":
+    main()
