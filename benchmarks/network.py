@@ -1,0 +1,188 @@
+"""Requests with the servers a network away, by TLS: warm latency, and sequential round trips.
+
+What a request costs in a VPC is mostly its round trips (0.3 to 1 ms each), which the other parts do
+not show, as their servers are on the same machine. Ours and the baseline have a process each, on
+one PostgreSQL and one Redis with equal rows, both behind `slow_network`, and take turns in rounds.
+"""
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from benchmarks import systems
+from benchmarks.slow_network import SlowNetwork
+from benchmarks.warm import Contender
+from local.services import running_services
+
+ROUND_TRIPS_SECONDS = (0.0005, 0.001, 0.005)
+GOALS_FOR = 0.001
+COUNTING_SECONDS = 0.02
+"""Longer than what a request computes between two packets that it sends at the same time."""
+ROUNDS = 30
+REQUESTS_PER_ROUND = 10
+PINGS = 200
+USERS = 2000
+SYSTEMS = ("ours", "baseline")
+GOALS = {
+    "cached list": 1.0,
+    "uncached list": 0.55,
+    "one user": 0.4,
+    "create a user": 0.5,
+    "create a user with a key": None,
+    "update a user": 0.65,
+    "delete a user": 0.65,
+    "search": None,
+    "statistics": None,
+}
+"""At most so much of the baseline's time at a round trip of `GOALS_FOR`."""
+
+
+def measure() -> dict[str, Any]:
+    """By kind of request: sequential round trips; by round trip and kind: milliseconds."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        services = stack.enter_context(running_services(directory / "services"))
+        direct = systems.prepare(services, USERS, posts_per_user=1)
+        network = stack.enter_context(SlowNetwork(directory, services))
+        contenders = {
+            system: Contender(system, environment)
+            for system, environment in _far(network, direct).items()
+        }
+        for contender in contenders.values():
+            stack.callback(contender.close)
+        return {
+            "round_trips": {kind: _round_trips(contenders, network, kind) for kind in GOALS},
+            "achieved_ms": {
+                _name(seconds): _achieved_ms(network, services.redis_url, seconds)
+                for seconds in ROUND_TRIPS_SECONDS
+            },
+            "latency": {
+                _name(seconds): _latency(contenders, network, seconds)
+                for seconds in ROUND_TRIPS_SECONDS
+            },
+        }
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    latencies = results["latency"]
+    titles = " | ".join(f"{name}: ours | baseline | ratio" for name in latencies)
+    lines = [
+        f"| request | round trips: ours / baseline | {titles} | goal |",
+        "|---|---|" + "---|---|---|" * len(latencies) + "---|",
+    ]
+    for kind, round_trips in results["round_trips"].items():
+        cells = []
+        for figures in (latency[kind] for latency in latencies.values()):
+            cells += [_shown(figures[system]) for system in SYSTEMS]
+            cells.append(f"{figures['ratio']:.2f}")
+        goal = f"{GOALS[kind]:.2f}" if GOALS[kind] else ""
+        shown = f"{round_trips['ours']} / {round_trips['baseline']}"
+        lines.append(f"| {kind} | {shown} | {' | '.join(cells)} | {goal} |")
+    achieved = ", ".join(
+        f"{milliseconds:.2f} ms at {name}" for name, milliseconds in results["achieved_ms"].items()
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Milliseconds in the handler, median (p95) of {ROUNDS} interleaved rounds of "
+            f"{REQUESTS_PER_ROUND} requests, {USERS} users, by the time of a round trip. Both "
+            "servers are behind a proxy that delays each packet by half of it and speaks TLS, which"
+            f" the clients verify; a PING took {achieved} longer than without the proxy. Round "
+            "trips are sequential ones over both servers, those under way together counted once. "
+            f"The goal is for the ratio at {_name(GOALS_FOR)}. The baseline has no keys; beside a "
+            "create with a key stands its ordinary one.",
+        ]
+    )
+
+
+def _far(
+    network: SlowNetwork, direct: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Each system's environment, with its URLs through the network."""
+    baseline_url = network.database_url("baseline")
+    return {
+        "ours": {
+            "DATABASE_URL": network.database_url("blog"),
+            "REDIS_URL": network.redis_url(0),
+            "DIRECT_REDIS_URL": direct["ours"]["REDIS_URL"],
+        },
+        "baseline": {
+            "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
+            "REDIS_URL": network.redis_url(1),
+            "DIRECT_REDIS_URL": direct["baseline"]["REDIS_URL"],
+        },
+    }
+
+
+def _round_trips(
+    contenders: Mapping[str, Contender], network: SlowNetwork, kind: str
+) -> dict[str, int]:
+    counts = {}
+    for system, contender in contenders.items():
+        network.set_round_trip(0)
+        contender.times_seconds(kind, 2)  # with connections open and caches filled
+        network.set_round_trip(COUNTING_SECONDS)
+        network.reset_count()
+        contender.times_seconds(kind, 1)
+        counts[system] = network.sequential_round_trips()
+    return counts
+
+
+def _achieved_ms(network: SlowNetwork, direct_url: str, round_trip_seconds: float) -> float:
+    network.set_round_trip(round_trip_seconds)
+    with (
+        redis.Redis.from_url(network.redis_url(0)) as far,
+        redis.Redis.from_url(direct_url) as near,
+    ):
+        pings = [(_seconds(far.ping), _seconds(near.ping)) for _ in range(PINGS)]
+    far_seconds, near_seconds = (statistics.median(times) for times in zip(*pings, strict=True))
+    added: float = (far_seconds - near_seconds) * 1000
+    return round(added, 3)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _latency(
+    contenders: Mapping[str, Contender], network: SlowNetwork, round_trip_seconds: float
+) -> dict[str, Any]:
+    network.set_round_trip(round_trip_seconds)
+    times: dict[tuple[str, str], list[float]] = {}
+    for round_number in range(ROUNDS + 1):
+        for kind in GOALS:
+            for system in random.sample(SYSTEMS, len(SYSTEMS)):
+                measured = contenders[system].times_seconds(kind, REQUESTS_PER_ROUND)
+                if round_number:  # the first one warms up
+                    times.setdefault((kind, system), []).extend(measured)
+    return {kind: _figures({s: times[kind, s] for s in SYSTEMS}) for kind in GOALS}
+
+
+def _figures(times_seconds: Mapping[str, list[float]]) -> dict[str, Any]:
+    medians = {system: statistics.median(times) for system, times in times_seconds.items()}
+    figures: dict[str, Any] = {
+        system: {
+            "p50_ms": round(medians[system] * 1000, 3),
+            "p95_ms": round(sorted(times)[int(len(times) * 0.95)] * 1000, 3),
+        }
+        for system, times in times_seconds.items()
+    }
+    return figures | {"ratio": round(medians["ours"] / medians["baseline"], 3)}
+
+
+def _name(round_trip_seconds: float) -> str:
+    return f"{round_trip_seconds * 1000:g} ms"
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return f"{figures['p50_ms']:.2f} ({figures['p95_ms']:.2f})"

@@ -1,0 +1,127 @@
+"""How many sequential round trips a request makes, over PostgreSQL and Redis together.
+
+In a VPC a round trip takes 0.3 to 1 ms, so this is most of a request's time. They are counted by a
+network that delays (`benchmarks.slow_network`), so that what is under way at the same time counts
+once; connections are open and scripts loaded.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from benchmarks.slow_network import SlowNetwork
+from local.services import Services
+from tests.conftest import Sandbox
+
+ROUND_TRIP_SECONDS = 0.02
+"""Longer than what a request computes between two packets that it sends at the same time."""
+ADA = {"name": "Ada Lovelace", "email": "ada@example.org"}
+NOTES = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
+KEY = {"Idempotency-Key": "one"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request with its sequential round trips; `uncached` empties Redis before it."""
+
+    name: str
+    round_trips: int
+    method: str
+    path: str
+    status: int = 200
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    uncached: bool = False
+    before: Callable[[httpx.Client], object] | None = None
+
+
+def create_with_key(api: httpx.Client) -> None:
+    body = ADA | {"email": "new@example.org"}
+    assert api.post("/users", json=body, headers=KEY).status_code == 201
+
+
+NEW = ADA | {"email": "new@example.org"}
+CASES = (
+    Case("cached list of users", 1, "GET", "/users"),
+    Case("cached list of posts", 1, "GET", "/posts?user_id=1"),
+    Case("uncached list of users", 3, "GET", "/users", uncached=True),
+    Case("uncached list of posts", 3, "GET", "/posts?user_id=1", uncached=True),
+    Case("list that is never cached", 1, "GET", "/users?skip=1&limit=10"),
+    Case("one user", 1, "GET", "/users/1"),
+    Case("one post", 1, "GET", "/posts/1"),
+    Case("unknown user", 1, "GET", "/users/4711", 404),
+    Case("search: a name that many have", 1, "GET", "/users/search?name=user&limit=10"),
+    Case("search: a name that one has", 2, "GET", "/users/search?name=love"),
+    Case("search: of the last week", 1, "GET", "/users/search?created_after=2000-01-01&limit=10"),
+    Case("statistics of users", 1, "GET", "/users/stats"),
+    Case("statistics of posts", 1, "GET", "/posts/stats"),
+    Case("create a user", 5, "POST", "/users", 201, NEW),
+    Case("create a post", 5, "POST", "/posts", 201, NOTES),
+    Case("create a user with a key", 9, "POST", "/users", 201, NEW, KEY),
+    Case("create a post with a key", 9, "POST", "/posts", 201, NOTES, KEY),
+    Case("repeat it", 6, "POST", "/users", 201, NEW, KEY, before=create_with_key),
+    Case("create a user that exists", 4, "POST", "/users", 409, ADA),
+    Case("update a user", 5, "PUT", "/users/2", 200, NEW),
+    Case("change a user", 5, "PATCH", "/users/2", 200, {"name": "Ada"}),
+    Case("update a post", 5, "PUT", "/posts/1", 200, NOTES),
+    Case("delete a user", 5, "DELETE", "/users/1", 204),
+    Case("delete a post", 5, "DELETE", "/posts/1", 204),
+)
+
+
+@pytest.fixture(scope="module")
+def network(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowNetwork]:
+    with SlowNetwork(_directory(tmp_path_factory), services) as network:
+        yield network
+
+
+@pytest.fixture
+def warm_api(
+    network: SlowNetwork,
+    sandbox: Sandbox,
+    database: psycopg.Connection[Any],
+    api: httpx.Client,
+) -> Iterator[httpx.Client]:
+    """A sandbox that has answered requests of each kind; 30 users, of whom one is Ada."""
+    network.set_round_trip(0)
+    sandbox.restart(
+        DATABASE_URL=network.database_url("blog"),
+        REDIS_URL=network.redis_url(0),
+        REDIS_TIMEOUT_SECONDS="1",
+    )
+    assert api.post("/users", json=ADA).status_code == 201
+    assert api.post("/posts", json=NOTES).status_code == 201
+    database.execute(
+        "INSERT INTO users (name, email)"
+        " SELECT 'User ' || n, 'user' || n || '@example.org' FROM generate_series(2, 30) n"
+    )
+    yield api
+    network.set_round_trip(0)
+    sandbox.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_request_makes_so_many_round_trips(
+    case: Case, warm_api: httpx.Client, network: SlowNetwork, cache: redis.Redis
+) -> None:
+    for path in ("/users", "/posts?user_id=1"):
+        assert warm_api.get(path).status_code == 200
+    if case.uncached:
+        cache.flushdb()
+    if case.before:
+        case.before(warm_api)
+    network.set_round_trip(ROUND_TRIP_SECONDS)
+    network.reset_count()
+    response = warm_api.request(case.method, case.path, json=case.body, headers=case.headers)
+    assert response.status_code == case.status, response.text
+    assert network.sequential_round_trips() == case.round_trips
+
+
+def _directory(factory: pytest.TempPathFactory) -> Path:
+    return factory.mktemp("network")
