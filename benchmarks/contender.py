@@ -2,10 +2,10 @@
 
     python -m benchmarks.contender ours
 
-Reads a line of JSON for each round, `{"request": name, "count": n, "clock": "perf_counter"}`, and
-answers with a line of the handler's times in seconds, by that clock of the module `time`. What a
-request needs (an empty cache) is made before the clock starts, by `DIRECT_REDIS_URL` where that is
-set. The handler is called with the event of an HTTP API, as Lambda would.
+Reads a line of JSON for each round, `{"request": name, "count": n}`, and answers with a line of
+the handler's times in seconds. What a request needs (an empty cache, by `DIRECT_REDIS_URL` where
+that is set) is made before the clock starts. The handler is called with the event of an HTTP API,
+as Lambda would.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ import redis
 from tests.in_process import LambdaContext
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
-Timer = Callable[[str, Callable[[], float]], float]
+Timer = Callable[[str], float]
 
 NOT_FOUND = "unknown path (404)"
 KNOWN_IDS = itertools.cycle(range(1, 501))
@@ -70,8 +70,7 @@ def main() -> None:
     seconds_of = _timer(sys.argv[1])
     for line in sys.stdin:
         asked = json.loads(line)
-        clock = getattr(time, asked["clock"])
-        times = [seconds_of(asked["request"], clock) for _ in range(asked["count"])]
+        times = [seconds_of(asked["request"]) for _ in range(asked["count"])]
         print(json.dumps(times), file=answers)
 
 
@@ -81,21 +80,19 @@ def _timer(system: str) -> Timer:
         from benchmarks.floors import Floors
 
         floors = Floors()
-        return lambda kind, _: floors.seconds(kind, _event(_not_found()), Context())
+        return lambda kind: floors.seconds(kind, _event(_not_found()), Context())
     handler_of = _ours if system == "ours" else _baseline()
     make = requests()
-    return lambda kind, clock: _timed(handler_of, make[kind](), clock)
+    return lambda kind: _timed(handler_of, make[kind]())
 
 
-def _timed(
-    handler_of: Callable[[str], Handler], request: Request, clock: Callable[[], float]
-) -> float:
+def _timed(handler_of: Callable[[str], Handler], request: Request) -> float:
     event = _event(request)
     handler = handler_of(request.target)
     context = Context()
-    started = clock()
+    started = time.perf_counter()
     answer = handler(event, context)
-    took_seconds = clock() - started
+    took_seconds = time.perf_counter() - started
     assert answer["statusCode"] in (200, 201, 204, 404), answer
     return took_seconds
 

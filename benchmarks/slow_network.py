@@ -33,7 +33,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, LiteralString, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
@@ -47,8 +47,8 @@ SPIN_SECONDS = 0.000_15
 """What a sleep may take longer than it is told to, by the kernel's timer slack and scheduling."""
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 HOST = "127.0.0.1"
-ROLE = "remote"
 PASSWORD = "password"  # noqa: S105 - of a server that only this run can reach
+READ_RULES = "SELECT pg_read_file(current_setting('hba_file'))"
 
 
 class SlowNetwork:
@@ -83,7 +83,7 @@ class SlowNetwork:
 
     def database_url(self, database: str) -> str:
         return (
-            f"postgresql://{ROLE}:{PASSWORD}@{HOST}:{self._postgresql_port}/{database}"
+            f"postgresql://remote:{PASSWORD}@{HOST}:{self._postgresql_port}/{database}"
             f"?sslmode=verify-full&sslrootcert={quote(str(self._authority))}"
         )
 
@@ -118,21 +118,21 @@ def _make_certificate(authority: Path, certificate: Path) -> None:
 def _require_password(database_url: str) -> None:
     """Of a role that may do all; the others are let in as before."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(
-                sql.Identifier(ROLE), sql.Literal(PASSWORD)
-            )
-        )
-        row = connection.execute("SELECT pg_read_file(current_setting('hba_file'))").fetchone()
-        assert row is not None
-        lines = [f"local all {ROLE} scram-sha-256", *row[0].splitlines()]
-        values = sql.SQL(", ").join(sql.SQL("({})").format(sql.Literal(line)) for line in lines)
-        file = connection.execute("SHOW hba_file").fetchone()
-        assert file is not None
-        connection.execute(
-            sql.SQL("COPY (VALUES {}) TO {} (FORMAT text)").format(values, sql.Literal(file[0]))
-        )
+        if _one(connection, "SELECT count(*) FROM pg_roles WHERE rolname = 'remote'"):
+            return
+        connection.execute(f"CREATE ROLE remote SUPERUSER LOGIN PASSWORD '{PASSWORD}'")
+        file = _one(connection, "SHOW hba_file")
+        rules = ["local all remote scram-sha-256", *_one(connection, READ_RULES).splitlines()]
+        values = sql.SQL(", ").join(sql.SQL("({})").format(rule) for rule in rules)
+        connection.execute(sql.SQL("COPY (VALUES {}) TO {}").format(values, file))
         connection.execute("SELECT pg_reload_conf()")
+
+
+def _one(connection: psycopg.Connection[Any], query: LiteralString) -> Any:
+    """The query's one value."""
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def _postgresql_socket(database_url: str) -> str:
@@ -211,7 +211,7 @@ class Link:
         self._is_new = True
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = relay.context.wrap_bio(self._received, self._to_send, server_side=True)
-        self._has_shaken_hands = False
+        self._has_shaken_hands = self._has_closed = False
         self._to_server_from = self._to_client_from = 0.0
         self._depth = 0
         relay.selector.register(client, selectors.EVENT_READ, self._read_client)
@@ -229,17 +229,21 @@ class Link:
         if not packet:
             self._relay.selector.unregister(self._client)
             self._relay.at(arrives, lambda: _end(self._server))
-            return
-        if packet == SSL_REQUEST and not self._has_shaken_hands:
+        elif packet == SSL_REQUEST and not self._has_shaken_hands:
             self._send_to_client(arrives + half_seconds, b"S")
-            return
-        self._received.write(packet)
+        else:
+            self._received.write(packet)
+            self._pass_request(arrives)
+
+    def _pass_request(self, arrives: float) -> None:
         plain = self._decrypt()
-        if response := self._to_send.read():
-            self._send_to_client(arrives + half_seconds, response)
+        if handshake := self._to_send.read():
+            self._send_to_client(arrives + self._relay.round_trip_seconds / 2, handshake)
         if plain:
             self._depth = self._relay.clock.sent()
             self._relay.at(arrives, lambda: _send(self._server, plain))
+        if self._has_closed:
+            self._relay.at(arrives, lambda: _end(self._server))
 
     def _read_server(self) -> None:
         now = time.perf_counter()
@@ -264,12 +268,17 @@ class Link:
     def _decrypt(self) -> bytes:
         """All that is there; nothing to a client that does not trust the certificate."""
         plain = b""
-        with suppress(ssl.SSLError):  # raised also where nothing more is there
+        try:
             if not self._has_shaken_hands:
                 self._tls.do_handshake()
                 self._has_shaken_hands = True
             while chunk := self._tls.read(CHUNK_BYTES):
                 plain += chunk
+            self._has_closed = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._has_closed = True
         return plain
 
 

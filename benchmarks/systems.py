@@ -16,9 +16,7 @@ CREATE_SCHEMA = (
 
 def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, dict[str, str]]:
     """The environment of each system; its database has its schema and so many rows."""
-    with psycopg.connect(services.database_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE baseline")
-    baseline_url = services.database_url.replace("/blog?", "/baseline?")
+    baseline_url = create_database(services, "baseline")
     environments = {
         "ours": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
         "baseline": {
@@ -26,11 +24,23 @@ def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, di
             "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
         },
     }
-    _run(MIGRATE, environments["ours"])
     _run(CREATE_SCHEMA, environments["baseline"])
-    for url in (services.database_url, baseline_url):
-        _fill(url, users, posts_per_user)
+    _fill(baseline_url, users, posts_per_user)
+    migrate_and_fill(services.database_url, users, posts_per_user)
     return environments
+
+
+def create_database(services: Services, name: str) -> str:
+    """The URL of a new database, which is empty."""
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return services.database_url.replace("/blog?", f"/{name}?")
+
+
+def migrate_and_fill(database_url: str, users: int, posts_per_user: int) -> None:
+    """Give it our schema and so many rows."""
+    _run(MIGRATE, {"DATABASE_URL": database_url})
+    _fill(database_url, users, posts_per_user)
 
 
 def _run(code: str, environment: dict[str, str]) -> None:

@@ -1,0 +1,149 @@
+"""Copies of the project that lack one part each, for the ablation.
+
+A part is left out by a small change of the code, or by a module of `replacements`, which puts a
+stock part in its place. A change that no longer fits the code is found by a test.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.cold import REQUESTS
+from layers import build
+
+SHIPPED = "as shipped"
+SAME = "nothing: the same again"
+COPIED = ("functions", "layers", "pyproject.toml", "uv.lock")
+REPLACEMENTS = Path(__file__).with_name("replacements")
+FIRST_REQUESTS = {request.name: request for request in REQUESTS if "users" in request.target}
+CACHED, NOT_CACHED, ONE_USER = FIRST_REQUESTS
+
+Change = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A copy of the project, changed; `warm` and `cold` are the requests that it concerns."""
+
+    name: str
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    """By file."""
+    sql: str = ""
+    """What is run in its database."""
+    bytecode: bool = True
+    promise: str = ""
+    """What the part that is left out keeps, and the stock part cannot."""
+    warm: tuple[str, ...] = ()
+    cold: tuple[str, ...] = ()
+
+
+def appended(text: str) -> Change:
+    return lambda source: f"{source}\n\n{text}\n"
+
+
+def replaced(old: str, new: str) -> Change:
+    def change(source: str) -> str:
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} is there {source.count(old)} times")
+        return source.replace(old, new)
+
+    return change
+
+
+def without_calls(module: str) -> Change:
+    """Of that module, each on a line of its own."""
+    call = re.compile(rf"^(\s*){module}\.\w+\(.*$", re.MULTILINE)
+    return lambda source: call.sub(r"\1pass", source)
+
+
+def importing(module: str) -> Change:
+    """A module of `replacements`, which patches the one that imports it at its end."""
+    return appended(f"import blog.{module}  # noqa: E402, F401")
+
+
+COUNT = """\
+def row_count(table_name):
+    from blog.models import Base
+
+    return select(func.count()).select_from(Base.metadata.tables[table_name])
+"""
+DROP_TRIGGERS = """
+DO $$ DECLARE found record; BEGIN
+    FOR found IN SELECT tgname, tgrelid::regclass AS place FROM pg_trigger WHERE NOT tgisinternal
+    LOOP EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.place); END LOOP;
+END $$
+"""
+WARM_KINDS = ("cached list", "uncached list", "one user", "create a user", "update a user")
+COLD_STARTS = (CACHED, NOT_CACHED, ONE_USER)
+DATABASE, REDIS = "layers/blog/blog/database.py", "layers/blog/blog/redis_connection.py"
+
+VARIANTS = (
+    Variant(SHIPPED),
+    Variant(SAME, warm=WARM_KINDS, cold=COLD_STARTS),
+    Variant("no bytecode", bytecode=False, cold=COLD_STARTS),
+    Variant(
+        "no deferred OpenAPI models",
+        {"layers/blog/blog/lean_fastapi.py": appended("del sys.modules[MODELS]")},
+        cold=COLD_STARTS,
+    ),
+    Variant(
+        "Python's garbage collection",
+        {"layers/blog/blog/application.py": without_calls("gc")},
+        warm=("cached list", "one user", "update a user"),
+        cold=COLD_STARTS,
+    ),
+    Variant(
+        "no lazy imports",
+        {
+            "layers/blog/blog/lazy.py": appended(
+                "def LazyModule(name): return importlib.import_module(name)"
+            )
+        },
+        cold=COLD_STARTS,
+    ),
+    Variant(
+        "redis-py's client, pooled",
+        {REDIS: importing("redis_client")},
+        warm=("cached list", "uncached list", "update a user"),
+        cold=(CACHED, NOT_CACHED),
+    ),
+    Variant(
+        "redis-py's client, one connection",
+        {
+            REDIS: importing("redis_client"),
+            "layers/blog/blog/redis_client.py": replaced("CONNECTION = False", "CONNECTION = True"),
+        },
+        warm=("cached list", "uncached list", "update a user"),
+        cold=(CACHED, NOT_CACHED),
+    ),
+    Variant(
+        "SQLAlchemy's pool",
+        {DATABASE: importing("sqlalchemy_pool")},
+        warm=("one user", "uncached list", "create a user", "update a user"),
+        cold=(NOT_CACHED, ONE_USER),
+    ),
+    Variant(
+        "counting rows as PostgreSQL does",
+        {"layers/blog/blog/keyset.py": appended(COUNT)},
+        sql=DROP_TRIGGERS,
+        warm=("uncached list", "create a user", "delete a user"),
+    ),
+)
+
+
+def copy_project(folder: Path, variant: Variant) -> None:
+    """What is shipped of the project, with the variant's changes, into a new folder."""
+    folder.mkdir(parents=True)
+    for name in COPIED:
+        source = build.ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    layer = folder / "layers" / "blog" / "blog"
+    shutil.copytree(REPLACEMENTS, layer, dirs_exist_ok=True)
+    for path, change in variant.changes.items():
+        file = folder / path
+        file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")

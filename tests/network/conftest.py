@@ -1,0 +1,14 @@
+"""PostgreSQL and Redis a network away, behind TLS."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.slow_network import SlowNetwork
+from local.services import Services
+
+
+@pytest.fixture(scope="session")
+def network(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlowNetwork]:
+    with SlowNetwork(tmp_path_factory.mktemp("network"), services) as network:
+        yield network
