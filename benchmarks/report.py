@@ -26,6 +26,8 @@ HEAD = ("| | ours | the ordinary way | ratio |", "|---|---|---|---|")
 TITLES = {
     "cold": "Cold starts",
     "warm": "Warm requests",
+    "network": "Over a network",
+    "ablation": "What each part gains",
     "scale": "A million users",
     "load": "Load",
     "costs": "Costs",
@@ -74,8 +76,10 @@ def page(results: Mapping[str, Any]) -> str:
     sections = [INTRODUCTION]
     for part, figures in results.items():
         module = importlib.import_module(f"benchmarks.{part}")
-        plot = f"![{TITLES[part]}](plots/{part}.svg)\n\n" if part in DRAWN else ""
-        sections.append(f"## {TITLES[part]}\n\n{plot}{module.markdown(figures)}\n")
+        shown = "".join(
+            f"![{TITLES[part]}](plots/{name}.svg)\n\n" for name in DRAWN if _part(name) == part
+        )
+        sections.append(f"## {TITLES[part]}\n\n{shown}{module.markdown(figures)}\n")
     return "\n".join(sections)
 
 
@@ -87,8 +91,15 @@ def with_headlines(text: str, results: Mapping[str, Any]) -> str:
 
 
 def plots(results: Mapping[str, Any]) -> dict[str, str]:
-    """SVG by the name of the part."""
-    return {part: draw(results[part]) for part, draw in DRAWN.items() if part in results}
+    """SVG by the name of the plot."""
+    return {
+        name: draw(results[_part(name)]) for name, draw in DRAWN.items() if _part(name) in results
+    }
+
+
+def _part(plot: str) -> str:
+    """The part that the plot shows, which begins its name."""
+    return plot.partition("-")[0]
 
 
 def _headlines(results: Mapping[str, Any]) -> list[str]:
@@ -179,7 +190,37 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
     return _svg(chart)
 
 
-DRAWN: dict[str, Callable[[Mapping[str, Any]], str]] = {"warm": _warm_plot, "scale": _scale_plot}
+def _network_plot(figures: Mapping[str, Any]) -> str:
+    round_trip, kinds = list(figures["latency"].items())[1]
+    return _bars(
+        f"Milliseconds in the handler, median, at {round_trip} a round trip",
+        {kind: {s: kinds[kind][s]["p50_ms"] for s in ("ours", "baseline")} for kind in kinds},
+    )
+
+
+def _round_trips_plot(figures: Mapping[str, Any]) -> str:
+    return _bars("Sequential round trips of a request", figures["round_trips"])
+
+
+def _bars(title: str, kinds: Mapping[str, Mapping[str, float]]) -> str:
+    """Ours and the baseline's, by kind of request."""
+    systems = ("ours", "baseline")
+    colours = tuple(SERIES_OF_PLOT[system] for system in systems)
+    chart = _chart(pygal.HorizontalBar, title, colours)
+    from_below = list(kinds)[::-1]
+    chart.x_labels = from_below
+    for system in systems:
+        chart.add(system, [kinds[kind][system] for kind in from_below])
+    return _svg(chart)
+
+
+DRAWN: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "warm": _warm_plot,
+    "network": _network_plot,
+    "network-round-trips": _round_trips_plot,
+    "scale": _scale_plot,
+}
+"""By the name of the plot, which the name of its part begins."""
 
 
 def _svg(chart: Any) -> str:

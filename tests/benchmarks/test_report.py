@@ -9,10 +9,10 @@ def test_the_page_is_made_of_the_results() -> None:
     assert report.page(report.read_results()) == report.PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("part", report.DRAWN)
-def test_a_plot_is_made_of_the_results(part: str) -> None:
-    svg = report.plots(report.read_results())[part]
-    assert svg == (report.PLOTS / f"{part}.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize("plot", report.plots(report.read_results()))
+def test_a_plot_is_made_of_the_results(plot: str) -> None:
+    svg = report.plots(report.read_results())[plot]
+    assert svg == (report.PLOTS / f"{plot}.svg").read_text(encoding="utf-8")
 
 
 def test_the_table_of_headlines_is_made_of_the_results() -> None:
