@@ -65,7 +65,7 @@ def importing(module: str) -> Change:
 
 COUNT = """\
 def row_count(table_name):
-    from blog.models import Base
+    from blog.database.models import Base
 
     return select(func.count()).select_from(Base.metadata.tables[table_name])
 """
@@ -77,7 +77,9 @@ END $$
 """
 WARM_KINDS = ("cached list", "uncached list", "one user", "create a user", "update a user")
 COLD_STARTS = (CACHED, NOT_CACHED, ONE_USER)
-DATABASE, REDIS = "layers/blog/blog/database.py", "layers/blog/blog/redis_connection.py"
+BLOG = "layers/blog/blog"
+COLD_START = f"{BLOG}/coldstart/__init__.py"
+REDIS = f"{BLOG}/cache/redis_connection.py"
 
 VARIANTS = (
     Variant(SHIPPED),
@@ -85,22 +87,18 @@ VARIANTS = (
     Variant("no bytecode", bytecode=False, cold=COLD_STARTS),
     Variant(
         "no deferred OpenAPI models",
-        {"layers/blog/blog/lean_fastapi.py": appended("del sys.modules[MODELS]")},
+        {COLD_START: replaced("    defer_openapi_models()\n", "")},
         cold=COLD_STARTS,
     ),
     Variant(
         "Python's garbage collection",
-        {"layers/blog/blog/application.py": without_calls("gc")},
+        {COLD_START: without_calls("gc")},
         warm=("cached list", "one user", "update a user"),
         cold=COLD_STARTS,
     ),
     Variant(
         "no lazy imports",
-        {
-            "layers/blog/blog/lazy.py": appended(
-                "def LazyModule(name): return importlib.import_module(name)"
-            )
-        },
+        {COLD_START: replaced("        defer_import(name)\n", "        pass\n")},
         cold=COLD_STARTS,
     ),
     Variant(
@@ -113,20 +111,20 @@ VARIANTS = (
         "redis-py's client, one connection",
         {
             REDIS: importing("redis_client"),
-            "layers/blog/blog/redis_client.py": replaced("CONNECTION = False", "CONNECTION = True"),
+            f"{BLOG}/redis_client.py": replaced("CONNECTION = False", "CONNECTION = True"),
         },
         warm=("cached list", "uncached list", "update a user"),
         cold=(CACHED, NOT_CACHED),
     ),
     Variant(
         "SQLAlchemy's pool",
-        {DATABASE: importing("sqlalchemy_pool")},
+        {f"{BLOG}/database/connection.py": importing("sqlalchemy_pool")},
         warm=("one user", "uncached list", "create a user", "update a user"),
         cold=(NOT_CACHED, ONE_USER),
     ),
     Variant(
         "counting rows as PostgreSQL does",
-        {"layers/blog/blog/keyset.py": appended(COUNT)},
+        {f"{BLOG}/database/pagination.py": appended(COUNT)},
         sql=DROP_TRIGGERS,
         warm=("uncached list", "create a user", "delete a user"),
     ),
@@ -142,8 +140,7 @@ def copy_project(folder: Path, variant: Variant) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    layer = folder / "layers" / "blog" / "blog"
-    shutil.copytree(REPLACEMENTS, layer, dirs_exist_ok=True)
+    shutil.copytree(REPLACEMENTS, folder / BLOG, dirs_exist_ok=True)
     for path, change in variant.changes.items():
         file = folder / path
         file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")

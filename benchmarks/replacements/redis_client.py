@@ -1,4 +1,4 @@
-"""redis-py's client and its scripts instead of `blog.redis_connection.RedisConnection`.
+"""redis-py's client and its scripts instead of `blog.cache.redis_connection.RedisConnection`.
 
 It keeps the same promises: one time-out for a whole command, and a connection that the server has
 closed is replaced once.
@@ -13,8 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from blog import redis_connection
-from blog.redis_connection import Argument, Script
+from blog.cache import redis_connection
+from blog.cache.redis_connection import Argument, Script
 
 SINGLE_CONNECTION = False
 """Whether the client keeps one connection instead of a pool of them."""
