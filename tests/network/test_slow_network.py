@@ -10,6 +10,7 @@ import trustme
 from redis.asyncio import Redis
 
 from benchmarks.slow_network import SlowNetwork
+from tests.conftest import Sandbox
 
 ROUND_TRIP_SECONDS = 0.05
 
@@ -53,7 +54,9 @@ def test_the_certificate_is_verified(
         psycopg.connect(wrong)
 
 
-def test_what_is_under_way_at_the_same_time_counts_once(network: SlowNetwork) -> None:
+def test_what_is_under_way_at_the_same_time_counts_once(
+    network: SlowNetwork, sandbox: Sandbox
+) -> None:
     async def count() -> tuple[int, int]:
         url = network.database_url("blog")
         async with (
@@ -69,7 +72,7 @@ def test_what_is_under_way_at_the_same_time_counts_once(network: SlowNetwork) ->
             await database.execute("SELECT 1")
             return at_once, network.sequential_round_trips()
 
-    assert asyncio.run(count()) == (1, 2)
+    assert sandbox.run(count()) == (1, 2)
 
 
 def _seconds_to_connect(url: str) -> float:
