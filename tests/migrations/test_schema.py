@@ -320,3 +320,27 @@ def test_stored_responses_keep_their_resource_up_and_down(schema: Schema, migrat
     migrate()
     newer = schema.execute("SELECT key, resource_id, body FROM idempotency_keys").fetchall()
     assert newer == [("kept", 42, "{}")]
+
+
+def test_a_deletion_finds_stored_responses_by_their_index_however_few_there_were_before(
+    schema: Schema,
+) -> None:
+    schema.execute("ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)")
+    schema.execute(INSERT_USERS, [20])
+    schema.execute("VACUUM idempotency_keys")
+    for user_id in range(1, 11):  # soon PostgreSQL would keep its plan
+        schema.execute("DELETE FROM users WHERE id = %s", [user_id])
+    schema.execute(
+        "INSERT INTO idempotency_keys (path, key, resource_id, expires_at)"
+        " SELECT '/users', n, n, now() FROM generate_series(1, 20000) n"
+    )
+    before = scans_of_keys(schema)
+    schema.execute("DELETE FROM users WHERE id = 20")
+    assert scans_of_keys(schema) == before
+
+
+def scans_of_keys(schema: Schema) -> object:
+    """How often the whole table was read."""
+    schema.execute("SELECT pg_stat_force_next_flush()")
+    scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'idempotency_keys'"
+    return schema.execute(scans).fetchone()
