@@ -157,7 +157,7 @@ def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) ->
     schema.execute("DELETE FROM users WHERE id = 4")  # nothing
 
     assert (counted(schema, "users"), counted(schema, "posts")) == (12, 12)
-    schema.execute("TRUNCATE posts")
+    schema.execute("TRUNCATE posts CASCADE")
     assert (counted(schema, "users"), counted(schema, "posts")) == (12, 0)
     schema.execute("INSERT INTO posts (user_id, title, content) VALUES (5, 'T', 'C')")
     schema.execute("TRUNCATE users CASCADE")
