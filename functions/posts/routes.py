@@ -16,7 +16,7 @@ from blog.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
-from blog.http.idempotency import KEY_ERRORS, IdempotentRequest, KeyHeader
+from blog.http.idempotency_key import KEY_ERRORS, KeyHeader, created_response
 from blog.http.ids import Id
 from blog.http.pagination import (
     CursorParameters,
@@ -29,6 +29,7 @@ from blog.http.pagination import (
 )
 from blog.http.problems import problem_responses
 from blog.http.responses import json_response
+from blog.idempotency import IdempotentRequest
 from blog.pagination import PagePosition
 from posts import queries
 from posts.schemas import (
@@ -57,11 +58,11 @@ router = APIRouter(tags=["posts"], responses=problem_responses(InvalidRequest, S
 async def create_post(body: PostCreate, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())
-    creation = IdempotentRequest(PATH, body, key)
+    request = IdempotentRequest(PATH, body, key)
     created = await database.write(
-        POSTS.on_write(), database.execute_idempotently, creation, insert, Post
+        POSTS.on_write(), database.execute_idempotently, request, insert, Post
     )
-    return created.response()
+    return created_response(created)
 
 
 @router.get(PATH, response_model=PostPage)

@@ -17,7 +17,7 @@ from blog.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
-from blog.http.idempotency import KEY_ERRORS, IdempotentRequest, KeyHeader
+from blog.http.idempotency_key import KEY_ERRORS, KeyHeader, created_response
 from blog.http.ids import Id
 from blog.http.pagination import (
     PageParameters,
@@ -30,6 +30,7 @@ from blog.http.pagination import (
 )
 from blog.http.problems import problem_responses
 from blog.http.responses import json_response
+from blog.idempotency import IdempotentRequest
 from blog.pagination import PagePosition
 from users import queries
 from users.schemas import (
@@ -59,11 +60,11 @@ router = APIRouter(tags=["users"], responses=problem_responses(InvalidRequest, S
 async def create_user(body: UserCreate, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be nobody else's, whatever its case."""
     insert = partial(queries.insert_user, name=body.name, email=body.email)
-    creation = IdempotentRequest(PATH, body, key)
+    request = IdempotentRequest(PATH, body, key)
     created = await database.write(
-        USERS.on_write(), database.execute_idempotently, creation, insert, User
+        USERS.on_write(), database.execute_idempotently, request, insert, User
     )
-    return created.response()
+    return created_response(created)
 
 
 @router.get(PATH, response_model=UserPage)

@@ -92,3 +92,19 @@ def test_a_resources_files_know_only_their_own_libraries(resource: str, name: st
         for forbidden in FORBIDDEN[name]:
             assert module != forbidden, module
             assert not module.startswith(f"{forbidden}."), module
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("database", {"blog.http", "blog.cache", "blog.coldstart", "fastapi", "starlette"}),
+        ("cache", {"blog.http", "blog.database", "blog.coldstart", "fastapi", "sqlalchemy"}),
+        ("coldstart", {"blog.http", "blog.database", "blog.cache", "fastapi", "sqlalchemy"}),
+        ("http", {"blog.database", "blog.coldstart", "sqlalchemy", "psycopg", "redis"}),
+    ],
+)
+def test_the_layers_packages_import_one_way(package: str, forbidden: set[str]) -> None:
+    for source in (BLOG / package).glob("*.py"):
+        for module in imports_of(source):
+            inside = module.startswith(f"blog.{package}")
+            assert inside or not module.startswith(tuple(forbidden)), f"{source}: {module}"

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.models import IdempotencyKey
 from blog.errors import InvalidRequest, RequestInProgress, ResourceDeleted
-from blog.http.idempotency import HEADER, IdempotentRequest, StoredResponse
+from blog.idempotency import HEADER, IdempotentRequest, StoredResponse
 from blog.settings import settings
 
 ResourceRow = Row[*tuple[Any, ...]]
@@ -30,7 +30,7 @@ ResourceRow = Row[*tuple[Any, ...]]
 
 async def execute_idempotently(
     connection: AsyncConnection,
-    creation: IdempotentRequest,
+    request: IdempotentRequest,
     insert_resource: Callable[[AsyncConnection], Awaitable[ResourceRow]],
     answer: type[BaseModel],
 ) -> StoredResponse:
@@ -40,22 +40,20 @@ async def execute_idempotently(
     under way, `ResourceDeleted` when what it created is gone, `InvalidRequest` when the key was
     used with another body, and what `insert_resource` raises.
     """
-    key = creation.key
-    earlier = None if key is None else await _earlier(connection, creation.path, key)
+    key = request.key
+    earlier = None if key is None else await _earlier(connection, request.path, key)
     if earlier is None:
         row = await insert_resource(connection)
-        created = StoredResponse(
-            creation.path, row.id, answer.model_validate(row).model_dump_json()
-        )
+        created = StoredResponse(request.path, row.id, answer.model_validate(row).model_dump_json())
         if key is not None:
-            await _remember(connection, creation, created)
+            await _remember(connection, request, created)
         return created
     if earlier.body is None:
         raise ResourceDeleted("The resource that this Idempotency-Key created was deleted since.")
-    if earlier.fingerprint != creation.fingerprint:
+    if earlier.fingerprint != request.fingerprint:
         message = "was used before with another body; take a new key for a new request"
         raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
-    return StoredResponse(creation.path, earlier.resource_id, earlier.body)
+    return StoredResponse(request.path, earlier.resource_id, earlier.body)
 
 
 async def _earlier(connection: AsyncConnection, path: str, key: str) -> ResourceRow | None:
@@ -76,17 +74,17 @@ async def _earlier(connection: AsyncConnection, path: str, key: str) -> Resource
 
 
 async def _remember(
-    connection: AsyncConnection, creation: IdempotentRequest, created: StoredResponse
+    connection: AsyncConnection, request: IdempotentRequest, created: StoredResponse
 ) -> None:
     # Imported with the first key: the dialect's package costs every cold start 30 ms.
     from sqlalchemy.dialects.postgresql import insert
 
     values = {
-        "fingerprint": creation.fingerprint,
+        "fingerprint": request.fingerprint,
         "resource_id": created.id,
         "body": created.body,
         "expires_at": func.now() + timedelta(seconds=settings().idempotency_key_ttl_seconds),
     }
-    statement = insert(IdempotencyKey).values(path=creation.path, key=creation.key, **values)
+    statement = insert(IdempotencyKey).values(path=request.path, key=request.key, **values)
     index = [IdempotencyKey.path, IdempotencyKey.key]
     await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=values))
