@@ -55,11 +55,13 @@ class Stage:
         self._environments: dict[str, dict[str, str]] = {}
         for number, variant in enumerate(variants):
             copy_project(self._folder(variant), variant)
-            database = _own_database(services, variant, number) if variant.sql else "blog"
+            database, redis_database = "blog", 0
+            if variant.sql:
+                database, redis_database = _own_database(services, variant, number), number
             self._environments[variant.name] = {
                 "DATABASE_URL": self._network.database_url(database),
-                "REDIS_URL": self._network.redis_url(number if variant.sql else 0),
-                "DIRECT_REDIS_URL": services.redis_url,
+                "REDIS_URL": self._network.redis_url(redis_database),
+                "DIRECT_REDIS_URL": services.redis_url.replace("db=0", f"db={redis_database}"),
             }
         self._network.set_round_trip(ROUND_TRIP_SECONDS)
 
@@ -112,13 +114,12 @@ def measured(variants: tuple[Variant, ...]) -> dict[str, Any]:
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    promises = {variant.name: variant.promise for variant in VARIANTS}
     lines = ["| without it | warm, ms | cold start, ms | verdict |", "|---|---|---|---|"]
-    for name in promises:
-        by_kind = [results[kind].get(name, {}) for kind in ("warm", "cold")]
-        cells = " | ".join("<br>".join(map(_shown, figures.items())) for figures in by_kind)
-        verdict = _verdict(name, by_kind[0] | by_kind[1], promises[name])
-        lines.append(f"| {name} | {cells} | {verdict} |")
+    for variant in VARIANTS:
+        warm, cold = (results[kind].get(variant.name, {}) for kind in ("warm", "cold"))
+        if warm | cold:
+            cells = " | ".join("<br>".join(map(_shown, kind.items())) for kind in (warm, cold))
+            lines.append(f"| {variant.name} | {cells} | {_verdict(variant, warm | cold)} |")
     return "\n".join(
         [
             *lines,
@@ -139,14 +140,14 @@ def _shown(item: tuple[str, Mapping[str, float]]) -> str:
     return f"{request}: {times} ({figures['ratio']:.3f})"
 
 
-def _verdict(name: str, figures: Mapping[str, Mapping[str, float]], promise: str) -> str:
-    if name == SAME:
+def _verdict(variant: Variant, figures: Mapping[str, Mapping[str, float]]) -> str:
+    if variant.name == SAME:
         return ""
     request = max(figures, key=lambda request: figures[request]["ratio"])
     saved = 1 - 1 / figures[request]["ratio"]
     if saved >= WORTH_KEEPING:
         return f"stays: saves {saved:.0%} of {request}"
-    return f"stays: {promise}" if promise else "goes"
+    return f"stays: {variant.promise}" if variant.promise else "goes"
 
 
 def _warm(stage: Stage, variants: tuple[Variant, ...]) -> dict[str, Any]:
