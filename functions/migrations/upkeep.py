@@ -9,10 +9,11 @@ from sqlalchemy import Connection, text
 from blog.database.connection import LACKING_TIMEOUTS, TIMEOUTS
 from blog.database.models import BLOCK_IDS, Base
 
-SETTINGS = {"TimeZone": "UTC", **TIMEOUTS}
+SETTINGS = {"TimeZone": "UTC", "jit": "off", **TIMEOUTS}
 LACKING_SETTINGS = f"""
 {LACKING_TIMEOUTS}
 UNION ALL SELECT 'TimeZone' WHERE current_setting('TimeZone') <> 'UTC'
+UNION ALL SELECT 'jit' WHERE current_setting('jit') <> 'off'
 """
 
 COUNTED_TABLES = (

@@ -2,7 +2,7 @@
 
 from blog.coldstart import fast_imports
 
-with fast_imports(deferred=("blog.database", "users.queries")):
+with fast_imports(deferred=("blog.database", "users.queries", "users.search")):
     from blog.http.application import create_app, lambda_handler
     from users.routes import router
 

@@ -32,7 +32,7 @@ from blog.http.problems import problem_responses
 from blog.http.responses import json_response
 from blog.idempotency import IdempotentRequest
 from blog.pagination import PagePosition
-from users import queries
+from users import queries, search
 from users.schemas import (
     User,
     UserCreate,
@@ -98,7 +98,7 @@ async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> 
     cursor_scope = f"{SEARCH_PATH}?{urlencode(searched)}"
     start = PagePosition(after=parameters.after(cursor_scope))
     name, created_after, limit = parameters.name, parameters.created_after, parameters.limit
-    users = await database.read(queries.search_users, name, created_after, start, limit)
+    users = await database.read(search.search_users, name, created_after, start, limit)
     following = next_url_of(SEARCH_PATH, cursor_scope, users.next_key, **searched, limit=limit)
     page = {"data": users.rows, "limit": limit, "next": following}
     return page_response(page_content(UserSearchPage.model_validate(page)))

@@ -12,6 +12,14 @@ from blog.http.parameters import non_nullable
 from blog.http.text import EmailAddress, Name, NameQuery
 from blog.http.timestamps import DateOrDatetime
 
+NAME_DESCRIPTION = (
+    "Part of the name, whatever its case. Two characters are equal if their upper case has the "
+    "same lower case, by Unicode's simple case mappings: `ΓΙΏΡΓΟΣ` finds `Γιώργος`, and I and i, "
+    "with a dot or without, are one letter. ß equals ss: `STRASSE` finds `Straße`. Accents count: "
+    "`jose` does not find `José`, in whichever of Unicode's forms the é is written. `%` and `_` "
+    "stand for themselves."
+)
+
 
 class UserCreate(BaseModel):
     """A whole user, as it is created or replaced."""
@@ -56,9 +64,7 @@ class UserStats(BaseModel):
 
 
 class UserSearchParameters(CursorParameters):
-    name: Annotated[
-        NameQuery, Field(description="Part of the name, in any case; `%` and `_` are letters.")
-    ] = ""
+    name: Annotated[NameQuery, Field(description=NAME_DESCRIPTION)] = ""
     created_after: Annotated[
         DateOrDatetime | None,
         Field(

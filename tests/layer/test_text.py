@@ -33,10 +33,12 @@ CONTROLS = [chr(code) for code in [*range(0x20), *range(0x7F, 0xA0)]]
 
 
 def is_taken(adapter: TypeAdapter[str], text: str) -> bool:
+    """As it is, but for the form in which Unicode writes it."""
     try:
-        return adapter.validate_python(text) == text
+        taken = adapter.validate_python(text)
     except ValidationError:
         return False
+    return unicodedata.normalize("NFC", taken) == unicodedata.normalize("NFC", text)
 
 
 @pytest.mark.parametrize("name", ["Name", "NameQuery", "Title"])
@@ -54,6 +56,11 @@ def test_a_line_has_no_control_character_line_end_or_embedded_direction(
 )
 def test_a_line_has_what_the_worlds_names_need(name: str, text: str) -> None:
     assert is_taken(TYPES[name], text)
+
+
+@pytest.mark.parametrize("name", ["Name", "NameQuery"])
+def test_a_name_is_normalised(name: str) -> None:
+    assert TYPES[name].validate_python("e\u0301") == "\u00e9"
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=ascii)

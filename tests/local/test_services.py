@@ -72,12 +72,15 @@ def test_both_answer_and_are_stopped_at_the_end(directory: Path) -> None:
         with psycopg.connect(services.database_url) as connection:
             row = connection.execute(
                 "SELECT current_database(), current_setting('server_encoding'), lower('ÄÉ'), "
-                "'Z' < 'a', current_setting('TimeZone'), current_setting('listen_addresses')"
+                "'Z' < 'a', current_setting('TimeZone'), current_setting('listen_addresses'), "
+                "(SELECT datctype FROM pg_database WHERE datname = 'blog')"
             ).fetchone()
         with redis.Redis.from_url(services.redis_url) as client:
             assert client.ping()
             assert client.config_get("port") == {"port": "0"}
-    assert row == ("blog", "UTF8", "äé", True, "UTC", "")
+    assert row is not None
+    assert row[:-1] == ("blog", "UTF8", "äé", True, "UTC", "")
+    assert row[-1].endswith(".UTF-8")
     assert not is_up(services)
 
 

@@ -18,11 +18,11 @@ Schema = psycopg.Connection[Any]
 
 
 @contextmanager
-def new_database(services: Services) -> Iterator[str]:
+def new_database(services: Services, options: str = "") -> Iterator[str]:
     """The URL of a new database without a schema."""
     name = f"migrations_{uuid.uuid4().hex}"
     with psycopg.connect(services.database_url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+        server.execute(f"CREATE DATABASE {name} {options}")
         parts = urlsplit(services.database_url)
         # urlunsplit leaves out an empty host; the socket's directory is in the query.
         yield urlunsplit(parts._replace(path=f"/{name}")).replace(

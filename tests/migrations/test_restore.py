@@ -86,8 +86,8 @@ def test_a_whole_dump_is_restored_with_exact_counts_and_gets_its_settings_from_t
 ) -> None:
     load(target_url, dump(empty_url))
     assert settings(target_url) == {}
-    assert migrate_target()["repaired"] == [f"setting {name}" for name in TIMEOUTS]
-    assert settings(target_url) == TIMEOUTS
+    assert migrate_target()["repaired"] == [f"setting {name}" for name in [*TIMEOUTS, "jit"]]
+    assert settings(target_url) == {**TIMEOUTS, "jit": "off"}
     assert migrate_target() == AT_HEAD
 
     with psycopg.connect(target_url, autocommit=True) as target:

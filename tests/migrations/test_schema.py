@@ -8,7 +8,10 @@ from sqlalchemy import create_engine
 
 from blog.cache.pages import FENCE_SECONDS
 from blog.database.models import BLOCK_IDS, Base
-from tests.migrations.conftest import Migrate, Schema
+from local.services import Services
+from migrations.handler import handler
+from tests.conftest import Sandbox
+from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 
 CATALOG = """
@@ -84,6 +87,7 @@ def test_a_fence_outlives_any_transaction(schema: Schema, empty_url: str) -> Non
         ("transaction_timeout", "9s"),
         ("idle_in_transaction_session_timeout", "5s"),
         ("lock_timeout", "3s"),
+        ("jit", "off"),
     ],
 )
 def test_every_session_has_the_settings(
@@ -96,14 +100,14 @@ def test_every_session_has_the_settings(
 
 PLANS: list[tuple[str, str]] = [
     (
-        "SELECT * FROM users WHERE lower(name COLLATE pg_c_utf8) LIKE '%ada%'",
-        "users_name_trgm_idx",
-    ),
-    (
         "SELECT * FROM users WHERE lower(email COLLATE pg_c_utf8) = 'a'",
         "users_email_key",
     ),
-    ("SELECT * FROM users WHERE short_parts(name) @> ARRAY['qz']", "users_short_parts_idx"),
+    (
+        'SELECT * FROM users WHERE name_parts(id >> 12, fold_case(name) COLLATE "C")'
+        " @> search_parts(7, fold_case('Ada'))",
+        "users_name_parts_idx",
+    ),
     ("SELECT * FROM users WHERE id > 7 ORDER BY id LIMIT 10", "users_pkey"),
     ("SELECT * FROM posts WHERE user_id = 7", "posts_user_id_id_idx"),
     (
@@ -285,15 +289,63 @@ def test_rows_are_counted_again_where_the_counts_change(schema: Schema, migrate:
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("Jo É", ["j", "o", " ", "é", "jo", "o ", " é"]),
-        ("小", ["小"]),
-        ("", []),
+        ("Jo É", "j jo jo_ o o_ o_é _ _é é"),
+        ("Weiß", "w we wei e ei eis i is iss s ss"),
+        ("ΆΔΆ", "ά άδ άδά δ δά ά"),
+        ("小", "小"),
+        ("", ""),
     ],
 )
-def test_short_parts_are_letters_and_neighbours_in_lower_case(
-    schema: Schema, name: str, parts: list[str]
+def test_the_parts_of_a_name_are_its_letters_pairs_and_threes(
+    schema: Schema, name: str, parts: str
 ) -> None:
-    assert schema.execute("SELECT short_parts(%s)", [name]).fetchone() == (parts,)
+    row = schema.execute("SELECT DISTINCT name_parts(7, fold_case(%s))", [name]).fetchone()
+    assert row is not None
+    assert set(row[0]) == {f"7:{part.replace('_', ' ')}" for part in parts.split()}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 11, 50, 200, 600])
+def test_few_parts_of_what_is_searched_for_are_looked_up(schema: Schema, length: int) -> None:
+    name = "".join(map(chr, range(0x4E00, 0x4E00 + length)))
+    row = schema.execute(
+        "SELECT name_parts(7, %(name)s), search_parts(7, %(name)s)", {"name": name}
+    ).fetchone()
+    assert row is not None
+    parts, searched = row
+    assert set(searched) <= set(parts)
+    assert 1 <= len(searched) <= 5
+    assert {len(part) for part in searched} == {len("7:") + min(length, 3)}
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_case_is_folded_alike_whatever_the_databases_locale(
+    services: Services, sandbox: Sandbox, locale: str
+) -> None:
+    options = f"TEMPLATE template0 LOCALE_PROVIDER libc LOCALE '{locale}'"
+    with new_database(services, options) as url:
+        sandbox.restart(DATABASE_URL=url)
+        handler({}, None)
+        with psycopg.connect(url) as connection:
+            folded = connection.execute(
+                "SELECT fold_case('ΓΙΏΡΓΟΣ ς ẞ ß İI\u0131 Жук ǅ')"
+            ).fetchone()
+    assert folded == ("γιώργο\u03c3 \u03c3 ss ss iii жук ǆ",)
+
+
+def test_names_become_nfc_where_they_are_not(schema: Schema, migrate: Migrate) -> None:
+    migrate(action="downgrade", revision="0005")
+    schema.execute(
+        "INSERT INTO users (name, email) VALUES"
+        " (E'Jose\\u0301', 'a'), (E'Jos\\u00e9', 'b'), ('Jo', 'c')"
+    )
+    before = schema.execute("SELECT ctid FROM users WHERE id > 1").fetchall()
+    migrate()
+    assert schema.execute("SELECT name FROM users ORDER BY id").fetchall() == [
+        ("Jos\u00e9",),
+        ("Jos\u00e9",),
+        ("Jo",),
+    ]
+    assert schema.execute("SELECT ctid FROM users WHERE id > 1").fetchall() == before  # untouched
 
 
 @pytest.mark.parametrize(

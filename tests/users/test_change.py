@@ -116,3 +116,13 @@ def test_a_user_may_keep_the_address_in_another_case(
 
     assert answer.status_code == 200
     assert answer.json()["email"] == "ADA@example.org"
+
+
+def test_names_are_kept_in_nfc(api: httpx.Client) -> None:
+    body = {"name": "Jose\u0301", "email": "jose@example.org"}
+    user = api.post("/users", json=body).json()
+    path = f"/users/{user['id']}"
+    assert user["name"] == "Jos\u00e9"
+    assert api.patch(path, json={"name": "Zoe\u0308"}).json()["name"] == "Zo\u00eb"
+    assert api.put(path, json=body).json()["name"] == "Jos\u00e9"
+    assert api.get("/users/search?name=Jose%CC%81").json()["data"] == [api.get(path).json()]

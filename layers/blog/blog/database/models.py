@@ -31,6 +31,10 @@ ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
 """Ids that clients can name, in blocks whose bounds bigint can hold."""
 
 
+NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
+"""What of a name can be searched for, under its block of ids (see `users.search`)."""
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -53,17 +57,10 @@ class User(Base):
         CheckConstraint(ID_RANGE, name="users_id_range"),
         Index("users_email_key", text(f"lower(email COLLATE {CASE_COLLATION})"), unique=True),
         Index(
-            "users_name_trgm_idx",
-            text(f"lower(name COLLATE {CASE_COLLATION}) gin_trgm_ops"),
+            "users_name_parts_idx",
+            text(NAME_PARTS),
             postgresql_using="gin",
-            postgresql_with={"gin_pending_list_limit": 256},
-        ),
-        # All letters of a name and all pairs of neighbours, for what has no trigram.
-        Index(
-            "users_short_parts_idx",
-            text("short_parts(name)"),
-            postgresql_using="gin",
-            postgresql_with={"gin_pending_list_limit": 256},
+            postgresql_with={"fastupdate": False},
         ),
     )
 

@@ -1,0 +1,99 @@
+"""The search for users: by a substring of the name, by when they were created, or by both.
+
+One statement goes through the blocks of ids, oldest first, until the page is full. In each block an
+index finds the names, so what a search costs depends on neither the length of the name, nor its
+alphabet, nor how many users have it: a name that few have costs a look into each block (some 10 µs
+of them), one that many have costs the users of a block or two. Blocks that are too old are skipped.
+
+The index holds each letter of a name, each pair and each three of neighbours, prefixed with the
+block, so that a look reads what the block has of them and no more. `name_parts` cuts names,
+`search_parts` cuts what is searched for, and `fold_case` makes both equal whatever their case (all
+three are functions in the database, see migration 0006).
+"""
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    Subquery,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog.database.models import BLOCK_IDS, NAME_PARTS, RowCount, User
+from blog.database.pagination import AFTER, ROWS, PageResult, to_page
+from blog.pagination import PagePosition
+from users.queries import COLUMNS, in_block
+
+NAME = bindparam("name", type_=Text)
+CREATED_AFTER = bindparam("created_after", type_=DateTime(timezone=True))
+PARTS_OF_A_NAME = literal_column(NAME_PARTS, ARRAY(Text))
+
+
+async def search_users(
+    connection: AsyncConnection,
+    name: str,
+    created_after: datetime | None,
+    start: PagePosition,
+    limit: int,
+) -> PageResult:
+    """Users with `name` in their name, whatever its case, created at `created_after` or later."""
+    statement = search_statement(by_name=name != "", by_date=created_after is not None)
+    parameters = {
+        "page_after": start.after,
+        "page_rows": limit + 1,
+        "name": name,
+        "created_after": created_after,
+    }
+    rows = (await connection.execute(statement, parameters)).all()
+    return to_page(rows, User.id, limit)
+
+
+@cache
+def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]]:
+    """The first ROWS users after AFTER that are searched for."""
+    if not by_name and not by_date:
+        return select(*COLUMNS).where(User.id > AFTER).order_by(User.id).limit(ROWS)
+    blocks = _blocks(by_date=by_date)
+    users = select(*COLUMNS)
+    if by_date:
+        users = users.where(User.created_at >= CREATED_AFTER)
+    if by_name:
+        named = users.where(_has_name(), PARTS_OF_A_NAME.contains(_searched_parts(blocks)))
+        # Without OFFSET PostgreSQL might read all users in their order, hoping to be done soon.
+        users = select(named.correlate(blocks).offset(0).lateral("named"))
+    else:
+        users = users.where(in_block(blocks.c.block))
+    id_ = users.selected_columns.id
+    found = users.where(id_ > AFTER).order_by(id_).limit(ROWS).lateral("found")
+    walk = select(*found.c).join_from(blocks, found, true())
+    return walk.order_by(blocks.c.block, found.c.id).limit(ROWS)
+
+
+def _blocks(*, by_date: bool) -> Subquery:
+    blocks = (
+        select(RowCount.block)
+        .where(RowCount.table_name == User.__tablename__, RowCount.block >= AFTER // BLOCK_IDS)
+        .group_by(RowCount.block)
+    )
+    if by_date:
+        blocks = blocks.having(func.max(RowCount.newest) >= CREATED_AFTER)
+    return blocks.subquery("blocks")
+
+
+def _has_name() -> ColumnElement[bool]:
+    return func.strpos(func.fold_case(User.name), func.fold_case(NAME)) > 0
+
+
+def _searched_parts(blocks: Subquery) -> ColumnElement[Any]:
+    return func.search_parts(blocks.c.block, func.fold_case(NAME), type_=ARRAY(Text))
