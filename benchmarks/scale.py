@@ -41,6 +41,8 @@ POSTS_PER_USER = 3
 ROUNDS = 5
 REQUESTS_PER_ROUND = 10
 POSTS_OF_THE_DELETED = 100
+LATE_NAME = "Zuzanna Końcowa"
+"""Of half of the last fifth of the users: common, and met late by whoever reads from the first."""
 LARGEST_ANSWER_BYTES = 6 * 1024 * 1024
 """That Lambda lets through."""
 
@@ -141,6 +143,12 @@ class Databases:
                 connection.execute("TRUNCATE users, posts RESTART IDENTITY")
         rows = argparse.Namespace(users=users, posts=users * POSTS_PER_USER, seed=users)
         demo_data.run(rows, self.urls["ours"], self._services.redis_url)
+        with _session(self.urls["ours"]) as connection:
+            connection.execute(
+                "UPDATE users SET name = %s WHERE id > %s AND id %% 2 = 0",
+                [LATE_NAME, users * 4 // 5],
+            )
+            connection.execute("VACUUM (ANALYZE) users")
         for table in ("users", "posts"):
             self._copy(table)
         with _session(self.urls["baseline"]) as connection:
@@ -252,6 +260,11 @@ def _kinds(users: int, authors: Sequence[int], deleted: Sequence[int], ours: San
         _search("two letters that many have", {"name": "an"}),
         _search("two letters that few have", {"name": "pt"}),
         _search("two letters that nobody has", {"name": "qz"}),
+        _search("a name that many of the last users have", {"name": LATE_NAME}),
+        _search("a Cyrillic name that nobody has", {"name": "Жозефина"}),
+        _search("Han characters that many have", {"name": "王"}),
+        _search("an emoji that nobody has", {"name": "🦊"}),
+        _search("200 letters", {"name": "quick brown fox " * 12 + "12345678"}),
         _search("of the last week", {"created_after": last_week}, goal=1 / 5),
         _search("of the last year", {"created_after": last_year}, goal=1 / 5),
         _search(
