@@ -123,6 +123,14 @@ def url_without_timeouts(services: Services) -> str:
     return f"{services.database_url}&options={quote(options)}"
 
 
+def token_of(name: str, cache: Any) -> bytes:
+    """The token of a list's generation, with which each of its cached pages begins."""
+    from blog.cache.pages import TOKEN_BYTES
+
+    generation: bytes = cache.get(f"{name}:generation")
+    return generation[:TOKEN_BYTES]
+
+
 def _short_directory(factory: pytest.TempPathFactory) -> Path:
     """A directory for sockets, whose paths may have 100 bytes at most."""
     return factory.mktemp("services")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from blog import database
 from blog.cache.lists import POSTS
+from blog.cache.pages import Loaded
 from blog.errors import (
     ContentTooLarge,
     InvalidReference,
@@ -73,7 +74,7 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
     offset = parameters.offset()
     start = PagePosition(offset or 0, parameters.after(cursor_scope))
 
-    async def load() -> bytes:
+    async def load() -> Loaded:
         newest_first = order == "newest"
         posts = await database.read(
             queries.list_posts, user_id, start, limit, newest_first=newest_first
@@ -88,7 +89,7 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
                 PATH, cursor_scope, posts.next_key, user_id=user_id, order=order, limit=limit
             ),
         }
-        return page_content(PostPage.model_validate(page))
+        return Loaded(page_content(PostPage.model_validate(page)), is_empty=not posts.rows)
 
     key = page_key(offset, limit, user_id or "all", order)
     return page_response(await POSTS.fetch(key, load))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from blog import database
 from blog.cache.lists import USERS
+from blog.cache.pages import Loaded
 from blog.errors import (
     Conflict,
     ContentTooLarge,
@@ -73,7 +74,7 @@ async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response
     offset, limit = parameters.offset(), parameters.limit
     start = PagePosition(offset or 0, parameters.after(PATH))
 
-    async def load() -> bytes:
+    async def load() -> Loaded:
         users = await database.read(queries.list_users, start, limit)
         page = {
             "data": users.rows,
@@ -83,7 +84,7 @@ async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response
             "total_pages": page_count(users.total, limit),
             "next": next_url_of(PATH, PATH, users.next_key, limit=limit),
         }
-        return page_content(UserPage.model_validate(page))
+        return Loaded(page_content(UserPage.model_validate(page)), is_empty=not users.rows)
 
     key = page_key(offset, limit)
     return page_response(await USERS.fetch(key, load))

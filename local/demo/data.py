@@ -9,6 +9,7 @@ Indexes and constraints stay in place during the load: the API may run at the sa
 """
 
 import argparse
+import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace, database_url: str, redis_url: str) -> int
             try:
                 _load(connection, arguments, console, loaded)
             finally:
-                _invalidate_pages(redis_url, console)
+                _invalidate_pages(database_url, redis_url, console)
             # For the planner's statistics and for index-only scans.
             console.step("Analyzing the tables")
             connection.execute(f"VACUUM (ANALYZE) {', '.join(DEFAULT_ROWS)}")
@@ -186,12 +187,13 @@ def _authors(connection: "Connection", random: Random, above_id: int, now: datet
     return authors
 
 
-def _invalidate_pages(redis_url: str, console: Console) -> None:
+def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> None:
     """Without a fence: after COMMIT a page that is being populated is stale like all others."""
     from redis import Redis, RedisError
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
+    os.environ["DATABASE_URL"] = database_url  # or there are no settings
     from blog.cache.lists import cached_lists
 
     try:

@@ -1,18 +1,25 @@
 """Proves the cache's coherence on real sandboxes, or finds a history that breaks it.
 
     python -m tests.coherence.prove              our functions; minutes
+    python -m tests.coherence.prove --quick      the same with a twentieth of the reads and writes
     python -m tests.coherence.prove --baseline   the ordinary way, which fails the first phase
 
 Readers and writers run as processes of their own (`sandbox_process`) on a PostgreSQL and a Redis
-that are started for the run. In every phase sandboxes are killed by SIGKILL, writers in the midst
-of a request, and replaced; in some, Redis is flushed or restarted as well. Each phase goes on until
-it has its reads and acknowledged writes; then all its sandboxes are killed, and `history` checks
-what they noted. All times are of `time.monotonic_ns`, one clock for the whole machine.
+that are started for the run. In nearly every phase sandboxes are killed by SIGKILL, writers in the
+midst of a request, and replaced; in some, something happens to Redis as well: it is flushed or
+restarted, fails over to a replica that lacks the latest writes, becomes read-only, or denies
+writes by an ACL. Each phase goes on until it has its reads and acknowledged writes; then all its
+sandboxes are killed, and `history` checks what they noted. All times are of `time.monotonic_ns`,
+one clock for the whole machine.
 
-Going backwards is checked only where Redis keeps its data: after a flush a reader may be shown an
-older state again, though never one older than an acknowledged write. A write's outcome that nobody
-was told is looked up in the database before its writer's successor begins, when PostgreSQL has
-ended the session.
+Where an ACL denies writes no sandbox is killed: one that begins meanwhile, and asks Redis for the
+first time when writes are allowed again, does not know that a write could not invalidate its
+pages. That is left to their TTL.
+
+Going backwards is checked only where Redis keeps its data and takes writes: after a flush a reader
+may be shown an older state again, though never one older than an acknowledged write. A write's
+outcome that nobody was told is looked up in the database before its writer's successor begins,
+when PostgreSQL has ended the session.
 
 Exits with 1 on any violation, when a sandbox fails by itself, or when a phase takes too long for
 what it must show.
@@ -31,15 +38,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import redis
 
 from local.services import running_services
 from tests.coherence.history import History, Violation, Write
 from tests.coherence.operation_log import Operations, count_operations, read_operations
+from tests.coherence.redis_servers import OneRedis, RedisPair
 from tests.coherence.sandbox_process import (
     WATCHED_USERS,
     Assignment,
@@ -52,9 +60,6 @@ READERS = 3
 RENAMERS = 4
 WRITE_PAUSE_SECONDS = 0.25
 KILL_EVERY_SECONDS = (0.3, 2.0)
-FLUSH_EVERY_SECONDS = (0.05, 1.0)
-RESTART_EVERY_SECONDS = (1.5, 10.0)
-REDIS_DOWN_SECONDS = (0.0, 0.5)
 REQUEST_SECONDS = 0.008
 """About how long a write takes here; a kill falls somewhere into it."""
 PATIENCE_SECONDS = 0.5
@@ -62,37 +67,53 @@ TICK_SECONDS = 0.01
 COUNT_EVERY_SECONDS = 1.0
 SHOWN_VIOLATIONS = 5
 COLUMNS = (
-    *("phase", "reads", "acknowledged", "kills", "flushes", "restarts", "hits", "failed"),
+    *("phase", "reads", "acknowledged", "kills", "times", "hits", "failed"),
     *("stale", "backwards", "lost", "unwritten", "seconds"),
 )
+FIRST_COLUMN = 20
+
+Server = OneRedis | RedisPair
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A phase ends when both numbers are reached, and after the seconds at the latest."""
+    """A phase ends when both numbers are reached and all has happened that is to happen, and after
+    the seconds at the latest."""
 
     reads: int
     acknowledged: int
     at_most_seconds: float
 
+    def divided_by(self, number: int) -> "Goal":
+        return Goal(self.reads // number, self.acknowledged // number, self.at_most_seconds)
+
 
 @dataclass(frozen=True)
 class Phase:
+    """What happens to Redis, how often, and whether sandboxes are killed as well."""
+
     name: str
-    flushes: bool = False
-    restarts: bool = False
+    happens: Callable[[Any], None] | None = None
+    every_seconds: tuple[float, float] = (0.0, 0.0)
+    kills: bool = True
 
     @property
     def keeps_redis_data(self) -> bool:
-        return not (self.flushes or self.restarts)
+        return self.happens is None
 
 
 PHASES = (
     Phase("sandboxes killed"),
-    Phase("Redis flushed", flushes=True),
-    Phase("Redis restarted", restarts=True),
+    Phase("Redis flushed", OneRedis.flush, (0.05, 1.0)),
+    Phase("Redis restarted", OneRedis.restart, (1.5, 10.0)),
+)
+PAIR_PHASES = (
+    Phase("Redis fails over", RedisPair.fail_over, (0.5, 3.0)),
+    Phase("Redis read-only", RedisPair.be_read_only, (0.5, 3.0)),
+    Phase("Redis denies writes", RedisPair.deny_writes, (0.5, 3.0), kills=False),
 )
 FULL_GOAL = Goal(reads=70_000, acknowledged=1_750, at_most_seconds=900)
+QUICK = 20
 # One phase is enough to fail.
 BASELINE_GOAL = Goal(reads=20_000, acknowledged=500, at_most_seconds=300)
 
@@ -112,7 +133,7 @@ class Outcome:
             self.phase.name,
             str(reads),
             str(self.operations.acknowledged),
-            *(str(self.disturbances[name]) for name in ("kill", "flush", "restart")),
+            *(str(self.disturbances[name]) for name in ("kill", "redis")),
             f"{self.operations.hits / max(reads, 1):.1%}",
             str(self.operations.failures),
             str(kinds["stale"]),
@@ -127,32 +148,10 @@ class Outcome:
         return len(operations.reads) >= goal.reads and operations.acknowledged >= goal.acknowledged
 
 
-class RestartableRedis:
-    """A Redis at one URL, whose data ends with its process."""
-
-    def __init__(self, directory: Path, database_url: str) -> None:
-        self._directory = directory
-        self._database_url = database_url
-        self._running = contextlib.ExitStack()
-        self.url = ""
-
-    def start(self) -> None:
-        services = running_services(self._directory, database_url=self._database_url)
-        self.url = self._running.enter_context(services).redis_url
-
-    def stop(self) -> None:
-        self._running.close()
-
-    def flush(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
-            client.flushall()
-            client.script_flush()
-
-
 @dataclass(frozen=True)
 class Servers:
     database_url: str
-    redis: RestartableRedis
+    redis: Server
 
     def create_database(self, name: str) -> str:
         """Its URL."""
@@ -163,10 +162,14 @@ class Servers:
 
 
 @contextlib.contextmanager
-def running_servers(directory: Path) -> Iterator[Servers]:
-    """PostgreSQL and a Redis that can be restarted, for nobody else."""
+def running_servers(directory: Path, kind: type[Server]) -> Iterator[Servers]:
+    """PostgreSQL and a Redis of this kind, for nobody else."""
     with running_services(directory / "database", throwaway=True) as services:
-        own_redis = RestartableRedis(directory / "redis", services.database_url)
+        own_redis = (
+            RedisPair(directory / "redis")
+            if kind is RedisPair
+            else OneRedis(directory / "redis", services.database_url)
+        )
         own_redis.start()
         try:
             yield Servers(services.database_url, own_redis)
@@ -381,7 +384,8 @@ class Proof:
             if now - counted_at > COUNT_EVERY_SECONDS:
                 reads, acknowledged = count_operations(fleet.logs)
                 counted_at = time.monotonic()
-                if reads >= goal.reads and acknowledged >= goal.acknowledged:
+                happened = all(counts[each.name] for each in disturbances)
+                if happened and reads >= goal.reads and acknowledged >= goal.acknowledged:
                     break
             fleet.replace_ended()
             counts.update(each.name for each in disturbances if each.act_if_due())
@@ -390,18 +394,13 @@ class Proof:
         return counts
 
     def _disturbances(self, fleet: Fleet, phase: Phase) -> list[Disturbance]:
-        chosen = [Disturbance("kill", fleet.kill_one, KILL_EVERY_SECONDS)]
-        if phase.flushes:
-            flush = self._servers.redis.flush
-            chosen.append(Disturbance("flush", flush, FLUSH_EVERY_SECONDS))
-        if phase.restarts:
-            chosen.append(Disturbance("restart", self._restart_redis, RESTART_EVERY_SECONDS))
+        chosen = []
+        if phase.kills:
+            chosen.append(Disturbance("kill", fleet.kill_one, KILL_EVERY_SECONDS))
+        if phase.happens is not None:
+            happens = partial(phase.happens, self._servers.redis)
+            chosen.append(Disturbance("redis", happens, phase.every_seconds))
         return chosen
-
-    def _restart_redis(self) -> None:
-        self._servers.redis.stop()
-        time.sleep(random.uniform(*REDIS_DOWN_SECONDS))
-        self._servers.redis.start()
 
 
 def _violations(
@@ -414,7 +413,7 @@ def _violations(
 
 
 def print_row(row: Sequence[str]) -> None:
-    widths = (18, *(max(9, len(name) + 1) for name in COLUMNS[1:]))
+    widths = (FIRST_COLUMN, *(max(9, len(name) + 1) for name in COLUMNS[1:]))
     cells = [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
     print("".join(cells), flush=True)
 
@@ -422,19 +421,26 @@ def print_row(row: Sequence[str]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Proves the cache's coherence.")
     parser.add_argument("--baseline", action="store_true", help="check the ordinary way instead")
-    if parser.parse_args(arguments).baseline:
-        return _prove("baseline", PHASES[:1], BASELINE_GOAL)
-    return _prove("blog", PHASES, FULL_GOAL)
+    parser.add_argument("--quick", action="store_true", help="fewer reads and writes")
+    chosen = parser.parse_args(arguments)
+    print_row(COLUMNS)
+    if chosen.baseline:
+        return int(not prove("baseline", OneRedis, PHASES[:1], BASELINE_GOAL))
+    goal = FULL_GOAL.divided_by(QUICK) if chosen.quick else FULL_GOAL
+    proved = [
+        prove("blog", OneRedis, PHASES, goal),
+        prove("blog", RedisPair, PAIR_PHASES, goal),
+    ]
+    return int(not all(proved))
 
 
-def _prove(subject: Subject, phases: Sequence[Phase], goal: Goal) -> int:
-    """Prints the table; the exit code."""
-    failed = False
+def prove(subject: Subject, kind: type[Server], phases: Sequence[Phase], goal: Goal) -> bool:
+    """Whether all phases reach the goal without a violation; prints a row for each."""
+    proved = True
     with (
         tempfile.TemporaryDirectory(prefix="prove-") as name,
-        running_servers(Path(name)) as servers,
+        running_servers(Path(name), kind) as servers,
     ):
-        print_row(COLUMNS)
         logs = Path(name) / "operations"
         logs.mkdir()
         proof = Proof(subject, servers, logs)
@@ -442,10 +448,9 @@ def _prove(subject: Subject, phases: Sequence[Phase], goal: Goal) -> int:
             print_row(outcome.row())
             for violation in outcome.violations[:SHOWN_VIOLATIONS]:
                 print(f"  {violation}")
-            failed = failed or bool(outcome.violations) or not outcome.reaches(goal)
+            proved = proved and not outcome.violations and outcome.reaches(goal)
         print(proof.errors, end="")
-        failed = failed or bool(proof.errors)
-    return 1 if failed else 0
+        return proved and not proof.errors
 
 
 if __name__ == "__main__":

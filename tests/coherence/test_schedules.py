@@ -22,7 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.cache import pages as protocol
-from blog.cache.pages import PageCache, invalidation, redis_scripts
+from blog.cache.pages import Loaded, PageCache, invalidation, redis_scripts
 from blog.database import connection as postgresql
 from blog.database import read, write
 from blog.database.connection import WorkerConnection
@@ -108,11 +108,11 @@ class Protocol:
 class Textbook:
     """Pages that are deleted after COMMIT."""
 
-    async def fetch(self, page: str, load: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def fetch(self, page: str, load: Callable[[], Awaitable[Loaded]]) -> bytes:
         redis = redis_scripts().connection
         if (cached := await redis.command("GET", f"users:{page}")) is not None:
             return cast("bytes", cached)
-        content = await load()
+        content = (await load()).content
         await redis.command("SET", f"users:{page}", content, "EX", 60)
         return content
 
@@ -141,10 +141,10 @@ class Stage:
         """Its gate: `loaded`, after it read the database."""
         actor = Actor()
 
-        async def load() -> bytes:
-            content = await names()
+        async def load() -> Loaded:
+            loaded = await names()
             await actor.passes("loaded")
-            return content
+            return loaded
 
         self._begin(actor, self.cache.fetch(page, load))
         return actor
@@ -202,12 +202,12 @@ class Stage:
         actor.begins(self._actors, work)
 
 
-async def names() -> bytes:
+async def names() -> Loaded:
     async def query(connection: AsyncConnection) -> str:
         named = select(User.name).where(User.name != NOBODY).order_by(User.name)
         return " ".join(await connection.scalars(named))
 
-    return (await read(query)).encode()
+    return Loaded((await read(query)).encode())
 
 
 @pytest.fixture
@@ -434,7 +434,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
     assert cache.exists(f"users:{PAGE}")
     database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
     await nobody_is_writing(database)
-    assert await stage.read() == (await names()).decode().split()
+    assert await stage.read() == (await names()).content.decode().split()
 
 
 @schedule

@@ -1,6 +1,8 @@
 """Redis goes away, falls silent or breaks off, at each moment of a request; and comes back."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from tests.faults.conftest import CACHED, HEALTH, READS, WRITES, FaultyApi, Rout
 from tests.faults.proxy import Fault
 from tests.faults.rows import Row, rows
 from tests.faults.test_postgresql import COMMIT, fault_of
+from tests.valkey import ValkeyServer
 
 PAUSE_SECONDS = 0.6
 SETTLING_SECONDS = 0.03
@@ -101,6 +104,47 @@ def test_at_commit(faulty: FaultyApi, row: Row) -> None:
         assert_answered(faulty, row, route)
         assert_redis_is_skipped(faulty)
         assert_back(faulty)
+
+
+@pytest.fixture
+def primary(faulty: FaultyApi, tmp_path: Path) -> Iterator[ValkeyServer]:
+    """The sandbox's Redis, which is for this test alone."""
+    with ValkeyServer(tmp_path / "primary") as server:
+        faulty.redis.server_path = server.socket
+        yield server
+
+
+@rows("redis-rejects")
+def test_rejects(faulty: FaultyApi, primary: ValkeyServer, row: Row) -> None:
+    reject, accept = {
+        "redis-rejects-demoted": (primary.demote, primary.promote),
+        "redis-rejects-acl": (primary.deny_writes, primary.allow_writes),
+    }[row.name]
+    faulty.start()
+    reject()
+    for route in (PATCH, CACHED, *READS, WRITES[0], WRITES[2], HEALTH):
+        assert_answered(faulty, row, route)
+        assert_list_is_true(faulty)
+    assert faulty.call(HEALTH).answer.json()["redis"] == "read-only"
+    accept()
+    assert_back(faulty)
+
+
+@rows("redis-fails-over")
+def test_fails_over(faulty: FaultyApi, primary: ValkeyServer, tmp_path: Path, row: Row) -> None:
+    with ValkeyServer(tmp_path / "replica") as replica:
+        replica.follow(primary)
+        faulty.start()
+        replica.demote()
+        assert_answered(faulty, row, PATCH)  # which is not replicated
+        primary.demote()
+        replica.promote()
+        faulty.redis.server_path = replica.socket
+        assert_answered(faulty, row, CACHED)
+        assert_list_is_true(faulty)
+        assert replica.command("EXISTS", "users:1:10")
+        assert_answered(faulty, row, WRITES[0])
+        assert_list_is_true(faulty)
 
 
 @rows("redis-back")

@@ -1,6 +1,7 @@
 """The cache's protocol, step by step, on a real Redis."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -10,11 +11,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from blog.cache import pages as protocol
-from blog.cache.pages import TOKEN_BYTES, PageCache, invalidation, redis_scripts
+from blog.cache.pages import TOKEN_BYTES, Loaded, PageCache, invalidation, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
 from tests.conftest import Sandbox
+from tests.valkey import ValkeyServer
 
+README = Path(__file__).parents[2] / "README.md"
 REFUSING_REDIS = "redis://127.0.0.1:1/0"
 THINGS = PageCache("things")
 PAGE = "1:10"
@@ -31,11 +34,11 @@ class Database:
         self.content = content
         self.loads = 0
 
-    async def load(self) -> bytes:
+    async def load(self) -> Loaded:
         self.loads += 1
-        content = self.content
+        loaded = Loaded(self.content)
         await asyncio.sleep(0)
-        return content
+        return loaded
 
 
 @pytest.fixture
@@ -87,9 +90,10 @@ def test_a_miss_fills_the_page_after_its_generation(
     assert fetch(Database(b"page")) == b"page"
 
     generation = cache.get("things:generation")
-    assert len(generation) == TOKEN_BYTES
+    token, server = generation[:TOKEN_BYTES], generation[TOKEN_BYTES:]
+    assert server.decode() == cache.info("replication")["master_replid"]
     assert cache.ttl("things:generation") == -1
-    assert cache.get(KEY) == generation + b"page"
+    assert cache.get(KEY) == token + b"page"
     assert 55 <= cache.ttl(KEY) <= 60
     assert not cache.exists(LEASE)
     assert outcome(record) == "miss"
@@ -152,6 +156,78 @@ def test_a_page_without_a_key_is_not_kept(
     assert (database.loads, cache.keys(), record.cache) == (2, [], "bypass")
 
 
+@pytest.mark.parametrize(
+    ("prefix", "first_key"), [(None, b"things:"), ("staging:", b"staging:things:")]
+)
+def test_every_key_has_the_prefix(
+    sandbox: Sandbox, cache: Client, prefix: str | None, first_key: bytes
+) -> None:
+    seen: set[bytes] = set()
+
+    async def look() -> None:
+        seen.update(cache.keys())
+
+    async def load() -> Loaded:
+        await look()
+        return Loaded(b"page")
+
+    sandbox.restart(CACHE_KEY_PREFIX=prefix)
+    sandbox.run(THINGS.fetch(PAGE, load))
+    sandbox.run(look())
+    sandbox.run(write(THINGS, while_fenced=look))
+    kinds = (b"generation", b"fence", b"1:10", b"1:10:lease")
+    assert seen == {first_key + kind for kind in kinds}
+
+
+def test_deployments_with_prefixes_of_their_own_share_a_redis(
+    sandbox: Sandbox, cache: Client
+) -> None:
+    prefixes = ("", "staging:", "test:")
+    for prefix in prefixes:
+        sandbox.restart(CACHE_KEY_PREFIX=prefix)
+        sandbox.run(THINGS.fetch(PAGE, Database(f"of {prefix}".encode()).load))
+    for prefix in prefixes:
+        sandbox.restart(CACHE_KEY_PREFIX=prefix)
+        assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == f"of {prefix}".encode()
+
+    sandbox.run(write(THINGS))
+    assert sandbox.run(THINGS.fetch(PAGE, Database(b"new").load)) == b"new"
+    sandbox.restart(CACHE_KEY_PREFIX="staging:")
+    assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"of staging:"
+
+
+def test_an_empty_page_lives_no_longer_than_a_lease(
+    sandbox: Sandbox, cache: Client, record: RequestRecord
+) -> None:
+    async def load() -> Loaded:
+        return Loaded(b"[]", is_empty=True)
+
+    assert sandbox.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert 0 < cache.pttl(KEY) <= protocol.LEASE_SECONDS * 1000
+    assert sandbox.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert outcome(record) == "hit"
+
+
+def test_a_user_with_the_rights_that_the_readme_names_is_enough(
+    sandbox: Sandbox, tmp_path: Path, record: RequestRecord
+) -> None:
+    [rights] = re.findall(r"`(\+select .*?)`", README.read_text(encoding="utf-8"), re.DOTALL)
+    with ValkeyServer(tmp_path / "valkey") as server:
+        server.command("ACL", "SETUSER", "app", "on", ">secret", "~prod:*", *rights.split())
+        url = f"redis://app:secret@127.0.0.1:{server.port}/1"
+        sandbox.restart(REDIS_URL=url, CACHE_KEY_PREFIX="prod:")
+        outcomes: list[str | None] = []
+        for content in (b"before", b"after"):
+            sandbox.run(write(THINGS))
+            for _ in range(2):
+                record.cache = None
+                assert sandbox.run(THINGS.fetch(PAGE, Database(content).load)) == content
+                outcomes.append(record.cache)
+        sandbox.run(redis_scripts().check())
+        sandbox.close()
+    assert outcomes == ["miss", "hit"] * 2
+
+
 def test_lists_and_pages_are_kept_apart(sandbox: Sandbox, cache: Client) -> None:
     wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
     for (name, page), content in wanted.items():
@@ -193,9 +269,9 @@ def test_while_a_fence_stands_nothing_is_served_and_nothing_filled(
 def test_a_reader_from_before_a_write_fills_nothing_after_it(
     sandbox: Sandbox, cache: Client
 ) -> None:
-    async def overtaken_load() -> bytes:
+    async def overtaken_load() -> Loaded:
         await write(THINGS)
-        return b"before"
+        return Loaded(b"before")
 
     assert sandbox.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
     assert not cache.exists(KEY)
@@ -205,11 +281,11 @@ def test_a_reader_from_before_a_write_fills_nothing_after_it(
 def test_a_reader_that_was_overtaken_by_a_fill_of_the_next_generation_does_not_overwrite_it(
     sandbox: Sandbox, cache: Client
 ) -> None:
-    async def overtaken_load() -> bytes:
+    async def overtaken_load() -> Loaded:
         await write(THINGS)
         cache.delete(LEASE)
         await THINGS.fetch(PAGE, Database(b"after").load)
-        return b"before"
+        return Loaded(b"before")
 
     sandbox.run(THINGS.fetch(PAGE, overtaken_load))
     assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"after"
@@ -274,7 +350,7 @@ def test_a_lease_lets_one_reader_fill_while_the_others_wait(
 ) -> None:
     database = Database(b"page")
 
-    async def slow_load() -> bytes:
+    async def slow_load() -> Loaded:
         await asyncio.sleep(0.05)
         return await database.load()
 
@@ -300,10 +376,10 @@ def test_a_reader_does_not_wait_for_ever_for_anothers_lease(
 def test_a_lease_ends_with_its_holder(sandbox: Sandbox, cache: Client) -> None:
     lifetimes = []
 
-    async def load() -> bytes:
+    async def load() -> Loaded:
         lifetimes.append(cache.pttl(LEASE))
         cache.set(LEASE, b"taken by another since")
-        return b"page"
+        return Loaded(b"page")
 
     sandbox.run(THINGS.fetch(PAGE, load))
     assert 0 < lifetimes[0] <= protocol.LEASE_SECONDS * 1000
@@ -325,7 +401,7 @@ def test_a_restarted_redis_is_used_at_once(
 
 
 def test_what_load_raises_is_raised_and_nothing_is_kept(sandbox: Sandbox, cache: Client) -> None:
-    async def load() -> bytes:
+    async def load() -> Loaded:
         raise LookupError
 
     with pytest.raises(LookupError):

@@ -4,13 +4,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
-import boto3
 import httpx
 import psycopg
 import pytest
-from moto import mock_aws
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,25 +19,8 @@ from blog.settings import SettingsError
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
 from tests.conftest import Sandbox
+from tests.layer.conftest import Manager, new_secret
 from tests.layer.test_database_url import SCHEMES, in_form
-
-Manager = Any
-
-
-@pytest.fixture
-def manager(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    """A client of Secrets Manager, for a sandbox that has the rights to it."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    with mock_aws():
-        yield boto3.client("secretsmanager")
-        sandbox.close()
-
-
-def new_secret(manager: Manager, value: str) -> str:
-    """The secret's ARN."""
-    return str(manager.create_secret(Name="blog", SecretString=value)["ARN"])
 
 
 async def answer(connection: AsyncConnection) -> object:

@@ -1,13 +1,16 @@
 """GET /health: whether PostgreSQL and Redis answer, within a bounded time."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.conftest import Sandbox
+from tests.valkey import ValkeyServer
 
 BOUND_SECONDS = 2.5
 
@@ -32,6 +35,25 @@ def test_it_is_ok_when_both_answer(sandbox: Sandbox, api: httpx.Client) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"status": "ok", "postgresql": "answers", "redis": "answers"}
+
+
+@pytest.mark.parametrize("reject", [ValkeyServer.demote, ValkeyServer.deny_writes])
+def test_it_is_degraded_where_redis_rejects_writes(
+    sandbox: Sandbox, api: httpx.Client, tmp_path: Path, reject: Callable[[ValkeyServer], None]
+) -> None:
+    with ValkeyServer(tmp_path / "valkey") as server:
+        sandbox.restart(REDIS_URL=server.url)
+        assert api.get("/health").json()["redis"] == "answers"
+        reject(server)
+        answer = api.get("/health")
+
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "degraded", "postgresql": "answers", "redis": "read-only"}
+
+
+def test_it_leaves_nothing_in_redis(api: httpx.Client, cache: Any) -> None:
+    api.get("/health")
+    assert not [key for key in cache.scan_iter() if cache.pttl(key) < 0]
 
 
 @pytest.mark.parametrize("redis_url", [REFUSING_REDIS, None])

@@ -7,6 +7,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.conftest import token_of
 from tests.posts.conftest import CreatePost, InsertPosts
 
 Change = Callable[[httpx.Client], httpx.Response]
@@ -34,15 +35,27 @@ LISTS = ["/posts", "/posts?user_id=1", "/posts?order=newest", "/posts?user_id=1&
     ],
 )
 def test_each_list_has_pages_of_its_own(
-    api: httpx.Client, cache: Any, query: str, key: str | None
+    api: httpx.Client,
+    cache: Any,
+    ada: int,
+    insert_posts: InsertPosts,
+    query: str,
+    key: str | None,
 ) -> None:
+    insert_posts(ada, 6)
     answer = api.get(f"/posts{query}")
     kept = set(cache.keys()) - {b"posts:generation"}
 
     assert kept == ({key.encode()} if key else set())
     if key:
-        assert cache.get(key) == cache.get("posts:generation") + b"\n" + answer.content
-        assert 0 < cache.ttl(key) <= 60
+        link = answer.headers.get("link", "").partition(">")[0].removeprefix("<").encode()
+        assert cache.get(key) == token_of("posts", cache) + link + b"\n" + answer.content
+        assert 55 <= cache.ttl(key) <= 60
+
+
+def test_a_page_of_an_unknown_user_is_kept_for_a_second(api: httpx.Client, cache: Any) -> None:
+    assert api.get("/posts?user_id=4711").json()["data"] == []
+    assert cache.pttl("posts:4711:oldest:1:10") <= 1000
 
 
 def test_a_kept_page_is_served_without_the_database(

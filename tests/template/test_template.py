@@ -27,7 +27,8 @@ PARAMETERS = {
     "Stage": "prod",
     "Architecture": "arm64",
     "DatabaseUrl": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog",
-    "RedisUrl": "rediss://cache.example.com:6379",
+    "RedisUrl": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:redis",
+    "CacheKeyPrefix": "prod:",
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
 }
@@ -81,6 +82,8 @@ def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
 def test_only_functions_that_cache_know_redis(template: Template) -> None:
     knowing = {name for name, made in template.functions.items() if "REDIS_URL" in made.environment}
     assert knowing == {f"{name.title()}Function" for name in ROUTED}
+    for made in template.functions.values():
+        assert ("CACHE_KEY_PREFIX" in made.environment) == ("REDIS_URL" in made.environment)
 
 
 def test_the_documentation_has_every_setting() -> None:
@@ -126,7 +129,7 @@ def test_the_translated_stack_lets_the_api_call_each_routed_function(
     assert allowed == {route.function_name for route in template.routes}
 
 
-def test_every_translated_function_has_its_layers_its_vpc_and_its_secret(
+def test_every_translated_function_has_its_layers_its_vpc_and_its_secrets(
     resources: dict[str, Any], template: Template
 ) -> None:
     layers = {name for name, made in resources.items() if "LayerVersion" in made["Type"]}
@@ -153,4 +156,4 @@ def test_the_template_is_valid_and_lints_clean() -> None:
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
-    return "none" if field.default is None else f"`{field.default}`"
+    return "none" if field.default in (None, "") else f"`{field.default}`"

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.conftest import token_of
 from tests.users.conftest import CreateUser, InsertUsers
 
 Cache = redis.Redis
@@ -21,14 +22,24 @@ WRITES: dict[str, Change] = {
 }
 
 
-def test_a_page_is_kept_after_its_generation(api: httpx.Client, cache: Any) -> None:
+def test_a_page_is_kept_after_its_token(
+    api: httpx.Client, cache: Any, insert_users: InsertUsers
+) -> None:
+    insert_users(6)
     answer = api.get("/users?page=2&limit=5")
-    kept = cache.get("users:2:5")
 
-    assert kept.startswith(cache.get("users:generation"))
-    assert kept.endswith(b"\n" + answer.content)
-    assert 0 < cache.ttl("users:2:5") <= 60
+    assert cache.get("users:2:5") == token_of("users", cache) + b"\n" + answer.content
+    assert 55 <= cache.ttl("users:2:5") <= 60
     assert cache.ttl("users:generation") == -1
+
+
+def test_a_page_past_the_end_is_kept_for_a_second(
+    api: httpx.Client, cache: Any, insert_users: InsertUsers
+) -> None:
+    insert_users(6)
+    for page in (2, 10**6):
+        assert api.get(f"/users?page={page}&limit=10").json()["data"] == []
+        assert cache.pttl(f"users:{page}:10") <= 1000
 
 
 def test_a_kept_page_is_served_without_the_database(

@@ -67,6 +67,14 @@ class Settings(BaseModel):
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=1, description="Longest wait for one answer of Redis.")
     ] = 0.125
+    cache_key_prefix: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_.:-]{0,64}$",
+            description="Begins every key in Redis: another one, such as `staging:`, for each "
+            "deployment that shares it.",
+        ),
+    ] = ""
     cache_ttl_seconds: Annotated[
         int, Field(ge=1, le=3600, description="Longest life of a cached page.")
     ] = 60

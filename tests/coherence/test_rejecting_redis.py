@@ -1,0 +1,273 @@
+"""A Redis that rejects writes, or has lost some, serves no page from before an acknowledged write.
+
+Several sandboxes act in turn on one list, each with a connection of its own to real servers. What
+they read from is a variable: the database never goes back.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from blog.cache import pages as protocol
+from blog.cache import redis_connection
+from blog.cache.pages import Loaded, PageCache, RedisScripts, invalidation
+from blog.observability import RequestRecord, current_request
+from tests.conftest import Sandbox
+from tests.faults.proxy import FaultProxy
+from tests.valkey import ValkeyServer, until
+
+PAGES = PageCache("things")
+PAGE = "1:10"
+TIMEOUT_SECONDS = 1.0
+
+
+class Fleet:
+    """Sandboxes of one deployment, made when they first act."""
+
+    def __init__(self, sandbox: Sandbox, url: str, patch: pytest.MonkeyPatch) -> None:
+        self.url = url
+        self.content = 0
+        self._sandbox = sandbox
+        self._patch = patch
+        self._redis: dict[str, RedisScripts] = {}
+
+    def write(self, name: str) -> None:
+        """Acknowledged when this returns."""
+
+        async def write() -> None:
+            async with invalidation(PAGES):
+                self.content += 1
+
+        with self._acting(name):
+            self._sandbox.run(write())
+
+    def read(self, name: str) -> str | None:
+        """How the cache was used; what is read is never stale."""
+
+        async def load() -> Loaded:
+            return Loaded(str(self.content).encode())
+
+        record = RequestRecord("GET", "gateway", None, cold_start=False)
+        token = current_request.set(record)
+        with self._acting(name):
+            found = self._sandbox.run(PAGES.fetch(PAGE, load))
+        current_request.reset(token)
+        assert int(found) == self.content
+        return record.cache
+
+    def resume(self) -> None:
+        """All wait until they would ask Redis again."""
+        for redis in self._redis.values():
+            redis.breaker = type(redis.breaker)(redis.breaker.pause_seconds)
+
+    def close(self) -> None:
+        for redis in self._redis.values():
+            self._sandbox.run(redis.connection.close())
+
+    @contextmanager
+    def _acting(self, name: str) -> Iterator[None]:
+        if name not in self._redis:
+            self._redis[name] = RedisScripts(self.url, TIMEOUT_SECONDS)
+        self._patch.setattr(protocol, "redis_scripts", lambda: self._redis[name])
+        yield
+
+
+Start = Callable[[str], Fleet]
+
+
+@pytest.fixture
+def start(sandbox: Sandbox) -> Iterator[Start]:
+    """Starts the fleet of a deployment with this Redis."""
+    fleets: list[Fleet] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def start(url: str) -> Fleet:
+            fleets.append(Fleet(sandbox, url, patch))
+            return fleets[-1]
+
+        yield start
+        for fleet in fleets:
+            fleet.close()
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path / "first") as server:
+        yield server
+
+
+@pytest.fixture
+def second(tmp_path: Path, first: ValkeyServer) -> Iterator[ValkeyServer]:
+    """The replica of the first."""
+    with ValkeyServer(tmp_path / "second") as server:
+        server.follow(first)
+        yield server
+
+
+@pytest.fixture
+def name(first: ValkeyServer) -> Iterator[FaultProxy]:
+    """What new connections are made to: the first server, until it is told otherwise."""
+    with FaultProxy(first.socket) as proxy:
+        yield proxy
+
+
+def url_of(name: FaultProxy) -> str:
+    return f"redis://127.0.0.1:{name.port}/0"
+
+
+def caught_up(primary: ValkeyServer, replica: ValkeyServer) -> bool:
+    offset = primary.replication()["master_repl_offset"]
+    return bool(replica.replication()["slave_repl_offset"] == offset)
+
+
+def test_a_reader_leaves_a_demoted_primary(
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+) -> None:
+    fleet = start(url_of(name))
+    assert [fleet.read("stays"), fleet.read("stays")] == ["miss", "hit"]
+    until(lambda: caught_up(first, second))
+    first.demote()
+    second.promote()
+    name.server_path = second.socket
+    fleet.write("begins after the failover")
+
+    assert [fleet.read("stays"), fleet.read("stays")] == ["miss", "hit"]
+    assert fleet.read("begins after the failover") == "hit"
+
+
+def test_a_writer_moves_in_the_midst_of_a_write(
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+) -> None:
+    fleet = start(url_of(name))
+    fleet.write("writer")
+    first.demote()
+    second.promote()
+    name.server_path = second.socket
+    assert [fleet.read("reader"), fleet.read("reader")] == ["miss", "hit"]
+    fleet.write("writer")
+    assert fleet.read("reader") == "miss"
+
+
+def test_a_replica_that_lacks_the_latest_invalidation_serves_nothing_after_its_promotion(
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+) -> None:
+    fleet = start(url_of(name))
+    fleet.read("reader")
+    until(lambda: caught_up(first, second))
+    second.demote()
+    fleet.write("writer")
+    first.kill()
+    second.promote()
+    name.server_path = second.socket
+    assert second.command("EXISTS", "things:generation", f"things:{PAGE}") == 2
+
+    assert [fleet.read("reader"), fleet.read("reader")] == ["miss", "hit"]
+
+
+def test_a_snapshot_from_before_an_invalidation_serves_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    with ValkeyServer(tmp_path / "snapshots", "--save", "3600 1") as server:
+        fleet = start(server.url)
+        fleet.read("reader")
+        server.command("SAVE")
+        fleet.write("writer")
+        server.kill()
+        server.start()
+        assert server.command("EXISTS", "things:generation", f"things:{PAGE}") == 2
+
+        assert [fleet.read("reader"), fleet.read("reader")] == ["miss", "hit"]
+
+
+@contextmanager
+def demoted(server: ValkeyServer) -> Iterator[None]:
+    server.demote()
+    yield
+    server.promote()
+
+
+@contextmanager
+def denying_by_acl(server: ValkeyServer) -> Iterator[None]:
+    server.deny_writes()
+    yield
+    server.allow_writes()
+
+
+@contextmanager
+def without_a_replica(server: ValkeyServer) -> Iterator[None]:
+    server.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    yield
+    server.command("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+@contextmanager
+def without_a_disk(server: ValkeyServer) -> Iterator[None]:
+    shutil.rmtree(server.data)
+    server.command("CONFIG", "SET", "save", "3600 1")
+    server.command("BGSAVE")
+    until(lambda: server.command("INFO", "persistence")["rdb_last_bgsave_status"] == "err")
+    yield
+    server.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+
+
+Rejection = Callable[[ValkeyServer], AbstractContextManager[None]]
+REJECTIONS = [demoted, denying_by_acl, without_a_replica, without_a_disk]
+
+
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_a_redis_that_rejects_writes_serves_nothing_and_then_nothing_old(
+    start: Start, first: ValkeyServer, rejection: Rejection
+) -> None:
+    fleet = start(first.url)
+    assert [fleet.read("reader"), fleet.read("other")] == ["miss", "hit"]
+    with rejection(first):
+        fleet.write("writer")
+        assert [fleet.read("reader"), fleet.read("other")] == ["error", "error"]
+        assert [fleet.read("reader"), fleet.read("other")] == ["bypass", "bypass"]
+        assert fleet.read("begins meanwhile") == "error"
+    fleet.resume()
+    # The writer never comes back; a reader that was rejected knows enough.
+    assert [fleet.read("reader"), fleet.read("other")] == ["miss", "miss"]
+
+
+def test_a_connection_ends_that_met_no_error(
+    start: Start,
+    first: ValkeyServer,
+    second: ValkeyServer,
+    name: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name leads to another server, and the old one was not told."""
+    monkeypatch.setattr(redis_connection, "CONNECTION_SECONDS", 0.0)
+    fleet = start(url_of(name))
+    fleet.read("reader")
+    second.promote()
+    name.server_path = second.socket
+    fleet.write("writer")
+    assert fleet.read("reader") == "miss"
+
+
+def test_a_hit_is_not_replicated(start: Start, first: ValkeyServer, second: ValkeyServer) -> None:
+    fleet = start(first.url)
+    fleet.read("reader")
+    until(lambda: caught_up(first, second))
+    before = first.command("INFO", "persistence")["rdb_changes_since_last_save"]
+    assert [fleet.read("reader") for _ in range(10)] == ["hit"] * 10
+    after = first.command("INFO", "persistence")["rdb_changes_since_last_save"]
+    assert after == before
+
+
+def test_a_full_redis_serves_nothing_old(start: Start, first: ValkeyServer) -> None:
+    fleet = start(first.url)
+    fleet.read("reader")
+
+    first.command("CONFIG", "SET", "maxmemory", "1")
+    assert fleet.read("reader") == "hit"
+    fleet.write("writer")
+    assert fleet.read("reader") == "error"
+    first.command("CONFIG", "SET", "maxmemory", "0")
+    fleet.resume()
+    assert [fleet.read("reader"), fleet.read("reader")] == ["miss", "hit"]

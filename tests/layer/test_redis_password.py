@@ -1,0 +1,90 @@
+"""A Redis whose URL is in a secret, and whose password changes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from blog import secrets
+from blog.cache.pages import Loaded, PageCache, redis_scripts
+from blog.observability import RequestRecord, current_request
+from tests.conftest import Sandbox
+from tests.layer.conftest import Manager, new_secret
+from tests.valkey import ValkeyServer
+
+
+@dataclass
+class RotatedRedis:
+    """A Redis whose one user gets new passwords, and the secret with its URL."""
+
+    server: ValkeyServer
+    manager: Manager
+    arn: str = ""
+
+    def url(self, password: str) -> str:
+        return f"redis://app:{password}@127.0.0.1:{self.server.port}/0"
+
+    def change_password(self, password: str) -> None:
+        """And end the connections that were made with the old one, as a restart would."""
+        self.server.command(
+            "ACL", "SETUSER", "app", "on", "resetpass", f">{password}", "~*", "+@all"
+        )
+        self.server.command("CLIENT", "KILL", "USER", "app")
+
+    def change_secret(self, password: str) -> None:
+        self.manager.put_secret_value(SecretId=self.arn, SecretString=self.url(password))
+
+
+@pytest.fixture
+def rotated(
+    sandbox: Sandbox, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RotatedRedis]:
+    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    with ValkeyServer(tmp_path / "valkey") as server:
+        redis = RotatedRedis(server, manager)
+        redis.change_password("first")
+        redis.arn = new_secret(manager, redis.url("first"))
+        sandbox.restart(REDIS_URL=redis.arn)
+        yield redis
+        sandbox.close()
+
+
+def cache_outcome(sandbox: Sandbox) -> str | None:
+    """How a read of a page uses the cache."""
+
+    async def load() -> Loaded:
+        return Loaded(b"page")
+
+    record = RequestRecord("GET", "gateway", None, cold_start=False)
+    token = current_request.set(record)
+    assert sandbox.run(PageCache("things").fetch("1:10", load)) == b"page"
+    current_request.reset(token)
+    return record.cache
+
+
+def test_a_changed_redis_password_is_read_again(sandbox: Sandbox, rotated: RotatedRedis) -> None:
+    assert [cache_outcome(sandbox), cache_outcome(sandbox)] == ["miss", "hit"]
+    for password in ("second", "third"):
+        rotated.change_secret(password)
+        rotated.change_password(password)
+        assert cache_outcome(sandbox) == "hit"
+
+
+def test_a_redis_password_that_the_secret_does_not_have_yet_costs_the_cache_alone(
+    sandbox: Sandbox, rotated: RotatedRedis
+) -> None:
+    rotated.change_password("second")
+    assert [cache_outcome(sandbox), cache_outcome(sandbox)] == ["error", "bypass"]
+    rotated.change_secret("second")
+    redis_scripts().breaker.pause_seconds = 0.0
+    redis_scripts().breaker.failed()
+    assert cache_outcome(sandbox) == "miss"
+
+
+@pytest.mark.parametrize("value", ["no URL of a Redis", "redis://127.0.0.1:port"])
+def test_a_secret_without_a_redis_url_costs_the_cache_alone(
+    sandbox: Sandbox, rotated: RotatedRedis, value: str
+) -> None:
+    rotated.manager.put_secret_value(SecretId=rotated.arn, SecretString=value)
+    assert cache_outcome(sandbox) == "error"
