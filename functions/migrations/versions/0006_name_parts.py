@@ -3,8 +3,8 @@
 A search goes through the blocks of ids (see `users.search`); the index holds the letters, pairs
 and threes of each name under its block. It takes the place of the trigrams, which know letters
 and digits alone, and of the short parts: searches among a million users took up to 0.9 s with
-those two. It costs an insert about 0.1 ms more than they did, and no list of pending entries: a
-search would read that list once a block.
+those two. It has no list of pending entries, which a search would read once a block, and costs an
+insert about 0.1 ms more than they did.
 
 `fold_case` is the same on every server, whatever its locale: by Unicode's simple case mappings,
 in both directions, so that all three forms of the Greek sigma are equal; and with ß as ss. The
