@@ -3,13 +3,15 @@
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from contextlib import AbstractContextManager
+from pathlib import Path
+from time import monotonic, sleep
 
 import psycopg
 import pytest
 
 from blog.database.connection import TIMEOUTS
-from local.services import Services, _postgres_binary
+from local.services import Services, _postgres_binary, running_services
 from migrations.handler import handler
 from tests.conftest import Sandbox
 from tests.migrations.conftest import Migrate, Schema, new_database
@@ -110,6 +112,65 @@ def test_tables_without_their_counts_are_counted_by_the_migrations(
         assert_counts_are_exact(target)
         assert counted(target, "users") == counted(source, "users")
     assert migrate_target() == AT_HEAD
+
+
+@pytest.fixture
+def logical(tmp_path: Path, services: Services, sandbox: Sandbox) -> Iterator[tuple[str, str]]:
+    """URLs of two migrated databases on a server that can replicate them."""
+
+    def server() -> AbstractContextManager[Services]:
+        return running_services(tmp_path, redis_url=services.redis_url, throwaway=True)
+
+    with server() as first, psycopg.connect(first.database_url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET wal_level = logical")
+        connection.execute("CREATE DATABASE replica")
+    with server() as restarted:
+        replica_url = restarted.database_url.replace("/blog?", "/replica?")
+        for url in (restarted.database_url, replica_url):
+            sandbox.restart(DATABASE_URL=url)
+            handler({}, None)
+        yield restarted.database_url, replica_url
+
+
+def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
+    logical: tuple[str, str],
+) -> None:
+    source_url, replica_url = logical
+    with (
+        psycopg.connect(source_url, autocommit=True) as source,
+        psycopg.connect(replica_url, autocommit=True) as replica,
+    ):
+        source.execute(ROWS)
+        source.execute("CREATE PUBLICATION all_tables FOR ALL TABLES")
+        source.execute("SELECT pg_create_logical_replication_slot('slot', 'pgoutput')")
+        replica.execute("DELETE FROM alembic_version")
+        # As the server reaches it: another user than ours may not pass through what is above.
+        (directory,) = source.execute("SHOW unix_socket_directories").fetchall()[0]
+        sockets = Path("/proc/self/cwd") / directory
+        replica.execute(
+            f"CREATE SUBSCRIPTION all_tables CONNECTION 'host={sockets} user=postgres dbname=blog'"
+            " PUBLICATION all_tables WITH (create_slot = false, slot_name = slot)"
+        )
+        wait_until(replica, "SELECT every(srsubstate = 'r') FROM pg_subscription_rel")
+        source.execute("DELETE FROM users WHERE id < 1000")
+        source.execute(ROWS)
+        users = counted(source, "users")
+        wait_until(replica, f"SELECT count(*) = {users} FROM users")
+
+        replica.execute("ALTER SUBSCRIPTION all_tables DISABLE")
+        replica.execute("ALTER SUBSCRIPTION all_tables SET (slot_name = NONE)")
+        replica.execute("DROP SUBSCRIPTION all_tables")
+        assert_counts_are_exact(replica)
+        replica.execute("DELETE FROM users WHERE id > 2000")
+        assert_counts_are_exact(replica)
+    assert handler({}, None) == AT_HEAD
+
+
+def wait_until(connection: Schema, condition: str) -> None:
+    give_up_at = monotonic() + 30
+    while connection.execute(condition).fetchone() != (True,):
+        assert monotonic() < give_up_at
+        sleep(0.05)
 
 
 def test_a_stricter_setting_of_the_operators_stays(
