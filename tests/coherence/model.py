@@ -6,7 +6,8 @@ Modelled, as in `blog.cache.pages` and `blog.database.connection.write`, each li
     writer  raise the fence · COMMIT · lower the fence · acknowledge
     world   the writer crashes or loses COMMIT's answer, before any of its steps; a fence runs out
             (but never while its transaction can still commit); a lease or a page runs out; the
-            client repeats a lost write; Redis is flushed
+            client repeats a lost write; Redis is flushed; Redis fails over: from some moment on
+            nothing is replicated, then the primary rejects writes, then the replica takes its place
 
 Writers write once, readers read as often as they like, everything interleaves. A statement before
 COMMIT is seen by nobody, so it is no step of its own. What a read returns is the set of writes
@@ -20,7 +21,8 @@ Invariants:
              promised only while Redis keeps its data
     USEFUL   a fill never replaces a page that is served by one that never will be
 
-Not modelled: a Redis that cannot be reached, where only the pages' time to live bounds staleness.
+Not modelled: a Redis that some cannot reach while others do, where only the pages' time to live
+bounds staleness.
 `python -m tests.coherence.model` searches a bigger configuration than the tests do.
 """
 
@@ -36,6 +38,8 @@ USEFUL = "a fill never replaces a page that is served by one that never will be"
 DEAD = 0
 CURRENT = 1
 FRESH_TOKEN = 2
+REPLICATED = 3
+"""The replica's generation, where it is not the primary's."""
 FIRST_COUNT = 1
 
 STARTED = "started"
@@ -80,6 +84,8 @@ class Protocol(NamedTuple):
     lowers_before_acknowledging: bool = True
     lowers_in_doubt: bool = False
     repeat_invalidates: bool = True
+    serves_while_writes_are_rejected: bool = False
+    promotion_voids_generation: bool = True
 
 
 class Setting(NamedTuple):
@@ -87,6 +93,7 @@ class Setting(NamedTuple):
     readers: int = 2
     pages: int = 2
     flushes: bool = False
+    fails_over: bool = False
 
 
 class Page(NamedTuple):
@@ -106,6 +113,14 @@ class Reader(NamedTuple):
     """The writes that reads had returned when the read started."""
 
 
+class Replica(NamedTuple):
+    """What was replicated last."""
+
+    fences: int
+    generation: int | None
+    pages: tuple[Page | None, ...]
+
+
 class State(NamedTuple):
     writers: tuple[str, ...]
     fences: int
@@ -114,6 +129,10 @@ class State(NamedTuple):
     readers: tuple[Reader, ...]
     seen: int | None
     """The writes that reads have returned; None where this is not followed."""
+    replica: Replica | None = None
+    """None while it follows the primary."""
+    rejects_writes: bool = False
+    promoted: bool = False
 
 
 class Step(NamedTuple):
@@ -137,7 +156,7 @@ def search(protocol: Protocol, setting: Setting) -> Result:
         generation=None,
         pages=(None,) * setting.pages,
         readers=(Reader(),) * setting.readers,
-        seen=None if setting.flushes else 0,
+        seen=None if setting.flushes or setting.fails_over else 0,
     )
     came_from: dict[State, tuple[State, str] | None] = {start: None}
     visited = {_regardless_of_order(start)}
@@ -168,6 +187,28 @@ def _steps(state: State, protocol: Protocol, setting: Setting) -> Iterator[Step]
             yield Step(f"page {number} runs out", _with_page(state, number, None))
     if setting.flushes:
         yield Step("Redis is flushed", _flushed(state))
+    if setting.fails_over and not state.promoted:
+        yield _next_of_failover(state, protocol)
+
+
+def _next_of_failover(state: State, protocol: Protocol) -> Step:
+    if state.replica is None:
+        replica = Replica(state.fences, state.generation, state.pages)
+        if protocol.promotion_voids_generation:  # which makes its pages as good as none
+            replica = Replica(state.fences, None, (None,) * len(state.pages))
+        return Step("nothing is replicated any more", state._replace(replica=replica))
+    if not state.rejects_writes:
+        return Step("the primary rejects writes", state._replace(rejects_writes=True))
+    fences, generation, pages = state.replica
+    promoted = state._replace(
+        fences=fences,
+        generation=generation,
+        pages=pages,
+        replica=None,
+        rejects_writes=False,
+        promoted=True,
+    )
+    return Step("the replica is promoted", promoted)
 
 
 def _writer_steps(state: State, protocol: Protocol, number: int) -> Iterator[Step]:
@@ -219,12 +260,16 @@ def _moves_after_commit(
 
 
 def _raised(state: State, protocol: Protocol, bit: int) -> State:
+    if state.rejects_writes:
+        return state
     if protocol.has_fence:
         state = state._replace(fences=state.fences | bit)
     return _invalidated(state, protocol) if protocol.deletes_before_commit else state
 
 
 def _lowered(state: State, protocol: Protocol, bit: int) -> State:
+    if state.rejects_writes:
+        return state
     state = state._replace(fences=state.fences & ~bit)
     return _invalidated(state, protocol) if protocol.deletes_after_commit else state
 
@@ -278,11 +323,14 @@ def _end_look_up(state: State, protocol: Protocol, number: int, reader: Reader) 
     """The script GET_OR_LEASE. Who finds another's lease reads the database after a while."""
     name = f"reader {number} looks page {reader.page} up"
     page = state.pages[reader.page]
-    if page and _is_served(page, reader.generation, protocol):
+    trusted = not state.rejects_writes or protocol.serves_while_writes_are_rejected
+    if trusted and page and _is_served(page, reader.generation, protocol):
         return _answer(state, number, reader._replace(writes=page.writes), "is served by the cache")
     # The database never goes back, so what it answers needs no comparing with what was there.
     bypass = Reader(BYPASS, reader.page)
     knows_no_fence = protocol.checks_fence_first or protocol.creates_generation_under_fence
+    if state.rejects_writes:
+        return Step(f"{name}: rejected", _with_reader(state, number, bypass))
     if state.fences and not knows_no_fence:
         return Step(f"{name}: fenced", _with_reader(state, number, bypass))
     generation = reader.generation
@@ -309,6 +357,8 @@ def _fill(state: State, protocol: Protocol, number: int, reader: Reader) -> Step
 
 
 def _may_fill(state: State, protocol: Protocol, reader: Reader) -> bool:
+    if state.rejects_writes:
+        return False
     if protocol.fill_needs == "generation":
         return reader.generation == state.generation
     return reader.has_lease or protocol.fill_needs == "nothing"
@@ -354,24 +404,34 @@ def _with_page(state: State, number: int, page: Page | None) -> State:
 def _forgetful(state: State, protocol: Protocol) -> State:
     """The state without what no longer matters.
 
-    Tokens are renamed: the generation is CURRENT, and those that it will never be again DEAD.
-    A page that will never be served is as good as none.
+    Tokens are renamed: the generation is CURRENT, the replica's REPLICATED, and those that neither
+    server will have again are DEAD. A page that will never be served is as good as none.
     """
-    generation = state.generation
-    readers = tuple(
-        reader
-        if reader.generation is None
-        else reader._replace(generation=CURRENT if reader.generation == generation else DEAD)
-        for reader in state.readers
+    replica = state.replica
+
+    def renamed(token: int | None) -> int | None:
+        if token is None or token == state.generation:
+            return None if token is None else CURRENT
+        return REPLICATED if replica and token == replica.generation else DEAD
+
+    def served(page: Page | None, generation: int | None) -> Page | None:
+        if page is None or not _is_served(page, generation, protocol):
+            return None
+        return page._replace(generation=renamed(page.generation) or DEAD)
+
+    return state._replace(
+        generation=renamed(state.generation),
+        pages=tuple(served(page, state.generation) for page in state.pages),
+        readers=tuple(
+            reader._replace(generation=renamed(reader.generation)) for reader in state.readers
+        ),
+        replica=replica
+        and Replica(
+            replica.fences,
+            renamed(replica.generation),
+            tuple(served(page, replica.generation) for page in replica.pages),
+        ),
     )
-    pages = tuple(
-        page and page._replace(generation=CURRENT)
-        if page and _is_served(page, generation, protocol)
-        else None
-        for page in state.pages
-    )
-    new = None if generation is None else CURRENT
-    return state._replace(generation=new, pages=pages, readers=readers)
 
 
 def _regardless_of_order(state: State) -> State:
@@ -388,8 +448,8 @@ def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> tup
 
 
 def main() -> int:
-    for flushes in (False, True):
-        setting = Setting(writers=2, readers=3, pages=2, flushes=flushes)
+    big = Setting(writers=2, readers=3, pages=2)
+    for setting in (big, big._replace(flushes=True), big._replace(fails_over=True)):
         started_at = perf_counter()
         result = search(Protocol(), setting)
         seconds = perf_counter() - started_at

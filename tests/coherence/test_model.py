@@ -14,6 +14,7 @@ from tests.coherence.model import FORWARD, FRESH, USEFUL, Protocol, Result, Sett
 
 SMALL = Setting(writers=1, readers=2, pages=1)
 SMALL_WITH_FLUSHES = SMALL._replace(flushes=True)
+SMALL_WITH_A_FAILOVER = SMALL._replace(fails_over=True)
 
 CAUGHT = [
     pytest.param(
@@ -110,6 +111,15 @@ CAUGHT_BY_A_FLUSH = [
         id="no comparison at fill, and the generation taken then",
     ),
 ]
+CAUGHT_BY_A_FAILOVER = [
+    pytest.param(
+        Protocol(serves_while_writes_are_rejected=True), id="hits while writes are rejected"
+    ),
+    pytest.param(
+        Protocol(promotion_voids_generation=False), id="a generation that outlives its primary"
+    ),
+    pytest.param(Protocol(deletes_after_commit=False), id="no second delete"),
+]
 
 
 def told(result: Result) -> str:
@@ -146,6 +156,20 @@ def test_a_mutant_breaks_a_promise(mutant: Protocol, promise: str) -> None:
 @pytest.mark.parametrize("mutant", CAUGHT_BY_A_FLUSH)
 def test_a_mutant_serves_a_stale_page_once_redis_is_flushed(mutant: Protocol) -> None:
     result = search(mutant, SMALL_WITH_FLUSHES)
+    assert result.broken == FRESH, told(result)
+
+
+@pytest.mark.parametrize(("readers", "least_states"), [(2, 4_000), (3, 12_000)])
+def test_a_failover_that_loses_writes_serves_nothing_stale(readers: int, least_states: int) -> None:
+    result = search(Protocol(), SMALL_WITH_A_FAILOVER._replace(readers=readers))
+
+    assert result.broken is None, told(result)
+    assert result.states > least_states
+
+
+@pytest.mark.parametrize("mutant", CAUGHT_BY_A_FAILOVER)
+def test_a_mutant_serves_a_stale_page_once_redis_fails_over(mutant: Protocol) -> None:
+    result = search(mutant, SMALL_WITH_A_FAILOVER)
     assert result.broken == FRESH, told(result)
 
 
