@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog.cache import pages as protocol
 from blog.cache.pages import Loaded, PageCache, invalidation, redis_scripts
 from blog.database import connection as postgresql
-from blog.database import read, write
+from blog.database import read, transactions, write
 from blog.database.connection import WorkerConnection
 from blog.database.models import User
 from blog.errors import OutcomeUnknown
@@ -231,7 +231,7 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
 
     new = Stage(sandbox)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgresql, "worker_connection", worker_connection)
+        patch.setattr(transactions, "worker_connection", worker_connection)
         yield new
         sandbox.run(new.sweep())
         sandbox.run(close())

@@ -17,7 +17,7 @@ from local.services import Services
 from tests.conftest import Sandbox
 from tests.valkey import ValkeyServer
 
-README = Path(__file__).parents[2] / "README.md"
+DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 REFUSING_REDIS = "redis://127.0.0.1:1/0"
 THINGS = PageCache("things")
 PAGE = "1:10"
@@ -208,10 +208,10 @@ def test_an_empty_page_lives_no_longer_than_a_lease(
     assert outcome(record) == "hit"
 
 
-def test_a_user_with_the_rights_that_the_readme_names_is_enough(
+def test_a_user_with_the_rights_that_the_docs_name_is_enough(
     sandbox: Sandbox, tmp_path: Path, record: RequestRecord
 ) -> None:
-    [rights] = re.findall(r"`(\+select .*?)`", README.read_text(encoding="utf-8"), re.DOTALL)
+    [rights] = re.findall(r"`(\+select .*?)`", DEPLOYMENT.read_text(encoding="utf-8"), re.DOTALL)
     with ValkeyServer(tmp_path / "valkey") as server:
         server.command("ACL", "SETUSER", "app", "on", ">secret", "~prod:*", *rights.split())
         url = f"redis://app:secret@127.0.0.1:{server.port}/1"
