@@ -138,7 +138,8 @@ class RedisScripts:
         self.connection = RedisConnection(url_or_arn, timeout_seconds)
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
         self.stale_generations: set[str] = set()
-        """Keys that a write of this sandbox should have deleted, and could not."""
+        """Keys to delete before Redis is used again: a write of this sandbox could not, or a read
+        of it was rejected, as writes of others will have been."""
 
     async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         if self.breaker.is_open:
