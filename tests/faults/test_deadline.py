@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
@@ -40,13 +40,17 @@ def test_a_deadline_beside_commit_is_an_unknown_outcome(
     async def insert(connection: AsyncConnection) -> None:
         await connection.execute(text(INSERT))
 
+    async def connect(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
+
     async def request() -> None:
-        request_deadline.set(monotonic() + 0.3)
-        async with asyncio.timeout(0.3):
+        await write(nullcontext(), connect)  # the time is for the write alone
+        request_deadline.set(monotonic() + 0.5)
+        async with asyncio.timeout(0.5):
             await write(around_commit(), insert)
 
     with pytest.raises(OutcomeUnknown):
-        sandbox.run(asyncio.wait_for(request(), 2.0))
+        sandbox.run(asyncio.wait_for(request(), LATE_SECONDS))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
 
 
