@@ -107,18 +107,23 @@ def test_what_builds_layers_finds_its_uv(machine: Machine) -> None:
 
 
 def test_the_makefiles_of_sam_work_in_a_folder_with_a_blank(machine: Machine) -> None:
+    machine.run("make", "install")
     python = build.target_python()
-    if python is None:
-        pytest.skip(f"no Python {build.PYTHON_VERSION} is here to make bytecode")
     makefile = machine.checkout / "layers" / "dependencies" / build.HOST / "Makefile"
     artifacts = machine.home / "its artifacts"
-    subprocess.run(
+    path = PATH if python is None else f"{Path(python).parent}:{PATH}"
+    made = subprocess.run(
         ["make", "--makefile", str(makefile), "build-UsersFunction"],
         cwd=machine.home,  # SAM is elsewhere too, in a copy of the function's code
-        env={"PATH": f"{Path(python).parent}:{PATH}", "ARTIFACTS_DIR": str(artifacts)},
-        check=True,
+        env={"PATH": path, "ARTIFACTS_DIR": str(artifacts)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert list(artifacts.glob("users/__pycache__/routes.*.pyc"))
+    assert list(artifacts.glob("users/routes.py")), made.stderr
+    # Without a Python of Lambda's version only the bytecode is missing, unless Docker makes it.
+    if python is not None or made.returncode == 0:
+        assert list(artifacts.glob("users/__pycache__/routes.*.pyc")), made.stderr
 
 
 @pytest.mark.parametrize("machine", [None], indirect=True)
