@@ -26,6 +26,7 @@ ALLOWED = {
     "annotated_doc": "FastAPI",
     "annotated_types": "pydantic",
     "anyio": "Starlette",
+    "async_timeout": "redis-py on Python before 3.11.3, which Lambda does not have",
     "aws_lambda_powertools": "log lines and metrics",
     "botocore": "Powertools tells it its version; the package alone, nothing below it",
     "cryptography": "redis-py looks whether it is there; in the layer it is not",
