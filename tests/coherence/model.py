@@ -449,7 +449,8 @@ def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> tup
 
 def main() -> int:
     big = Setting(writers=2, readers=3, pages=2)
-    for setting in (big, big._replace(flushes=True), big._replace(fails_over=True)):
+    failover = Setting(writers=2, readers=3, pages=1, fails_over=True)
+    for setting in (big, big._replace(flushes=True), failover):
         started_at = perf_counter()
         result = search(Protocol(), setting)
         seconds = perf_counter() - started_at
