@@ -1,6 +1,6 @@
 """The OpenAPI document of all functions, merged: `python -m local.openapi` writes it.
 
-It is committed where the docs function serves it; a test fails when it is not current.
+It is committed where MetaFunction serves it; a test fails when it is not current.
 """
 
 import json

@@ -58,10 +58,10 @@ def test_every_file_that_a_command_reads_exists() -> None:
 
 
 def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
-    examples = re.findall(
-        r"curl .*?(?=\n\n|\n(?=curl)|\Z)", "\n".join(blocks(README, "sh")), re.DOTALL
-    )
-    assert len(examples) == 5
+    development = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    commands = "\n".join(blocks(README, "sh") + blocks(development, "sh"))
+    examples = re.findall(r"curl .*?(?=\n\n|\n(?=curl)|\Z)", commands, re.DOTALL)
+    assert len(examples) == 6
     for example in examples:
         answer = _curl(api, example)
         assert answer.is_success, f"{example}: {answer.text}"

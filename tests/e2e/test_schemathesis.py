@@ -1,7 +1,6 @@
 """The live API against its own OpenAPI document: Schemathesis with every check and phase."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +36,5 @@ def test_every_operation_keeps_its_contract(docker_free_api: httpx.Client) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     paths = docker_free_api.get("/openapi.json").json()["paths"]
-    operations = sum(map(len, paths.values()))
-    tested = re.search(r"Tested: (\d+)", done.stdout)
-    assert tested is not None
-    assert int(tested[1]) >= operations - 1  # its own count leaves one out
+    del paths["/openapi.json"]  # Schemathesis leaves out where it has the document from
+    assert f"Tested: {sum(map(len, paths.values()))}\n" in done.stdout

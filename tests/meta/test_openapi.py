@@ -59,8 +59,8 @@ def test_the_served_document_is_the_committed_one() -> None:
 
 def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> None:
     documented = {path: set(methods) for path, methods in document["paths"].items()}
-    assert documented.items() >= ROUTES.items()
-    assert {path.split("/")[1] for path in documented.keys() - ROUTES.keys()} <= set(RESOURCES)
+    added = {path for path in documented if path.split("/")[1] in {*RESOURCES} - {"users", "posts"}}
+    assert {path: documented[path] for path in documented.keys() - added} == ROUTES
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

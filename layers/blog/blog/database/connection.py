@@ -1,13 +1,10 @@
-"""PostgreSQL: how a query is run, retried and committed.
+"""PostgreSQL: the one connection of an execution environment.
 
-A sandbox serves one request at a time and keeps one connection. Before it is used again it is
+An execution environment serves one request at a time. Before its connection is used again it is
 checked without a round trip (a connection that the server closed is readable), and pinged only
-after a long rest, as a frozen sandbox learns of nothing.
-
-`read` runs a query in AUTOCOMMIT, one round trip a statement, and once more on a fresh connection
-when the first broke. `write` runs it in a transaction; it repeats only what cannot have been
-committed. Faults become errors of `blog.errors`; what they say of the database is logged, never
-answered. No wait outlasts the request: a connection that does not answer by then is dropped.
+after it was idle for long, as a frozen environment learns of nothing. Failures become errors of
+`blog.errors`; what they say of the database is logged, and never in a response. No wait outlasts
+the request: a connection that does not respond by then is dropped.
 
 `TIMEOUTS` are the database's own settings, made by the migrations. The first write of a connection
 reads them back with its BEGIN; where some are lacking, as after the restore of a dump, that is
@@ -39,7 +36,7 @@ PING_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
 ROLLBACK_SECONDS = 0.2
 """A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
-fits into the margin that `blog.http.application` keeps of the request's time."""
+fits into the margin that `blog.http.middleware` keeps of the request's time."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
 TIMEOUTS = {
     "statement_timeout": "8s",

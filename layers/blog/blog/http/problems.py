@@ -106,7 +106,7 @@ def unknown_path() -> NotFound:
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
     """All methods of the path; Starlette's own `Allow` has those of the first route alone.
 
-    HEAD is wherever GET is: `blog.http.application` routes it as GET.
+    HEAD is wherever GET is: `blog.http.middleware` routes it as GET.
     """
     allowed = [
         method
