@@ -40,8 +40,8 @@ format: $(READY)  ## put the code into its format
 	@$(BIN)/ruff check --fix .
 
 openapi: $(READY)  ## write the merged OpenAPI document and the sample events
-	@$(BIN)/python -m local.openapi
-	@$(BIN)/python -m local.events
+	@$(BIN)/python -m local.generate.openapi
+	@$(BIN)/python -m local.generate.sample_events
 
 prove: $(READY)  ## prove the cache coherent over real sandboxes that are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)

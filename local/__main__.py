@@ -24,9 +24,9 @@ from local.console import Console
 from local.demo import data as demo_data
 from local.errors import LocalError
 from local.gateway.routing import RouteTable
-from local.logs import LogLine
-from local.pool import SandboxPool
-from local.sandbox import Function, debugged, emulator_path
+from local.runtime.logs import LogLine
+from local.runtime.pool import SandboxPool
+from local.runtime.worker import Function, debugged, emulator_path
 from local.services import Services, running_services
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _invoke_migrations(
 def _watching(
     path: Path, template: "Template", pool: SandboxPool, console: Console
 ) -> Iterator[None]:
-    from local.watch import Watcher
+    from local.runtime.watch import Watcher
 
     directory = path.resolve().parent
 

@@ -32,8 +32,8 @@ from local.gateway.responses import (
     response_of,
 )
 from local.gateway.routing import RouteTable
-from local.pool import SandboxesBusy, SandboxPool
-from local.sandbox import Function, Invocation
+from local.runtime.pool import SandboxesBusy, SandboxPool
+from local.runtime.worker import Function, Invocation
 
 HOST = "127.0.0.1"
 # A path, or a whole URL as a proxy gets it.

@@ -104,7 +104,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tests" / "comments" / "test_comments.py").write_text(BEHAVIOUR, encoding="utf-8")
     # As `make format` and `make openapi` do.
     _run([sys.executable, "-m", "ruff", "format", "."], folder)
-    for module in ("local.openapi", "local.events"):
+    for module in ("local.generate.openapi", "local.generate.sample_events"):
         _run([sys.executable, "-m", module], folder)
     return folder
 

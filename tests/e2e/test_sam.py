@@ -13,7 +13,7 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from local import events
+from local.generate import sample_events
 from tests.e2e import targets
 from tests.resources import ROUTED
 
@@ -69,7 +69,7 @@ def test_the_layer_has_nothing_that_the_runtime_brings_or_nobody_runs(
 def test_a_cold_start_and_its_first_request_compile_nothing(
     sam_local_api: httpx.Client, tmp_path: Path, function: str
 ) -> None:
-    event = events.sample_events()[
+    event = sample_events.sample_events()[
         {"meta": "meta-get_health"}.get(function, f"{function}-list_{function}")
     ]
     command = [
@@ -98,11 +98,11 @@ def test_invoke_answers_one_event(sam_local_api: httpx.Client) -> None:
     assert "data" in json.loads(answer["body"])
 
 
-@pytest.mark.parametrize("name", sorted(events.sample_events()))
+@pytest.mark.parametrize("name", sorted(sample_events.sample_events()))
 def test_start_lambda_answers_every_sample_event(functions: Any, name: str) -> None:
     function = f"{name.partition('-')[0].title()}Function"
     answer = functions.invoke(
-        FunctionName=function, Payload=json.dumps(events.sample_events()[name])
+        FunctionName=function, Payload=json.dumps(sample_events.sample_events()[name])
     )
     assert "FunctionError" not in answer
     result = json.loads(answer["Payload"].read())

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local.events import sample_events
+from local.generate.sample_events import sample_events
 from tests.resources import RESOURCES
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import sys
 import httpx
 import pytest
 
-from local.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE
 from meta.pages import SWAGGER_UI_FILES
 from tests.in_process import LambdaTransport
 

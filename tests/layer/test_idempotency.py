@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from blog.database.models import Base
-from local.events import EVENTS
+from local.generate.sample_events import EVENTS
 from local.services import Services
 from tests.in_process import LambdaTransport
 

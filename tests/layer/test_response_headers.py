@@ -10,7 +10,7 @@ import pytest
 from fastapi import APIRouter
 
 from blog.http.application import create_app, lambda_handler
-from local.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE
 from tests import in_process
 from tests.conftest import Sandbox
 from tests.in_process import LambdaTransport

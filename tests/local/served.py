@@ -8,7 +8,7 @@ import httpx
 
 from local.gateway.routing import Route, RouteTable
 from local.gateway.server import Api, Exchange, Gateway
-from local.pool import SandboxPool
+from local.runtime.pool import SandboxPool
 from tests.local.toys import toy_function
 
 

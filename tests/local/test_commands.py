@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from local.errors import LocalError
-from local.sandbox import emulator_path
+from local.runtime.worker import emulator_path
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.conftest import Ended
 from tests.local.toys import Program, write_project

@@ -7,8 +7,8 @@ import pytest
 
 from local.console import Console
 from local.gateway.server import Exchange
-from local.logs import parse_log_line
-from local.sandbox import Function, Invocation
+from local.runtime.logs import parse_log_line
+from local.runtime.worker import Function, Invocation
 
 TOY = Function("ToyFunction", "toy.handler.handler", "python3.13", 3, {}, (), ())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from local.sandbox import Function
+from local.runtime.worker import Function
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATE = """

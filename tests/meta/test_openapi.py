@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from blog.errors import Conflict, RequestInProgress
-from local.openapi import OPENAPI_FILE, as_text, merged_openapi
+from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES
 

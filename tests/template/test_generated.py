@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from blog.database.models import Base
-from local import events, openapi
+from local.generate import openapi, sample_events
 from tests.in_process import LambdaContext, handler_of
 from tests.resources import RESOURCES
 
 RESOURCES_ABOVE_FIRST = [
     table.name for table in Base.metadata.sorted_tables if table.name in RESOURCES
 ]
-EVENTS = sorted(Path(events.EVENTS).glob("*.json"))
+EVENTS = sorted(Path(sample_events.EVENTS).glob("*.json"))
 
 
 def test_the_openapi_document_is_current() -> None:
@@ -32,7 +32,7 @@ def test_operation_ids_are_unique() -> None:
 def test_there_is_a_sample_event_for_every_operation_and_no_other() -> None:
     committed = {path.stem: path.read_text(encoding="utf-8") for path in EVENTS}
     assert committed == {
-        name: events.as_text(event) for name, event in events.sample_events().items()
+        name: sample_events.as_text(event) for name, event in sample_events.sample_events().items()
     }, "run `make openapi`"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 EXIT_SECONDS = 2.0
 
 
@@ -30,7 +30,7 @@ class Guard:
     def __init__(self, directory: Path | None = None) -> None:
         arguments = [str(directory)] if directory else []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.guard", *arguments],
+            [sys.executable, "-m", "local.runtime.reaper", *arguments],
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

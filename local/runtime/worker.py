@@ -5,7 +5,7 @@ answers over HTTP on loopback ports. A sandbox serves one invocation at a time; 
 that. After a crash or a timeout it is `broken` and must be stopped.
 
 A page in a browser can post to any loopback port that it finds, and the emulator asks for nothing.
-So events carry a secret (`local/worker`), and the ports are on a random one of the 16 million
+So events carry a secret (`bootstrap/`), and the ports are on a random one of the 16 million
 loopback addresses: the emulator's other port, where the runtime fetches events, takes no secret.
 
 The function's time limit includes the initialisation here, as in the emulator; Lambda itself gives
@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from local.errors import LocalError
-from local.guard import Guard, end_session
-from local.logs import LogLine, parse_log_line
+from local.runtime.logs import LogLine, parse_log_line
+from local.runtime.reaper import Guard, end_session
 
-WORKER = Path(__file__).parent / "worker"
+BOOTSTRAP = Path(__file__).parent / "bootstrap"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 10.0
 START_ATTEMPTS = 3
@@ -177,11 +177,11 @@ class Sandbox:
             sys.executable,
             *_debugger(self.function),
             "-m",
-            "lambda_worker",
+            "lambda_bootstrap",
             self.function.handler,
         ]
         environment = sandbox_environment(self.function) | {"LOCAL_EVENT_SECRET": self._secret}
-        environment["PYTHONPATH"] += f"{os.pathsep}{WORKER}"
+        environment["PYTHONPATH"] += f"{os.pathsep}{BOOTSTRAP}"
         with self._stopping:
             if self._stopped:
                 raise LocalError(f"{self.function.name}: the sandbox was stopped")

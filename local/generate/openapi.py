@@ -1,4 +1,4 @@
-"""The OpenAPI document of all functions, merged: `python -m local.openapi` writes it.
+"""The OpenAPI document of all functions, merged: `python -m local.generate.openapi` writes it.
 
 It is committed where MetaFunction serves it; a test fails when it is not current.
 """
@@ -19,7 +19,7 @@ from blog.errors import (
 from blog.http.application import create_app
 from blog.http.ids import MAX_ID
 
-FUNCTIONS = Path(__file__).parents[1] / "functions"
+FUNCTIONS = Path(__file__).parents[2] / "functions"
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
 
 INFO = {

@@ -1,6 +1,6 @@
 """AWS's runtime client for a function, which takes only events that the local gateway sent.
 
-    python -m lambda_worker users.handler.handler
+    python -m lambda_bootstrap users.handler.handler
 
 The Lambda emulator runs whatever is posted to its port, which any page in a browser can do. So an
 event comes here as `{"secret": …, "event": …}` with a secret of this process, and anything else is

@@ -38,7 +38,7 @@ from urllib.parse import quote, urlsplit
 
 from blog.database_url import check_parameters, libpq_url
 from local.errors import LocalError
-from local.guard import Guard
+from local.runtime.reaper import Guard
 
 DATABASE = "blog"
 START_SECONDS = 15.0

@@ -9,8 +9,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local.gateway.server import MAX_EVENT_BYTES
-from local.pool import SandboxPool
-from local.sandbox import INVOKE_PATH
+from local.runtime.pool import SandboxPool
+from local.runtime.worker import INVOKE_PATH
 from tests.local.toys import toy_function, write_project
 
 PRINTS_ASLEEP = {"queryStringParameters": {"mode": "sleep", "seconds": "0"}}

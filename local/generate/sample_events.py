@@ -1,7 +1,7 @@
-"""Sample events, one for every route and for the migrations: `python -m local.events` writes them.
+"""Sample events, one for every route and for the migrations.
 
-They are made from the OpenAPI document and committed below `local/events/`, for `sam local invoke`
-and `python -m local invoke`; a test fails when they are not current. Ids are 1.
+`python -m local.generate.sample_events` writes them. They are made from the OpenAPI document and
+committed below `local/events/`, for `sam local invoke` and `python -m local invoke`; a test fails when they are not current. Ids are 1.
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 from local.gateway.events import Request, event_of
 from local.gateway.routing import Match, Route
-from local.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE
 
-EVENTS = Path(__file__).parent / "events"
+EVENTS = Path(__file__).parents[1] / "events"
 HOST = "127.0.0.1:3000"
 MIGRATIONS = {
     "migrations-upgrade": {"action": "upgrade", "revision": "head"},

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from local.errors import LocalError
-from local.guard import Guard
-from local.logs import LogLine
-from local.sandbox import Function, Invocation, Sandbox
+from local.runtime.logs import LogLine
+from local.runtime.reaper import Guard
+from local.runtime.worker import Function, Invocation, Sandbox
 
 MAX_SANDBOXES = 16
 # API Gateway gives an integration 30 seconds.
