@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from local.runtime.logs import LogLine, parse_log_line
 from local.runtime.reaper import end_session
-from local.runtime.worker import INVOKE_PATH, Function, emulator_path, sandbox_environment
+from local.runtime.worker import INVOKE_PATH, Function, emulator_path, worker_environment
 
 START_SECONDS = 10.0
 FUNCTION_SECONDS = 60
@@ -112,7 +112,7 @@ def function_environment(
         import_roots=roots,
         code=roots,
     )
-    return sandbox_environment(function)
+    return worker_environment(function)
 
 
 def _free_port() -> int:

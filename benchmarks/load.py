@@ -142,7 +142,7 @@ def measure() -> dict[str, Any]:
     bytes. `ratio` is ours to the baseline in requests per second."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        services = stack.enter_context(running_services(directory, throwaway=True))
+        services = stack.enter_context(running_services(directory, ephemeral=True))
         environments = systems.prepare(services, USERS, POSTS // USERS)
         targets = {
             system: Target(system, environment["DATABASE_URL"], environment["REDIS_URL"])

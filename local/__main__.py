@@ -25,7 +25,7 @@ from local.demo import data as demo_data
 from local.errors import LocalError
 from local.gateway.routing import RouteTable
 from local.runtime.logs import LogLine
-from local.runtime.pool import SandboxPool
+from local.runtime.pool import WorkerPool
 from local.runtime.worker import Function, debugged, emulator_path
 from local.services import Services, running_services
 
@@ -110,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         template = _with_services(loading.result(), services)
         for notice in template.notices:
             console.notice(notice)
-        pool = stack.enter_context(SandboxPool(console.log))
+        pool = stack.enter_context(WorkerPool(console.log))
         _apply_migrations(template, pool, console)
         if arguments.debug:
             template = _with_debugger(template, arguments.debug, arguments.debug_port)
@@ -133,7 +133,7 @@ def _invoke(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         services = stack.enter_context(_own_or_given_services(arguments))
         function = _function(_with_services(template, services), arguments.function)
-        pool = stack.enter_context(SandboxPool(_print_log))
+        pool = stack.enter_context(WorkerPool(_print_log))
         invocation = pool.invoke(function, event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
@@ -153,7 +153,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
         template = _with_services(loading.result(), services)
         if MIGRATIONS not in template.functions:
             raise LocalError(f"{arguments.template} has no {MIGRATIONS}")
-        pool = stack.enter_context(SandboxPool(console.log))
+        pool = stack.enter_context(WorkerPool(console.log))
         result = _invoke_migrations(template, pool, action, revision)
     console.step(f"{action} to {revision}: {json.dumps(result)}")
     return 0
@@ -173,7 +173,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         services = stack.enter_context(_own_or_given_services(arguments))
         template = _with_services(loading.result(), services)
-        with SandboxPool(console.log) as pool:
+        with WorkerPool(console.log) as pool:
             _apply_migrations(template, pool, console)
         return demo_data.run(arguments, services.database_url, services.redis_url)
 
@@ -238,7 +238,7 @@ def _function(template: "Template", name: str) -> Function:
     return template.functions[name]
 
 
-def _apply_migrations(template: "Template", pool: SandboxPool, console: Console) -> None:
+def _apply_migrations(template: "Template", pool: WorkerPool, console: Console) -> None:
     if MIGRATIONS not in template.functions:
         console.step(f"No {MIGRATIONS} in the template: the database stays as it is")
         return
@@ -248,7 +248,7 @@ def _apply_migrations(template: "Template", pool: SandboxPool, console: Console)
 
 
 def _invoke_migrations(
-    template: "Template", pool: SandboxPool, action: str, revision: str
+    template: "Template", pool: WorkerPool, action: str, revision: str
 ) -> dict[str, Any]:
     """As a deployment does it. Raises LocalError when the function fails."""
     event = json.dumps({"action": action, "revision": revision}).encode()
@@ -266,7 +266,7 @@ def _invoke_migrations(
 
 @contextlib.contextmanager
 def _watching(
-    path: Path, template: "Template", pool: SandboxPool, console: Console
+    path: Path, template: "Template", pool: WorkerPool, console: Console
 ) -> Iterator[None]:
     from local.runtime.watch import Watcher
 

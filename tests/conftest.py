@@ -75,7 +75,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """PostgreSQL with the schema, and Redis, for the whole run and for nobody else."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
-    with running_services(_short_directory(tmp_path_factory), throwaway=True) as started:
+    with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
         os.environ["DATABASE_URL"] = started.database_url
         os.environ["REDIS_URL"] = started.redis_url
         from migrations.handler import handler as migrate

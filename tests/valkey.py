@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import redis
 
-from local.services import _valkey_binary
+from local.services import valkey_binary
 
 START_SECONDS = 10.0
 POLL_SECONDS = 0.005
@@ -52,7 +52,7 @@ class ValkeyServer:
         data = ("--dir", str(self.data), "--repl-diskless-sync-delay", "0")
         persistence = () if self._options else ("--save", "", "--appendonly", "no")
         self._process = subprocess.Popen(
-            [str(_valkey_binary()), *own, *data, *persistence, *self._options],
+            [str(valkey_binary()), *own, *data, *persistence, *self._options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
-"""The HTTP server in front of the sandboxes: an API Gateway HTTP API on 127.0.0.1.
+"""The HTTP server in front of the workers: an API Gateway HTTP API on 127.0.0.1.
 
 uvicorn speaks HTTP with h11, a strict parser, on an event loop in a thread of its own. Functions
 run on threads, as the pool blocks. The responses that API Gateway gives by itself are its own: 403
 for a host that is not this machine, 404 without a route, 413 for a payload over Lambda's 6 MB, 500
-for a function that failed, 503 when no sandbox became free.
+for a function that failed, 503 when no worker became free.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from local.gateway.responses import (
     response_of,
 )
 from local.gateway.routing import RouteTable
-from local.runtime.pool import SandboxesBusy, SandboxPool
+from local.runtime.pool import WorkerPool, WorkersBusy
 from local.runtime.worker import Function, Invocation
 
 HOST = "127.0.0.1"
@@ -45,7 +45,7 @@ LOCAL_HOST = re.compile(
 MAX_HEAD_BYTES = 10 * 1024  # of the target and the headers' values
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_EVENT_BYTES = 6 * 1024 * 1024
-# Requests that wait for a sandbox hold a thread each; past this many they wait for a thread.
+# Requests that wait for a worker hold a thread each; past this many they wait for a thread.
 MAX_THREADS = 128
 IDLE_SECONDS = 75
 END_SECONDS = 2.0
@@ -71,7 +71,7 @@ class Api:
 
     routes: RouteTable
     functions: Mapping[str, Function]
-    pool: SandboxPool
+    pool: WorkerPool
     on_exchange: Callable[[Exchange], None]
 
 
@@ -127,7 +127,7 @@ class Gateway:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends every connection. What a sandbox still works on has no client any more."""
+        """Ends every connection. What a worker still works on has no client any more."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join(END_SECONDS)
@@ -215,7 +215,7 @@ class _Application:
             return Outcome(message_response(413, "Request Entity Too Large"), name)
         try:
             invocation = self._api.pool.invoke(self._api.functions[name], event)
-        except SandboxesBusy:
+        except WorkersBusy:
             return Outcome(message_response(503, "Service Unavailable"), name)
         except LocalError:
             return Outcome(message_response(500, "Internal Server Error"), name)

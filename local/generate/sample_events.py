@@ -1,7 +1,7 @@
 """Sample events, one for every route and for the migrations.
 
 `python -m local.generate.sample_events` writes them. They are made from the OpenAPI document and
-committed below `local/events/`, for `sam local invoke` and `python -m local invoke`; a test fails when they are not current. Ids are 1.
+committed below `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1.
 """
 
 import json

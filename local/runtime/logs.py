@@ -1,4 +1,4 @@
-"""What a line of a sandbox's output is: platform, metrics, JSON log or plain text."""
+"""What a line of a worker's output is: platform, metrics, JSON log or plain text."""
 
 import json
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """A small process that cleans up behind its owner, however the owner ends.
 
 The owner holds the write end of a pipe to it. When the pipe closes, even by SIGKILL of the owner,
-the guard ends the sessions it was told of, and stops the services in `directory` when nobody else
+the reaper ends the sessions it was told of, and stops the services in `directory` when nobody else
 uses them. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread* ends, and
 it does not reach the runtime below the emulator. The cost is one idle Python process.
 
@@ -21,8 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EXIT_SECONDS = 2.0
 
 
-class Guard:
-    """Starts a guard process; close it (or leave the `with` block) after an orderly end.
+class Reaper:
+    """Starts a reaper process; close it (or leave the `with` block) after an orderly end.
 
     `directory` is the data directory of services to stop, None when there are none.
     """
@@ -47,7 +47,7 @@ class Guard:
         self._tell(f"forget {session}\n")
 
     def close(self) -> None:
-        """Lets the guard finish and waits for it."""
+        """Lets the reaper finish and waits for it."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -67,7 +67,7 @@ class Guard:
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
-        # A guard that was killed protects no more; the owner still ends its sandboxes itself.
+        # A reaper that was killed protects no more; the owner still ends its workers itself.
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()

@@ -1,7 +1,7 @@
-"""One sandbox: AWS's Lambda emulator running AWS's Python runtime client, for one function.
+"""One worker: AWS's Lambda emulator running AWS's Python runtime client, for one function.
 
 The emulator starts the runtime with its first invocation, kills it at the function's timeout, and
-answers over HTTP on loopback ports. A sandbox serves one invocation at a time; the pool sees to
+answers over HTTP on loopback ports. A worker serves one invocation at a time; the pool sees to
 that. After a crash or a timeout it is `broken` and must be stopped.
 
 A page in a browser can post to any loopback port that it finds, and the emulator asks for nothing.
@@ -32,7 +32,7 @@ from typing import IO, Any
 
 from local.errors import LocalError
 from local.runtime.logs import LogLine, parse_log_line
-from local.runtime.reaper import Guard, end_session
+from local.runtime.reaper import Reaper, end_session
 
 BOOTSTRAP = Path(__file__).parent / "bootstrap"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
@@ -53,7 +53,7 @@ class Function:
     """A function of the template, ready to run on this machine.
 
     `environment` is what SAM resolved, AWS_* included; `import_roots` go on PYTHONPATH in order;
-    `code` are the directories that a change of which makes a sandbox stale. With a `debug_port` it
+    `code` are the directories that a change of which makes a worker stale. With a `debug_port` it
     waits there for a debugger before it starts; None runs it without.
     """
 
@@ -72,7 +72,7 @@ class Invocation:
     """What came of one event.
 
     `payload` is the function's JSON. `function_error` is the error's type, None for a success;
-    the payload then describes the error. `init_milliseconds` is None when the sandbox was warm.
+    the payload then describes the error. `init_milliseconds` is None when the worker was warm.
     `report` and `cache` come from the log, which may arrive after the payload: `wait_for_logs`.
     """
 
@@ -96,24 +96,24 @@ class Invocation:
             self.cache = line.fields["cache"]
 
 
-class Sandbox:
+class Worker:
     """Runs one function; `start` it, `invoke` it serially, `stop` it.
 
-    `on_log` gets every line of the function and of the emulator, on a thread of the sandbox.
+    `on_log` gets every line of the function and of the emulator, on a thread of the worker.
     `on_initialised` is called there once, when the handler's module was imported, or failed to.
     """
 
     def __init__(
         self,
         function: Function,
-        guard: Guard,
+        reaper: Reaper,
         on_log: Callable[[Function, LogLine], None],
-        on_initialised: Callable[["Sandbox"], None],
+        on_initialised: Callable[["Worker"], None],
     ) -> None:
         self.function = function
         self.stale = False
         self.broken = False
-        self._guard = guard
+        self._reaper = reaper
         self._on_log = on_log
         self._on_initialised = on_initialised
         self._init_milliseconds: float | None = None
@@ -131,7 +131,7 @@ class Sandbox:
     def start(self) -> None:
         """Starts the emulator and connects to it.
 
-        Raises LocalError when it does not come up, or when the sandbox was stopped meanwhile.
+        Raises LocalError when it does not come up, or when the worker was stopped meanwhile.
         """
         for _ in range(START_ATTEMPTS):
             host = _loopback_address()
@@ -180,11 +180,11 @@ class Sandbox:
             "lambda_bootstrap",
             self.function.handler,
         ]
-        environment = sandbox_environment(self.function) | {"LOCAL_EVENT_SECRET": self._secret}
+        environment = worker_environment(self.function) | {"LOCAL_EVENT_SECRET": self._secret}
         environment["PYTHONPATH"] += f"{os.pathsep}{BOOTSTRAP}"
         with self._stopping:
             if self._stopped:
-                raise LocalError(f"{self.function.name}: the sandbox was stopped")
+                raise LocalError(f"{self.function.name}: the worker was stopped")
             self._process = process = subprocess.Popen(
                 command,
                 cwd=self.function.import_roots[0],
@@ -194,7 +194,7 @@ class Sandbox:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
             )
-        self._guard.watch(process.pid)
+        self._reaper.watch(process.pid)
         assert process.stdout is not None
         assert process.stderr is not None
         self._log_reader = _start_thread(self._read_logs, process.stdout)
@@ -204,13 +204,13 @@ class Sandbox:
         """False when the emulator ended, most likely because another process took a port."""
         limit = self.function.timeout_seconds + GRACE_SECONDS
         connection = http.client.HTTPConnection(host, port, timeout=limit)
-        give_up = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while (process := self._process) and process.poll() is None:
             with contextlib.suppress(ConnectionRefusedError):
                 connection.connect()
                 self._connection = connection
                 return True
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 break
             time.sleep(0.003)
         self._end_attempt()
@@ -225,7 +225,7 @@ class Sandbox:
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
         end_session(process.pid)
         process.wait()
-        self._guard.forget(process.pid)
+        self._reaper.forget(process.pid)
         with self._serving:  # whoever waits for an answer has got an error now
             if self._connection:
                 self._connection.close()
@@ -244,7 +244,7 @@ class Sandbox:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return 502, _error_payload("Sandbox.Failure", f"the sandbox ended: {error!r}")
+            return 502, _error_payload("Sandbox.Failure", f"the worker ended: {error!r}")
 
     def _read_logs(self, stream: IO[bytes]) -> None:
         invocation = self._pending
@@ -297,7 +297,7 @@ def emulator_path() -> Path:
     return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
 
 
-def sandbox_environment(function: Function) -> dict[str, str]:
+def worker_environment(function: Function) -> dict[str, str]:
     """Everything the function sees; of the developer's own variables only those it declares."""
     root = function.import_roots[0]
     environment = {

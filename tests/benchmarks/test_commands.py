@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import systems
 from local.services import running_services
 with tempfile.TemporaryDirectory() as directory:
-    with running_services(Path(directory), throwaway=True) as services:
+    with running_services(Path(directory), ephemeral=True) as services:
         print(sorted(systems.prepare(services, users=3, posts_per_user=2)))
 """
 

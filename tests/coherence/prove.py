@@ -164,7 +164,7 @@ class Servers:
 @contextlib.contextmanager
 def running_servers(directory: Path, kind: type[Server]) -> Iterator[Servers]:
     """PostgreSQL and a Redis of this kind, for nobody else."""
-    with running_services(directory / "database", throwaway=True) as services:
+    with running_services(directory / "database", ephemeral=True) as services:
         own_redis = (
             RedisPair(directory / "redis")
             if kind is RedisPair

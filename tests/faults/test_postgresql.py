@@ -51,12 +51,12 @@ class OwnPostgresql:
         local_services._stop(local_services._postgres_pid(self.directory), signal.SIGINT)
 
     def start(self) -> None:
-        self.started += local_services._start_postgres(self.directory, throwaway=True)
+        self.started += local_services._start_postgres(self.directory, ephemeral=True)
 
 
 @pytest.fixture
 def own_postgresql(tmp_path: Path) -> Iterator[OwnPostgresql]:
-    with running_services(tmp_path.resolve(), throwaway=True) as services:
+    with running_services(tmp_path.resolve(), ephemeral=True) as services:
         own = OwnPostgresql(tmp_path.resolve(), services.database_url)
         yield own
     for server in own.started:

@@ -121,7 +121,7 @@ def rotated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[RotatedDatabase]:
     """The sandbox's database; `reads` counts calls to Secrets Manager."""
-    with running_services(tmp_path, redis_url=services.redis_url, throwaway=True) as own:
+    with running_services(tmp_path, redis_url=services.redis_url, ephemeral=True) as own:
         rules = tmp_path / "postgres" / "pg_hba.conf"
         rules.write_text(f"local all app scram-sha-256\n{rules.read_text()}")
         database = RotatedDatabase(own, manager)

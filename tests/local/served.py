@@ -1,4 +1,4 @@
-"""A gateway before a pool of real sandboxes, without the command line around them."""
+"""A gateway before a pool of real workers, without the command line around them."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ import httpx
 
 from local.gateway.routing import Route, RouteTable
 from local.gateway.server import Api, Exchange, Gateway
-from local.runtime.pool import SandboxPool
+from local.runtime.pool import WorkerPool
 from tests.local.toys import toy_function
 
 
@@ -19,7 +19,7 @@ class Served:
         self.project = project
         self.lines: list[str] = []
         self.exchanges: list[Exchange] = []
-        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text), **pool)
+        self.pool = WorkerPool(lambda _, line: self.lines.append(line.text), **pool)
         self.gateway = Gateway(0)
         routes = RouteTable(
             [
@@ -40,9 +40,9 @@ class Served:
         return self.client.post("/toy?mode=answer", json=result)
 
     def wait_for(self, line: str) -> None:
-        give_up = time.monotonic() + 5
+        deadline = time.monotonic() + 5
         while line not in self.lines:
-            assert time.monotonic() < give_up, self.lines
+            assert time.monotonic() < deadline, self.lines
             time.sleep(0.01)
 
     def last(self) -> Exchange:

@@ -1,4 +1,4 @@
-"""Requests over real HTTP to real sandboxes, without the command line around them."""
+"""Requests over real HTTP to real workers, without the command line around them."""
 
 import http.client
 import json
@@ -17,8 +17,8 @@ from tests.local.served import Served
 
 @pytest.fixture
 def fresh(project: Path) -> Iterator[Served]:
-    """One without sandboxes, and with two at most."""
-    served = Served(project, max_sandboxes=2, wait_seconds=1.0)
+    """One without workers, and with two at most."""
+    served = Served(project, max_workers=2, wait_seconds=1.0)
     yield served
     served.close()
 
@@ -36,13 +36,13 @@ def test_the_first_request_is_cold_and_the_next_is_warm(fresh: Served) -> None:
     assert warm.report
 
 
-def test_a_busy_sandbox_means_another_is_started(fresh: Served) -> None:
+def test_a_busy_worker_means_another_is_started(fresh: Served) -> None:
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.5), range(2)))
     assert len({answer.json()["pid"] for answer in answers}) == 2
 
 
-def test_past_the_limit_requests_wait_for_a_free_sandbox(fresh: Served) -> None:
+def test_past_the_limit_requests_wait_for_a_free_worker(fresh: Served) -> None:
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.3), range(4)))
     assert {answer.status_code for answer in answers} == {200}
@@ -50,7 +50,7 @@ def test_past_the_limit_requests_wait_for_a_free_sandbox(fresh: Served) -> None:
 
 
 def test_a_request_that_waits_too_long_gets_503(project: Path) -> None:
-    served = Served(project, max_sandboxes=1, wait_seconds=0.2)
+    served = Served(project, max_workers=1, wait_seconds=0.2)
     try:
         served.get()  # a cold start would count towards the function's second
         with ThreadPoolExecutor(2) as threads:
@@ -62,7 +62,7 @@ def test_a_request_that_waits_too_long_gets_503(project: Path) -> None:
     assert refused.json() == {"message": "Service Unavailable"}
 
 
-def test_an_exception_is_a_500_and_keeps_the_sandbox(served: Served) -> None:
+def test_an_exception_is_a_500_and_keeps_the_worker(served: Served) -> None:
     before = served.get().json()["pid"]
     answer = served.get(mode="raise")
     assert answer.status_code == 500
@@ -71,13 +71,13 @@ def test_an_exception_is_a_500_and_keeps_the_sandbox(served: Served) -> None:
     assert served.get().json()["pid"] == before
 
 
-def test_after_a_crash_the_next_request_gets_a_new_sandbox(served: Served) -> None:
+def test_after_a_crash_the_next_request_gets_a_new_worker(served: Served) -> None:
     before = served.get().json()["pid"]
     assert served.get(mode="exit").status_code == 500
     assert served.get().json()["pid"] != before
 
 
-def test_a_sandbox_that_died_idle_is_replaced(served: Served) -> None:
+def test_a_worker_that_died_idle_is_replaced(served: Served) -> None:
     before = served.get().json()["pid"]
     os.kill(before, signal.SIGKILL)
     time.sleep(0.3)
@@ -106,7 +106,7 @@ def test_a_function_that_cannot_be_imported_works_once_mended(fresh: Served) -> 
     assert fresh.get().status_code == 200
 
 
-def test_retired_sandboxes_take_no_more_requests(fresh: Served) -> None:
+def test_retired_workers_take_no_more_requests(fresh: Served) -> None:
     shared = fresh.project / "layers" / "shared" / "shared" / "__init__.py"
     fresh.get()  # a cold start would count towards the function's second
     with ThreadPoolExecutor(1) as threads:

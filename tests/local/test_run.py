@@ -46,9 +46,9 @@ def test_a_day_with_the_program(start: Start, project: Path) -> None:
     assert program.get("/toy").status_code == 500
     program.wait_for("No module named 'no_such_module'", 5)
     handler.write_text(code)
-    give_up = time.monotonic() + 5
+    deadline = time.monotonic() + 5
     while program.get("/toy").status_code != 200:
-        assert time.monotonic() < give_up, program.output
+        assert time.monotonic() < deadline, program.output
 
     (project / "template.yaml").touch()
     program.wait_for("template.yaml changed: end and start again", 5)

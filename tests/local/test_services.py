@@ -23,7 +23,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from local.services import running_services
-with running_services(Path(sys.argv[1]), throwaway=True) as services:
+with running_services(Path(sys.argv[1]), ephemeral=True) as services:
     print(services.database_url, flush=True)
     sys.stdin.read()
 """
@@ -68,7 +68,7 @@ def owner(directory: Path) -> "subprocess.Popen[str]":
 
 
 def test_both_answer_and_are_stopped_at_the_end(directory: Path) -> None:
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
             row = connection.execute(
                 "SELECT current_database(), current_setting('server_encoding'), lower('ÄÉ'), "
@@ -85,12 +85,12 @@ def test_both_answer_and_are_stopped_at_the_end(directory: Path) -> None:
 
 
 def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None:
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
         with redis.Redis.from_url(services.redis_url) as client:
             client.set("page", "old")
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
             assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
         with redis.Redis.from_url(services.redis_url) as client:
@@ -99,7 +99,7 @@ def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None
 
 def test_the_last_user_stops_them_whoever_came_first(directory: Path) -> None:
     first = owner(directory)
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         first.communicate("")
         assert first.returncode == 0
         assert is_up(services)
@@ -111,14 +111,14 @@ def test_a_killed_owner_leaves_no_servers(directory: Path) -> None:
     pid = int((directory / "postgres" / "postmaster.pid").read_text().split()[0])
     process.kill()
     process.communicate()
-    give_up = time.monotonic() + 5
-    while time.monotonic() < give_up and Path(f"/proc/{pid}").exists():
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
 
 
 def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         with redis.Redis.from_url(services.redis_url) as client:
             os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
         postmaster = directory / "postgres" / "postmaster.pid"
@@ -127,7 +127,7 @@ def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
         time.sleep(0.2)
     # A stranger has the number of the server by now: this process.
     postmaster.write_text(words.replace(words.split()[0], str(os.getpid()), 1))
-    with running_services(directory, throwaway=True) as services:
+    with running_services(directory, ephemeral=True) as services:
         assert is_up(services)
         with redis.Redis.from_url(services.redis_url) as client:
             assert client.ping()
@@ -135,7 +135,7 @@ def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
 
 def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
-    with running_services(deep, throwaway=True) as services:
+    with running_services(deep, ephemeral=True) as services:
         assert is_up(services)
 
 
@@ -185,7 +185,7 @@ def test_a_database_that_refuses_is_one_line() -> None:
 
 
 def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
-    with running_services(tmp_path, throwaway=True) as services:
+    with running_services(tmp_path, ephemeral=True) as services:
         with psycopg.connect(services.database_url, autocommit=True) as connection:
             connection.execute("CREATE ROLE somebody LOGIN PASSWORD 'right'")
             connection.execute("ALTER SYSTEM SET password_encryption = 'scram-sha-256'")

@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local.gateway.server import MAX_EVENT_BYTES
-from local.runtime.pool import SandboxPool
+from local.runtime.pool import WorkerPool
 from local.runtime.worker import INVOKE_PATH
 from tests.local.toys import toy_function, write_project
 
@@ -18,12 +18,12 @@ Address = tuple[str, int]
 
 
 class Running:
-    """A pool with one sandbox that has answered, and all that was logged."""
+    """A pool with one worker that has answered, and all that was logged."""
 
     def __init__(self, project: Path) -> None:
         self.lines: list[str] = []
         self.function = toy_function(project)
-        self.pool = SandboxPool(lambda _, line: self.lines.append(line.text))
+        self.pool = WorkerPool(lambda _, line: self.lines.append(line.text))
 
     def invoke(self, event: object) -> bytes:
         invocation = self.pool.invoke(self.function, json.dumps(event).encode())
@@ -34,7 +34,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(write_project(tmp_path_factory.mktemp("sandbox")))
+    running = Running(write_project(tmp_path_factory.mktemp("worker")))
     running.invoke({})
     yield running
     running.pool.close()

@@ -158,13 +158,13 @@ class Program:
 
     def wait_for(self, text: str, seconds: float = START_SECONDS) -> str:
         """The first line with this text, or a failure that shows everything."""
-        give_up = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         with self._more:
             while True:
                 for line in self.lines:
                     if text in line:
                         return line
-                if not self._reader.is_alive() or time.monotonic() > give_up:
+                if not self._reader.is_alive() or time.monotonic() > deadline:
                     raise AssertionError(f"no {text!r} in:\n{self.output}")
                 self._more.wait(0.1)
 
@@ -172,7 +172,7 @@ class Program:
         return httpx.get(self.url + path, timeout=15)
 
     def children(self) -> list[psutil.Process]:
-        """The processes that it started itself: servers, emulators, guards."""
+        """The processes that it started itself: servers, emulators, reapers."""
         children: list[psutil.Process] = psutil.Process(self.process.pid).children()
         return children
 
@@ -187,9 +187,9 @@ class Program:
         self.process.send_signal(number)
         self.process.wait(END_SECONDS)
         self._reader.join(END_SECONDS)
-        give_up = time.monotonic() + END_SECONDS
+        deadline = time.monotonic() + END_SECONDS
         while (alive := [process for process in family if lives(process)]) and (
-            time.monotonic() < give_up
+            time.monotonic() < deadline
         ):
             time.sleep(0.02)
         return alive

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from blog.database.connection import TIMEOUTS
-from local.services import Services, _postgres_binary, running_services
+from local.services import Services, postgres_binary, running_services
 from migrations.handler import handler
 from tests.conftest import Sandbox
 from tests.migrations.conftest import Migrate, Schema, new_database
@@ -29,13 +29,13 @@ DATA = ("--data-only", "--exclude-table=alembic_version")
 
 
 def dump(url: str, *options: str) -> bytes:
-    command = [str(_postgres_binary("pg_dump")), "--no-owner", *options, "-d", url]
+    command = [str(postgres_binary("pg_dump")), "--no-owner", *options, "-d", url]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
 
 
 def load(url: str, script: bytes) -> None:
     """Raises CalledProcessError at the first statement that fails."""
-    command = [str(_postgres_binary("psql")), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", url]
+    command = [str(postgres_binary("psql")), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", url]
     subprocess.run(command, input=script, stdout=subprocess.PIPE, check=True)
 
 
@@ -119,7 +119,7 @@ def logical(tmp_path: Path, services: Services, sandbox: Sandbox) -> Iterator[tu
     """URLs of two migrated databases on a server that can replicate them."""
 
     def server() -> AbstractContextManager[Services]:
-        return running_services(tmp_path, redis_url=services.redis_url, throwaway=True)
+        return running_services(tmp_path, redis_url=services.redis_url, ephemeral=True)
 
     with server() as first, psycopg.connect(first.database_url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET wal_level = logical")
