@@ -79,7 +79,6 @@ WARM_KINDS = ("cached list", "uncached list", "one user", "create a user", "upda
 COLD_STARTS = (CACHED, NOT_CACHED, ONE_USER)
 BLOG = "layers/blog/blog"
 COLD_START = f"{BLOG}/coldstart/__init__.py"
-REDIS = f"{BLOG}/cache/redis_connection.py"
 
 VARIANTS = (
     Variant(SHIPPED),
@@ -100,21 +99,6 @@ VARIANTS = (
         "no lazy imports",
         {COLD_START: replaced("        defer_import(name)\n", "        pass\n")},
         cold=COLD_STARTS,
-    ),
-    Variant(
-        "redis-py's client, pooled",
-        {REDIS: importing("redis_client")},
-        warm=("cached list", "uncached list", "update a user"),
-        cold=(CACHED, NOT_CACHED),
-    ),
-    Variant(
-        "redis-py's client, one connection",
-        {
-            REDIS: importing("redis_client"),
-            f"{BLOG}/redis_client.py": replaced("CONNECTION = False", "CONNECTION = True"),
-        },
-        warm=("cached list", "uncached list", "update a user"),
-        cold=(CACHED, NOT_CACHED),
     ),
     Variant(
         "SQLAlchemy's pool",

@@ -1,8 +1,7 @@
-"""Redis: the sandbox's one connection, and commands on it, each one round trip.
+"""Redis: the one connection of an execution environment, by redis-py's client.
 
-A sandbox serves one request at a time, so it needs no pool, and the client above a connection of
-redis-py is half of a command's time. No answer takes longer than `timeout_seconds`, and nor does
-connecting.
+An execution environment serves one request at a time, so it needs no pool. Neither connecting nor
+a response takes longer than `timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
 writes since it was demoted, or has another password. The next one is made to wherever the name
@@ -17,7 +16,7 @@ from hashlib import sha1
 from time import monotonic
 from typing import Any
 
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -26,7 +25,7 @@ from blog.secrets import SecretUnavailable, is_secret, secret_value
 Argument = str | bytes | int
 
 CONNECTION_SECONDS = 60.0
-"""A connection's longest life: a sandbox that met no error follows a name that was pointed to
+"""A connection's longest life: an environment that met no error follows a name that was pointed to
 another server. It costs a new connection a minute."""
 
 
@@ -51,42 +50,48 @@ class RedisConnection:
         self.timeout_seconds = timeout_seconds
         self._url_or_arn = url_or_arn
         self._url: str | None = None
-        self._connection: Connection | None = None
+        self._client: Redis | None = None
         self._expires_at = 0.0
-        # A sandbox's requests come one by one; only its health check asks from beside them.
+        # Requests come one by one; only the health check asks from beside them.
         self._in_use = asyncio.Lock()
 
     async def command(self, *arguments: Argument) -> Any:
-        """The answer. What fails is done once more on a new connection, unless it came too late,
-        and once more where that one was rejected for an outdated password."""
+        """The response. A command that fails is retried once on a new connection, unless it came
+        too late, and once more if that one was rejected for an outdated password."""
         async with self._in_use:
-            for fault in (RedisError, AuthenticationError):
+            for error in (RedisError, AuthenticationError):
                 try:
-                    return await self._answer(arguments)
+                    return await self._execute(arguments)
                 except NoScriptError:
                     raise
-                except fault:
+                except error:
                     continue
-            return await self._answer(arguments)
+            return await self._execute(arguments)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """The script's answer; one more round trip where Redis has forgotten it."""
+        """The script's response; one more round trip if Redis has forgotten the script.
+
+        redis-py's own scripts would need the right to SCRIPT LOAD, and two round trips more.
+        """
         try:
             return await self.command("EVALSHA", script.digest, len(keys), *keys, *arguments)
         except NoScriptError:
             return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if client.connection is not None:
+            # TLS would wait for the server's farewell, which may never come.
+            await client.connection.disconnect(nowait=True)
+        await client.aclose()
 
-    async def _answer(self, arguments: Sequence[Argument]) -> Any:
+    async def _execute(self, arguments: Sequence[Argument]) -> Any:
         try:
-            connection = await self._connected()
+            client = await self._connected()
             async with asyncio.timeout(self.timeout_seconds):
-                await connection.send_command(*arguments)
-                return await connection.read_response()
+                return await client.execute_command(*arguments)  # type: ignore[no-untyped-call]
         except NoScriptError:
             raise
         except BaseException as error:
@@ -95,30 +100,29 @@ class RedisConnection:
             await self.close()
             raise
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> Redis:
         if monotonic() > self._expires_at:
             await self.close()
-        if self._connection is None:
-            self._connection = self._new_connection()
+        if self._client is None:
+            self._client = self._new_client()
             self._expires_at = monotonic() + CONNECTION_SECONDS
             async with asyncio.timeout(self.timeout_seconds):
-                await self._connection.connect()  # type: ignore[no-untyped-call]
-        return self._connection
+                await self._client.initialize()
+        return self._client
 
-    def _new_connection(self) -> Connection:
+    def _new_client(self) -> Redis:
         try:
             if self._url is None:
                 given = self._url_or_arn
                 self._url = secret_value(given) if is_secret(given) else given
-            options: dict[str, Any] = dict(parse_url(self._url))
+            # The timeouts are this module's. RESP 2, as nothing is to be pushed.
+            return Redis.from_url(
+                self._url,
+                single_connection_client=True,
+                socket_timeout=None,
+                socket_connect_timeout=None,
+                protocol=2,
+                driver_info=None,
+            )
         except (SecretUnavailable, ValueError) as error:
             raise RedisConnectionError("REDIS_URL leads to no URL of a Redis") from error
-        # Timeouts are kept here, one for a whole command. RESP 2, as nothing is to be pushed.
-        options |= {
-            "socket_timeout": None,
-            "socket_connect_timeout": None,
-            "protocol": 2,
-            "driver_info": None,
-        }
-        connection: Connection = options.pop("connection_class", Connection)(**options)
-        return connection
