@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.connection import translate_violation
 from blog.database.models import Post
-from blog.database.pagination import PagedQuery, PageResult, fetch_page, row_count
+from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.errors import InvalidReference, NotFound
-from blog.pagination import PagePosition
+from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (Post.id, Post.user_id, Post.title, Post.content, Post.created_at)
 TOTAL = row_count(Post.__tablename__)
@@ -75,7 +75,9 @@ async def list_posts(
     return await fetch_page(connection, listing, start, limit, {"of_user": user_id})
 
 
-async def count_posts(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
+async def get_post_stats(
+    connection: AsyncConnection, start: PagePosition, limit: int
+) -> PageResult:
     """`user_id` and `post_count` of the users that have posts."""
     return await fetch_page(connection, COUNTS, start, limit)
 

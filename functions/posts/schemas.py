@@ -1,4 +1,4 @@
-"""What the posts routes take and answer."""
+"""Request and response schemas of the posts."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ class PostUpdate(TypedDict, total=False):
     content: Content
 
 
-class Post(BaseModel):
+class PostPublic(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: Id
@@ -45,7 +45,7 @@ class Post(BaseModel):
     created_at: datetime
 
 
-class PostPage(OffsetPage[Post]):
+class PostPage(OffsetPage[PostPublic]):
     """A page of the posts."""
 
 

@@ -27,9 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.connection import translate_violation
 from blog.database.models import BLOCK_IDS, RowCount, User
-from blog.database.pagination import PagedQuery, PageResult, fetch_page, row_count
+from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.errors import Conflict, NotFound
-from blog.pagination import PagePosition
+from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (User.id, User.name, User.email, User.created_at)
 TOTAL = row_count(User.__tablename__)
@@ -78,7 +78,7 @@ async def list_users(connection: AsyncConnection, start: PagePosition, limit: in
     return await fetch_page(connection, ALL, start, limit)
 
 
-async def count_users(connection: AsyncConnection) -> Row[int, int]:
+async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
     """`total_users` and `users_last_7_days`."""
     return (await connection.execute(_counts())).one()
 

@@ -1,4 +1,4 @@
-"""What the users routes take and answer."""
+"""Request and response schemas of the users."""
 
 from datetime import datetime
 from typing import Annotated
@@ -39,7 +39,7 @@ class UserUpdate(TypedDict, total=False):
     email: EmailAddress
 
 
-class User(BaseModel):
+class UserPublic(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: Id
@@ -48,11 +48,11 @@ class User(BaseModel):
     created_at: datetime
 
 
-class UserPage(OffsetPage[User]):
+class UserPage(OffsetPage[UserPublic]):
     """A page of the users, oldest first."""
 
 
-class UserSearchPage(CursorPage[User]):
+class UserSearchPage(CursorPage[UserPublic]):
     """A page of the users that were searched for, oldest first."""
 
 

@@ -31,8 +31,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.models import BLOCK_IDS, NAME_PARTS, RowCount, User
-from blog.database.pagination import AFTER, ROWS, PageResult, to_page
-from blog.pagination import PagePosition
+from blog.database.pagination import AFTER, ROWS, to_page
+from blog.pagination import PagePosition, PageResult
 from users.queries import COLUMNS, in_block
 
 NAME = bindparam("name", type_=Text)

@@ -10,15 +10,22 @@ from blog.errors import InvalidRequest
 from blog.http.ids import MAX_ID
 from blog.http.pagination import (
     CursorPage,
+    CursorParameters,
     PageParameters,
     decode_cursor,
     encode_cursor,
-    next_url_of,
+    next_url,
     page_content,
     page_count,
     page_number,
     page_response,
 )
+from blog.pagination import PagePosition, PageResult
+
+
+class NameParameters(PageParameters):
+    name: str = ""
+
 
 POSITIONS = st.integers(min_value=0, max_value=MAX_ID)
 
@@ -28,7 +35,6 @@ def test_a_cursor_leads_back_to_its_position(position: int, cursor_scope: str) -
     cursor = encode_cursor(position, cursor_scope)
 
     assert decode_cursor(cursor, cursor_scope) == position
-    assert PageParameters(cursor=cursor).after(cursor_scope) == position
 
 
 @given(POSITIONS, st.text(), st.text())
@@ -50,8 +56,15 @@ def test_a_cursor_of_a_negative_position_is_refused(position: int) -> None:
         decode_cursor(encode_cursor(position, "/users"), "/users")
 
 
-def test_without_a_cursor_a_list_begins_at_its_start() -> None:
-    assert PageParameters().after("/users") == 0
+def test_a_page_begins_where_its_parameters_say() -> None:
+    next_page = NameParameters(name="Ada").page_fields("/users", PageResult([], next_key=7))["next"]
+    cursor = str(next_page).rpartition("cursor=")[2]
+
+    assert PageParameters().position("/users") == PagePosition()
+    assert PageParameters(skip=5).position("/users") == PagePosition(offset=5)
+    assert NameParameters(name="Ada", cursor=cursor).position("/users") == PagePosition(after=7)
+    with pytest.raises(InvalidRequest):
+        NameParameters(name="Eve", cursor=cursor).position("/users")
 
 
 @given(st.integers(0, 10_000), st.integers(1, 100))
@@ -82,17 +95,21 @@ def test_the_largest_page_begins_within_the_databases_integers() -> None:
 
 
 def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
-    path = next_url_of("/users/search", "list", 7, name="a&b=%ü", created_after=None, limit=10)
+    path = next_url("/users/search", "list", 7, name="a&b=%ü", limit=10)
     cursor = encode_cursor(7, "list")
     assert path == f"/users/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
-    assert next_url_of("/users", "list", None, limit=10) is None
+    assert next_url("/users", "list", None, limit=10) is None
+    fields = NameParameters().page_fields("/users", PageResult([], next_key=7))
+    assert "name" not in str(fields["next"])
 
 
-@pytest.mark.parametrize("following", ["/users?cursor=x", None])
-def test_kept_content_becomes_body_and_link(following: str | None) -> None:
-    page = CursorPage[str](data=["line\nend", "ü"], limit=2, next=following)
-    answer = page_response(page_content(page))
+@pytest.mark.parametrize("next_key", [7, None])
+def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
+    result = PageResult(["line\nend", "ü"], next_key)
+    content = page_content(CursorPage[str], "/users", CursorParameters(limit=2), result)
+    response = page_response(content)
 
-    assert json.loads(bytes(answer.body)) == page.model_dump()
-    assert answer.headers.get("link") == (f'<{following}>; rel="next"' if following else None)
-    assert answer.headers["content-type"] == "application/json"
+    body = json.loads(bytes(response.body))
+    assert (body["data"], body["limit"]) == (["line\nend", "ü"], 2)
+    assert response.headers.get("link") == (f'<{body["next"]}>; rel="next"' if next_key else None)
+    assert response.headers["content-type"] == "application/json"

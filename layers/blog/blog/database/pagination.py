@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from blog.database.models import BLOCK_IDS, RowCount
-from blog.pagination import PagePosition
+from blog.pagination import PagePosition, PageResult
 
 AFTER = bindparam("page_after", type_=BigInteger)
 OFFSET = bindparam("page_offset", type_=BigInteger)
@@ -47,15 +47,6 @@ class PagedQuery:
     total: Select[int] | None = None
     whole_table: bool = False
     """The statement selects every row of the key's table."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageResult:
-    """A page's rows; `next_key` is None where none follow; `total` is 0 unless asked for."""
-
-    rows: Sequence[Row[*tuple[Any, ...]]]
-    next_key: int | None
-    total: int = 0
 
 
 async def fetch_page(

@@ -17,9 +17,11 @@ from starlette.responses import Response
 from blog.errors import InvalidRequest
 from blog.http.ids import MAX_ID
 from blog.http.parameters import IN_DIGITS, non_nullable
+from blog.pagination import PagePosition, PageResult
 
 MAX_LIMIT = 100
 CHECKSUM_BYTES = 8
+POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
 
@@ -45,12 +47,29 @@ class CursorParameters(BaseModel):
     cursor: Cursor = None
     limit: Limit = 10
 
-    def after(self, cursor_scope: str) -> int:
-        """The position after which the page begins; 0 is the start.
+    def position(self, path: str) -> PagePosition:
+        """Return where the page of the list at `path` begins.
 
-        Raises `InvalidRequest` when the cursor was altered or is another list's.
+        Raises `InvalidRequest` when the cursor was altered or belongs to another list.
         """
-        return 0 if self.cursor is None else decode_cursor(self.cursor, cursor_scope)
+        if self.cursor is None:
+            return PagePosition()
+        return PagePosition(after=decode_cursor(self.cursor, self._cursor_scope(path)))
+
+    def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
+        """Return the fields of a `CursorPage`."""
+        url = next_url(
+            path, self._cursor_scope(path), result.next_key, **self._filters(), limit=self.limit
+        )
+        return {"data": result.rows, "limit": self.limit, "next": url}
+
+    def _filters(self) -> dict[str, object]:
+        """Return the parameters that select and order the list, unless they have their default."""
+        return self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
+
+    def _cursor_scope(self, path: str) -> str:
+        filters = self._filters()
+        return f"{path}?{urlencode(filters)}" if filters else path
 
 
 class PageParameters(CursorParameters):
@@ -79,8 +98,28 @@ class PageParameters(CursorParameters):
         IN_DIGITS,
     ] = None
 
+    def position(self, path: str) -> PagePosition:
+        offset = self.offset()
+        return super().position(path) if offset is None else PagePosition(offset)
+
+    def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
+        """Return the fields of an `OffsetPage`."""
+        return super().page_fields(path, result) | {
+            "total": result.total,
+            "page": page_number(self.offset(), self.limit),
+            "total_pages": page_count(result.total, self.limit),
+        }
+
+    def cache_key(self, *filters: object) -> str | None:
+        """Return the page's key within its list, `{filters…}:{page}:{limit}`.
+
+        None for a page that is not cached: after a cursor, or one that is not page-aligned.
+        """
+        page = page_number(self.offset(), self.limit)
+        return None if page is None else ":".join(map(str, (*filters, page, self.limit)))
+
     def offset(self) -> int | None:
-        """Items before the page; None when a cursor says where it begins.
+        """Return the number of items before the page; None when a cursor says where it begins.
 
         Raises `InvalidRequest` when more than one way is given.
         """
@@ -102,17 +141,14 @@ class CursorPage(BaseModel, Generic[Item]):
     next: str | None = Field(description="Path and query of the next page; null on the last one.")
 
 
-class OffsetPage(BaseModel, Generic[Item]):
+class OffsetPage(CursorPage[Item]):
     """A page of a list that can be entered anywhere."""
 
-    data: list[Item]
     total: int = Field(description="Items in the whole list.")
     page: int | None = Field(
         description="The page, counted from 1; null after a cursor, or where `skip` is in between."
     )
-    limit: int = Field(description="Most items on a page, as asked for.")
     total_pages: int = Field(description="Pages of this limit in the whole list.")
-    next: str | None = Field(description="Path and query of the next page; null on the last one.")
 
 
 def page_number(offset: int | None, limit: int) -> int | None:
@@ -120,27 +156,24 @@ def page_number(offset: int | None, limit: int) -> int | None:
     return None if offset is None or offset % limit else offset // limit + 1
 
 
-def page_key(offset: int | None, limit: int, *filters: object) -> str | None:
-    """The page's key within its list, `{filters…}:{page}:{limit}`.
-
-    None for a page that is not cached: after a cursor, or one that is not page-aligned.
-    """
-    page = page_number(offset, limit)
-    return None if page is None else ":".join(map(str, (*filters, page, limit)))
-
-
 def page_count(total: int, limit: int) -> int:
     """Pages of `limit` items that hold `total`."""
     return -(-total // limit)
 
 
-def page_content(page: CursorPage[Any] | OffsetPage[Any]) -> bytes:
-    """The page as it is cached: the path of `next` or nothing, a line end, the body's JSON."""
+def page_content(
+    schema: type[CursorPage[Any]], path: str, parameters: CursorParameters, result: PageResult
+) -> bytes:
+    """Return the page of the list at `path` as it is cached.
+
+    That is the path of `next` or nothing, a line end, and the body's JSON.
+    """
+    page = schema.model_validate(parameters.page_fields(path, result))
     return f"{page.next or ''}\n{page.model_dump_json()}".encode()
 
 
 def page_response(content: bytes) -> Response:
-    """The answer of a `page_content`, with its `Link` header."""
+    """Return the response with a `page_content`, and its `Link` header."""
     link, _, body = content.partition(b"\n")
     headers = {"Link": f'<{link.decode()}>; rel="next"'} if link else None
     return Response(body, headers=headers, media_type="application/json")
@@ -167,17 +200,14 @@ def decode_cursor(cursor: str, cursor_scope: str) -> int:
     return int(position)
 
 
-def next_url_of(
-    path: str, cursor_scope: str, next_key: int | None, **parameters: Any
+def next_url(
+    path: str, cursor_scope: str, next_key: int | None, **parameters: object
 ) -> str | None:
-    """Path and query of the page after `next_key`; None where there is none.
-
-    Of `parameters` those that are None are left out.
-    """
+    """Return path and query of the page after `next_key`; None where there is none."""
     if next_key is None:
         return None
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return f"{path}?{urlencode(given | {'cursor': encode_cursor(next_key, cursor_scope)})}"
+    cursor = encode_cursor(next_key, cursor_scope)
+    return f"{path}?{urlencode({**parameters, 'cursor': cursor})}"
 
 
 def _checksum(packed: bytes, cursor_scope: str) -> bytes:

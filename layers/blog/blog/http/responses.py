@@ -1,11 +1,13 @@
-"""Answers of the routes, made by pydantic alone.
+"""Responses of the routes, serialized by pydantic.
 
-A route that returns a model has FastAPI validate it once more before it is written.
+A route that returns a model instead has FastAPI validate it a second time.
 """
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
 
-def json_response(model: BaseModel) -> Response:
-    return Response(model.model_dump_json(), media_type="application/json")
+def json_response(schema: type[BaseModel], resource: object) -> Response:
+    """Return the resource, an object with the schema's attributes, as JSON."""
+    content = schema.model_validate(resource).model_dump_json()
+    return Response(content, media_type="application/json")

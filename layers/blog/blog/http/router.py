@@ -1,0 +1,24 @@
+"""The router of a resource, and the errors that its operations have in common."""
+
+from fastapi import APIRouter
+
+from blog.errors import (
+    ContentTooLarge,
+    InvalidRequest,
+    MalformedJson,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from blog.http.idempotency_key import KEY_ERRORS
+from blog.http.problems import problem_responses
+
+BODY_ERRORS = (MalformedJson, ContentTooLarge, UnsupportedMediaType)
+"""Errors of every operation that takes a body."""
+
+CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
+"""Errors of every operation that takes a body and an `Idempotency-Key`."""
+
+
+def api_router(tag: str) -> APIRouter:
+    """Return a router whose operations have the tag, and document the errors that all have."""
+    return APIRouter(tags=[tag], responses=problem_responses(InvalidRequest, ServiceUnavailable))
