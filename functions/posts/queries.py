@@ -1,4 +1,4 @@
-"""The posts' statements, built once, and plain functions that run them in one round trip each."""
+"""SQL of the posts: statements built once, and functions that run each in one round trip."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -35,14 +35,14 @@ PostRow = Row[int, int, str, str, datetime]
 async def insert_post(
     connection: AsyncConnection, user_id: int, title: str, content: str
 ) -> PostRow:
-    """The new post. Raises `InvalidReference` when there is no such user."""
+    """Return the new post. Raises `InvalidReference` when there is no such user."""
     values = {"user_id": user_id, "title": title, "content": content}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
         return (await connection.execute(INSERT, values)).one()
 
 
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
-    """The post. Raises `NotFound` when there is none."""
+    """Return the post. Raises `NotFound`."""
     found = await connection.execute(FIND, {"post_id": post_id})
     return _found(found.one_or_none(), post_id)
 
@@ -50,14 +50,14 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
 async def update_post(
     connection: AsyncConnection, post_id: int, values: Mapping[str, object]
 ) -> PostRow:
-    """The changed post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
+    """Return the updated post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
     with translate_violation("posts_user_id_fkey", _unknown_user()):
         updated = await connection.execute(UPDATE, {"post_id": post_id, **values})
     return _found(updated.one_or_none(), post_id)
 
 
 async def delete_post(connection: AsyncConnection, post_id: int) -> None:
-    """Raises `NotFound` when there is none."""
+    """Delete the post. Raises `NotFound`."""
     deleted = await connection.execute(DELETE, {"post_id": post_id})
     _found(deleted.one_or_none(), post_id)
 
@@ -70,7 +70,7 @@ async def list_posts(
     *,
     newest_first: bool,
 ) -> PageResult:
-    """All posts, or those of one user; none where there is no such user."""
+    """Return a page of all posts, or of one user's; an unknown user has no posts."""
     listing = _posts(of_user=user_id is not None, newest_first=newest_first)
     return await fetch_page(connection, listing, start, limit, {"of_user": user_id})
 
@@ -78,7 +78,7 @@ async def list_posts(
 async def get_post_stats(
     connection: AsyncConnection, start: PagePosition, limit: int
 ) -> PageResult:
-    """`user_id` and `post_count` of the users that have posts."""
+    """Return a page of `user_id` and `post_count`, of the users that have posts."""
     return await fetch_page(connection, COUNTS, start, limit)
 
 

@@ -12,11 +12,11 @@ from blog.http.parameters import non_nullable
 from blog.http.text import Content, Title
 
 Order = Literal["oldest", "newest"]
-AuthorId = Annotated[Id, Field(description="The author; written without a fraction, so not `1.0`.")]
+AuthorId = Annotated[Id, Field(description="The author's id, an integer: `1.0` is rejected.")]
 
 
 class PostCreate(BaseModel):
-    """A whole post, as it is created or replaced."""
+    """All fields of a post, to create or replace one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,7 +26,7 @@ class PostCreate(BaseModel):
 
 
 class PostUpdate(TypedDict, total=False):
-    """What of a post is to change; what is left out stays."""
+    """The fields of a post to change; a field that is left out keeps its value."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -57,7 +57,7 @@ class PostCount(BaseModel):
 
 
 class PostCountPage(CursorPage[PostCount]):
-    """A page of the users that have posts, by their id, each with the number of its posts."""
+    """A page of the users that have posts, in the order of their ids, with their post counts."""
 
 
 class PostListParameters(PageParameters):

@@ -1,6 +1,6 @@
-"""The users' statements, built once, and plain functions that run them in one round trip each.
+"""SQL of the users: statements built once, and functions that run each in one round trip.
 
-The search has a module of its own, `users.search`.
+The search is in `users.search`.
 """
 
 from collections.abc import Mapping
@@ -48,13 +48,13 @@ UserRow = Row[int, str, str, datetime]
 
 
 async def insert_user(connection: AsyncConnection, name: str, email: str) -> UserRow:
-    """The new user. Raises `Conflict` when another has the address, whatever its case."""
+    """Return the new user. Raises `Conflict` when the address, in any case, is in use."""
     with translate_violation("users_email_key", _email_taken()):
         return (await connection.execute(INSERT, {"name": name, "email": email})).one()
 
 
 async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
-    """The user. Raises `NotFound` when there is none."""
+    """Return the user. Raises `NotFound`."""
     found = await connection.execute(FIND, {"user_id": user_id})
     return _found(found.one_or_none(), user_id)
 
@@ -62,14 +62,14 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
 async def update_user(
     connection: AsyncConnection, user_id: int, values: Mapping[str, object]
 ) -> UserRow:
-    """The changed user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
+    """Return the updated user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
     with translate_violation("users_email_key", _email_taken()):
         updated = await connection.execute(UPDATE, {"user_id": user_id, **values})
     return _found(updated.one_or_none(), user_id)
 
 
 async def delete_user(connection: AsyncConnection, user_id: int) -> None:
-    """Delete the user and its posts. Raises `NotFound` when there is none."""
+    """Delete the user and its posts. Raises `NotFound`."""
     deleted = await connection.execute(DELETE, {"user_id": user_id})
     _found(deleted.one_or_none(), user_id)
 
@@ -79,12 +79,12 @@ async def list_users(connection: AsyncConnection, start: PagePosition, limit: in
 
 
 async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
-    """`total_users` and `users_last_7_days`."""
+    """Return `total_users` and `users_last_7_days`."""
     return (await connection.execute(_counts())).one()
 
 
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
-    """True of the users with ids of that block."""
+    """Whether a user's id is in that block of ids."""
     return and_(User.id >= block * BLOCK_IDS, User.id < (block + 1) * BLOCK_IDS)
 
 
@@ -100,7 +100,10 @@ def _email_taken() -> Conflict:
 
 @cache
 def _counts() -> Select[int, int]:
-    """Of blocks that are recent as a whole the counts, of those that are so in part the users."""
+    """The statement of the statistics.
+
+    It adds up the row counts of the blocks; only in blocks that are partly recent it counts users.
+    """
     since = func.now() - RECENT
     blocks = (
         select(

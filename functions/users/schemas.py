@@ -13,16 +13,16 @@ from blog.http.text import EmailAddress, Name, NameQuery
 from blog.http.timestamps import DateOrDatetime
 
 NAME_DESCRIPTION = (
-    "Part of the name, whatever its case. Two characters are equal if their upper case has the "
+    "Substring of the name, case-insensitive. Two characters are equal if their upper case has the "
     "same lower case, by Unicode's simple case mappings: `ΓΙΏΡΓΟΣ` finds `Γιώργος`, and I and i, "
-    "with a dot or without, are one letter. ß equals ss: `STRASSE` finds `Straße`. Accents count: "
-    "`jose` does not find `José`, in whichever of Unicode's forms the é is written. `%` and `_` "
-    "stand for themselves."
+    "with or without a dot, are one letter. ß equals ss: `STRASSE` finds `Straße`. Accents are "
+    "significant: `jose` does not find `José`, in any Unicode normalization form. `%` and `_` are "
+    "literal characters."
 )
 
 
 class UserCreate(BaseModel):
-    """A whole user, as it is created or replaced."""
+    """All fields of a user, to create or replace one."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,7 +31,7 @@ class UserCreate(BaseModel):
 
 
 class UserUpdate(TypedDict, total=False):
-    """What of a user is to change; what is left out stays."""
+    """The fields of a user to change; a field that is left out keeps its value."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -53,7 +53,7 @@ class UserPage(OffsetPage[UserPublic]):
 
 
 class UserSearchPage(CursorPage[UserPublic]):
-    """A page of the users that were searched for, oldest first."""
+    """A page of the users that match a search, oldest first."""
 
 
 class UserStats(BaseModel):
@@ -69,8 +69,8 @@ class UserSearchParameters(CursorParameters):
         DateOrDatetime | None,
         Field(
             description=(
-                "Created at this moment or later: an RFC 3339 date, which is its midnight in UTC, "
-                "or date-time, which is in UTC if it has no offset. A `+` must be sent as `%2B`."
+                "Created at this time or later: an RFC 3339 date (midnight UTC) or date-time (UTC "
+                "unless it has an offset). A `+` must be sent as `%2B`."
             ),
             json_schema_extra=non_nullable,
         ),

@@ -1,14 +1,14 @@
-"""The search for users: by a substring of the name, by when they were created, or by both.
+"""The search for users: by a substring of the name, by date of creation, or both.
 
-One statement goes through the blocks of ids, oldest first, until the page is full. In each block an
-index finds the names, so what a search costs depends on neither the length of the name, nor its
-alphabet, nor how many users have it: a name that few have costs a look into each block (some 10 µs
-of them), one that many have costs the users of a block or two. Blocks that are too old are skipped.
+One statement scans the blocks of ids, oldest first, until the page is full. In each block an index
+finds the names, so the cost of a search depends neither on the length of the name, nor on its
+alphabet, nor on the number of matches: a rare name costs one index look-up per block (about 10 µs),
+a frequent name costs reading the users of a block or two. Blocks that are too old are skipped.
 
-The index holds each letter of a name, each pair and each three of neighbours, prefixed with the
-block, so that a look reads what the block has of them and no more. `name_parts` cuts names,
-`search_parts` cuts what is searched for, and `fold_case` makes both equal whatever their case (all
-three are functions in the database, see migration 0006).
+The index holds the letters, bigrams and trigrams of each name, prefixed with the block, so that a
+look-up reads only the entries of its block. `name_parts` splits the names, `search_parts` splits
+the search term, and `fold_case` makes both case-insensitive (functions in the database, see
+migration 0006).
 """
 
 from datetime import datetime
@@ -47,7 +47,7 @@ async def search_users(
     start: PagePosition,
     limit: int,
 ) -> PageResult:
-    """Users with `name` in their name, whatever its case, created at `created_after` or later."""
+    """Return a page of users whose name contains `name`, created at `created_after` or later."""
     statement = search_statement(by_name=name != "", by_date=created_after is not None)
     parameters = {
         "page_after": start.after,
@@ -61,7 +61,7 @@ async def search_users(
 
 @cache
 def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]]:
-    """The first ROWS users after AFTER that are searched for."""
+    """The statement of the first ROWS matches after the id AFTER."""
     if not by_name and not by_date:
         return select(*COLUMNS).where(User.id > AFTER).order_by(User.id).limit(ROWS)
     blocks = _blocks(by_date=by_date)
@@ -70,14 +70,14 @@ def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]
         users = users.where(User.created_at >= CREATED_AFTER)
     if by_name:
         named = users.where(_has_name(), PARTS_OF_A_NAME.contains(_searched_parts(blocks)))
-        # Without OFFSET PostgreSQL might read all users in their order, hoping to be done soon.
+        # Without OFFSET PostgreSQL might read all users in their order, expecting matches early.
         users = select(named.correlate(blocks).offset(0).lateral("named"))
     else:
         users = users.where(in_block(blocks.c.block))
     id_ = users.selected_columns.id
     found = users.where(id_ > AFTER).order_by(id_).limit(ROWS).lateral("found")
-    walk = select(*found.c).join_from(blocks, found, true())
-    return walk.order_by(blocks.c.block, found.c.id).limit(ROWS)
+    scan = select(*found.c).join_from(blocks, found, true())
+    return scan.order_by(blocks.c.block, found.c.id).limit(ROWS)
 
 
 def _blocks(*, by_date: bool) -> Subquery:
