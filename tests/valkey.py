@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import redis
 
-from local.services import valkey_binary
+from local.services.valkey import valkey_binary
 
 START_SECONDS = 10.0
 POLL_SECONDS = 0.005

@@ -1,6 +1,5 @@
 """PostgreSQL goes away, falls silent or breaks off, at each moment of a request."""
 
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from blog.database import connection as blog_database
-from local import services as local_services
-from local.services import running_services
+from local.services import postgresql, running_services
 from migrations.handler import handler as migrate
 from tests.faults.conftest import (
     CACHED,
@@ -48,10 +46,12 @@ class OwnPostgresql:
         self.started: list[subprocess.Popen[bytes]] = []
 
     def stop(self) -> None:
-        local_services._stop(local_services._postgres_pid(self.directory), signal.SIGINT)
+        postgresql.stop(self.directory)
 
     def start(self) -> None:
-        self.started += local_services._start_postgres(self.directory, ephemeral=True)
+        started = postgresql.start(self.directory, ephemeral=True)
+        assert started
+        self.started.append(started)
 
 
 @pytest.fixture

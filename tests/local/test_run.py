@@ -147,8 +147,8 @@ def test_a_port_that_is_none_is_one_line(run_local: RunLocal, port: str) -> None
 @pytest.mark.parametrize(
     ("shell", "line"),
     [
-        ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}, "DATABASE_URL does not answer"),
-        ({"REDIS_URL": "redis://:secret@127.0.0.1:1"}, "REDIS_URL does not answer"),
+        ({"DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}, "DATABASE_URL does not respond"),
+        ({"REDIS_URL": "redis://:secret@127.0.0.1:1"}, "REDIS_URL does not respond"),
     ],
 )
 def test_a_broken_url_is_one_line(run_local: RunLocal, shell: dict[str, str], line: str) -> None:

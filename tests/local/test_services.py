@@ -15,7 +15,8 @@ import pytest
 import redis
 
 from local.errors import LocalError
-from local.services import Services, check_redis, checked_database, running_services
+from local.services import Services, running_services
+from local.services.given import check_redis, checked_database
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.toys import REPOSITORY, environment
 
@@ -178,7 +179,7 @@ def test_a_database_url_that_does_not_parse_is_one_line_without_the_password(
 
 
 def test_a_database_that_refuses_is_one_line() -> None:
-    with pytest.raises(LocalError, match=r"DATABASE_URL does not answer: .*refused") as caught:
+    with pytest.raises(LocalError, match=r"DATABASE_URL does not respond: .*refused") as caught:
         checked_database("postgresql://user:secret@127.0.0.1:1/blog")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -205,13 +206,13 @@ def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
     ["http://user:secret@host", "redis://:sec@ret@host", "redis://:secret@host:port", "secret"],
 )
 def test_a_redis_url_that_does_not_parse_is_one_line_without_the_password(url: str) -> None:
-    with pytest.raises(LocalError, match=r"^REDIS_URL is no Redis URL; ") as caught:
+    with pytest.raises(LocalError, match=r"^REDIS_URL is not a Redis URL; ") as caught:
         check_redis(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_redis_that_refuses_is_one_line() -> None:
-    with pytest.raises(LocalError, match=r"REDIS_URL does not answer: .*refused") as caught:
+    with pytest.raises(LocalError, match=r"REDIS_URL does not respond: .*refused") as caught:
         check_redis("redis://:secret@127.0.0.1:1/0")
     assert "secret" not in str(caught.value)
 
@@ -226,14 +227,14 @@ def test_silent_servers_are_given_up_within_seconds(silent: int) -> None:
     with ThreadPoolExecutor(2) as threads:
         database = threads.submit(refusal, checked_database, f"postgresql://u@127.0.0.1:{silent}/b")
         cache = threads.submit(refusal, check_redis, f"redis://127.0.0.1:{silent}/0")
-    assert database.result().startswith("DATABASE_URL does not answer")
-    assert cache.result().startswith("REDIS_URL does not answer")
+    assert database.result().startswith("DATABASE_URL does not respond")
+    assert cache.result().startswith("REDIS_URL does not respond")
     assert time.monotonic() - started < 5
 
 
 def test_a_wrong_redis_password_is_one_line(services: Services) -> None:
     with redis.Redis.from_url(services.redis_url) as client:
         client.execute_command("ACL", "SETUSER", "guest", "on", ">right", "+ping")
-    with pytest.raises(LocalError, match="REDIS_URL does not answer") as caught:
+    with pytest.raises(LocalError, match="REDIS_URL does not respond") as caught:
         check_redis(services.redis_url.replace("unix://", "unix://guest:wr0ng@"))
     assert "wr0ng" not in str(caught.value)

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from blog.database.connection import TIMEOUTS
-from local.services import Services, postgres_binary, running_services
+from local.services import Services, running_services
+from local.services.postgresql import postgres_binary
 from migrations.handler import handler
 from tests.conftest import Sandbox
 from tests.migrations.conftest import Migrate, Schema, new_database

