@@ -1,23 +1,21 @@
 """GET /users/stats: exact counts."""
 
-from typing import Any
-
 import httpx
-import psycopg
 import pytest
 
-from tests.users.conftest import CreateUser, InsertUsers
+from tests.resources import insert_rows
+from tests.users.conftest import CreateUser, Database, ids_where, insert_many_users
 
 
 def test_without_users_the_counts_are_zero(api: httpx.Client) -> None:
-    answer = api.get("/users/stats")
+    response = api.get("/users/stats")
 
-    assert answer.status_code == 200
-    assert answer.json() == {"total_users": 0, "users_last_7_days": 0}
+    assert response.status_code == 200
+    assert response.json() == {"total_users": 0, "users_last_7_days": 0}
 
 
-def test_users_of_the_last_7_days_are_counted_apart(
-    api: httpx.Client, database: psycopg.Connection[Any]
+def test_users_of_the_last_7_days_are_counted_separately(
+    api: httpx.Client, database: Database
 ) -> None:
     database.execute(
         "INSERT INTO users (name, email, created_at) VALUES"
@@ -30,9 +28,9 @@ def test_users_of_the_last_7_days_are_counted_apart(
 
 
 def test_the_total_follows_inserts_and_deletes(
-    api: httpx.Client, create_user: CreateUser, insert_users: InsertUsers
+    api: httpx.Client, database: Database, create_user: CreateUser
 ) -> None:
-    insert_users(5)
+    insert_rows(database, 1, 5)
     api.delete(f"/users/{create_user()['id']}")
     api.delete("/users/1")
 
@@ -40,9 +38,7 @@ def test_the_total_follows_inserts_and_deletes(
     assert api.get("/users").json()["total"] == 4
 
 
-def test_a_rolled_back_insert_is_not_counted(
-    api: httpx.Client, database: psycopg.Connection[Any]
-) -> None:
+def test_a_rolled_back_insert_is_not_counted(api: httpx.Client, database: Database) -> None:
     with database.transaction(force_rollback=True):
         database.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
     assert api.get("/users/stats").json()["total_users"] == 0
@@ -50,10 +46,25 @@ def test_a_rolled_back_insert_is_not_counted(
 
 @pytest.mark.parametrize("table", ["users, posts", "users CASCADE"])
 def test_a_truncated_table_counts_from_zero(
-    api: httpx.Client, database: psycopg.Connection[Any], insert_users: InsertUsers, table: str
+    api: httpx.Client, database: Database, table: str
 ) -> None:
-    insert_users(3)
+    insert_rows(database, 1, 3)
     database.execute(f"TRUNCATE {table}")
     database.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
 
     assert api.get("/users/stats").json() == {"total_users": 1, "users_last_7_days": 1}
+
+
+def test_recent_users_are_counted_where_an_id_range_has_both(
+    api: httpx.Client, database: Database
+) -> None:
+    insert_many_users(database)
+    database.execute("UPDATE users SET created_at = now() - interval '1 year' WHERE id % 5 = 0")
+    database.execute("UPDATE users SET created_at = now() WHERE id IN (3, 9000)")
+    database.execute("DELETE FROM users WHERE id % 11 = 0")
+    recent = ids_where(database, "created_at >= now() - interval '7 days'")
+
+    assert api.get("/users/stats").json() == {
+        "total_users": len(ids_where(database, "true")),
+        "users_last_7_days": len(recent),
+    }

@@ -1,0 +1,34 @@
+"""The API over rows of every resource."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local.services import Services
+from tests.in_process import LambdaTransport
+from tests.resources import EMPTY, insert_rows
+
+ROWS = 23
+"""More than two pages of the default limit."""
+FEW_ROWS = 3
+
+
+@pytest.fixture(scope="module")
+def filled_api(services: Services) -> Iterator[httpx.Client]:
+    """The API with rows 1 to `ROWS` of every resource, for tests that only read."""
+    with (
+        psycopg.connect(services.database_url, autocommit=True) as database,
+        httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client,
+    ):
+        database.execute(EMPTY)
+        insert_rows(database, 1, ROWS)
+        yield client
+
+
+@pytest.fixture
+def few_rows(database: psycopg.Connection[Any]) -> None:
+    """Fewer rows of every resource than a page has, so that the first page shows each change."""
+    insert_rows(database, 1, FEW_ROWS)

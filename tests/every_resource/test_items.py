@@ -1,0 +1,154 @@
+"""One item of every resource: created, read, replaced, updated, deleted."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.every_resource.conftest import FEW_ROWS
+from tests.every_resource.document import WRITES, Write
+from tests.resources import RESOURCES
+
+Database = psycopg.Connection[Any]
+Row = dict[str, Any]
+
+ITEM = FEW_ROWS
+"""The row that is written; of all rows it has the least in common with the body of a `Write`."""
+
+
+def writes(*methods: str) -> pytest.MarkDecorator:
+    chosen = [write for write in WRITES if write.method in methods]
+    return pytest.mark.parametrize("write", chosen, ids=str)
+
+
+def rows_of(api: httpx.Client, table: str) -> dict[int, Row]:
+    """Every row by its id, each read by its own path."""
+    ids = [row["id"] for row in api.get(f"/{table}?skip=0&limit=100").json()["data"]]
+    return {row_id: api.get(f"/{table}/{row_id}").json() for row_id in ids}
+
+
+def rejected_fields(response: httpx.Response) -> list[str]:
+    assert response.status_code == 422, response.text
+    assert {error["in"] for error in response.json()["errors"]} == {"body"}
+    return [error["field"] for error in response.json()["errors"]]
+
+
+def test_every_resource_is_created_and_deleted() -> None:
+    for method in ("POST", "DELETE"):
+        assert {write.table for write in WRITES if write.method == method} == set(RESOURCES)
+
+
+@writes("POST")
+def test_a_created_item_is_returned_with_its_id_and_time(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    before = rows_of(api, write.table)
+    response = write.send(api)
+    created = response.json()
+
+    assert response.status_code == 201
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["location"] == write.path_of(FEW_ROWS + 1)
+    assert created == created | (write.body or {})
+    assert set(created) == {"id", "created_at", *(write.body or {})}
+    age = datetime.now(UTC) - datetime.fromisoformat(created["created_at"])
+    assert abs(age) < timedelta(minutes=1)
+    assert rows_of(api, write.table) == before | {FEW_ROWS + 1: created}
+
+
+@writes("POST", "PUT")
+def test_every_missing_field_is_named_and_nothing_written(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    assert write.body
+    before = rows_of(api, write.table)
+    path = write.path if write.method == "POST" else write.path_of(ITEM)
+    assert sorted(rejected_fields(api.request(write.method, path, json={}))) == sorted(write.body)
+    for missing in write.body:
+        body = {name: value for name, value in write.body.items() if name != missing}
+        assert rejected_fields(api.request(write.method, path, json=body)) == [missing]
+    assert rows_of(api, write.table) == before
+
+
+@writes("POST", "PUT", "PATCH")
+def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_written(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    assert write.body
+    before = rows_of(api, write.table)
+    path = write.path if write.method == "POST" else write.path_of(ITEM)
+    others = {"id": 7, "created_at": "2020-01-01T00:00:00Z", "unknown": True}
+    for field, value in (dict.fromkeys(write.body) | others).items():
+        body = write.body | {field: value}
+        assert rejected_fields(api.request(write.method, path, json=body)) == [field]
+    assert rows_of(api, write.table) == before
+
+
+@writes("PUT", "PATCH")
+def test_an_item_is_changed_and_no_other(api: httpx.Client, few_rows: None, write: Write) -> None:
+    assert write.body
+    before = rows_of(api, write.table)
+    partial = (
+        [{name: value} for name, value in write.body.items()] if write.method == "PATCH" else []
+    )
+    for body in (*partial, *([{}] if partial else []), write.body):
+        expected = rows_of(api, write.table)[ITEM] | body
+        response = api.request(write.method, write.path_of(ITEM), json=body)
+        assert (response.status_code, response.json()) == (200, expected)
+        assert rows_of(api, write.table) == before | {ITEM: expected}
+    assert all(before[ITEM][name] != value for name, value in write.body.items())
+
+
+@writes("DELETE")
+def test_a_deleted_item_is_gone_and_no_other(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    before = rows_of(api, write.table)
+    response = write.send(api, write.path_of(ITEM))
+    del before[ITEM]
+
+    assert (response.status_code, response.content) == (204, b"")
+    assert rows_of(api, write.table) == before
+    assert api.get(write.path_of(ITEM)).status_code == 404
+    assert write.send(api, write.path_of(ITEM)).status_code == 404
+
+
+READS = [Write("GET", f"/{resource}/1", None) for resource in RESOURCES]
+item_requests = pytest.mark.parametrize(
+    "request_", [*READS, *(write for write in WRITES if write.method != "POST")], ids=str
+)
+
+
+@item_requests
+@pytest.mark.parametrize("row_id", [99, 2**31, 2**63 - 1])
+def test_an_unknown_item_is_not_found(
+    api: httpx.Client, few_rows: None, request_: Write, row_id: int
+) -> None:
+    response = request_.send(api, request_.path_of(row_id))
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems#not-found"
+    assert response.json()["detail"] == f"There is no {request_.table.rstrip('s')} {row_id}."
+
+
+@item_requests
+def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
+    no_ids = ["-1", "+1", "1.0", "1e3", "0x1", "null", "x", "1/", "1/2", "%31%00", "1%0A"]
+    no_ids += ["%2531", "%D9%A1", str(2**64), "9" * 5000]  # decoded twice; an Arabic-Indic digit
+    before = rows_of(api, request_.table)
+    for status, invalid in ((422, ["0", str(2**63)]), (404, no_ids)):
+        for row_id in invalid:
+            response = request_.send(api, request_.path_of(row_id))
+            assert response.status_code == status, row_id
+            assert response.headers["content-type"] == "application/problem+json"
+    assert rows_of(api, request_.table) == before
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_zeros_may_lead_an_id(api: httpx.Client, few_rows: None, resource: str) -> None:
+    item = api.get(f"/{resource}/1")
+    assert item.status_code == 200
+    assert api.get(f"/{resource}/0001").json() == item.json()

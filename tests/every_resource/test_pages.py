@@ -1,0 +1,277 @@
+"""Pages of every list: by skip, by page, and by following next."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import httpx
+import psycopg
+import pytest
+
+from blog.http.ids import MAX_ID
+from blog.http.pagination import MAX_LIMIT
+from local.services import Services
+from tests.every_resource.conftest import ROWS
+from tests.every_resource.document import LISTS, WHOLE_LISTS, PaginatedList
+
+pytestmark = pytest.mark.usefixtures("filled_api")
+
+every_list = pytest.mark.parametrize("listed", LISTS, ids=str)
+whole_list = pytest.mark.parametrize("listed", WHOLE_LISTS, ids=str)
+offset_list = pytest.mark.parametrize(
+    "listed", [listed for listed in LISTS if listed.has_offsets], ids=str
+)
+whole_offset_list = pytest.mark.parametrize(
+    "listed", [listed for listed in WHOLE_LISTS if listed.has_offsets], ids=str
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_cached_page(cache: object) -> None:
+    """Pages of other rows may be in the cache."""
+
+
+def follow(api: httpx.Client, url: str) -> Iterator[httpx.Response]:
+    """The pages from `url` on, by their links."""
+    next_url: str | None = url
+    while next_url:
+        response = api.get(next_url)
+        assert response.headers["content-type"] == "application/json"
+        yield response
+        next_url = response.json()["next"]
+        assert response.headers.get("link") == (f'<{next_url}>; rel="next"' if next_url else None)
+
+
+def all_keys(api: httpx.Client, listed: PaginatedList) -> list[int]:
+    [response] = follow(api, listed.url(limit=MAX_LIMIT))
+    keys = listed.keys(response)
+    assert len(keys) > 10
+    return keys
+
+
+def errors_of(response: httpx.Response) -> list[str]:
+    """The rejected parameters."""
+    assert response.status_code == 422, response.url
+    assert {error["in"] for error in response.json()["errors"]} == {"query"}
+    return sorted(error["field"] for error in response.json()["errors"])
+
+
+@whole_list
+def test_a_list_shows_every_row_in_order(
+    filled_api: httpx.Client, services: Services, listed: PaginatedList
+) -> None:
+    statement = f"SELECT DISTINCT {listed.key} FROM {listed.table} ORDER BY 1"
+    with psycopg.connect(services.database_url) as database:
+        found = [key for (key,) in database.execute(statement.encode())]
+    assert all_keys(filled_api, listed) == found
+
+
+@every_list
+def test_an_item_is_what_its_own_path_returns(
+    filled_api: httpx.Client, listed: PaginatedList
+) -> None:
+    items = filled_api.get(listed.url(limit=2)).json()["data"]
+    assert len(items) == 2
+    if listed.key == "id":
+        assert items == [filled_api.get(f"/{listed.table}/{item['id']}").json() for item in items]
+
+
+@every_list
+@pytest.mark.parametrize("limit", [1, 4, ROWS])
+def test_following_next_meets_every_item_once_in_order(
+    filled_api: httpx.Client, listed: PaginatedList, limit: int
+) -> None:
+    pages = [listed.keys(page) for page in follow(filled_api, listed.url(limit=limit))]
+    keys = [key for page in pages for key in page]
+
+    assert keys == all_keys(filled_api, listed)
+    assert keys in (sorted(set(keys)), sorted(set(keys), reverse=True))
+    assert {len(page) for page in pages[:-1]} <= {limit}
+    assert 1 <= len(pages[-1]) <= limit
+
+
+@every_list
+def test_a_page_has_ten_items_by_default(filled_api: httpx.Client, listed: PaginatedList) -> None:
+    response = filled_api.get(listed.url())
+    assert listed.keys(response) == all_keys(filled_api, listed)[:10]
+    assert response.json()["limit"] == 10
+
+
+@every_list
+def test_next_is_a_path_that_keeps_limit_and_filters(
+    filled_api: httpx.Client, listed: PaginatedList
+) -> None:
+    for _ in range(2):  # a page of the database, and of the cache where there is one
+        next_url = httpx.URL(filled_api.get(listed.url(limit=4)).json()["next"])
+        assert (next_url.scheme, next_url.host, next_url.path) == ("", "", listed.path)
+        assert next_url.params["limit"] == "4"
+        for name, value in listed.filters:
+            assert next_url.params[name].startswith(value)
+
+
+@offset_list
+@pytest.mark.parametrize(
+    ("skip", "limit"),
+    [(0, 10), (10, 10), (20, 10), (3, 5), (5, 5), (22, 100), (ROWS, 10), (MAX_ID, 10), (MAX_ID, 1)],
+)
+def test_a_page_begins_after_the_items_that_are_skipped(
+    filled_api: httpx.Client, listed: PaginatedList, skip: int, limit: int
+) -> None:
+    keys = all_keys(filled_api, listed)
+    response = filled_api.get(listed.url(skip=skip, limit=limit))
+    page = response.json()
+
+    assert listed.keys(response) == keys[skip : skip + limit]
+    assert page["page"] == (None if skip % limit else skip // limit + 1)
+    assert (page["total"], page["limit"]) == (len(keys), limit)
+    assert page["total_pages"] == (len(keys) + limit - 1) // limit
+    assert (page["next"] is None) == (skip + limit >= len(keys))
+    if page["next"]:
+        following = keys[skip + limit : skip + 2 * limit]
+        assert listed.keys(filled_api.get(page["next"])) == following
+    if page["page"] is not None and skip < MAX_ID:
+        assert filled_api.get(listed.url(page=page["page"], limit=limit)).json() == page
+
+
+@offset_list
+def test_a_page_after_a_cursor_has_no_number(
+    filled_api: httpx.Client, listed: PaginatedList
+) -> None:
+    first, second, *_ = (page.json() for page in follow(filled_api, listed.url(limit=4)))
+    assert (first["page"], second["page"]) == (1, None)
+    assert second["total"] == first["total"]
+    assert second["total_pages"] == first["total_pages"]
+
+
+@whole_offset_list
+def test_the_last_full_page_has_no_next(filled_api: httpx.Client, listed: PaginatedList) -> None:
+    response = filled_api.get(listed.url(limit=ROWS))
+    assert len(listed.keys(response)) == ROWS
+    assert response.json()["next"] is None
+
+
+@whole_offset_list
+def test_zeros_may_lead_and_the_largest_numbers_are_taken(
+    filled_api: httpx.Client, listed: PaginatedList
+) -> None:
+    assert filled_api.get(listed.url(limit="0010", skip="00")).json()["page"] == 1
+    last_page = MAX_ID // MAX_LIMIT
+    page = filled_api.get(listed.url(page=last_page, limit=MAX_LIMIT)).json()
+    assert (page["data"], page["page"], page["next"]) == ([], last_page, None)
+
+
+NO_INTEGERS = ["", "x", "ten", "null", "true", "-1", "-0", "+1", "1.0", "1.5", "1e1", "0x1", "1_0"]
+NO_INTEGERS += [" 1 ", "1\n", "\u0663", str(2**63), str(2**64), "9" * 5000]
+INVALID = {
+    "limit": [*NO_INTEGERS, "0", str(MAX_LIMIT + 1)],
+    "skip": NO_INTEGERS,
+    "page": [*NO_INTEGERS, "0", str(MAX_ID // MAX_LIMIT + 1)],
+    "cursor": ["", "A", "5", "\x00", "ü", "!!!!", "nonsense", "A" * 22, "A" * 65, "A" * 5000],
+}
+
+
+@whole_list
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_parameter_is_named(
+    filled_api: httpx.Client, listed: PaginatedList, name: str
+) -> None:
+    for value in INVALID[name]:
+        assert errors_of(filled_api.get(listed.path, params={name: value})) == [name], value
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    sorted({(listed.path, *given) for listed in LISTS for given in listed.filters}),
+)
+def test_an_invalid_filter_is_named(
+    filled_api: httpx.Client, path: str, name: str, value: str
+) -> None:
+    invalid = [*NO_INTEGERS, "0"] if value == "1" else [f"{value}\x00", f"{value}\n"]
+    for text in invalid:
+        assert errors_of(filled_api.get(path, params={name: text})) == [name], text
+
+
+@whole_list
+@pytest.mark.parametrize("name", ["offset", "Limit", "limi", "q", "\x00", "skip", "page"])
+def test_an_unknown_parameter_is_named(
+    filled_api: httpx.Client, listed: PaginatedList, name: str
+) -> None:
+    if name not in listed.parameters:
+        assert errors_of(filled_api.get(listed.path, params={name: "1"})) == [name]
+
+
+@whole_list
+def test_every_invalid_parameter_is_named(filled_api: httpx.Client, listed: PaginatedList) -> None:
+    response = filled_api.get(listed.path, params={"limit": "0", "cursor": "", "offset": "3"})
+    assert errors_of(response) == ["cursor", "limit", "offset"]
+    assert filled_api.get(f"{listed.path}?%ED%A0%80=1").status_code == 422
+
+
+@whole_offset_list
+@pytest.mark.parametrize(
+    ("ways", "rejected"),
+    [
+        (("skip", "page"), "page"),
+        (("skip", "cursor"), "cursor"),
+        (("page", "cursor"), "cursor"),
+        (("skip", "page", "cursor"), "page"),
+    ],
+)
+def test_a_page_begins_in_one_way(
+    filled_api: httpx.Client, listed: PaginatedList, ways: tuple[str, ...], rejected: str
+) -> None:
+    positions = {"skip": "0", "page": "1", "cursor": cursor_of(filled_api, listed)}
+    response = filled_api.get(listed.path, params={name: positions[name] for name in ways})
+    assert errors_of(response) == [rejected]
+
+
+def cursor_of(api: httpx.Client, listed: PaginatedList) -> str:
+    return str(httpx.URL(api.get(listed.url(limit=1)).json()["next"]).params["cursor"])
+
+
+@every_list
+def test_an_altered_cursor_is_rejected(filled_api: httpx.Client, listed: PaginatedList) -> None:
+    cursor = cursor_of(filled_api, listed)
+    altered = [f"{cursor}A", f"{cursor}=", cursor[:-1], cursor.swapcase()]
+    for position, old in enumerate(cursor):
+        altered.append(cursor[:position] + ("B" if old == "A" else "A") + cursor[position + 1 :])
+    for text in altered:
+        assert errors_of(filled_api.get(listed.url(cursor=text))) == ["cursor"], text
+
+
+def test_a_cursor_of_another_list_is_rejected(filled_api: httpx.Client) -> None:
+    """Lists are the same where their links keep the same parameters."""
+    links = {str(listed): httpx.URL(_next_url(filled_api, listed)) for listed in LISTS}
+    scopes = {name: str(link.copy_remove_param("cursor")) for name, link in links.items()}
+    for listed, other in product(LISTS, LISTS):
+        response = filled_api.get(listed.url(cursor=links[str(other)].params["cursor"]))
+        if scopes[str(listed)] == scopes[str(other)]:
+            assert response.status_code == 200
+        else:
+            assert errors_of(response) == ["cursor"], (listed, other)
+
+
+def _next_url(api: httpx.Client, listed: PaginatedList) -> str:
+    return str(api.get(listed.url(limit=1)).json()["next"])
+
+
+lists_of_a_row = pytest.mark.parametrize(
+    ("listed", "name"), [(listed, name) for listed in LISTS for name in listed.references], ids=str
+)
+
+
+@lists_of_a_row
+def test_a_list_of_a_row_shows_only_what_belongs_to_it(
+    filled_api: httpx.Client, listed: PaginatedList, name: str
+) -> None:
+    items = filled_api.get(listed.url(limit=MAX_LIMIT)).json()["data"]
+    assert {item[name] for item in items} == {1}
+    assert len(items) == ROWS // 2 + 1  # row 1 itself, and every other one
+
+
+@lists_of_a_row
+@pytest.mark.parametrize("row_id", [1000, MAX_ID])
+def test_a_list_of_an_unknown_row_is_empty(
+    filled_api: httpx.Client, listed: PaginatedList, name: str, row_id: int
+) -> None:
+    page = filled_api.get(listed.url(**{name: row_id})).json()
+    assert (page["data"], page["total"], page["total_pages"]) == ([], 0, 0)

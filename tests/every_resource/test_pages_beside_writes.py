@@ -1,0 +1,54 @@
+"""Every list while rows are written."""
+
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.every_resource.conftest import ROWS
+from tests.every_resource.document import LISTS, PaginatedList
+from tests.resources import insert_rows
+
+Database = psycopg.Connection[Any]
+
+every_list = pytest.mark.parametrize("listed", LISTS, ids=str)
+
+
+@every_list
+def test_a_list_without_rows_is_an_empty_page(api: httpx.Client, listed: PaginatedList) -> None:
+    response = api.get(listed.url())
+    page: dict[str, Any] = {"data": [], "limit": 10, "next": None}
+    if listed.has_offsets:
+        page |= {"total": 0, "page": 1, "total_pages": 0}
+
+    assert response.status_code == 200
+    assert response.json() == page
+    assert "link" not in response.headers
+
+
+@every_list
+def test_following_next_repeats_and_loses_no_item_while_others_are_written(
+    api: httpx.Client, database: Database, listed: PaginatedList
+) -> None:
+    insert_rows(database, 1, ROWS)
+    there_before = set(listed.keys(api.get(listed.url(limit=100))))
+    deletion = f"DELETE FROM {listed.table} WHERE {listed.key} = ANY(%s)".encode()
+    met: list[int] = []
+    next_url, written = listed.url(limit=3), ROWS
+    while next_url:
+        response = api.get(next_url)
+        keys = listed.keys(response)
+        met += keys
+        next_url = response.json()["next"]
+        if written < ROWS + 4:
+            written += 1
+            insert_rows(database, written, written)
+            database.execute(deletion, [keys[1:]])  # the row that the cursor names is the last
+
+    assert len(met) == len(set(met))
+    assert set(met) >= there_before
+    if met[0] < met[-1]:
+        assert max(met) > max(there_before)
+    else:
+        assert set(met) == there_before

@@ -1,0 +1,131 @@
+"""Texts of posts and the user they belong to: what is accepted, and what is rejected."""
+
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.posts.conftest import CreatePost
+
+Database = psycopg.Connection[Any]
+
+NOTES = {"title": "Notes", "content": "On the engine"}
+JSON = {"Content-Type": "application/json"}
+INVALID: list[tuple[str, object]] = [
+    ("title", ""),
+    ("title", "  "),
+    ("title", "x" * 301),
+    ("title", "a\x00b"),
+    ("title", "two\nlines"),
+    ("title", "a\x9fb"),
+    ("title", 1),
+    ("content", ""),
+    ("content", "x" * 10_001),
+    ("content", "a\x00b"),
+    ("content", "a\x1bb"),
+    ("content", "a\x7fb"),
+    ("content", "a\x85b"),
+    ("content", ["a"]),
+    ("user_id", 0),
+    ("user_id", -1),
+    ("user_id", 2**63),
+    ("user_id", 2**64),
+    ("user_id", 10**300),
+    ("user_id", 1.5),
+    ("user_id", "x"),
+    ("user_id", "1"),
+    ("user_id", 1.0),
+    ("user_id", True),
+]
+
+
+def posts(database: Database) -> list[Any]:
+    return database.execute("SELECT * FROM posts ORDER BY id").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("title", "x"),
+        ("title", "x" * 300),
+        ("title", "😀" * 300),
+        ("title", " padded "),
+        ("content", "x" * 10_000),
+        ("content", "😀" * 10_000),
+        ("content", " "),
+        ("content", "\t\r\n"),
+        ("content", "line one\r\n\tline two\n"),
+        ("content", '"\\</script>'),
+    ],
+)
+def test_a_text_is_stored_as_it_was_sent(
+    api: httpx.Client, create_post: CreatePost, ada: int, field: str, text: str
+) -> None:
+    post = create_post(ada, **{field: text})
+    assert post[field] == text
+    assert api.get("/posts").json()["data"] == [post]
+
+
+@pytest.mark.parametrize(("field", "value"), INVALID)
+def test_an_invalid_field_is_named_and_nothing_written(
+    api: httpx.Client,
+    create_post: CreatePost,
+    ada: int,
+    database: Database,
+    field: str,
+    value: object,
+) -> None:
+    create_post(ada)
+    before = posts(database)
+    for method, path, body in (
+        ("POST", "/posts", NOTES | {"user_id": ada, field: value}),
+        ("PUT", "/posts/1", NOTES | {"user_id": ada, field: value}),
+        ("PATCH", "/posts/1", {field: value}),
+    ):
+        response = api.request(method, path, json=body)
+        assert response.status_code == 422
+        errors = [(error["in"], error["field"]) for error in response.json()["errors"]]
+        assert errors == [("body", field)]
+    assert posts(database) == before
+
+
+@pytest.mark.parametrize("field", ["title", "content"])
+def test_a_lone_surrogate_is_rejected(api: httpx.Client, ada: int, field: str) -> None:
+    texts = NOTES | {field: "\\ud800"}
+    body = f'{{"user_id": {ada}, "title": "{texts["title"]}", "content": "{texts["content"]}"}}'
+    response = api.post("/posts", content=body, headers=JSON)
+
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("user_id", [1000, 2**31, 2**63 - 1])
+def test_a_post_of_an_unknown_user_is_rejected_and_not_written(
+    api: httpx.Client,
+    create_post: CreatePost,
+    ada: int,
+    database: Database,
+    cache: Any,
+    user_id: int,
+) -> None:
+    create_post(ada)
+    api.get("/posts")
+    before, generation = posts(database), cache.get("posts:generation")
+    for method, path in (("POST", "/posts"), ("PUT", "/posts/1"), ("PATCH", "/posts/1")):
+        response = api.request(method, path, json=NOTES | {"user_id": user_id})
+        assert response.status_code == 400
+        assert response.json()["type"] == "/problems#unknown-reference"
+        assert "user_id" in response.json()["detail"]
+        assert "posts_user_id_fkey" not in response.text
+    assert posts(database) == before
+    assert cache.get("posts:generation") == generation
+    assert not cache.exists("posts:fence")
+
+
+def test_deleting_a_post_keeps_its_user(
+    api: httpx.Client, create_post: CreatePost, ada: int
+) -> None:
+    create_post(ada)
+    assert api.delete("/posts/1").status_code == 204
+    assert api.get(f"/users/{ada}").status_code == 200
