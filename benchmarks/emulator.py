@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from local.runtime.function import Function
 from local.runtime.logs import LogLine, parse_log_line
 from local.runtime.reaper import end_session
-from local.runtime.worker import INVOKE_PATH, Function, emulator_path, worker_environment
+from local.runtime.worker import INVOKE_PATH, emulator_path
 
 START_SECONDS = 10.0
 FUNCTION_SECONDS = 60
@@ -112,7 +113,7 @@ def function_environment(
         import_roots=roots,
         code=roots,
     )
-    return worker_environment(function)
+    return function.worker_environment()
 
 
 def _free_port() -> int:

@@ -24,9 +24,10 @@ from local.console import Console
 from local.demo import data as demo_data
 from local.errors import LocalError
 from local.gateway.routing import RouteTable
+from local.runtime.function import Function
 from local.runtime.logs import LogLine
 from local.runtime.pool import WorkerPool
-from local.runtime.worker import Function, debugged, emulator_path
+from local.runtime.worker import emulator_path
 from local.services import Services, running_services
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def _with_services(template: "Template", services: Services) -> "Template":
 
 
 def _with_debugger(template: "Template", name: str, port: int) -> "Template":
-    function = debugged(_function(template, name), port)
+    function = _function(template, name).debugged(port)
     return replace(template, functions=template.functions | {name: function})
 
 

@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from local.runtime.function import Function
 from local.runtime.logs import LogLine
-from local.runtime.worker import Function
 
 if TYPE_CHECKING:
     from local.gateway.server import Exchange

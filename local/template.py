@@ -23,7 +23,7 @@ from samcli.local.lambdafn.env_vars import EnvironmentVariables
 
 from local.errors import LocalError
 from local.gateway.routing import Route
-from local.runtime.worker import Function
+from local.runtime.function import Function
 
 DEFAULT_MEMORY_MEGABYTES = 128
 DEFAULT_TIMEOUT_SECONDS = 3

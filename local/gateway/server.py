@@ -32,8 +32,9 @@ from local.gateway.responses import (
     response_of,
 )
 from local.gateway.routing import RouteTable
+from local.runtime.function import Function
 from local.runtime.pool import WorkerPool, WorkersBusy
-from local.runtime.worker import Function, Invocation
+from local.runtime.worker import Invocation
 
 HOST = "127.0.0.1"
 # A path, or a whole URL as a proxy gets it.

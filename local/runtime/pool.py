@@ -10,13 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
-from types import TracebackType
 from typing import Self
 
 from local.errors import LocalError
+from local.runtime.function import Function
 from local.runtime.logs import LogLine
 from local.runtime.reaper import Reaper
-from local.runtime.worker import Function, Invocation, Worker
+from local.runtime.worker import Invocation, Worker
 
 MAX_WORKERS = 16
 # API Gateway gives an integration 30 seconds.
@@ -52,23 +52,23 @@ class WorkerPool:
         self._reaper = Reaper()
 
     def invoke(self, function: Function, event: bytes) -> Invocation:
-        """Runs the function in a free or new worker.
+        """Run the function in an idle or new worker.
 
         Raises WorkersBusy after `wait_seconds`, LocalError when no worker can be started.
         """
-        worker = self._take(function)
+        worker = self._acquire(function)
         try:
             return worker.invoke(event)
         finally:
-            self._give_back(worker)
+            self._release(worker)
 
     def retire(self, function_names: Collection[str]) -> int:
-        """Stops the idle workers of these functions now, busy ones after their request.
+        """Stop the idle workers of these functions now, busy ones after their request.
 
-        Returns how many workers that concerns.
+        Return how many workers that concerns.
         """
         with self._changed:
-            concerned = [s for s in self._all if s.function.name in function_names and not s.stale]
+            concerned = [w for w in self._all if w.function.name in function_names and not w.stale]
             for worker in concerned:
                 worker.stale = True
             stopping = [worker for worker in self._idle if worker.stale]
@@ -78,7 +78,7 @@ class WorkerPool:
         return len(concerned)
 
     def close(self) -> None:
-        """Kills every worker, busy ones too, and refuses further invocations."""
+        """Kill every worker, busy ones too, and reject further invocations."""
         with self._changed:
             self._closed = True
             workers = list(self._all)
@@ -90,67 +90,24 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take(self, function: Function) -> Worker:
-        deadline = time.monotonic() + self._wait_seconds
-        while True:
-            with self._changed:
-                if worker := self._take_idle(function):
-                    return worker
-                victim, fresh = self._reserve(function)
-                if victim is None and fresh is None:
-                    self._wait(function, deadline)
-            if victim is not None:
-                self._remove(victim)
-            if fresh is not None:
-                return self._start(fresh)
-
-    def _wait(self, function: Function, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise WorkersBusy(
-                f"{function.name}: all {self._max_workers} workers were busy for "
-                f"{self._wait_seconds:g} seconds"
-            )
-        self._changed.wait(left)
-
-    def _take_idle(self, function: Function) -> Worker | None:
-        if self._closed:
-            raise LocalError("the local runtime is ending")
-        for index in range(len(self._idle) - 1, -1, -1):
-            worker = self._idle[index]
-            if worker.function.name == function.name and not worker.broken:
-                return self._idle.pop(index)
-        return None
-
-    def _reserve(self, function: Function) -> tuple[Worker | None, Worker | None]:
-        """An idle worker to stop first, or a new one to start, or neither: then wait."""
-        broken = next((worker for worker in self._idle if worker.broken), None)
-        if broken is not None:
-            self._idle.remove(broken)
-            return broken, None
-        if len(self._starting) >= self._max_starting or self._is_debugged(function):
-            return None, None
-        if len(self._all) < self._max_workers:
-            fresh = Worker(function, self._reaper, self._on_log, self._initialised)
-            self._all.add(fresh)
-            self._starting.add(fresh)
-            return None, fresh
-        return (self._idle.pop(0), None) if self._idle else (None, None)
-
-    def _is_debugged(self, function: Function) -> bool:
-        """Whether its only worker is there already: a debugger's port serves one."""
-        names = {worker.function.name for worker in self._all}
-        return function.debug_port is not None and function.name in names
-
-    def _start(self, worker: Worker) -> Worker:
+    def _acquire(self, function: Function) -> Worker:
+        surplus = None
+        with self._changed:
+            self._wait_for_place(function)
+            if worker := self._idle_worker(function):
+                self._idle.remove(worker)
+                return worker
+            if len(self._all) >= self._max_workers:
+                surplus = min(self._idle, key=lambda worker: not worker.broken)
+                self._idle.remove(surplus)
+            worker = Worker(function, self._reaper, self._on_log, self._finish_start)
+            self._all.add(worker)
+            self._starting.add(worker)
+        if surplus:
+            self._remove(surplus)
         try:
             worker.start()
         except BaseException:
@@ -158,7 +115,34 @@ class WorkerPool:
             raise
         return worker
 
-    def _give_back(self, worker: Worker) -> None:
+    def _wait_for_place(self, function: Function) -> None:
+        """Return when there is an idle worker of the function, or a place for a new one."""
+        deadline = time.monotonic() + self._wait_seconds
+        while not self._closed:
+            if self._idle_worker(function) or self._can_start(function):
+                return
+            if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                raise WorkersBusy(
+                    f"{function.name}: all {self._max_workers} workers were busy for "
+                    f"{self._wait_seconds:g} seconds"
+                )
+        raise LocalError("the local runtime is ending")
+
+    def _idle_worker(self, function: Function) -> Worker | None:
+        usable = (w for w in reversed(self._idle) if w.function.name == function.name)
+        return next((worker for worker in usable if not worker.broken), None)
+
+    def _can_start(self, function: Function) -> bool:
+        if len(self._starting) >= self._max_starting:
+            return False
+        if function.debug_port and self._serves(function):
+            return False  # a debugger's port serves one
+        return len(self._all) < self._max_workers or bool(self._idle)
+
+    def _serves(self, function: Function) -> bool:
+        return any(w.function.name == function.name and not w.broken for w in self._all)
+
+    def _release(self, worker: Worker) -> None:
         with self._changed:
             self._starting.discard(worker)
             reusable = not (worker.stale or worker.broken or self._closed)
@@ -168,7 +152,7 @@ class WorkerPool:
         if not reusable:
             self._remove(worker)
 
-    def _initialised(self, worker: Worker) -> None:
+    def _finish_start(self, worker: Worker) -> None:
         with self._changed:
             self._starting.discard(worker)
             self._changed.notify_all()
@@ -177,5 +161,4 @@ class WorkerPool:
         worker.stop()
         with self._changed:
             self._all.discard(worker)
-            self._starting.discard(worker)
-            self._changed.notify_all()
+        self._finish_start(worker)

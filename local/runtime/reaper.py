@@ -1,11 +1,11 @@
 """A small process that cleans up behind its owner, however the owner ends.
 
 The owner holds the write end of a pipe to it. When the pipe closes, even by SIGKILL of the owner,
-the reaper ends the sessions it was told of, and stops the services in `directory` when nobody else
-uses them. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread* ends, and
-it does not reach the runtime below the emulator. The cost is one idle Python process.
+the reaper ends the sessions that it watches, and stops the services in `directory` unless another
+program uses them. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread*
+ends, and it does not reach the runtime below the emulator. The cost is an idle Python process.
 
-Protocol, one line each on stdin: `watch PID`, `forget PID`; PID leads a session.
+Protocol, a line each on stdin: `watch PID`, `forget PID`; PID leads a session. Linux only.
 """
 
 import contextlib
@@ -13,87 +13,92 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from local import ROOT
+from local.errors import LocalError
+
 EXIT_SECONDS = 2.0
 
 
 class Reaper:
     """Starts a reaper process; close it (or leave the `with` block) after an orderly end.
 
-    `directory` is the data directory of services to stop, None when there are none.
+    `directory` is the data directory of services to stop, None without any.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         arguments = [str(directory)] if directory else []
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "local.runtime.reaper", *arguments],
-            cwd=REPOSITORY,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def watch(self, session: int) -> None:
-        """End the session of this leader when the owner is gone."""
-        self._tell(f"watch {session}\n")
+    def spawn(self, command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
+        """Start a process in a session of its own, which ends with the owner at the latest.
 
-    def forget(self, session: int) -> None:
-        """The session has ended; its number may be used again by a stranger."""
-        self._tell(f"forget {session}\n")
+        Raises LocalError after `close`.
+        """
+        with self._lock:
+            if self._stdin.closed:
+                raise LocalError("the local runtime is ending")
+            process = subprocess.Popen(command, start_new_session=True, **options)
+            self._write(f"watch {process.pid}\n")
+            return process
+
+    def end(self, process: "subprocess.Popen[bytes]") -> None:
+        """End the whole session of this process."""
+        end_session(process.pid)
+        process.wait()
+        with self._lock:
+            self._write(f"forget {process.pid}\n")  # the PID may be reused
 
     def close(self) -> None:
-        """Lets the reaper finish and waits for it."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        """Let the reaper finish and wait for it."""
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        # A reaper that was killed protects no more; the owner still ends its workers itself.
+    @property
+    def _stdin(self) -> Any:
+        return self._process.stdin
+
+    def _write(self, line: str) -> None:
+        # A reaper that was killed protects no longer; an orderly end does without it.
         with contextlib.suppress(BrokenPipeError, ValueError):
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
+            self._stdin.write(line.encode())
+            self._stdin.flush()
 
 
 def end_session(leader: int) -> None:
-    """Kills every process of the leader's session, the leader last.
+    """Kill every process of the leader's session, the leader last.
 
     The emulator gives the runtime a process group of its own, so killing one group is not enough.
     The emulator is halted first: gone, it would leave the runtime time for a traceback, and alive,
-    it might start another one. Linux only, as the emulator is.
+    it might start another one.
     """
     _send(signal.SIGSTOP, leader)
     for _ in range(2):  # a process may fork while the list is read
         for entry in Path("/proc").iterdir():
             pid = int(entry.name) if entry.name.isdigit() else leader
-            if pid != leader and _session_of(pid) == leader:
-                _send(signal.SIGKILL, pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if pid != leader and os.getsid(pid) == leader:
+                    _send(signal.SIGKILL, pid)
     _send(signal.SIGKILL, leader)
-
-
-def _session_of(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return None
 
 
 def _send(number: signal.Signals, pid: int) -> None:
@@ -102,7 +107,7 @@ def _send(number: signal.Signals, pid: int) -> None:
 
 
 def main() -> None:
-    """Waits for the owner's end, then cleans up."""
+    """Wait for the owner's end, then clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sessions: set[int] = set()

@@ -1,7 +1,8 @@
-"""One worker: AWS's Lambda emulator running AWS's Python runtime client, for one function.
+"""A worker, Lambda's execution environment for one function: AWS's Lambda emulator running AWS's
+Python runtime client.
 
 The emulator starts the runtime with its first invocation, kills it at the function's timeout, and
-answers over HTTP on loopback ports. A worker serves one invocation at a time; the pool sees to
+responds over HTTP on loopback ports. A worker serves one invocation at a time; the pool sees to
 that. After a crash or a timeout it is `broken` and must be stopped.
 
 A page in a browser can post to any loopback port that it finds, and the emulator asks for nothing.
@@ -26,19 +27,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from local.errors import LocalError
+from local.runtime.function import Function
 from local.runtime.logs import LogLine, parse_log_line
-from local.runtime.reaper import Reaper, end_session
+from local.runtime.reaper import Reaper
 
 BOOTSTRAP = Path(__file__).parent / "bootstrap"
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 START_SECONDS = 10.0
-START_ATTEMPTS = 3
-DEBUG_SECONDS = 900  # the longest that Lambda runs a function
 # The emulator enforces the function's timeout; this is for an emulator that hangs itself.
 GRACE_SECONDS = 15.0
 LOG_SECONDS = 0.5
@@ -48,28 +48,9 @@ ERROR_KEYS = {"errorMessage", "errorType", "requestId", "stackTrace"}
 DOCKER_WAY = "docker compose -f local/compose.yaml up -d --wait && sam build && sam local start-api"
 
 
-@dataclass(frozen=True)
-class Function:
-    """A function of the template, ready to run on this machine.
-
-    `environment` is what SAM resolved, AWS_* included; `import_roots` go on PYTHONPATH in order;
-    `code` are the directories that a change of which makes a worker stale. With a `debug_port` it
-    waits there for a debugger before it starts; None runs it without.
-    """
-
-    name: str
-    handler: str
-    runtime: str
-    timeout_seconds: int
-    environment: dict[str, str]
-    import_roots: tuple[Path, ...]
-    code: tuple[Path, ...]
-    debug_port: int | None = None
-
-
 @dataclass
 class Invocation:
-    """What came of one event.
+    """The result of one event.
 
     `payload` is the function's JSON. `function_error` is the error's type, None for a success;
     the payload then describes the error. `init_milliseconds` is None when the worker was warm.
@@ -84,11 +65,11 @@ class Invocation:
     _logged: threading.Event = field(default_factory=threading.Event)
 
     def wait_for_logs(self, seconds: float) -> None:
-        """Waits until the REPORT line was read, at most this long; a crash has none."""
+        """Wait until the REPORT line was read, at most this long; after a crash there is none."""
         self._logged.wait(seconds)
 
     def read(self, line: LogLine) -> None:
-        """Takes in a log line of this invocation."""
+        """Take in a log line of this invocation."""
         if line.text.startswith("REPORT "):
             self.report = line.text.strip()
             self._logged.set()
@@ -121,34 +102,48 @@ class Worker:
         self._invoked = False
         self._pending = Invocation()
         self._secret = secrets.token_hex(16)
+        self._address = ("", 0)
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: http.client.HTTPConnection | None = None
         self._log_reader: threading.Thread | None = None
-        self._serving = threading.Lock()
-        self._stopping = threading.Lock()
-        self._stopped = False
 
     def start(self) -> None:
-        """Starts the emulator and connects to it.
-
-        Raises LocalError when it does not come up, or when the worker was stopped meanwhile.
-        """
-        for _ in range(START_ATTEMPTS):
-            host = _loopback_address()
-            invoke_port, runtime_port = _free_ports(host)
-            self._spawn(host, invoke_port, runtime_port)
-            if self._connect(host, invoke_port):
-                return
-        raise LocalError(
-            f"{self.function.name}: the Lambda emulator does not start on this machine"
+        """Start the emulator. Raises LocalError when it does not come up."""
+        host = "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))
+        invoke_port, runtime_port = _free_ports(host)
+        self._address = (host, invoke_port)
+        environment = self.function.worker_environment() | {"LOCAL_EVENT_SECRET": self._secret}
+        environment["PYTHONPATH"] += f"{os.pathsep}{BOOTSTRAP}"
+        process = self._reaper.spawn(
+            [
+                str(emulator_path()),
+                *("--runtime-interface-emulator-address", f"{host}:{invoke_port}"),
+                *("--runtime-api-address", f"{host}:{runtime_port}"),
+                *(sys.executable, *_debugger(self.function)),
+                *("-m", "lambda_bootstrap", self.function.handler),
+            ],
+            cwd=self.function.import_roots[0],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
+        self._process = process
+        self._log_reader = _start_thread(self._read_logs, process.stdout)
+        _start_thread(self._read_emulator, process.stderr)
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(self._address).close()
+                return
+            time.sleep(0.003)
+        raise LocalError(f"{self.function.name}: the Lambda emulator does not start")
 
     def invoke(self, event: bytes) -> Invocation:
-        """Runs the function with a JSON event; blocks until the answer, a crash or the timeout."""
+        """Run the function with a JSON event; block until its response, a crash or the timeout."""
         invocation = self._pending = Invocation()
         cold, self._invoked = not self._invoked, True
-        with self._serving:
-            status, invocation.payload = self._post(self._enveloped(event))
+        status, invocation.payload = self._post(event)
         if cold:
             self._initialised.wait(1.0)
             invocation.init_milliseconds = self._init_milliseconds or 0.0
@@ -158,93 +153,27 @@ class Worker:
         return invocation
 
     def stop(self) -> None:
-        """Kills the emulator, the runtime and whatever they started. May be called again."""
-        with self._stopping:
-            self._stopped = True
-            if self._process is None:
-                return
-            process, self._process = self._process, None
+        """Kill the emulator, the runtime and whatever they started. May be called again."""
         self.broken = True
-        self._end(process)
-
-    def _spawn(self, host: str, invoke_port: int, runtime_port: int) -> None:
-        command = [
-            str(emulator_path()),
-            "--runtime-interface-emulator-address",
-            f"{host}:{invoke_port}",
-            "--runtime-api-address",
-            f"{host}:{runtime_port}",
-            sys.executable,
-            *_debugger(self.function),
-            "-m",
-            "lambda_bootstrap",
-            self.function.handler,
-        ]
-        environment = worker_environment(self.function) | {"LOCAL_EVENT_SECRET": self._secret}
-        environment["PYTHONPATH"] += f"{os.pathsep}{BOOTSTRAP}"
-        with self._stopping:
-            if self._stopped:
-                raise LocalError(f"{self.function.name}: the worker was stopped")
-            self._process = process = subprocess.Popen(
-                command,
-                cwd=self.function.import_roots[0],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        self._reaper.watch(process.pid)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self._log_reader = _start_thread(self._read_logs, process.stdout)
-        _start_thread(self._read_emulator, process.stderr)
-
-    def _connect(self, host: str, port: int) -> bool:
-        """False when the emulator ended, most likely because another process took a port."""
-        limit = self.function.timeout_seconds + GRACE_SECONDS
-        connection = http.client.HTTPConnection(host, port, timeout=limit)
-        deadline = time.monotonic() + START_SECONDS
-        while (process := self._process) and process.poll() is None:
-            with contextlib.suppress(ConnectionRefusedError):
-                connection.connect()
-                self._connection = connection
-                return True
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.003)
-        self._end_attempt()
-        return False
-
-    def _end_attempt(self) -> None:
-        with self._stopping:
+        with self._lock:
             process, self._process = self._process, None
-        if process is not None:
-            self._end(process)
-
-    def _end(self, process: "subprocess.Popen[bytes]") -> None:
-        end_session(process.pid)
-        process.wait()
-        self._reaper.forget(process.pid)
-        with self._serving:  # whoever waits for an answer has got an error now
-            if self._connection:
-                self._connection.close()
-        if self._log_reader:
-            self._log_reader.join(LOG_SECONDS)  # its last words come before the next request's
-
-    def _enveloped(self, event: bytes) -> bytes:
-        return b'{"secret":"%b","event":%b}' % (self._secret.encode(), event)
+        if process and self._log_reader:
+            self._reaper.end(process)
+            self._log_reader.join(LOG_SECONDS)  # its remaining output precedes the next request's
 
     def _post(self, event: bytes) -> tuple[int, bytes]:
-        connection = self._connection
-        assert connection is not None
-        try:
-            connection.request("POST", INVOKE_PATH, event, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            return 502, _error_payload("Sandbox.Failure", f"the worker ended: {error!r}")
+        limit_seconds = self.function.timeout_seconds + GRACE_SECONDS
+        body = b'{"secret":"%b","event":%b}' % (self._secret.encode(), event)
+        connection = http.client.HTTPConnection(*self._address, timeout=limit_seconds)
+        with contextlib.closing(connection):
+            try:
+                connection.request("POST", INVOKE_PATH, body, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                return response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                message = f"the worker ended: {error!r}"
+        failure = {"errorType": "Sandbox.Failure", "errorMessage": message}
+        return 502, json.dumps(failure).encode()
 
     def _read_logs(self, stream: IO[bytes]) -> None:
         invocation = self._pending
@@ -253,20 +182,18 @@ class Worker:
             if line.text.startswith("START "):
                 invocation = self._pending
             if line.text.startswith("REPORT "):
-                line = LogLine(self._with_init(line.text), None)
+                # The emulator reports how long starting the initialisation took, not its length.
+                length = f"Init Duration: {self._init_milliseconds or 0:.2f} ms"
+                line = LogLine(REPORTED_INIT.sub(length, line.text), None)
             invocation.read(line)
             self._on_log(self.function, line)
         stream.close()
-
-    def _with_init(self, report: str) -> str:
-        """The emulator reports how long starting the initialisation took; give its length."""
-        return REPORTED_INIT.sub(f"Init Duration: {self._init_milliseconds or 0:.2f} ms", report)
 
     def _read_emulator(self, stream: IO[bytes]) -> None:
         for raw in stream:
             if b"Process runtime-" in raw and b" exited" in raw:
                 self.broken = True
-            if not self._initialised.is_set() and (report := INIT_REPORT.search(raw)):
+            if report := INIT_REPORT.search(raw):
                 self._finish_initialisation(float(report[1]))
         self.broken = True
         self._finish_initialisation(None)
@@ -281,7 +208,7 @@ class Worker:
 
 
 def emulator_path() -> Path:
-    """The emulator binary for this machine.
+    """Return the emulator binary for this machine.
 
     Raises LocalError, which names the Docker way, where there is none.
     """
@@ -297,34 +224,6 @@ def emulator_path() -> Path:
     return Path(package.origin).parent / "local" / "rapid" / f"aws-lambda-rie-{machine}"
 
 
-def worker_environment(function: Function) -> dict[str, str]:
-    """Everything the function sees; of the developer's own variables only those it declares."""
-    root = function.import_roots[0]
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LANG": "C.UTF-8",
-        "TZ": ":UTC",
-        "LAMBDA_TASK_ROOT": str(root),
-        "PYTHONPATH": os.pathsep.join(str(path) for path in function.import_roots),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
-        # SAM's made-up credentials are in `environment`; keep SDKs from finding real ones.
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    if "LD_LIBRARY_PATH" in os.environ:  # some Pythons need it to start
-        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
-    return environment | function.environment
-
-
-def debugged(function: Function, port: int) -> Function:
-    """The function with a debugger's port, and all the time that Lambda can give it."""
-    environment = function.environment | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(DEBUG_SECONDS)}
-    return replace(
-        function, debug_port=port, timeout_seconds=DEBUG_SECONDS, environment=environment
-    )
-
-
 def _debugger(function: Function) -> list[str]:
     if function.debug_port is None:
         return []
@@ -332,29 +231,23 @@ def _debugger(function: Function) -> list[str]:
     return ["-X", "frozen_modules=off", "-m", "debugpy", "--listen", address, "--wait-for-client"]
 
 
-def _start_thread(read: Callable[[IO[bytes]], None], stream: IO[bytes]) -> threading.Thread:
+def _start_thread(read: Callable[[Any], None], stream: Any) -> threading.Thread:
     thread = threading.Thread(target=read, args=(stream,), daemon=True)
     thread.start()
     return thread
 
 
-def _loopback_address() -> str:
-    return "127." + ".".join(str(1 + secrets.randbelow(254)) for _ in range(3))
-
-
 def _free_ports(host: str) -> tuple[int, int]:
-    """Two ports that were free a moment ago; another process may still win them."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((host, 0))
-        second.bind((host, 0))
+    """Return two ports; no other program is likely to take them from a random address."""
+    with socket.create_server((host, 0)) as first, socket.create_server((host, 0)) as second:
         return first.getsockname()[1], second.getsockname()[1]
 
 
 def _function_error(status: int, payload: bytes) -> str | None:
-    """The type of the error that the emulator's answer describes, None for a success.
+    """Return the type of the error that the emulator's response describes, None for a success.
 
-    The emulator answers 200 to an exception of the handler and to a timeout. An exception has the
-    four keys that the runtime client writes; a timeout is plain text, where an answer is JSON.
+    The emulator's status is 200 for an exception of the handler and for a timeout. An exception has
+    the four keys that the runtime client writes; a timeout is plain text instead of JSON.
     """
     if status == 200 and payload.startswith(b"Task timed out after "):
         return "Sandbox.Timedout"
@@ -367,7 +260,3 @@ def _function_error(status: int, payload: bytes) -> str | None:
     if status != 200:
         return str(error.get("errorType", "Sandbox.Failure"))
     return str(error["errorType"]) if set(error) == ERROR_KEYS else None
-
-
-def _error_payload(kind: str, message: str) -> bytes:
-    return json.dumps({"errorType": kind, "errorMessage": message}).encode()

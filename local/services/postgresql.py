@@ -114,7 +114,10 @@ def _initialise(directory: Path, ephemeral: bool) -> None:
     log = directory / "postgres.log"
     for command in ([*initdb, "--no-sync"] if ephemeral else initdb, create):
         program = process.spawn(command, log, data=unfinished, stdin=subprocess.PIPE)
-        program.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
+        try:
+            program.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
+        finally:
+            program.kill()  # does nothing unless this was interrupted
         if program.returncode != 0:
             raise LocalError(f"PostgreSQL cannot be set up: {process.reason_in(log)}; see {log}")
     unfinished.rename(directory / "postgres")

@@ -7,8 +7,9 @@ import pytest
 
 from local.console import Console
 from local.gateway.server import Exchange
+from local.runtime.function import Function
 from local.runtime.logs import parse_log_line
-from local.runtime.worker import Function, Invocation
+from local.runtime.worker import Invocation
 
 TOY = Function("ToyFunction", "toy.handler.handler", "python3.13", 3, {}, (), ())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil  # type: ignore[import-untyped]
 
-from local.runtime.worker import Function
+from local.runtime.function import Function
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATE = """
