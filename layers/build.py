@@ -35,8 +35,8 @@ LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
 # email-validator asks the DNS only where it is told to, which it never is here.
 EXCLUDED_PACKAGES = ("dnspython",)
 # Not needed to run: stubs, tests, sources of extensions, entry points, what pip notes for itself,
-# other databases, pydantic's old version (FastAPI imports it where it is there, for 20 ms), and the
-# utilities of Powertools that FastAPI's own are used instead of.
+# other databases, pydantic's old version (FastAPI imports it where it is there, for 20 ms), and all
+# of Powertools but its logger and metrics.
 EXCLUDED_FILES = (
     "**/*.pyi",
     "**/py.typed",
@@ -48,9 +48,7 @@ EXCLUDED_FILES = (
     "bin",
     "include",
     "aws_lambda_powertools/event_handler",
-    "aws_lambda_powertools/utilities/auth_alpha",
-    "aws_lambda_powertools/utilities/kafka",
-    "aws_lambda_powertools/utilities/parser",
+    "aws_lambda_powertools/utilities/[!_j]*",  # its logger needs jmespath_utils
     "pydantic/v1",
     "sqlalchemy/testing",
     "sqlalchemy/dialects/mssql",

@@ -52,6 +52,7 @@ class Sandbox:
         from aws_lambda_powertools import Metrics
 
         from blog import observability, secrets, settings
+        from blog.aws.credentials import container_credentials
         from blog.cache import pages as cache
         from blog.database import connection as database
 
@@ -66,7 +67,7 @@ class Sandbox:
         Metrics._dimensions.clear()  # shared by all of a process
         Metrics._default_dimensions.clear()
         secrets.secret.cache_clear()
-        secrets._provider.cache_clear()
+        container_credentials.cache_clear()
         settings.settings.cache_clear()
 
 

@@ -51,10 +51,10 @@ ALLOWED_TO_READ = {
 # These, and what is below them, no cold start may import; with the reason.
 FORBIDDEN = {
     "aws_lambda_powertools.event_handler": "FastAPI routes",
-    "aws_lambda_powertools.utilities.parameters": "boto3; only where DATABASE_URL is a secret",
+    "aws_lambda_powertools.utilities.parameters": "boto3; secrets are read without",
     "aws_lambda_powertools.utilities.parser": "pydantic is used without it",
     "aws_xray_sdk": "290 ms; there is no tracer",
-    "boto3": "more than 100 ms; only where DATABASE_URL is a secret",
+    "boto3": "more than 100 ms; secrets are read without",
     "botocore.client": "boto3",
     "botocore.session": "boto3",
     "dns": "no address is looked up, ever",

@@ -10,7 +10,7 @@ from blog import secrets
 from blog.cache.pages import Loaded, PageCache, redis_scripts
 from blog.observability import RequestRecord, current_request
 from tests.conftest import Sandbox
-from tests.layer.conftest import Manager, new_secret
+from tests.secrets_manager import Manager, new_secret
 from tests.valkey import ValkeyServer
 
 

@@ -19,8 +19,8 @@ from blog.settings import SettingsError
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
 from tests.conftest import Sandbox
-from tests.layer.conftest import Manager, new_secret
 from tests.layer.test_database_url import SCHEMES, in_form
+from tests.secrets_manager import Manager, new_secret
 
 
 async def answer(connection: AsyncConnection) -> object:

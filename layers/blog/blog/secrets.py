@@ -10,7 +10,6 @@ holds another one. Asking is cheap then, as Secrets Manager is called at most on
 import re
 from functools import cache
 from time import monotonic
-from typing import Any
 
 from blog.settings import SECRET_ARN
 
@@ -62,24 +61,11 @@ def secret(arn: str) -> Secret:
 
 
 def _fetch(arn: str) -> str:
-    from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+    # Imported here: a cold start whose settings are plain has no use for it.
+    from blog.aws.http import RequestFailed
+    from blog.aws.secrets_manager import fetch_secret
 
     try:
-        return str(_provider().get(arn, force_fetch=True))
-    except GetParameterError as error:
+        return fetch_secret(arn, TIMEOUT_SECONDS)
+    except RequestFailed as error:
         raise SecretUnavailable(str(error)) from error
-
-
-@cache
-def _provider() -> Any:
-    # Imported here alone: boto3 costs a cold start 100 ms and more.
-    from aws_lambda_powertools.utilities.parameters import SecretsProvider
-    from botocore.config import Config
-
-    return SecretsProvider(
-        boto_config=Config(
-            connect_timeout=TIMEOUT_SECONDS,
-            read_timeout=TIMEOUT_SECONDS,
-            retries={"total_max_attempts": 2},
-        )
-    )
