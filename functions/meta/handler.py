@@ -1,4 +1,4 @@
-"""Lambda handler of the documentation, the health check, and every path that no resource has."""
+"""Lambda handler of the documentation, the health check, and all paths of no resource."""
 
 from blog.coldstart import fast_imports
 

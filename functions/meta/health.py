@@ -1,7 +1,7 @@
-"""Whether PostgreSQL and Redis answer, each asked at once and within `TIMEOUT_SECONDS`.
+"""The health check: both servers are checked at once, each for at most `TIMEOUT_SECONDS`.
 
-Redis is asked for all that the cache does, writes included: one that a failover demoted, or that
-an ACL guards, answers a PING.
+The check of Redis runs every command that the cache needs, writes included, since a demoted primary
+or one with a restrictive ACL still responds to PING.
 """
 
 import asyncio
@@ -18,50 +18,48 @@ from meta import queries
 
 TIMEOUT_SECONDS = 2.0
 
-Answer = Literal["answers", "silent"]
-RedisAnswer = Literal["answers", "read-only", "silent"]
+ServerStatus = Literal["up", "down"]
+RedisStatus = Literal["up", "read-only", "down"]
 
 
 class Health(BaseModel):
     """`ok`; `degraded` without Redis, which only costs speed; `down` without PostgreSQL.
 
-    A Redis that is `read-only` answers, but rejects our writes, and so is not used.
+    A `read-only` Redis responds but rejects writes, so the cache does not use it.
     """
 
     status: Literal["ok", "degraded", "down"]
-    postgresql: Answer
-    redis: RedisAnswer
+    postgresql: ServerStatus
+    redis: RedisStatus
 
 
 async def check_health() -> Health:
-    postgresql, redis = await asyncio.gather(_answer(_ask_postgresql()), _redis_answer())
-    if postgresql == "silent":
+    postgresql, redis = await asyncio.gather(
+        _server_status(database.read(queries.ping)), _redis_status()
+    )
+    if postgresql == "down":
         return Health(status="down", postgresql=postgresql, redis=redis)
-    status: Literal["ok", "degraded"] = "ok" if redis == "answers" else "degraded"
-    return Health(status=status, postgresql=postgresql, redis=redis)
+    return Health(status="ok" if redis == "up" else "degraded", postgresql=postgresql, redis=redis)
 
 
-async def _redis_answer() -> RedisAnswer:
+async def _redis_status() -> RedisStatus:
     try:
-        return await _answer(_ask_redis())
+        return await _server_status(_check_redis())
     except ResponseError:
         return "read-only"
 
 
-async def _answer(question: Awaitable[None]) -> Answer:
+async def _server_status(check: Awaitable[None]) -> ServerStatus:
+    """Raises `ResponseError`, which only Redis does, for a server that responds with an error."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            await question
+            await check
     except ResponseError:
         raise
     except (ApiError, CacheUnavailable, RedisError, OSError):  # TimeoutError is an OSError
-        return "silent"
-    return "answers"
+        return "down"
+    return "up"
 
 
-async def _ask_postgresql() -> None:
-    await database.read(queries.ping)
-
-
-async def _ask_redis() -> None:
+async def _check_redis() -> None:
     await redis_scripts().check()

@@ -1,7 +1,7 @@
-"""The pages for people, which load nothing from outside: Swagger UI, and the problem types.
+"""The HTML pages: Swagger UI and the problem types. They load nothing from other hosts.
 
-Their content security policies allow what they need and nothing more: inline scripts and styles by
-their hashes, and for Swagger UI its two files, the images in its style sheet, and the API itself.
+Their content security policies allow only what they need: inline scripts and styles by hash, and
+for Swagger UI its two files, the images in its style sheet, and the API itself.
 """
 
 import gzip
@@ -65,8 +65,8 @@ PROBLEMS = """<!doctype html>
 </head>
 <body>
 <h1>Problems</h1>
-<p>Every error is answered as <code>application/problem+json</code> (RFC 9457). Its
-<code>type</code> leads here; its <code>detail</code> says what happened to your request.</p>
+<p>Every error is a response of type <code>application/problem+json</code> (RFC 9457). Its
+<code>type</code> links here; its <code>detail</code> describes the occurrence.</p>
 {problems}
 </body>
 </html>
@@ -74,9 +74,8 @@ PROBLEMS = """<!doctype html>
 
 PROBLEM = '<h2 id="{code}">{status} {title}</h2>\n<p>{text}</p>'
 
-
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-NO_WEIGHT = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
+ZERO_WEIGHT = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 
 @dataclass(frozen=True)
@@ -114,13 +113,13 @@ def swagger_ui_file(name: str) -> bytes:
 
 @cache
 def compressed_swagger_ui_file(name: str) -> bytes:
-    """The same by gzip, which leaves 0.5 MB of the script's 1.7."""
+    """The same, compressed by gzip: 0.5 MB of the script's 1.7."""
     return gzip.compress(swagger_ui_file(name))
 
 
 @cache
 def swagger_ui_version(name: str) -> str:
-    """Changes with the file's content."""
+    """A hash of the file's content."""
     return blake2s(swagger_ui_file(name), digest_size=8).hexdigest()
 
 
@@ -129,12 +128,12 @@ def accepts_gzip(accept_encoding: str) -> bool:
     accepted = {}
     for element in accept_encoding.lower().split(","):
         encoding, _, weight = element.partition(";")
-        accepted[encoding.strip()] = not NO_WEIGHT.fullmatch(weight)
+        accepted[encoding.strip()] = not ZERO_WEIGHT.fullmatch(weight)
     return accepted.get("gzip", accepted.get("*", False))
 
 
 def _hash_of(inline: str) -> str:
-    """The source expression that allows this script or style alone."""
+    """The source expression that allows only this script or style."""
     return f"'sha256-{b64encode(sha256(inline.encode()).digest()).decode()}'"
 
 
@@ -143,16 +142,16 @@ def _problem(problem: type[ApiError]) -> str:
         code=problem.code,
         status=problem.status,
         title=problem.title,
-        text=_marked_up(problem.meaning),
+        text=_to_html(problem.description),
     )
 
 
-def _marked_up(text: str) -> str:
+def _to_html(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _concrete(parent: type[ApiError]) -> list[type[ApiError]]:
-    """All errors below that have a code of their own."""
+    """All subclasses, direct or not, that define a `code`."""
     found = []
     for error in parent.__subclasses__():
         if "code" in vars(error):

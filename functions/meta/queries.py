@@ -1,4 +1,4 @@
-"""The statement by which the health check sees that PostgreSQL responds."""
+"""SQL of the health check."""
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection

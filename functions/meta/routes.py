@@ -32,7 +32,7 @@ async def home() -> RedirectResponse:
 
 @router.get("/docs", response_class=HTMLResponse)
 async def get_docs() -> HTMLResponse:
-    """Show this document as Swagger UI."""
+    """Return this document as Swagger UI."""
     return _html(swagger_ui_page())
 
 
@@ -52,22 +52,22 @@ async def get_swagger_ui_file(name: str, request: Request) -> Response:
 
 @router.get("/openapi.json")
 async def get_openapi() -> Response:
-    """Show the OpenAPI document of all functions."""
+    """Return the OpenAPI document of all functions."""
     return Response(_openapi(), media_type="application/json")
 
 
 @router.get("/problems", response_class=HTMLResponse)
 async def get_problems() -> HTMLResponse:
-    """Explain every error that the API can answer with."""
+    """Return a page that explains every error of the API."""
     return _html(problems_page())
 
 
 @router.get(
     "/health",
-    responses={503: {"model": Health, "description": "PostgreSQL does not answer."}},
+    responses={503: {"model": Health, "description": "PostgreSQL is down."}},
 )
 async def get_health(response: Response) -> Health:
-    """Say whether PostgreSQL and Redis answer; it takes 2 seconds at most."""
+    """Report whether PostgreSQL and Redis are up, within 2 seconds."""
     response.headers["Cache-Control"] = "no-store"
     health = await check_health()
     if health.status == "down":

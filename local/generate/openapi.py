@@ -1,4 +1,4 @@
-"""The OpenAPI document of all functions, merged: `python -m local.generate.openapi` writes it.
+"""The merged OpenAPI document of all functions: `python -m local.generate.openapi` writes it.
 
 It is committed where MetaFunction serves it; a test fails when it is not current.
 """
@@ -26,28 +26,28 @@ INFO = {
     "title": "Users & Posts API",
     "version": "1.0.0",
     "description": (
-        "Users and their posts. Lists are walked by `skip`, by `page`, or by following `next`, "
-        "which also stands in the `Link` header. Every error is a problem as "
-        "[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) has it; [/problems](/problems) "
-        "explains them. Every answer carries `X-Request-Id`. HEAD is answered wherever GET is. "
-        f"A body may have {MAX_BODY_BYTES} bytes, which is enough for every legal one."
+        "Users and their posts. Lists are paginated by `skip`, by `page`, or by following `next`, "
+        "which is also in the `Link` header. Every error is a problem as defined by "
+        "[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457); [/problems](/problems) explains "
+        "them. Every response has an `X-Request-Id`. HEAD is supported wherever GET is. "
+        f"A request body may have up to {MAX_BODY_BYTES} bytes."
     ),
 }
 
 PROBLEM_SCHEMA = {
     "type": "object",
     "title": "Problem",
-    "description": "An error, as RFC 9457 has it.",
+    "description": "An error, as defined by RFC 9457.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "What went wrong."},
-        "title": {"type": "string", "description": "The same for people."},
+        "type": {"type": "string", "format": "uri-reference", "description": "The kind of error."},
+        "title": {"type": "string", "description": "The kind of error, for people."},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
-        "detail": {"type": "string", "description": "What went wrong with this very request."},
+        "detail": {"type": "string", "description": "A sentence about this occurrence."},
         "errors": {
             "type": "array",
             "maxItems": MAX_ERRORS,
-            "description": "The wrong fields of the request; `detail` says how many more.",
+            "description": "The invalid fields; `detail` says how many more there are.",
             "items": {
                 "type": "object",
                 "required": ["in", "field", "message"],
@@ -63,7 +63,7 @@ PROBLEM_SCHEMA = {
 
 
 def merged_openapi() -> dict[str, Any]:
-    """The document over every function that has routes, by name; those of no resource come last."""
+    """Return the document over every function that has routes, by name, meta last."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
     for name in sorted(_function_names(), key=lambda name: (name == "meta", name)):
@@ -82,9 +82,9 @@ def merged_openapi() -> dict[str, Any]:
 
 
 def _make_bounds_exact(node: Any) -> None:
-    """Turn the bounds of integers back from floats, as which FastAPI's model of a schema has them.
+    """Make the bounds of integers integers again; FastAPI's model of a schema has floats.
 
-    As a float, the largest bigint is one more.
+    As a float, the largest bigint would be one more.
     """
     if isinstance(node, list):
         for item in node:

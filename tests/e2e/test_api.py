@@ -160,7 +160,7 @@ def test_head_is_get_without_its_content(api: httpx.Client) -> None:
 
 
 def test_health_says_that_both_services_answer(api: httpx.Client) -> None:
-    expected = {"status": "ok", "postgresql": "answers", "redis": "answers"}
+    expected = {"status": "ok", "postgresql": "up", "redis": "up"}
     assert api.get("/health").json() == expected
 
 

@@ -48,8 +48,8 @@ def test_every_error_has_status_title_code_and_meaning(error: type[ApiError]) ->
     assert error.status in vars(http_status).values()
     assert error.title
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
-    assert error.meaning.endswith(".")
-    assert {"code", "meaning"} <= set(vars(error))
+    assert error.description.endswith(".")
+    assert {"code", "description"} <= set(vars(error))
 
 
 def test_codes_are_unique() -> None:
@@ -86,6 +86,6 @@ def test_errors_of_one_status_share_a_description() -> None:
     responses = problem_responses(errors.MalformedJson, errors.InvalidReference, errors.NotFound)
 
     assert set(responses) == {400, 404}
-    assert errors.MalformedJson.meaning in responses[400]["description"]
-    assert errors.InvalidReference.meaning in responses[400]["description"]
+    assert errors.MalformedJson.description in responses[400]["description"]
+    assert errors.InvalidReference.description in responses[400]["description"]
     assert set(responses[404]["content"]) == {"application/problem+json"}

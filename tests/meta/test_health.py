@@ -34,7 +34,7 @@ def test_it_is_ok_when_both_answer(sandbox: Sandbox, api: httpx.Client) -> None:
     answer = api.get("/health")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {"status": "ok", "postgresql": "answers", "redis": "answers"}
+    assert answer.json() == {"status": "ok", "postgresql": "up", "redis": "up"}
 
 
 @pytest.mark.parametrize("reject", [ValkeyServer.demote, ValkeyServer.deny_writes])
@@ -43,12 +43,12 @@ def test_it_is_degraded_where_redis_rejects_writes(
 ) -> None:
     with ValkeyServer(tmp_path / "valkey") as server:
         sandbox.restart(REDIS_URL=server.url)
-        assert api.get("/health").json()["redis"] == "answers"
+        assert api.get("/health").json()["redis"] == "up"
         reject(server)
         answer = api.get("/health")
 
     assert answer.status_code == 200
-    assert answer.json() == {"status": "degraded", "postgresql": "answers", "redis": "read-only"}
+    assert answer.json() == {"status": "degraded", "postgresql": "up", "redis": "read-only"}
 
 
 def test_it_leaves_nothing_in_redis(api: httpx.Client, cache: Any) -> None:
@@ -65,7 +65,7 @@ def test_it_is_degraded_without_redis(
 
     assert answer.status_code == 200
     assert "retry-after" not in answer.headers
-    assert answer.json() == {"status": "degraded", "postgresql": "answers", "redis": "silent"}
+    assert answer.json() == {"status": "degraded", "postgresql": "up", "redis": "down"}
 
 
 def test_it_is_down_without_postgresql(sandbox: Sandbox, api: httpx.Client) -> None:
@@ -74,7 +74,7 @@ def test_it_is_down_without_postgresql(sandbox: Sandbox, api: httpx.Client) -> N
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "answers"}
+    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "up"}
 
 
 def test_it_is_down_without_both(sandbox: Sandbox, api: httpx.Client) -> None:
@@ -82,7 +82,7 @@ def test_it_is_down_without_both(sandbox: Sandbox, api: httpx.Client) -> None:
     answer = api.get("/health")
 
     assert answer.status_code == 503
-    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "silent"}
+    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "down"}
 
 
 def test_a_silent_redis_is_not_waited_for(
@@ -105,7 +105,7 @@ def test_silent_servers_are_answered_within_bounds(
     answer, seconds = timed(api)
 
     assert answer.status_code == 503
-    assert answer.json() == {"status": "down", "postgresql": "silent", "redis": "silent"}
+    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "down"}
     assert seconds < BOUND_SECONDS
 
 

@@ -111,9 +111,9 @@ def test_creating_documents_each_conflict_that_it_can_meet(document: dict[str, A
         path: document["paths"][path]["post"]["responses"]["409"]["description"]
         for path in ("/users", "/posts")
     }
-    assert all(RequestInProgress.meaning in description for description in conflicts.values())
-    assert Conflict.meaning in conflicts["/users"]
-    assert Conflict.meaning not in conflicts["/posts"]
+    assert all(RequestInProgress.description in description for description in conflicts.values())
+    assert Conflict.description in conflicts["/users"]
+    assert Conflict.description not in conflicts["/posts"]
 
 
 def integers(node: object) -> list[dict[str, Any]]:

@@ -1,15 +1,15 @@
-"""PostgreSQL URLs: every form that people have becomes the one that libpq reads.
+"""PostgreSQL URLs: the common forms are converted to libpq's.
 
-    postgres://…, postgresql+asyncpg://…     postgresql://…; which driver reads it is our choice
-    ?ssl=true, ?ssl=require, …               ?sslmode=require, …; ssl is asyncpg's and JDBC's name
+    postgres://…, postgresql+asyncpg://…     postgresql://…
+    ?ssl=true, ?ssl=require, …               ?sslmode=require, … (asyncpg and JDBC call it ssl)
 
-No message shows more of a URL than the name of a parameter.
+Error messages show no part of a URL other than the names of parameters.
 """
 
 import re
 
 SCHEME = r"postgres(ql)?(\+\w+)?://"
-# A password may have any character but @: what comes before it is not looked at.
+# A password may contain any character except @.
 URL = re.compile(
     SCHEME + r"(?P<address>([^@]*@)?(\[[^]@]+\]|[^@:/?]*)(:\d+)?(/[^@?]*)?)(\?(?P<query>[^@]*))?"
 )
@@ -18,9 +18,9 @@ SSL_SWITCHES = {"true": "require", "false": "disable"}
 
 
 def libpq_url(url: str) -> str:
-    """The URL as `postgresql://…` with libpq's names; one that has them already is unchanged.
+    """Return the URL as `postgresql://…` with libpq's parameter names.
 
-    Raises `ValueError` where it is none, or its ssl is not clear.
+    Raises `ValueError` when it is not a PostgreSQL URL, or its ssl parameters are invalid.
     """
     parts = URL.fullmatch(url.strip())
     if parts is None:
@@ -32,20 +32,20 @@ def libpq_url(url: str) -> str:
         return f"postgresql://{parts['address']}"
     query = [_translated(parameter) for parameter in parts["query"].split("&")]
     if sum(parameter.startswith("sslmode=") for parameter in query) > 1:
-        raise ValueError("its parameters ssl and sslmode say the same: leave one out")
+        raise ValueError("its parameters ssl and sslmode mean the same: remove one")
     return f"postgresql://{parts['address']}?{'&'.join(query)}"
 
 
 def check_parameters(url: str) -> None:
-    """Raises `ValueError` where libpq does not know a parameter of the URL."""
-    from psycopg import pq  # imported here alone: a cached page needs no driver
+    """Raise `ValueError` when the URL has a parameter that libpq does not know."""
+    from psycopg import pq  # imported only here: a cached page needs no driver
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     parts = URL.fullmatch(url)
     query = parts["query"] if parts else None
     names = {parameter.partition("=")[0] for parameter in query.split("&")} if query else set()
     for name in sorted(names - known):
-        raise ValueError(f"its parameter {name} is not one of libpq: leave it out")
+        raise ValueError(f"its parameter {name} is unknown to libpq: remove it")
 
 
 def _translated(parameter: str) -> str:

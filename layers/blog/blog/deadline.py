@@ -1,7 +1,7 @@
-"""When the request that is being answered must have its answer."""
+"""The deadline of the current request."""
 
 from contextvars import ContextVar
 from math import inf
 
 request_deadline: ContextVar[float] = ContextVar("request_deadline", default=inf)
-"""When the request's time is over (`monotonic`): set by the boundary of each request."""
+"""When the current request must be finished, in seconds of `monotonic()`; set by the middleware."""

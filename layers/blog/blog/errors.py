@@ -1,27 +1,26 @@
-"""Every error that a client can meet, and the one place that maps errors to HTTP.
+"""Every error that a client can receive, and the one place that maps errors to HTTP.
 
     ApiError
     ├── MalformedJson            400  the body is not JSON
     ├── InvalidReference         400  a field names a resource that does not exist
     ├── NotFound                 404  no such path, or no such resource
-    ├── MethodNotAllowed         405  the path has not this method; `Allow` has those that it has
-    ├── Conflict             409  a field's value must be unique and is in use
-    ├── RequestInProgress        409  another request with the same `Idempotency-Key` is under way
-    ├── ResourceDeleted          409  what an `Idempotency-Key` created was deleted since
+    ├── MethodNotAllowed         405  the path does not support the method; see `Allow`
+    ├── Conflict                 409  a field's value must be unique and is in use
+    ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
+    ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is not declared as JSON
-    ├── InvalidRequest           422  a field, parameter or cursor is not acceptable
-    ├── InternalError            500  a bug of ours
-    └── ServiceUnavailable       503  try again after `Retry-After`
-        ├── DatabaseUnavailable       PostgreSQL refused, vanished or took too long; nothing changed
+    ├── InvalidRequest           422  a field, parameter or cursor is invalid
+    ├── InternalError            500  a bug in the server
+    └── ServiceUnavailable       503  retry after `Retry-After`
+        ├── DatabaseUnavailable       PostgreSQL failed or did not respond in time; nothing changed
         ├── DeadlineExceeded          the function ran out of time before it changed anything
-        └── OutcomeUnknown            no answer to COMMIT, or none in time: changed, or not
+        └── OutcomeUnknown            no response to COMMIT in time: committed, or not
 
-Each is answered as an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and
-the error's `code`, `detail` says what happened in a sentence, and an `InvalidRequest` lists the
-wrong fields under `errors` as `{in, field, message}`: at most `MAX_ERRORS`, since a client can name
-as many as a body holds. No text of a database, no stack trace and no value that the client sent is
-ever in one.
+Each becomes an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and the
+error's `code`, `detail` describes the occurrence in a sentence, and an `InvalidRequest` lists the
+invalid fields under `errors` as `{in, field, message}`, at most `MAX_ERRORS`. A problem never
+contains text from a database, a stack trace, or a value that the client sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,19 +31,19 @@ MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 64
 MAX_MESSAGE_CHARACTERS = 200
 MAX_BODY_BYTES = 128 * 1024
-"""Enough for any legal body: the largest is a post of 10 000 characters that take 12 bytes each."""
+"""Enough for any valid body: the largest is a post of 10 000 characters of 12 bytes each."""
 
 
 class ApiError(Exception):
-    """An error with an HTTP answer.
+    """An error with an HTTP response.
 
-    `meaning` explains the kind of error, `detail` what happened this time; both are for the client.
+    `description` explains the kind of error, `detail` this occurrence; both are for the client.
     """
 
     status: ClassVar[int]
     title: ClassVar[str]
     code: ClassVar[str]
-    meaning: ClassVar[str]
+    description: ClassVar[str]
 
     def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -52,7 +51,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def problem(self) -> dict[str, Any]:
-        """The members of the RFC 9457 problem, all but those of one request."""
+        """Return the RFC 9457 problem."""
         return {
             "type": f"/problems#{self.code}",
             "title": self.title,
@@ -63,34 +62,34 @@ class ApiError(Exception):
 
 class MalformedJson(ApiError):
     status, title, code = 400, "Malformed body", "malformed-body"
-    meaning = "The request's body cannot be read as JSON; the answer says where it breaks."
+    description = "The request's body is not valid JSON; `detail` gives the position of the error."
 
 
 class InvalidReference(ApiError):
     status, title, code = 400, "Unknown reference", "unknown-reference"
-    meaning = "A field of the body names a resource that does not exist; nothing was written."
+    description = "A field of the body names a resource that does not exist; nothing was written."
 
 
 class NotFound(ApiError):
     status, title, code = 404, "Not found", "not-found"
-    meaning = "There is no such path, or no resource with that id."
+    description = "There is no such path, or no resource with that id."
 
 
 class MethodNotAllowed(ApiError):
     status, title, code = 405, "Method not allowed", "method-not-allowed"
-    meaning = (
-        "The path exists but not with this method; the header `Allow` lists the methods it has."
+    description = (
+        "The path does not support this method; the header `Allow` lists those that it does."
     )
 
 
 class Conflict(ApiError):
     status, title, code = 409, "Already taken", "already-taken"
-    meaning = "A value that must be unique belongs to another resource; nothing was written."
+    description = "A value that must be unique belongs to another resource; nothing was written."
 
 
 class RequestInProgress(ApiError):
     status, title, code = 409, "Request in progress", "request-in-progress"
-    meaning = "Another request with the same `Idempotency-Key` is under way; repeat it later."
+    description = "Another request with the same `Idempotency-Key` is in progress; retry later."
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -98,27 +97,26 @@ class RequestInProgress(ApiError):
 
 class ResourceDeleted(ApiError):
     status, title, code = 409, "Resource deleted", "resource-deleted"
-    meaning = (
-        "A request with this `Idempotency-Key` created a resource that was deleted since; "
-        "nothing was written. Take a new key to create another."
+    description = (
+        "The resource that an earlier request with this `Idempotency-Key` created was deleted; "
+        "nothing was written. Send a new key to create another."
     )
 
 
 class ContentTooLarge(ApiError):
     status, title, code = 413, "Content too large", "content-too-large"
-    meaning = f"The body is larger than {MAX_BODY_BYTES} bytes, which no legal one is."
+    description = f"The body is larger than {MAX_BODY_BYTES} bytes, more than any valid body needs."
 
 
 class UnsupportedMediaType(ApiError):
     status, title, code = 415, "Unsupported media type", "unsupported-media-type"
-    meaning = "The body's `Content-Type` is not JSON: send `application/json`."
+    description = "The body's `Content-Type` is not JSON: send `application/json`."
 
 
 class InvalidRequest(ApiError):
     status, title, code = 422, "Invalid request", "invalid-request"
-    meaning = (
-        "One or more fields or parameters are not acceptable; `errors` lists them, "
-        f"{MAX_ERRORS} at most."
+    description = (
+        f"One or more fields or parameters are invalid; `errors` lists up to {MAX_ERRORS} of them."
     )
 
     def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
@@ -145,12 +143,14 @@ def _cut(text: str, characters: int) -> str:
 
 class InternalError(ApiError):
     status, title, code = 500, "Internal error", "internal-error"
-    meaning = "A bug of ours, logged with the request's id; nothing you sent is known to be wrong."
+    description = "An internal server error, logged with the request's id."
 
 
 class ServiceUnavailable(ApiError):
     status, title, code = 503, "Service unavailable", "service-unavailable"
-    meaning = "A fault that should pass; try again after the seconds in the header `Retry-After`."
+    description = (
+        "A transient failure; retry after the number of seconds in the header `Retry-After`."
+    )
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, {"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -158,17 +158,19 @@ class ServiceUnavailable(ApiError):
 
 class DatabaseUnavailable(ServiceUnavailable):
     code = "database-unavailable"
-    meaning = "The database did not answer; nothing was changed, so the request can be repeated."
+    description = (
+        "The database did not respond; nothing was changed, so the request can be retried."
+    )
 
 
 class DeadlineExceeded(ServiceUnavailable):
     code = "deadline-exceeded"
-    meaning = "The answer took too long; nothing was changed, so the request can be repeated."
+    description = "The request took too long; nothing was changed, so it can be retried."
 
 
 class OutcomeUnknown(ServiceUnavailable):
     title, code = "Outcome unknown", "outcome-unknown"
-    meaning = (
-        "The database's answer was lost while the change was made final: look whether it is "
-        "there before you repeat the request."
+    description = (
+        "The connection to the database failed during commit, so the change may have been made "
+        "or not: check before you retry."
     )

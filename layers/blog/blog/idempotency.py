@@ -1,4 +1,4 @@
-"""Plain data of an idempotent request, which `blog.http` makes and `blog.database` keeps."""
+"""An idempotent request and its stored response, passed from `blog.http` to `blog.database`."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +10,7 @@ HEADER = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What a creating route returns: the resource's id below `path`, and its JSON."""
+    """The response to a create request: the resource's id below `path`, and its JSON."""
 
     path: str
     id: int
@@ -19,7 +19,7 @@ class StoredResponse:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A request to create a resource below `path`; `key` is None where the client sent none."""
+    """A request to create a resource below `path`; `key` is None if the client sent none."""
 
     path: str
     body: BaseModel
@@ -27,5 +27,5 @@ class IdempotentRequest:
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for requests that ask for the same."""
+        """Equal for equal bodies."""
         return sha256(self.body.model_dump_json().encode()).digest()

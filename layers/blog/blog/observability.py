@@ -1,10 +1,10 @@
 """Logs and metrics: one JSON line per request, without personal data.
 
-What a request did is noted in its `RequestRecord` by whoever does it (`observe_cache`,
-`database_time`), and written when it ends (`report`). Its log line is an object of CloudWatch's
-embedded metric format too: one line is half the volume to pay for, and half the time to write.
-With a `LOG_LEVEL` above INFO only the metrics are left of it. Powertools' tracer is left out: the
-X-Ray SDK costs 290 ms of every cold start and is in maintenance.
+Facts about a request are collected in its `RequestRecord` (`observe_cache`, `database_time`), and
+written when it ends (`report`). The log line is also an object of CloudWatch's embedded metric
+format (EMF): one line instead of two halves the volume to pay for and the time to write. With a
+`LOG_LEVEL` above INFO only the metrics are written. Powertools' tracer is not used: the X-Ray SDK
+costs 290 ms of every cold start and is in maintenance.
 
 Source of the format: "Embedded metric format specification" in Amazon CloudWatch's user guide.
 """
@@ -42,7 +42,7 @@ COLD_START = "ColdStart"
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request; `client_request_id` is what the client called it, if it did."""
+    """Facts about one request; `client_request_id` is the client's `X-Request-Id`, if valid."""
 
     method: str
     gateway_request_id: str
@@ -60,13 +60,14 @@ current_request: ContextVar[RequestRecord | None] = ContextVar("current_request"
 
 @cache
 def logger() -> Logger:
-    """The process's logger. `location` is left out: it would name this module on every line.
+    """Return the process's logger.
 
-    Messages are not tried as JSON, and one encoder serves all lines: a third of a line's time.
+    `location` is left out: it would be this module on every line. Messages are not parsed as JSON,
+    and one encoder serves all lines, which takes a third of the time.
     """
-    # A request is a task of its own, whose number says nothing. (New in Python 3.12.)
+    # Each request is its own task, so a task's name says nothing. (New in Python 3.12.)
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]
-    logging.getLogger("mangum.http").setLevel(logging.WARNING)  # writes a line per request too
+    logging.getLogger("mangum.http").setLevel(logging.WARNING)  # it logs every request too
     return Logger(
         service=settings().service,
         level=settings().log_level,
@@ -80,7 +81,7 @@ def logger() -> Logger:
 
 
 def observe_cache(outcome: CacheOutcome) -> None:
-    """Note how the cache answered; an error is not overwritten."""
+    """Record the outcome of a look-up in the cache; an error is not overwritten."""
     record = current_request.get()
     if record is not None and record.cache != "error":
         record.cache = outcome
@@ -120,7 +121,7 @@ def report(record: RequestRecord) -> None:
 
 
 def report_error(record: RequestRecord, error: Exception) -> None:
-    """Write a log line of an error that nothing has handled."""
+    """Log an unhandled error."""
     logger().error(
         "unhandled error",
         correlation_id=record.gateway_request_id,
@@ -130,10 +131,10 @@ def report_error(record: RequestRecord, error: Exception) -> None:
 
 
 def _traceback(error: BaseException) -> str:
-    """As Python prints it, but without what the messages hold of requests and rows.
+    """Return the traceback as Python prints it, without data of requests and rows.
 
-    The first line of a message says what is wrong; below it pydantic writes the values that it
-    was given, psycopg the row's, SQLAlchemy the statement.
+    Only the first line of a message is kept: the others hold the input (pydantic), the row
+    (psycopg) or the statement (SQLAlchemy).
     """
     frames = "".join(traceback.format_tb(error.__traceback__))
     name = f"{type(error).__module__}.{type(error).__qualname__}"
@@ -146,8 +147,8 @@ def _message(error: BaseException) -> str:
     first_line = str(error).partition("\n")[0]
     if not isinstance(error, ValidationError):
         return first_line
-    wrong = (f"{'.'.join(map(str, one['loc']))} ({one['type']})" for one in error.errors())
-    return f"{first_line}: {', '.join(wrong)}"
+    fields = (f"{'.'.join(map(str, one['loc']))} ({one['type']})" for one in error.errors())
+    return f"{first_line}: {', '.join(fields)}"
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
@@ -157,7 +158,7 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, Any]:
-    """The members that make the log line an EMF object; none where there is nothing to count."""
+    """Return the members that make the log line an EMF object, or none if there are no metrics."""
     values: dict[str, float] = {}
     if record.cold_start:
         values[COLD_START] = 1
@@ -176,9 +177,9 @@ def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, A
 
 @cache
 def _metric_definitions(names: tuple[str, ...]) -> Any:
-    """What CloudWatch is told of the metrics, by Powertools; the dimensions are every line's own.
+    """Return EMF's metric definitions, made by Powertools.
 
-    Made once for each set of names, as to make it takes as long as to write the line.
+    Cached for each set of names: making them takes as long as writing the line.
     """
     emf = Metrics(service=settings().service, namespace=METRICS_NAMESPACE)
     emf.set_default_dimensions(stage=settings().stage)

@@ -1,10 +1,9 @@
-"""Settings that AWS Secrets Manager keeps: the ARN of a secret, in place of a URL.
+"""Settings in AWS Secrets Manager: a URL may be given as the ARN of a secret.
 
     url = secret_value(setting) if is_secret(setting) else setting
 
-The caller keeps the value, and asks again when a server rejects it: after a rotation the secret
-holds another one. Asking is cheap then, as Secrets Manager is called at most once in
-`REREAD_SECONDS`, whether it responds or not.
+The caller keeps the value, and reads it again when a server rejects it, as a rotation changes it.
+Secrets Manager is called at most once in `REREAD_SECONDS`, whether it responds or not.
 """
 
 import re
@@ -14,28 +13,28 @@ from time import monotonic
 from blog.settings import SECRET_ARN
 
 REREAD_SECONDS = 2.0
-"""Between two calls for one secret; so long a value may be out of date after a rotation."""
+"""Minimum time between two calls for one secret; after a rotation a value may be that old."""
 TIMEOUT_SECONDS = 1
-"""Of Secrets Manager, to connect and again to respond, each for one of two attempts."""
+"""To connect to Secrets Manager, and again for its response; there are two attempts."""
 
 
 class SecretUnavailable(Exception):
-    """Secrets Manager does not respond, or not with the secret; the message has no value."""
+    """The secret could not be read; the message never contains its value."""
 
 
 class Secret:
-    """The value of one secret, and when it was asked for."""
+    """The value of one secret, cached for `REREAD_SECONDS`."""
 
     def __init__(self, arn: str) -> None:
         self._arn = arn
         self._value: str | None = None
-        self._asked_at: float | None = None
+        self._read_at: float | None = None
 
     def value(self) -> str:
-        """The value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`."""
+        """Return the value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`."""
         now = monotonic()
-        if self._asked_at is None or now - self._asked_at >= REREAD_SECONDS:
-            self._asked_at = now
+        if self._read_at is None or now - self._read_at >= REREAD_SECONDS:
+            self._read_at = now
             self._value = _fetch(self._arn)
         if self._value is None:
             raise SecretUnavailable("the secret could not be read a moment ago")
@@ -43,14 +42,14 @@ class Secret:
 
 
 def is_secret(setting: str) -> bool:
-    """Whether the setting is the ARN of a secret, in any of AWS's partitions."""
+    """Whether the setting is the ARN of a secret, in any AWS partition."""
     return re.match(SECRET_ARN, setting) is not None
 
 
 def secret_value(arn: str) -> str:
-    """What the secret holds, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`.
+    """Return the secret's value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`.
 
-    The call to AWS blocks: an execution environment has one request, which cannot go on without.
+    The call to AWS blocks: an execution environment has one request, which needs the value.
     """
     return secret(arn).value()
 

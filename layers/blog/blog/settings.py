@@ -1,8 +1,8 @@
 """Settings of the functions: environment variables, typed, read once per process.
 
 Every field is one variable of the same name in capitals, and one row of docs/deployment.md's table
-(a test holds the two together). A variable that is missing or malformed raises `SettingsError`,
-which names it and never shows its value.
+(a test compares the two). A variable that is missing or malformed raises `SettingsError`,
+which names it but never shows its value.
 """
 
 import os
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from blog.database_url import SCHEME, libpq_url
 
 SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
-"""How the ARN of a secret begins, in any of AWS's partitions."""
+"""Matches the beginning of a secret's ARN, in any AWS partition."""
 
 
 class SettingsError(Exception):
@@ -33,14 +33,14 @@ class Settings(BaseModel):
     )
 
     service: Annotated[
-        str, Field(min_length=1, description="Function's name, in every log line and metric.")
+        str, Field(min_length=1, description="Name of the function in log lines and metrics.")
     ] = "blog"
     stage: Annotated[
-        str, Field(min_length=1, description="Deployment's name, in every log line and metric.")
+        str, Field(min_length=1, description="Name of the deployment in log lines and metrics.")
     ] = "dev"
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
-        Field(description="Least level that is logged."),
+        Field(description="Minimum level of log messages."),
     ] = "INFO"
     database_url: Annotated[
         str,
@@ -53,42 +53,39 @@ class Settings(BaseModel):
         AfterValidator(_libpq_url_or_secret),
     ]
     database_connect_timeout_seconds: Annotated[
-        int, Field(ge=1, le=10, description="Longest wait for a new PostgreSQL connection.")
+        int, Field(ge=1, le=10, description="Maximum time to connect to PostgreSQL.")
     ] = 3
     redis_url: Annotated[
         str | None,
         Field(
             repr=False,
             pattern=rf"^((rediss?|unix)://|{SECRET_ARN})\S+$",
-            description="Primary of Redis or Valkey, cluster mode off, or the ARN of a Secrets "
-            "Manager secret that holds it. Unset: nothing is cached.",
+            description="URL of the Redis or Valkey primary, cluster mode off, or the ARN of a "
+            "Secrets Manager secret that holds it. Unset: nothing is cached.",
         ),
     ] = None
     redis_timeout_seconds: Annotated[
-        float, Field(gt=0, le=1, description="Longest wait for one answer of Redis.")
+        float, Field(gt=0, le=1, description="Maximum time to wait for a response from Redis.")
     ] = 0.125
     cache_key_prefix: Annotated[
         str,
         Field(
             pattern=r"^[A-Za-z0-9_.:-]{0,64}$",
-            description="Begins every key in Redis: another one, such as `staging:`, for each "
-            "deployment that shares it.",
+            description="Prefix of all keys in Redis, such as `staging:`; a different one in each "
+            "deployment that shares the Redis.",
         ),
     ] = ""
     cache_ttl_seconds: Annotated[
-        int, Field(ge=1, le=3600, description="Longest life of a cached page.")
+        int, Field(ge=1, le=3600, description="Maximum lifetime of a cached page.")
     ] = 60
     idempotency_key_ttl_seconds: Annotated[
-        int, Field(ge=1, le=2_592_000, description="Life of an `Idempotency-Key`.")
+        int, Field(ge=1, le=2_592_000, description="Lifetime of an `Idempotency-Key`.")
     ] = 86_400
 
 
 @cache
 def settings() -> Settings:
-    """The process's settings.
-
-    Raises `SettingsError` where the environment does not fit them.
-    """
+    """Return the process's settings. Raises `SettingsError`."""
     try:
         return Settings.model_validate({name: value for name, value in os.environ.items() if value})
     except ValidationError as error:

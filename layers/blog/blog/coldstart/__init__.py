@@ -1,10 +1,10 @@
-"""What makes a cold start shorter. Nothing here has an effect until a handler asks for it:
+"""Optimizations of cold starts. They take effect only when a handler asks for them:
 
     with fast_imports(deferred=("blog.database", "users.queries")):
         from blog.http.application import create_app, lambda_handler
         from users.routes import router
 
-`python -m benchmarks ablation` shows what each trick saves.
+`python -m benchmarks ablation` measures what each of them saves.
 """
 
 import gc
@@ -15,17 +15,17 @@ from blog.coldstart.deferred_models import defer_openapi_models
 from blog.coldstart.lazy_imports import defer_import
 
 COLLECT_AFTER_OBJECTS = 20_000
-"""A request leaves some hundred behind. Python's default of 700 would collect again and again in
-the midst of a deferred import."""
+"""A request leaves some hundred objects to collect. At Python's default of 700 the collector would
+run many times during a deferred import."""
 
 
 @contextmanager
 def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
-    """Import within the block what stays for good, as cheaply as possible.
+    """Speed up the imports within the block.
 
-    The garbage collector pauses: what is imported is not garbage. FastAPI's models of its OpenAPI
-    document are made when they are first used, which in a function they never are. The `deferred`
-    modules are imported when they are first used.
+    The garbage collector is paused, and the imported objects are excluded from later collections.
+    FastAPI's OpenAPI models are created when first used, which in a function they never are. The
+    `deferred` modules are imported when first used.
     """
     gc.disable()
     defer_openapi_models()
@@ -34,6 +34,6 @@ def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()  # what was imported need not be looked through again
+        gc.freeze()
         gc.set_threshold(COLLECT_AFTER_OBJECTS)
         gc.enable()

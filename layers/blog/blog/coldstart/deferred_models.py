@@ -1,12 +1,12 @@
-"""FastAPI without the models of its OpenAPI document, until they are used.
+"""Defer the creation of FastAPI's OpenAPI models until they are used.
 
-FastAPI makes some 40 pydantic models of that document when it is imported, a third of all that a
-cold start imports, and the functions serve no document: MetaFunction serves a file that was made
-beforehand. So a stub takes the place of their module. Code that makes a model of it, as
-`app.openapi()` and FastAPI's security classes do, gets the real one, and waits for it then.
+On import FastAPI creates about 40 pydantic models of the OpenAPI document, a third of the import
+time of a cold start, but the functions generate no document: MetaFunction serves a file. So a
+stub replaces their module. Code that instantiates a model, such as `app.openapi()` and FastAPI's
+security classes, gets the real one, and pays for it then.
 
-The cost: this knows which names FastAPI takes from the module, and that it makes one object of it
-while it is imported. A test makes the document both ways.
+The cost: the stub depends on which names FastAPI imports from the module, and on the one object
+that FastAPI creates during import. A test compares the documents made with and without the stub.
 """
 
 import importlib
@@ -18,10 +18,10 @@ MODELS = "fastapi.openapi.models"
 
 
 class _Deferred(type):
-    """A model's stub: it makes objects of the real one, and has its attributes."""
+    """Stub of a model: calls create the real one, attributes are the real one's."""
 
     def __call__(cls, **fields: Any) -> Any:
-        # Made while FastAPI is imported, as an argument's default: {} means the same to pydantic.
+        # During FastAPI's import, as an argument's default: to pydantic {} is the same.
         return getattr(_real_models(), cls.__name__)(**fields) if fields else {}
 
     def __getattr__(cls, name: str) -> Any:
@@ -42,6 +42,6 @@ def _real_models() -> ModuleType:
 
 
 def defer_openapi_models() -> None:
-    """Call it before FastAPI is imported; afterwards it does nothing."""
+    """Install the stub; it has no effect if FastAPI was imported before."""
     if "fastapi" not in sys.modules:
         sys.modules[MODELS] = _Stub(MODELS)

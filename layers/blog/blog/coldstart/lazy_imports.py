@@ -1,9 +1,9 @@
-"""Modules that are imported when they are first used.
+"""Modules that are imported when first used.
 
-A list page that is cached needs no database, and SQLAlchemy with its driver costs a cold start
-more than everything else. The cost: what is wrong in such a module shows at the first request that
-needs it, not at the start. It shows at every later one too: `importlib.util.LazyLoader` would leave
-half a module behind, whose uses fail with an `AttributeError` that hides the reason.
+A cached page needs no database, and SQLAlchemy with its driver costs a cold start more than
+everything else. The cost: an error in such a module appears at the first request that needs it
+instead of at the start. Every later use raises it again; after `importlib.util.LazyLoader` a later
+use would fail with an unrelated `AttributeError`.
 """
 
 import importlib
@@ -13,8 +13,10 @@ from types import ModuleType
 
 
 class DeferredModule(ModuleType):
-    """Takes the place of a module until one of its names is used; an import that fails is tried
-    again by the next use."""
+    """Placeholder for a module, which is imported when one of its names is used.
+
+    An import that fails is tried again at the next use.
+    """
 
     def __getattr__(self, name: str) -> object:
         module = self.__dict__.get("_imported")
@@ -29,9 +31,9 @@ class DeferredModule(ModuleType):
 
 
 def defer_import(name: str) -> None:
-    """Let a later `import` of the module bind a `DeferredModule`.
+    """Make later imports of the module bind a `DeferredModule`.
 
-    Raises `ModuleNotFoundError` when there is none. Does nothing when it was imported before.
+    Raises `ModuleNotFoundError`. Has no effect if the module was imported before.
     """
     if name in sys.modules:
         return
@@ -40,5 +42,5 @@ def defer_import(name: str) -> None:
     sys.modules[name] = module = DeferredModule(name)
     parent, _, child = name.rpartition(".")
     if parent:
-        # As an import does it: `from parent import child` would look for its own otherwise.
+        # As an import does: otherwise `from parent import child` would import it.
         setattr(sys.modules[parent], child, module)

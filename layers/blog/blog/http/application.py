@@ -14,7 +14,8 @@ from blog.http.problems import PROBLEM_MEDIA_TYPE, register_error_handlers
 def create_app(router: APIRouter) -> FastAPI:
     """Return the application of one resource.
 
-    It serves no documentation (MetaFunction has the merged document) and no telemetry but ours.
+    It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
+    is off (see `blog.observability`).
     """
     app = FastAPI(
         openapi_url=None,

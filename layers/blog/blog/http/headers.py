@@ -1,8 +1,8 @@
-"""Headers of every response; one that a route sets by itself stands.
+"""Default headers of every response; a route may set its own instead.
 
-Nothing here is a page but the documentation, which has a content security policy of its own, so by
-default nothing may be loaded, embedded or guessed from a response. What is read may be stored, but
-is asked for again each time (`no-cache`); errors and what a write returns are not stored.
+Only the documentation is HTML, and sets its own content security policy; all else may load nothing,
+be embedded nowhere, and is not sniffed. Responses to successful GET requests may be stored but must
+be revalidated (`no-cache`); errors and responses to writes are not stored (`no-store`).
 """
 
 from starlette.types import Message, Scope
@@ -15,8 +15,8 @@ SECURITY: Headers = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
 )
-# RFC 6797 forbids it over plain HTTP, which is the local gateway's. Of subdomains it says nothing:
-# whether others than this API are there, only the owner of the domain knows.
+# RFC 6797 forbids it over plain HTTP, as from the local gateway. No includeSubDomains: only the
+# owner of the domain knows what else is served there.
 HTTPS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 REVALIDATED: Headers = ((b"cache-control", b"no-cache"),)
 NOT_STORED: Headers = ((b"cache-control", b"no-store"),)

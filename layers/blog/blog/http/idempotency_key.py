@@ -1,7 +1,7 @@
 """The header `Idempotency-Key` of a POST, and the response to it.
 
-Source of the header's meaning: the IETF draft "The Idempotency-Key HTTP Header Field"; what is
-promised is said in `blog.database.idempotency`.
+The header is that of the IETF draft "The Idempotency-Key HTTP Header Field";
+`blog.database.idempotency` states the guarantees.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ KeyHeader = Annotated[
         alias=HEADER,
         max_length=255,
         pattern=r"^[!-~]+$",
-        description="Any unique text: a retry with it creates nothing twice.",
+        description="Any unique text; it makes the request idempotent, so that it can be retried.",
         json_schema_extra=non_nullable,
     ),
 ]

@@ -1,8 +1,8 @@
-"""The types of ids: what PostgreSQL's bigint identity columns hold.
+"""Types of ids, which are PostgreSQL bigint identity columns.
 
-A body has them as JSON integers: `true`, `1.0` and `"1"` are rejected. In a route's path
-`{user_id:id}` matches digits alone, so that `/users/search` is never taken for a user, and not so
-many that Python refuses to read them.
+In a body they are JSON integers: `true`, `1.0` and `"1"` are rejected. In a route's path
+`{user_id:id}` matches only digits, so that `/users/search` is not taken for a user, and at most 19,
+the length of the largest bigint.
 """
 
 from typing import Annotated

@@ -1,8 +1,7 @@
-"""What surrounds each request: its deadline, its ids, its default headers, its log line.
+"""Request middleware: deadline, request ids, default headers, HEAD, body limit, log line.
 
-Every response carries `X-Request-Id`; one that would come later than the function may run is a 503
-in time instead. HEAD is answered wherever GET is, and a body that is larger than any valid one is
-not parsed.
+Every response has an `X-Request-Id`. A request that would take longer than the function may run
+receives a 503 in time. HEAD is routed as GET, and a body above `MAX_BODY_BYTES` is not parsed.
 """
 
 import asyncio
@@ -20,20 +19,20 @@ from blog.http.problems import problem_response, unknown_path
 from blog.observability import RequestRecord, current_request, report, report_error
 
 DEADLINE_MARGIN_SECONDS = 0.5
-"""Kept of the function's time for the response itself: invalidating, logging, sending."""
+"""Reserved of the function's time to invalidate the cache, write the log line and respond."""
 
 CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestMiddleware:
-    """Wraps the application of a function; its scope is Mangum's."""
+    """Wraps a function's application; expects Mangum's scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._cold_start = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # API Gateway has decoded the path once; Mangum decodes it again: /users/%2531 would be 1.
+        # API Gateway has decoded the path; Mangum decodes it again: /users/%2531 would be user 1.
         scope["path"] = scope["aws.event"]["rawPath"] or "/"
         record = self._new_record(scope)
         current_request.set(record)
@@ -41,7 +40,7 @@ class RequestMiddleware:
         started = False
         is_head = scope["method"] == "HEAD"
         if is_head:
-            scope["method"] = "GET"  # with the same headers, but without its content
+            scope["method"] = "GET"  # the same headers; the body is dropped below
 
         async def receive_bounded() -> Message:
             message = await receive()  # the whole body: Mangum does not split it
@@ -60,25 +59,25 @@ class RequestMiddleware:
                 message["body"] = b""
             await send(message)
 
-        seconds = _seconds_to_answer(scope)
+        seconds = _remaining_seconds(scope)
         request_deadline.set(monotonic() + seconds)
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
                 await self._app_for(scope)(scope, receive_bounded, send_completed)
-        except Exception as error:  # noqa: BLE001 - the last resort of a request
+        except Exception as error:  # noqa: BLE001 - the outermost handler
             if not (deadline.expired() and isinstance(error, TimeoutError)):
-                # Starlette has answered with the problem and raises the error again to be logged.
+                # Starlette has sent the problem, and raises the error again to be logged.
                 report_error(record, error)
             elif not started:
-                late = DeadlineExceeded("The answer took too long; nothing was changed.")
+                late = DeadlineExceeded("The request took too long; nothing was changed.")
                 await problem_response(late)(scope, receive, send_completed)
         finally:
             record.route = getattr(scope.get("route"), "path_format", None)
             report(record)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
-        """Starlette's patterns end in `$`, which matches before a line end too."""
+        """Reject a trailing line end, which the `$` of Starlette's patterns would let through."""
         path: str = scope["path"]
         return problem_response(unknown_path()) if path.endswith("\n") else self.app
 
@@ -92,7 +91,7 @@ class RequestMiddleware:
         )
 
 
-def _seconds_to_answer(scope: Scope) -> float:
+def _remaining_seconds(scope: Scope) -> float:
     context: Any = scope["aws.context"]
     return float(context.get_remaining_time_in_millis()) / 1000 - DEADLINE_MARGIN_SECONDS
 

@@ -1,8 +1,8 @@
-"""Ways to walk a list: `skip`, `page`, or the opaque `cursor` of a `next` link.
+"""Pagination of lists: by `skip`, by `page`, or by the opaque `cursor` of a `next` link.
 
-A cursor is the position after which the next page begins, with a checksum over it and the list it
-belongs to. The checksum catches cursors that were altered or moved to another list; it is no
-secret, as a position tells a client nothing that it has not seen.
+A cursor is the key after which the next page begins, with a checksum over the key and the cursor's
+scope: the list with its filters. The checksum detects altered cursors and those of another list; it
+protects no secret, as clients know the keys.
 """
 
 import struct
@@ -26,21 +26,24 @@ POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 Item = TypeVar("Item")
 
 Limit = Annotated[
-    int, Field(strict=True, ge=1, le=MAX_LIMIT, description="Most items on a page."), IN_DIGITS
+    int, Field(strict=True, ge=1, le=MAX_LIMIT, description="Maximum items per page."), IN_DIGITS
 ]
 Cursor = Annotated[
     str | None,
     Field(
         max_length=64,
         pattern=r"^[A-Za-z0-9_-]+$",
-        description="Continues where an earlier page ended: follow its `next`.",
+        description="Continues after an earlier page: follow its `next`.",
         json_schema_extra=non_nullable,
     ),
 ]
 
 
 class CursorParameters(BaseModel):
-    """Query parameters of a list that is walked by its `next` links."""
+    """Query parameters of a list that is paginated by its `next` links.
+
+    A subclass adds the parameters that filter and order the list.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,7 +76,7 @@ class CursorParameters(BaseModel):
 
 
 class PageParameters(CursorParameters):
-    """Query parameters of a list that can be entered anywhere; at most one way at a time."""
+    """Query parameters of a list with random access: one of `skip`, `page` and `cursor`."""
 
     skip: Annotated[
         int | None,
@@ -81,7 +84,7 @@ class PageParameters(CursorParameters):
             strict=True,
             ge=0,
             le=MAX_ID,
-            description="Items before the page; 0 unless given.",
+            description="Items to skip; 0 by default.",
             json_schema_extra=non_nullable,
         ),
         IN_DIGITS,
@@ -92,7 +95,7 @@ class PageParameters(CursorParameters):
             strict=True,
             ge=1,
             le=MAX_ID // MAX_LIMIT,
-            description="The page, counted from 1.",
+            description="Number of the page, from 1.",
             json_schema_extra=non_nullable,
         ),
         IN_DIGITS,
@@ -121,10 +124,10 @@ class PageParameters(CursorParameters):
     def offset(self) -> int | None:
         """Return the number of items before the page; None when a cursor says where it begins.
 
-        Raises `InvalidRequest` when more than one way is given.
+        Raises `InvalidRequest` when more than one of `skip`, `page` and `cursor` is given.
         """
-        ways = {"skip": self.skip, "page": self.page, "cursor": self.cursor}
-        given = [name for name, value in ways.items() if value is not None]
+        positions = {"skip": self.skip, "page": self.page, "cursor": self.cursor}
+        given = [name for name, value in positions.items() if value is not None]
         if len(given) > 1:
             message = f"cannot be combined with {given[0]}"
             raise InvalidRequest([{"in": "query", "field": given[1], "message": message}])
@@ -134,30 +137,30 @@ class PageParameters(CursorParameters):
 
 
 class CursorPage(BaseModel, Generic[Item]):
-    """A page of a list that is walked by its `next` links."""
+    """A page of a list that is paginated by its `next` links."""
 
     data: list[Item]
-    limit: int = Field(description="Most items on a page, as asked for.")
+    limit: int = Field(description="Maximum items per page, as requested.")
     next: str | None = Field(description="Path and query of the next page; null on the last one.")
 
 
 class OffsetPage(CursorPage[Item]):
-    """A page of a list that can be entered anywhere."""
+    """A page of a list with random access."""
 
-    total: int = Field(description="Items in the whole list.")
+    total: int = Field(description="Number of items in the whole list.")
     page: int | None = Field(
-        description="The page, counted from 1; null after a cursor, or where `skip` is in between."
+        description="Number of the page, from 1; null after a cursor or a `skip` between pages."
     )
-    total_pages: int = Field(description="Pages of this limit in the whole list.")
+    total_pages: int = Field(description="Number of pages of this limit.")
 
 
 def page_number(offset: int | None, limit: int) -> int | None:
-    """The page that begins there, counted from 1; None when it is not on a page's edge."""
+    """Return the number, from 1, of the page at `offset`; None when that is not page-aligned."""
     return None if offset is None or offset % limit else offset // limit + 1
 
 
 def page_count(total: int, limit: int) -> int:
-    """Pages of `limit` items that hold `total`."""
+    """Return the number of pages for `total` items."""
     return -(-total // limit)
 
 
@@ -166,7 +169,7 @@ def page_content(
 ) -> bytes:
     """Return the page of the list at `path` as it is cached.
 
-    That is the path of `next` or nothing, a line end, and the body's JSON.
+    That is the URL of `next` or nothing, a line end, and the body's JSON.
     """
     page = schema.model_validate(parameters.page_fields(path, result))
     return f"{page.next or ''}\n{page.model_dump_json()}".encode()
@@ -180,23 +183,23 @@ def page_response(content: bytes) -> Response:
 
 
 def encode_cursor(position: int, cursor_scope: str) -> str:
-    """The cursor of the page after `position` (0 or more, at most `MAX_ID`) in that list."""
+    """Return the cursor of the page after `position` (0 to `MAX_ID`)."""
     packed = struct.pack(">q", position)
     return urlsafe_b64encode(packed + _checksum(packed, cursor_scope)).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, cursor_scope: str) -> int:
-    """The position that `encode_cursor` was given.
+    """Return the position in a cursor.
 
-    Raises `InvalidRequest` for anything that it did not make for this very list.
+    Raises `InvalidRequest` unless `encode_cursor` made it for this scope.
     """
     try:
         packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[: struct.calcsize(">q")]
         (position,) = struct.unpack(">q", packed)
     except (ValueError, struct.error):
-        raise _foreign_cursor() from None
+        raise _invalid_cursor() from None
     if position < 0 or encode_cursor(position, cursor_scope) != cursor:
-        raise _foreign_cursor()
+        raise _invalid_cursor()
     return int(position)
 
 
@@ -214,6 +217,6 @@ def _checksum(packed: bytes, cursor_scope: str) -> bytes:
     return blake2s(packed + cursor_scope.encode(), digest_size=CHECKSUM_BYTES).digest()
 
 
-def _foreign_cursor() -> InvalidRequest:
-    message = "was not made by this list, or was altered; take it from the link `next`"
+def _invalid_cursor() -> InvalidRequest:
+    message = "is not a cursor of this list; take it from the link `next`"
     return InvalidRequest([{"in": "query", "field": "cursor", "message": message}])

@@ -1,4 +1,4 @@
-"""Types of query parameters: numbers in digits, and what may be left out but is never null."""
+"""Types of query parameters: decimal integers, and optional values that are never null."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-DIGITS = re.compile("[0-9]{1,19}")  # 19 hold every bigint
+DIGITS = re.compile("[0-9]{1,19}")  # the largest bigint has 19
 
 
 def _from_digits(value: object) -> object:
@@ -18,14 +18,14 @@ def _from_digits(value: object) -> object:
 
 
 IN_DIGITS = BeforeValidator(_from_digits)
-"""For a strict integer, after its `Field`: ASCII digits alone, unlike Python's `int`, so no sign,
-blank, underscore or point. Zeros may lead."""
+"""Annotates a strict integer, after its `Field`. Unlike `int`, it accepts only ASCII digits: no
+sign, space, underscore or point. Leading zeros are allowed."""
 
 
 def non_nullable(schema: dict[str, Any]) -> None:
-    """Say in the JSON Schema of `X | None = None` what a query can hold: an X.
+    """Remove null from the JSON Schema of `X | None = None`: a query parameter cannot be null.
 
-    For `Field(json_schema_extra=non_nullable)`.
+    Use it as `Field(json_schema_extra=non_nullable)`.
     """
     schema["anyOf"].remove({"type": "null"})
     if len(schema["anyOf"]) == 1:

@@ -26,16 +26,16 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 def problem_response(error: ApiError) -> Response:
-    """The error as an HTTP answer."""
+    """Return the error as an HTTP response."""
     body = json.dumps(error.problem(), ensure_ascii=False).encode()
     return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
 
 
 def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """What a route's `responses=` says of the errors that it can answer with."""
+    """Return the value of a route's `responses=` that documents these errors."""
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        text = error.meaning
+        text = error.description
         if earlier := responses.get(error.status):
             text = f"{earlier['description']} Or: {text}"
         responses[error.status] = {
@@ -46,7 +46,7 @@ def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]
 
 
 def register_error_handlers(app: FastAPI) -> None:
-    """Answer every error of the application as a problem, the framework's own included."""
+    """Respond to every error of the application, the framework's own included, with a problem."""
 
     async def on_api_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
@@ -60,13 +60,13 @@ def register_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return problem_response(_from_http_exception(app, request, error))
 
-    async def on_bug(_request: Request, _error: Exception) -> Response:
-        return problem_response(InternalError("The server failed; the failure has been logged."))
+    async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
+        return problem_response(InternalError("The server failed; the error has been logged."))
 
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(Exception, on_bug)
+    app.add_exception_handler(Exception, on_unhandled_error)
 
 
 def _from_validation(request: Request, error: RequestValidationError) -> ApiError:
@@ -74,7 +74,7 @@ def _from_validation(request: Request, error: RequestValidationError) -> ApiErro
     if errors[0]["type"] == "json_invalid":
         reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][1]
         return MalformedJson(f"The body is not JSON: {reason} at character {position}.")
-    if isinstance(error.body, bytes):  # FastAPI hands over raw bytes when they are not JSON's type
+    if isinstance(error.body, bytes):  # FastAPI parses only JSON's media types
         sent = "is not JSON" if "content-type" in request.headers else "is missing"
         return UnsupportedMediaType(f"The header Content-Type {sent}; send application/json.")
     return InvalidRequest([_field_error(one["loc"], one["msg"]) for one in errors])
@@ -90,13 +90,13 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
         return unknown_path()
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(_allowed_methods(app, request))
-        detail = f"This path does not have this method; it has {allowed}."
+        detail = f"This path does not support this method; it supports {allowed}."
         return MethodNotAllowed(detail, {"Allow": allowed})
     if error.status_code == ContentTooLarge.status:
         return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if error.status_code == MalformedJson.status:
         return MalformedJson("The body cannot be read as JSON.")
-    return InternalError("The server failed; the failure has been logged.")
+    return InternalError("The server failed; the error has been logged.")
 
 
 def unknown_path() -> NotFound:
@@ -104,9 +104,9 @@ def unknown_path() -> NotFound:
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    """All methods of the path; Starlette's own `Allow` has those of the first route alone.
+    """All methods of the path; Starlette's own `Allow` has only those of the first route.
 
-    HEAD is wherever GET is: `blog.http.middleware` routes it as GET.
+    HEAD is supported wherever GET is: `blog.http.middleware` routes it as GET.
     """
     allowed = [
         method

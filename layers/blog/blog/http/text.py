@@ -1,15 +1,16 @@
-"""Types of text fields: what may stand in a name, a title, a content, an e-mail address.
+"""Types of text fields: names, titles, contents, e-mail addresses.
 
-Bounds are part of the contract. PostgreSQL cannot store NUL, and other control characters have no
-business in a name. A name or title is one line by Unicode too, has a visible character, and does
-not reorder the text around it: directional embeddings, overrides and isolates are rejected, the
-marks U+200E, U+200F and U+061C, which right-to-left names need, are not. A content may hold tabs
-and line ends; its bound keeps a page of 100 posts below Lambda's 6 MB response, in which a
-character takes 4 bytes at most (a quote is escaped by the body's JSON and again by Lambda's).
+The maximum lengths are part of the contract. Control characters are rejected; PostgreSQL cannot
+store NUL. A name or title is a single line (also by Unicode's line separators), has a visible
+character, and does not reorder the text around it: directional embeddings, overrides and isolates
+are rejected, but not the marks U+200E, U+200F and U+061C, which right-to-left names need. A content
+may contain tabs and line ends; its maximum keeps a page of 100 posts below Lambda's 6 MB response,
+in which a character takes up to 4 bytes (a quote is escaped twice: in the body's JSON and in
+Lambda's).
 
-The JSON Schema patterns say the same as the validators, with one exception: combining marks other
-than the common ones, and invisible characters above U+FFFF, are too many to list, so a name of
-nothing else keeps to its pattern and is rejected all the same.
+The JSON Schema patterns equal the validators, with one exception: rare combining marks and
+invisible characters above U+FFFF are too many to list, so a name of only those matches its pattern
+and is still rejected.
 """
 
 import re
@@ -23,44 +24,43 @@ MAX_TITLE_CHARACTERS = 300
 MAX_CONTENT_CHARACTERS = 10_000
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
 
-# In JSON Schema's regular expressions as in Python's: no `\p{…}`, nothing above U+FFFF.
+# Valid in JSON Schema's regular expressions and in Python's: no `\p{…}`, nothing above U+FFFF.
 BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 DIRECTIONS = r"\u202a-\u202e\u2066-\u2069"
-UNSEEN = (
+INVISIBLE = (
     r"\s\xad\u0300-\u036f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180b-\u180f"
     r"\u200b-\u200f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
 )
 LINE_PATTERN = f"^[^{BREAKS}{DIRECTIONS}]*$"
 VISIBLE_LINE_PATTERN = (
-    f"^[^{BREAKS}{DIRECTIONS}]*[^{BREAKS}{DIRECTIONS}{UNSEEN}][^{BREAKS}{DIRECTIONS}]*$"
+    f"^[^{BREAKS}{DIRECTIONS}]*[^{BREAKS}{DIRECTIONS}{INVISIBLE}][^{BREAKS}{DIRECTIONS}]*$"
 )
 TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
-NOT_IN_A_LINE = re.compile(f"[{BREAKS}{DIRECTIONS}]")
-NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+FORBIDDEN_IN_LINE = re.compile(f"[{BREAKS}{DIRECTIONS}]")
+FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Mn", "Me", "Zl", "Zp", "Zs"})
-DRAWN_AS_NOTHING = re.compile(
+BLANK_CHARACTERS = re.compile(
     r"[\u115f\u1160\u2065\u2800\u3164\uffa0\ufff0-\ufff8\ufffe\uffff"
     r"\U00013441\U00013442\U0001d159\U000e0000-\U000e0fff]"
 )
-"""Letters and symbols of the other categories that leave the paper white, and code points that
-Unicode reserves for more of them."""
+"""Blank letters and symbols of other categories, and code points reserved for them."""
 
 
 def _one_line(value: str) -> str:
-    if NOT_IN_A_LINE.search(value):
+    if FORBIDDEN_IN_LINE.search(value):
         raise PydanticCustomError(
             "not_one_line",
-            "must be one line, without control characters and without embedded directions",
+            "must be one line, without control characters and directional formatting characters",
         )
     return value
 
 
 def _text(value: str) -> str:
-    if NOT_IN_A_TEXT.search(value):
+    if FORBIDDEN_IN_TEXT.search(value):
         raise PydanticCustomError(
-            "control_character", "must not contain control characters but tabs and line ends"
+            "control_character", "must not contain control characters other than tabs and line ends"
         )
     return value
 
@@ -72,13 +72,13 @@ def _visible(value: str) -> str:
 
 
 def has_visible_character(value: str) -> bool:
-    """Whether anything of the text can be seen: a space, a mark or a format character cannot."""
+    """Whether a character of the text is visible; spaces, marks and format characters are not."""
     if value.isascii():
         return bool(value.strip())
-    from unicodedata import category  # 0.4 ms, which most names do without
+    from unicodedata import category  # takes 0.4 ms, and most names need none
 
     return any(
-        category(character) not in INVISIBLE_CATEGORIES and not DRAWN_AS_NOTHING.match(character)
+        category(character) not in INVISIBLE_CATEGORIES and not BLANK_CHARACTERS.match(character)
         for character in value
     )
 
@@ -86,16 +86,16 @@ def has_visible_character(value: str) -> bool:
 def _normalized(value: str) -> str:
     if value.isascii():
         return value
-    from unicodedata import normalize  # 0.4 ms, which most names do without
+    from unicodedata import normalize  # takes 0.4 ms, and most names need none
 
     return normalize("NFC", value)
 
 
 def _email_address(value: str) -> str:
-    # Imported at the first address: reads, which are most of the traffic, do without its cost.
+    # Imported when first used: reads, which are most of the traffic, do not pay for it.
     from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
-    SPECIAL_USE_DOMAIN_NAMES.clear()  # `.test`, `.local` and others: right by their syntax
+    SPECIAL_USE_DOMAIN_NAMES.clear()  # accept `.test`, `.local` and others
     try:
         return validate_email(value, check_deliverability=False).normalized
     except EmailNotValidError as error:
@@ -109,7 +109,7 @@ Name = Annotated[
     Field(
         min_length=1,
         max_length=MAX_NAME_CHARACTERS,
-        description="One line with a visible character; kept in Unicode's form NFC.",
+        description="One line with a visible character; stored in Unicode's form NFC.",
         examples=["Ada Lovelace"],
         json_schema_extra={"pattern": VISIBLE_LINE_PATTERN},
     ),
@@ -124,7 +124,7 @@ NameQuery = Annotated[
     AfterValidator(_normalized),
     AfterValidator(_one_line),
 ]
-"""Part of a name; an empty one is part of every name."""
+"""A substring of a name; the empty one matches every name."""
 
 Title = Annotated[
     str,
@@ -156,8 +156,8 @@ EmailAddress = Annotated[
     Field(
         max_length=MAX_EMAIL_CHARACTERS,
         description=(
-            "An address by RFC 5322 without quoted parts and with a period in its domain, which is "
-            "stored in lower case. That it receives mail is not checked: addresses at `.test`, "
+            "An address as defined by RFC 5322, without quoted parts, with a period in its domain, "
+            "which is stored in lower case. Deliverability is not checked: addresses at `.test`, "
             "`.local` and other special-use domains are accepted."
         ),
         examples=["ada@example.com"],

@@ -1,8 +1,8 @@
-"""The type of points in time in a query: a date or a date-time as defined by RFC 3339, in UTC.
+"""A date or date-time in a query, as defined by RFC 3339, converted to UTC.
 
-A date is its midnight. Beyond the RFC, a date-time without an offset is accepted, as UTC. Other
-forms of ISO 8601 (weeks, ordinal dates, offsets in seconds) are rejected. A leap second is read as
-the first second of the next day, as PostgreSQL does. Digits below a microsecond are cut off.
+A date means midnight. Beyond the RFC, a date-time without an offset is accepted, as UTC. Other
+forms of ISO 8601 (weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the
+first second of the next day, as in PostgreSQL. Digits below a microsecond are truncated.
 """
 
 import re
@@ -20,45 +20,45 @@ RFC_3339 = re.compile(
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def _moment(value: object) -> datetime:
+def _validate(value: object) -> datetime:
     try:
-        return _read(str(value))
+        return _parse(str(value))
     except ValueError:
         raise PydanticCustomError(
-            "moment",
+            "date_or_datetime",
             "is neither a date (2026-01-31) nor a date-time (2026-01-31T12:00:00Z); "
             "a + must be sent as %2B",
         ) from None
 
 
-def _read(text: str) -> datetime:
-    """Raises `ValueError` for what is neither, or is not on the calendar of the years 1 to 9999."""
-    form = RFC_3339.fullmatch(text)
-    if form is None:
+def _parse(text: str) -> datetime:
+    """Raises `ValueError` for any other form, and for dates outside of the years 1 to 9999."""
+    match = RFC_3339.fullmatch(text)
+    if match is None:
         raise ValueError
-    is_leap_second = form["second"] == "60"
+    is_leap_second = match["second"] == "60"
     if is_leap_second:
-        text = f"{text[: form.start('second')]}59{text[form.end('second') :]}"
-    moment = datetime.fromisoformat(text.upper())
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        text = f"{text[: match.start('second')]}59{text[match.end('second') :]}"
+    parsed = datetime.fromisoformat(text.upper())
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
     try:
-        moment_in_utc = moment.astimezone(UTC)
-        return _next_second(moment_in_utc) if is_leap_second else moment_in_utc
-    except OverflowError:  # less than a day beyond the calendar: no row is
-        return FIRST if moment.year == FIRST.year else LAST
+        in_utc = parsed.astimezone(UTC)
+        return _next_second(in_utc) if is_leap_second else in_utc
+    except OverflowError:  # less than a day outside of the calendar, where no row is
+        return FIRST if parsed.year == FIRST.year else LAST
 
 
-def _next_second(moment: datetime) -> datetime:
-    """Raises `ValueError` where the minute is not the day's last: it has no leap second."""
-    if (moment.hour, moment.minute) != (23, 59):
+def _next_second(in_utc: datetime) -> datetime:
+    """Raises `ValueError` unless the minute is the last of the day: others have no leap second."""
+    if (in_utc.hour, in_utc.minute) != (23, 59):
         raise ValueError
-    return moment + timedelta(seconds=1)
+    return in_utc + timedelta(seconds=1)
 
 
 DateOrDatetime = Annotated[
     datetime,
-    BeforeValidator(_moment),
+    BeforeValidator(_validate),
     WithJsonSchema(
         {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
     ),
