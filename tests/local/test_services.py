@@ -163,7 +163,7 @@ def test_a_database_url_is_given_on_as_libpq_reads_it(services: Services, scheme
         ("mysql://user:secret@host/blog", "not a PostgreSQL URL"),
         ("postgresql://user:sec@ret@host/blog", "not a PostgreSQL URL"),
         ("postgresql://user:secret@host:port/blog", "not a PostgreSQL URL"),
-        ("postgresql://user:secret@host/blog?unknown=1", "parameter unknown is not one of libpq"),
+        ("postgresql://user:secret@host/blog?unknown=1", "parameter unknown is unknown to libpq"),
         ("postgresql+asyncpg://user:secret@host/blog?ssl=1", "parameter ssl is none of true"),
         ("postgresql://user:secret%zz@host/blog", "cannot be read"),
         ("secret", "not a PostgreSQL URL"),
