@@ -4,7 +4,7 @@ python -m local run                     the API on 127.0.0.1:3000, with PostgreS
 python -m local invoke UsersFunction    one function, one event
 python -m local migrate                 the database schema, to a revision
 python -m local demo-data               fake users and posts, up to millions
-python -m local services                PostgreSQL and Valkey alone
+python -m local services                only PostgreSQL and Valkey
 """
 
 import argparse
@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -36,21 +37,22 @@ if TYPE_CHECKING:
 MIGRATIONS = "MigrationsFunction"
 DEFAULT_PORT = 3000
 DEBUG_PORT = 5678
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(KeyboardInterrupt):
-    """A signal asks the program to end; unwinds every `with` block, as Ctrl-C would."""
+class Stopped(KeyboardInterrupt):
+    """A signal asks the program to stop; unwinds every `with` block, as Ctrl-C would."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 for an orderly end, 1 for an error, shown in one line."""
+    """Return the exit code: 0 for an orderly end, 1 for an error, shown in one line."""
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed))
     except LocalError as error:
         Console(stream=sys.stderr).error(str(error))
         return 1
-    except Ended:
+    except Stopped:
         return 0
 
 
@@ -63,37 +65,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = _command(commands, "run", "serve the API until Ctrl-C", _run)
-    run.add_argument("--port", type=int, help="default: $PORT or 3000")
-    run.add_argument("--verbose", action="store_true", help="every log line, as it is")
+    def command(
+        name: str, text: str, run: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        template = Path("template.yaml")
+        added.add_argument("--template", type=Path, default=template, help="default: ./%(default)s")
+        added.set_defaults(command=run)
+        return added
 
+    run = command("run", "serve the API until Ctrl-C", _run)
+    run.add_argument("--port", type=int, help="default: $PORT or 3000")
+    run.add_argument("--verbose", action="store_true", help="show every log line unchanged")
     run.add_argument("--debug", metavar="FUNCTION", help="wait for a debugger in this function")
     run.add_argument("--debug-port", type=int, default=DEBUG_PORT, help="default: %(default)s")
 
-    invoke = _command(commands, "invoke", "run one function with one event", _invoke)
+    invoke = command("invoke", "run one function with one event", _invoke)
     invoke.add_argument("function", metavar="FUNCTION", help="logical id, such as UsersFunction")
     invoke.add_argument("--event", metavar="FILE", help="JSON file, - for stdin; default: {}")
 
-    migrate = _command(commands, "migrate", "bring the database schema to a revision", _migrate)
+    migrate = command("migrate", "migrate the database to a revision", _migrate)
     target = migrate.add_mutually_exclusive_group()
     target.add_argument("--revision", default="head", help="upgrade to it; default: head")
     target.add_argument("--down", metavar="REVISION", help="downgrade to it: base, -1, …")
 
-    _command(commands, "services", "run PostgreSQL and Valkey alone", _services)
-
-    demo = _command(commands, "demo-data", "fill the database with users and posts", _demo_data)
-    demo_data.add_arguments(demo)
-    return parser
-
-
-def _command(
-    commands: Any, name: str, text: str, function: Callable[[argparse.Namespace], int]
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument(
-        "--template", type=Path, default=Path("template.yaml"), help="default: ./template.yaml"
-    )
-    parser.set_defaults(command=function)
+    command("services", "run only PostgreSQL and Valkey", _services)
+    demo_data.add_arguments(command("demo-data", "add fake users and posts", _demo_data))
     return parser
 
 
@@ -105,37 +102,34 @@ def _run(arguments: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         gateway = Gateway(_port(arguments.port))
         stack.callback(gateway.close)
-        loading = _LoadingTemplate(arguments.template)
-        services = stack.enter_context(_own_or_given_services(arguments, console))
-        console.step(f"Reading {arguments.template}")
-        template = _with_services(loading.result(), services)
+        template, _ = stack.enter_context(_project(arguments, console))
         for notice in template.notices:
             console.notice(notice)
         pool = stack.enter_context(WorkerPool(console.log))
         _apply_migrations(template, pool, console)
-        if arguments.debug:
-            template = _with_debugger(template, arguments.debug, arguments.debug_port)
-            console.notice(f"{arguments.debug} waits for a debugger on port {arguments.debug_port}")
-        stack.enter_context(_watching(arguments.template, template, pool, console))
+        if name := arguments.debug:
+            function = _function(template, name).debugged(arguments.debug_port)
+            template = replace(template, functions=template.functions | {name: function})
+            console.notice(f"{name} waits for a debugger on port {arguments.debug_port}")
+        stack.enter_context(_watching(arguments.template.resolve(), template, pool, console))
         gateway.serve(Api(RouteTable(template.routes), template.functions, pool, console.exchange))
         console.ready(f"http://127.0.0.1:{gateway.port}", "MetaFunction" in template.functions)
         try:
             threading.Event().wait()
         finally:
-            console.step("Ending")
+            console.step("Stopping")
     return 0
 
 
 def _invoke(arguments: argparse.Namespace) -> int:
+    def print_log(function: Function, line: LogLine) -> None:
+        if not line.is_platform:
+            print(line.text, file=sys.stderr, flush=True)
+
     emulator_path()
     event = _read_event(arguments.event)
-    template = _LoadingTemplate(arguments.template).result()
-    _function(template, arguments.function)
-    with contextlib.ExitStack() as stack:
-        services = stack.enter_context(_own_or_given_services(arguments))
-        function = _function(_with_services(template, services), arguments.function)
-        pool = stack.enter_context(WorkerPool(_print_log))
-        invocation = pool.invoke(function, event)
+    with _project(arguments) as (template, _), WorkerPool(print_log) as pool:
+        invocation = pool.invoke(_function(template, arguments.function), event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
     if invocation.report:
@@ -147,21 +141,17 @@ def _migrate(arguments: argparse.Namespace) -> int:
     emulator_path()
     action = "downgrade" if arguments.down else "upgrade"
     revision = arguments.down or arguments.revision
-    loading = _LoadingTemplate(arguments.template)
     console = Console()
-    with contextlib.ExitStack() as stack:
-        services = stack.enter_context(_own_or_given_services(arguments))
-        template = _with_services(loading.result(), services)
+    with _project(arguments) as (template, _), WorkerPool(console.log) as pool:
         if MIGRATIONS not in template.functions:
             raise LocalError(f"{arguments.template} has no {MIGRATIONS}")
-        pool = stack.enter_context(WorkerPool(console.log))
         result = _invoke_migrations(template, pool, action, revision)
     console.step(f"{action} to {revision}: {json.dumps(result)}")
     return 0
 
 
 def _services(arguments: argparse.Namespace) -> int:
-    with _own_or_given_services(arguments) as services:
+    with _running_services(arguments) as services:
         print(f"DATABASE_URL={services.database_url}")
         print(f"REDIS_URL={services.redis_url}", flush=True)
         threading.Event().wait()
@@ -169,67 +159,54 @@ def _services(arguments: argparse.Namespace) -> int:
 
 
 def _demo_data(arguments: argparse.Namespace) -> int:
-    loading = _LoadingTemplate(arguments.template)
     console = Console()
-    with contextlib.ExitStack() as stack:
-        services = stack.enter_context(_own_or_given_services(arguments))
-        template = _with_services(loading.result(), services)
+    with _project(arguments) as (template, services):
         with WorkerPool(console.log) as pool:
             _apply_migrations(template, pool, console)
         return demo_data.run(arguments, services.database_url, services.redis_url)
 
 
-class _LoadingTemplate:
-    """Reads the template on a thread: SAM's imports take two seconds, the services start then."""
+@contextlib.contextmanager
+def _project(
+    arguments: argparse.Namespace, console: Console | None = None
+) -> Iterator[tuple["Template", Services]]:
+    """Run the services; yield them and the template, whose functions have their URLs."""
+    loading = _load_template(arguments.template.resolve())
+    with _running_services(arguments, console) as services:
+        if console:
+            console.step(f"Reading {arguments.template}")
+        urls = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
+        yield loading.result().with_environment(urls), services
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.resolve()
-        self._outcome: Template | Exception | None = None
-        self._thread = threading.Thread(target=self._load, daemon=True)
-        self._thread.start()
 
-    def result(self) -> "Template":
-        """Waits for it. Raises what reading it raised."""
-        self._thread.join()
-        assert self._outcome is not None
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        return self._outcome
+def _load_template(path: Path) -> "Future[Template]":
+    """On a thread: SAM's imports take two seconds, in which the services start."""
+    future: Future[Template] = Future()
 
-    def _load(self) -> None:
+    def load() -> None:
         try:
             from local.template import load_template
 
-            self._outcome = load_template(self._path)
+            future.set_result(load_template(path))
         except Exception as error:  # noqa: BLE001 - raised again by result()
-            self._outcome = error
+            future.set_exception(error)
+
+    threading.Thread(target=load, daemon=True).start()
+    return future
 
 
 @contextlib.contextmanager
-def _own_or_given_services(
+def _running_services(
     arguments: argparse.Namespace, console: Console | None = None
 ) -> Iterator[Services]:
-    given = {name: os.environ.get(name) or None for name in ("DATABASE_URL", "REDIS_URL")}
+    database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
     if console:
-        database = "DATABASE_URL" if given["DATABASE_URL"] else "built in, data in .local"
-        cache = "REDIS_URL" if given["REDIS_URL"] else "built in"
+        database = "DATABASE_URL" if database_url else "built in, data in .local"
+        cache = "REDIS_URL" if redis_url else "built in"
         console.step(f"Starting PostgreSQL ({database}) and Valkey ({cache})")
     directory = arguments.template.resolve().parent / ".local"
-    with running_services(
-        directory, database_url=given["DATABASE_URL"], redis_url=given["REDIS_URL"]
-    ) as services:
+    with running_services(directory, database_url=database_url, redis_url=redis_url) as services:
         yield services
-
-
-def _with_services(template: "Template", services: Services) -> "Template":
-    return template.with_environment(
-        {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
-    )
-
-
-def _with_debugger(template: "Template", name: str, port: int) -> "Template":
-    function = _function(template, name).debugged(port)
-    return replace(template, functions=template.functions | {name: function})
 
 
 def _function(template: "Template", name: str) -> Function:
@@ -241,9 +218,9 @@ def _function(template: "Template", name: str) -> Function:
 
 def _apply_migrations(template: "Template", pool: WorkerPool, console: Console) -> None:
     if MIGRATIONS not in template.functions:
-        console.step(f"No {MIGRATIONS} in the template: the database stays as it is")
+        console.step(f"No {MIGRATIONS} in the template: the database stays unchanged")
         return
-    console.step("Bringing the database schema up to date")
+    console.step("Migrating the database")
     for repaired in _invoke_migrations(template, pool, "upgrade", "head").get("repaired", ()):
         console.notice(f"{repaired} restored")
 
@@ -269,34 +246,25 @@ def _invoke_migrations(
 def _watching(
     path: Path, template: "Template", pool: WorkerPool, console: Console
 ) -> Iterator[None]:
-    from local.runtime.watch import Watcher
+    """Retire the workers of functions whose code changes."""
+    from local.runtime.watch import watching
 
-    directory = path.resolve().parent
+    functions = template.functions.values()
 
     def on_code(changed: set[Path]) -> None:
-        names = [f.name for f in template.functions.values() if _concerns(f, changed)]
-        if not names:
-            return
-        pool.retire(names)
-        first = min(changed)
-        shown = first.relative_to(directory) if first.is_relative_to(directory) else first
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        console.notice(f"{shown}{more} changed: new code from the next request on")
+        names = [f.name for f in functions if any(f.is_made_from(file) for file in changed)]
+        if names:
+            pool.retire(names)
+            first = os.path.relpath(min(changed), path.parent)
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            console.notice(f"{first}{more} changed: new code from the next request on")
 
     def on_template() -> None:
-        console.notice(f"{path.name} changed: end and start again to use it")
+        console.notice(f"{path.name} changed: stop and start again to use it")
 
-    roots = {root for function in template.functions.values() for root in function.import_roots}
-    watcher = Watcher(roots, path.resolve(), on_code, on_template)
-    watcher.start()
-    try:
+    roots = {root for function in functions for root in function.import_roots}
+    with watching(roots, path, on_code, on_template):
         yield
-    finally:
-        watcher.close()
-
-
-def _concerns(function: Function, changed: set[Path]) -> bool:
-    return any(path.is_relative_to(code) for path in changed for code in function.code)
 
 
 def _port(argument: int | None) -> int:
@@ -317,27 +285,22 @@ def _read_event(name: str | None) -> bytes:
     except OSError as error:
         raise LocalError(f"the event cannot be read: {name}: {error.strerror}") from None
     except ValueError as error:
-        raise LocalError(f"the event {name} is no JSON: {error}") from None
+        raise LocalError(f"the event {name} is not JSON: {error}") from None
     return data
 
 
-def _print_log(function: Function, line: LogLine) -> None:
-    if not line.is_platform:
-        print(line.text, file=sys.stderr, flush=True)
+def _stop_on_signals() -> None:
+    """Unwind the program at the first signal; ignore more of them while it stops."""
 
-
-def _end_on_signals() -> None:
-    """SIGINT, SIGTERM and SIGHUP unwind the program once; more of them while it ends do nothing."""
-
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise Ended
+        raise Stopped
 
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, end)
+    for each in SIGNALS:
+        signal.signal(each, stop)
 
 
 if __name__ == "__main__":
-    _end_on_signals()
+    _stop_on_signals()
     sys.exit(main())

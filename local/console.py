@@ -65,7 +65,7 @@ class Console:
         self._write(f"\n    API   {self._paint(url, 'bold')}")
         if has_docs:
             self._write(f"    Docs  {self._paint(url + '/docs', 'bold')}")
-        self._write("    Ctrl-C ends it.\n")
+        self._write("    Press Ctrl-C to stop.\n")
 
     def notice(self, text: str) -> None:
         """Something the developer should know while it runs."""

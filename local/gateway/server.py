@@ -1,9 +1,9 @@
 """The HTTP server in front of the workers: an API Gateway HTTP API on 127.0.0.1.
 
 uvicorn speaks HTTP with h11, a strict parser, on an event loop in a thread of its own. Functions
-run on threads, as the pool blocks. The responses that API Gateway gives by itself are its own: 403
-for a host that is not this machine, 404 without a route, 413 for a payload over Lambda's 6 MB, 500
-for a function that failed, 503 when no worker became free.
+run on threads, as the pool blocks. Some responses are API Gateway's own: 403 for a host that is not
+this machine, 404 without a route, 413 for a payload over Lambda's 6 MB, 500 for a function that
+failed, 503 when no worker became free.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from local.runtime.worker import Invocation
 HOST = "127.0.0.1"
 # A path, or a whole URL as a proxy gets it.
 TARGET = re.compile(r"(https?://(?P<authority>[^/?#]*))?(/|$)", re.IGNORECASE)
-# A name that a stranger's DNS points here would let his page read the API: DNS rebinding.
+# A foreign name that DNS points here would let a web page read the API: DNS rebinding.
 LOCAL_HOST = re.compile(
     r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE
 )
@@ -54,21 +54,21 @@ LOG_WAIT_SECONDS = 0.1
 NO_BODY_STATUS = frozenset({204, 304})
 
 
-@dataclass(frozen=True)
+@dataclass
 class Exchange:
     """One request and its response, for the console; `invocation` is None when no function ran."""
 
     method: str
     target: str
-    status: int
-    milliseconds: float
-    function_name: str | None
-    invocation: Invocation | None
+    status: int = 0
+    milliseconds: float = 0.0
+    function_name: str | None = None
+    invocation: Invocation | None = None
 
 
 @dataclass(frozen=True)
 class Api:
-    """What the gateway serves."""
+    """An API to serve."""
 
     routes: RouteTable
     functions: Mapping[str, Function]
@@ -76,17 +76,8 @@ class Api:
     on_exchange: Callable[[Exchange], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A response, and which function was asked for it; `invocation` as in Exchange."""
-
-    response: Response
-    function_name: str | None = None
-    invocation: Invocation | None = None
-
-
 class RejectedRequest(Exception):
-    """What cannot be read or must not be served; the connection is closed after the response."""
+    """Cannot be read or must not be served; the connection is closed after the response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -106,7 +97,7 @@ class Gateway:
         self._thread: threading.Thread | None = None
 
     def serve(self, api: Api) -> None:
-        """Starts to respond, on a thread of its own."""
+        """Start to respond, on a thread of its own."""
         config = uvicorn.Config(
             _Application(api, self.port),
             http=_Protocol,
@@ -128,7 +119,7 @@ class Gateway:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends every connection. What a worker still works on has no client any more."""
+        """End every connection; what a worker still computes is discarded."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join(END_SECONDS)
@@ -164,7 +155,7 @@ class _Server(uvicorn.Server):
 
 class _Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
-        """What h11 rejects gets JSON like every other request, not uvicorn's text."""
+        """Send JSON, as for every other request, instead of uvicorn's text."""
         response = message_response(400, "Bad Request")
         headers = _headers("GET", response, new_request_id(), close=True)
         head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
@@ -183,44 +174,44 @@ class _Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        method, target, request_id = scope["method"], _target(scope), new_request_id()
+        exchange = Exchange(scope["method"], _target(scope))
+        request_id = new_request_id()
         rejected = False
         try:
-            _check(scope, target)
-            request = _request(scope, target, await _read_body(scope, receive))
-            loop = asyncio.get_running_loop()
-            outcome = await loop.run_in_executor(self._threads, self._run, request, request_id)
+            _check(scope, exchange.target)
+            request = _request(scope, exchange.target, await _read_body(scope, receive))
+            response = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._run, request, request_id, exchange
+            )
         except RejectedRequest as error:
             rejected = True
-            outcome = Outcome(error.response)
+            response = error.response
         except ConnectionResetError:
             return
-        status = outcome.response.status
-        headers = _headers(method, outcome.response, request_id, close=rejected)
-        body = b"" if status in NO_BODY_STATUS else outcome.response.body
+        exchange.status = status = response.status
+        headers = _headers(exchange.method, response, request_id, close=rejected)
+        body = b"" if status in NO_BODY_STATUS else response.body
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        milliseconds = (time.perf_counter() - started) * 1000
-        name, invocation = outcome.function_name, outcome.invocation
-        exchange = Exchange(method, target, status, milliseconds, name, invocation)
+        exchange.milliseconds = (time.perf_counter() - started) * 1000
         # Nothing waits for it; a defect in it still shows its traceback.
         self._threads.submit(self._report, exchange).add_done_callback(Future.result)
 
-    def _run(self, request: Request, request_id: str) -> Outcome:
+    def _run(self, request: Request, request_id: str, exchange: Exchange) -> Response:
         match = self._api.routes.match(request.method, request.path)
         if match is None:
-            return Outcome(message_response(404, "Not Found"))
-        name = match.route.function_name
+            return message_response(404, "Not Found")
+        exchange.function_name = name = match.route.function_name
         event = json.dumps(event_of(request, match, request_id, self._port)).encode()
         if len(event) > MAX_EVENT_BYTES:
-            return Outcome(message_response(413, "Request Entity Too Large"), name)
+            return message_response(413, "Request Entity Too Large")
         try:
-            invocation = self._api.pool.invoke(self._api.functions[name], event)
+            exchange.invocation = self._api.pool.invoke(self._api.functions[name], event)
         except WorkersBusy:
-            return Outcome(message_response(503, "Service Unavailable"), name)
+            return message_response(503, "Service Unavailable")
         except LocalError:
-            return Outcome(message_response(500, "Internal Server Error"), name)
-        return Outcome(_response_to(invocation), name, invocation)
+            return message_response(500, "Internal Server Error")
+        return _response_to(exchange.invocation)
 
     def _report(self, exchange: Exchange) -> None:
         if exchange.invocation:
@@ -251,7 +242,7 @@ def _check(scope: Scope, target: str) -> None:
     if len(target) + sum(len(value) for _, value in headers) > MAX_HEAD_BYTES:
         raise RejectedRequest(431, "Request Header Fields Too Large")
     names = {name for name, _ in headers}
-    # h11 goes by Transfer-Encoding then, a server before or behind it perhaps by the other one.
+    # h11 obeys Transfer-Encoding then, a server before or behind it perhaps the other one.
     if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
         raise RejectedRequest(400, "Bad Request")
     if not (found := TARGET.match(target)):
@@ -293,7 +284,7 @@ def _request(scope: Scope, target: str, body: bytes) -> Request:
 def _headers(
     method: str, response: Response, request_id: str, *, close: bool
 ) -> list[tuple[bytes, bytes]]:
-    """Those of the function, but for the body's length, and API Gateway's own."""
+    """Return the function's, except for the body's length, and API Gateway's own."""
     headers = [pair for pair in response.headers if pair[0].lower() != "content-length"]
     headers.append(("Apigw-Requestid", request_id))
     if response.status not in NO_BODY_STATUS:
@@ -304,7 +295,7 @@ def _headers(
 
 
 def _content_length(method: str, response: Response) -> str:
-    """That of the body; for HEAD what the function says a GET would have."""
+    """Return the body's; for HEAD the one that the function declares for a GET."""
     if method == "HEAD":
         for name, value in response.headers:
             if name.lower() == "content-length" and value.isdigit():

@@ -34,6 +34,9 @@ class Function:
             environment=self.environment | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(DEBUG_SECONDS)},
         )
 
+    def is_made_from(self, file: Path) -> bool:
+        return any(file.is_relative_to(directory) for directory in self.code)
+
     def worker_environment(self) -> dict[str, str]:
         """Return all that the function sees; of the developer's variables only declared ones."""
         environment = {

@@ -55,7 +55,7 @@ def test_invoke_of_an_unknown_function_names_those_that_exist(run_local: RunLoca
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.json", "cannot be read"), ("template.yaml", "is no JSON")]
+    ("name", "message"), [("none.json", "cannot be read"), ("template.yaml", "is not JSON")]
 )
 def test_invoke_with_a_broken_event_is_one_line(
     run_local: RunLocal, project: Path, name: str, message: str

@@ -51,7 +51,7 @@ def test_a_day_with_the_program(start: Start, project: Path) -> None:
         assert time.monotonic() < deadline, program.output
 
     (project / "template.yaml").touch()
-    program.wait_for("template.yaml changed: end and start again", 5)
+    program.wait_for("template.yaml changed: stop and start again", 5)
 
     assert program.end(signal.SIGTERM) == []
     assert program.process.returncode == 0
@@ -109,7 +109,7 @@ def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_ends_it(
 ) -> None:
     write_project(tmp_path, migrations=MIGRATE)
     program = start("run", "--port", "0", **given)
-    program.wait_for("Bringing the database schema up to date")
+    program.wait_for("Migrating the database")
     assert program.url
     assert program.end(signal.SIGINT) == []
     assert program.process.returncode == 0
