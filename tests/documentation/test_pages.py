@@ -6,17 +6,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.documentation.curl import blocks, send
 from tests.faults.rows import markdown_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-BLOCK = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return [block for found, block in BLOCK.findall(text) if found == language]
 
 
 def test_every_make_target_it_names_exists() -> None:
@@ -63,24 +59,10 @@ def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
     examples = re.findall(r"curl .*?(?=\n\n|\n(?=curl)|\Z)", commands, re.DOTALL)
     assert len(examples) == 6
     for example in examples:
-        answer = _curl(api, example)
+        answer = send(api, example)
         assert answer.is_success, f"{example}: {answer.text}"
 
 
 def test_the_table_of_faults_is_the_tests_own() -> None:
     page = ROOT / "docs" / "failure-modes.md"
     assert markdown_table().strip() in page.read_text(encoding="utf-8")
-
-
-def _curl(api: httpx.Client, command: str) -> httpx.Response:
-    target = re.search(r"http://127\.0\.0\.1:3000([^\s']*)", command)
-    assert target is not None
-    method = re.search(r"-X (\w+)", command)
-    body = re.search(r"-d '([^']+)'", command)
-    header = re.search(r"-H '([^:]+): ([^']+)'", command)
-    return api.request(
-        method[1] if method else "GET",
-        target[1],
-        content=body[1] if body else None,
-        headers={header[1]: header[2]} if header else None,
-    )

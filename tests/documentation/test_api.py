@@ -1,0 +1,54 @@
+"""docs/api.md shows every operation and every error, and its requests get the responses it shows."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+
+from blog.errors import ApiError
+from tests.documentation.curl import blocks, send
+from tests.resources import FUNCTIONS, ROOT
+
+PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
+
+
+def test_the_responses_are_those_that_it_shows(api: httpx.Client) -> None:
+    requests, responses = blocks(PAGE, "sh"), blocks(PAGE, "http")
+    assert len(requests) == len(responses) >= 19
+    for request, shown in zip(requests, responses, strict=True):
+        head, _, body = shown.partition("\n\n")
+        status_line, *headers = head.strip().split("\n")
+        response = send(api, request)
+        assert response.status_code == int(status_line.split()[1]), f"{request}{response.text}"
+        for header in headers:
+            name, _, value = header.partition(": ")
+            assert response.headers[name] == value, request
+        assert _content(response.text) == _content(body), request
+
+
+def test_every_operation_is_shown() -> None:
+    document = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
+    operations = {
+        f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item
+    }
+    assert set(re.findall(r"^### (.*)$", PAGE, re.MULTILINE)) == operations
+
+
+def test_every_error_is_in_the_table() -> None:
+    rows = [f"| {error.status} | `{error.code}` | {error.description} |" for error in _errors()]
+    assert "\n".join(sorted(rows)) in PAGE
+
+
+def _content(body: str) -> Any:
+    return json.loads(CREATED_AT.sub(r'\1"any time"', body)) if body.strip() else None
+
+
+def _errors(parent: type[ApiError] = ApiError) -> list[type[ApiError]]:
+    """The errors of the layer that define a `code`."""
+    children = [
+        child for child in parent.__subclasses__() if child.__module__ == ApiError.__module__
+    ]
+    below = [error for child in children for error in _errors(child)]
+    return [parent, *below] if "code" in vars(parent) else below
