@@ -1,4 +1,4 @@
-"""docs/api.md shows every operation and every error, and its requests get the responses it shows."""
+"""docs/api.md shows every operation and every error; its requests get the responses it shows."""
 
 import json
 import re
