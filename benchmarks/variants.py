@@ -65,9 +65,9 @@ def importing(module: str) -> Change:
 
 COUNT = """\
 def row_count(table_name):
-    from blog.database.models import Base
+    from blog.database.models import METADATA
 
-    return select(func.count()).select_from(Base.metadata.tables[table_name])
+    return select(func.count()).select_from(METADATA.tables[table_name])
 """
 DROP_TRIGGERS = """
 DO $$ DECLARE found record; BEGIN

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Column, Table
 
-from blog.database.models import Base
+from blog.database.models import METADATA
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
@@ -15,13 +15,11 @@ FUNCTION_NAMES = sorted(handler.parent.name for handler in FUNCTIONS.glob("*/han
 """Every Lambda function."""
 ROUTED = sorted(routes.parent.name for routes in FUNCTIONS.glob("*/routes.py"))
 """The functions with HTTP routes."""
-RESOURCES = [name for name in ROUTED if name in Base.metadata.tables]
+RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 """The functions that serve a table, which has their name."""
-RESOURCE_TABLES: list[Table] = [Base.metadata.tables[name] for name in RESOURCES]
+RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
 
-EMPTY = (
-    f"TRUNCATE {', '.join(table.name for table in Base.metadata.sorted_tables)} RESTART IDENTITY"
-)
+EMPTY = f"TRUNCATE {', '.join(table.name for table in METADATA.sorted_tables)} RESTART IDENTITY"
 """The statement that empties the database."""
 
 
@@ -31,7 +29,7 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
     In an empty database the number is the row's id. A text is its column's name with the number.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
     """
-    for table in Base.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         if table.name not in RESOURCES:
             continue
         columns = [column for column in table.columns if _is_given(column)]

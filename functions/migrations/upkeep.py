@@ -7,7 +7,7 @@ restored, exact row counts. Every upgrade to the head puts both right, and says 
 from sqlalchemy import Connection, text
 
 from blog.database.connection import LACKING_TIMEOUTS, TIMEOUTS
-from blog.database.models import BLOCK_IDS, Base
+from blog.database.models import BLOCK_IDS, METADATA
 
 SETTINGS = {"TimeZone": "UTC", "jit": "off", **TIMEOUTS}
 LACKING_SETTINGS = f"""
@@ -67,7 +67,7 @@ def restore_settings(new_session: Connection) -> list[str]:
 def restore_row_counts(connection: Connection) -> list[str]:
     """Count the rows of each table again whose counts are not exact; writers wait meanwhile."""
     counted = set(connection.scalars(text(COUNTED_TABLES)))
-    tables = [table.name for table in Base.metadata.sorted_tables if table.name in counted]
+    tables = [table.name for table in METADATA.sorted_tables if table.name in counted]
     wrong = [
         table for table in tables if connection.scalar(text(WRONG_BLOCKS.replace("TABLE", table)))
     ]

@@ -9,23 +9,24 @@ from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.connection import translate_violation
-from blog.database.models import Post
+from blog.database.models import posts
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.errors import InvalidReference, NotFound
 from blog.pagination import PagePosition, PageResult
 
-COLUMNS = (Post.id, Post.user_id, Post.title, Post.content, Post.created_at)
-TOTAL = row_count(Post.__tablename__)
+COLUMNS = (posts.c.id, posts.c.user_id, posts.c.title, posts.c.content, posts.c.created_at)
+TOTAL = row_count(posts.name)
 
-POST_ID = bindparam("post_id", type_=Post.id.type)
-USER_ID = bindparam("of_user", type_=Post.user_id.type)
+POST_ID = bindparam("post_id", type_=posts.c.id.type)
+USER_ID = bindparam("of_user", type_=posts.c.user_id.type)
 
-INSERT = insert(Post).returning(*COLUMNS)
-FIND = select(*COLUMNS).where(Post.id == POST_ID)
-UPDATE = update(Post).where(Post.id == POST_ID).returning(*COLUMNS)
-DELETE = delete(Post).where(Post.id == POST_ID).returning(Post.id)
+INSERT = insert(posts).returning(*COLUMNS)
+FIND = select(*COLUMNS).where(posts.c.id == POST_ID)
+UPDATE = update(posts).where(posts.c.id == POST_ID).returning(*COLUMNS)
+DELETE = delete(posts).where(posts.c.id == POST_ID).returning(posts.c.id)
 COUNTS = PagedQuery(
-    select(Post.user_id, func.count().label("post_count")).group_by(Post.user_id), Post.user_id
+    select(posts.c.user_id, func.count().label("post_count")).group_by(posts.c.user_id),
+    posts.c.user_id,
 )
 
 R = TypeVar("R")
@@ -86,9 +87,9 @@ async def get_post_stats(
 def _posts(*, of_user: bool, newest_first: bool) -> PagedQuery:
     statement, total = select(*COLUMNS), TOTAL
     if of_user:
-        statement = statement.where(Post.user_id == USER_ID)
-        total = select(func.count()).where(Post.user_id == USER_ID)
-    return PagedQuery(statement, Post.id, newest_first, total, whole_table=not of_user)
+        statement = statement.where(posts.c.user_id == USER_ID)
+        total = select(func.count()).where(posts.c.user_id == USER_ID)
+    return PagedQuery(statement, posts.c.id, newest_first, total, whole_table=not of_user)
 
 
 def _found(row: R | None, post_id: int) -> R:

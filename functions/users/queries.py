@@ -26,22 +26,22 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database.connection import translate_violation
-from blog.database.models import BLOCK_IDS, RowCount, User
+from blog.database.models import BLOCK_IDS, row_counts, users
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.errors import Conflict, NotFound
 from blog.pagination import PagePosition, PageResult
 
-COLUMNS = (User.id, User.name, User.email, User.created_at)
-TOTAL = row_count(User.__tablename__)
+COLUMNS = (users.c.id, users.c.name, users.c.email, users.c.created_at)
+TOTAL = row_count(users.name)
 RECENT = timedelta(days=7)
 
-USER_ID = bindparam("user_id", type_=User.id.type)
+USER_ID = bindparam("user_id", type_=users.c.id.type)
 
-INSERT = insert(User).returning(*COLUMNS)
-FIND = select(*COLUMNS).where(User.id == USER_ID)
-UPDATE = update(User).where(User.id == USER_ID).returning(*COLUMNS)
-DELETE = delete(User).where(User.id == USER_ID).returning(User.id)
-ALL = PagedQuery(select(*COLUMNS), User.id, total=TOTAL, whole_table=True)
+INSERT = insert(users).returning(*COLUMNS)
+FIND = select(*COLUMNS).where(users.c.id == USER_ID)
+UPDATE = update(users).where(users.c.id == USER_ID).returning(*COLUMNS)
+DELETE = delete(users).where(users.c.id == USER_ID).returning(users.c.id)
+ALL = PagedQuery(select(*COLUMNS), users.c.id, total=TOTAL, whole_table=True)
 
 R = TypeVar("R")
 UserRow = Row[int, str, str, datetime]
@@ -85,7 +85,7 @@ async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
 
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a user's id is in that block of ids."""
-    return and_(User.id >= block * BLOCK_IDS, User.id < (block + 1) * BLOCK_IDS)
+    return and_(users.c.id >= block * BLOCK_IDS, users.c.id < (block + 1) * BLOCK_IDS)
 
 
 def _found(row: R | None, user_id: int) -> R:
@@ -107,25 +107,25 @@ def _counts() -> Select[int, int]:
     since = func.now() - RECENT
     blocks = (
         select(
-            RowCount.block,
-            func.sum(RowCount.row_count).label("rows"),
-            func.min(RowCount.oldest).label("oldest"),
-            func.max(RowCount.newest).label("newest"),
+            row_counts.c.block,
+            func.sum(row_counts.c.row_count).label("rows"),
+            func.min(row_counts.c.oldest).label("oldest"),
+            func.max(row_counts.c.newest).label("newest"),
         )
-        .where(RowCount.table_name == User.__tablename__)
-        .group_by(RowCount.block)
+        .where(row_counts.c.table_name == users.name)
+        .group_by(row_counts.c.block)
         .cte("blocks")
     )
     rows = cast(func.coalesce(func.sum(blocks.c.rows), 0), BigInteger)
     recent_blocks = select(rows).where(blocks.c.oldest >= since).scalar_subquery()
-    users = (
+    counted = (
         select(func.count().label("recent"))
-        .where(in_block(blocks.c.block), User.created_at >= since)
+        .where(in_block(blocks.c.block), users.c.created_at >= since)
         .lateral()
     )
     recent_users = (
-        select(cast(func.coalesce(func.sum(users.c.recent), 0), BigInteger))
-        .join_from(blocks, users, true())
+        select(cast(func.coalesce(func.sum(counted.c.recent), 0), BigInteger))
+        .join_from(blocks, counted, true())
         .where(blocks.c.oldest < since, blocks.c.newest >= since)
         .scalar_subquery()
     )

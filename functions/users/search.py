@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database.models import BLOCK_IDS, NAME_PARTS, RowCount, User
+from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
 from blog.database.pagination import AFTER, ROWS, to_page
 from blog.pagination import PagePosition, PageResult
 from users.queries import COLUMNS, in_block
@@ -56,43 +56,43 @@ async def search_users(
         "created_after": created_after,
     }
     rows = (await connection.execute(statement, parameters)).all()
-    return to_page(rows, User.id, limit)
+    return to_page(rows, users.c.id, limit)
 
 
 @cache
 def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]]:
     """The statement of the first ROWS matches after the id AFTER."""
     if not by_name and not by_date:
-        return select(*COLUMNS).where(User.id > AFTER).order_by(User.id).limit(ROWS)
+        return select(*COLUMNS).where(users.c.id > AFTER).order_by(users.c.id).limit(ROWS)
     blocks = _blocks(by_date=by_date)
-    users = select(*COLUMNS)
+    matches = select(*COLUMNS)
     if by_date:
-        users = users.where(User.created_at >= CREATED_AFTER)
+        matches = matches.where(users.c.created_at >= CREATED_AFTER)
     if by_name:
-        named = users.where(_has_name(), PARTS_OF_A_NAME.contains(_searched_parts(blocks)))
+        named = matches.where(_has_name(), PARTS_OF_A_NAME.contains(_searched_parts(blocks)))
         # Without OFFSET PostgreSQL might read all users in their order, expecting matches early.
-        users = select(named.correlate(blocks).offset(0).lateral("named"))
+        matches = select(named.correlate(blocks).offset(0).lateral("named"))
     else:
-        users = users.where(in_block(blocks.c.block))
-    id_ = users.selected_columns.id
-    found = users.where(id_ > AFTER).order_by(id_).limit(ROWS).lateral("found")
+        matches = matches.where(in_block(blocks.c.block))
+    id_ = matches.selected_columns.id
+    found = matches.where(id_ > AFTER).order_by(id_).limit(ROWS).lateral("found")
     scan = select(*found.c).join_from(blocks, found, true())
     return scan.order_by(blocks.c.block, found.c.id).limit(ROWS)
 
 
 def _blocks(*, by_date: bool) -> Subquery:
     blocks = (
-        select(RowCount.block)
-        .where(RowCount.table_name == User.__tablename__, RowCount.block >= AFTER // BLOCK_IDS)
-        .group_by(RowCount.block)
+        select(row_counts.c.block)
+        .where(row_counts.c.table_name == users.name, row_counts.c.block >= AFTER // BLOCK_IDS)
+        .group_by(row_counts.c.block)
     )
     if by_date:
-        blocks = blocks.having(func.max(RowCount.newest) >= CREATED_AFTER)
+        blocks = blocks.having(func.max(row_counts.c.newest) >= CREATED_AFTER)
     return blocks.subquery("blocks")
 
 
 def _has_name() -> ColumnElement[bool]:
-    return func.strpos(func.fold_case(User.name), func.fold_case(NAME)) > 0
+    return func.strpos(func.fold_case(users.c.name), func.fold_case(NAME)) > 0
 
 
 def _searched_parts(blocks: Subquery) -> ColumnElement[Any]:

@@ -26,7 +26,7 @@ from blog.cache.pages import Loaded, PageCache, invalidation, redis_scripts
 from blog.database import connection as postgresql
 from blog.database import read, transactions, write
 from blog.database.connection import WorkerConnection
-from blog.database.models import User
+from blog.database.models import users
 from blog.errors import OutcomeUnknown
 from local.services import Services
 from tests.conftest import Sandbox, url_without_timeouts
@@ -204,7 +204,7 @@ class Stage:
 
 async def names() -> Loaded:
     async def query(connection: AsyncConnection) -> str:
-        named = select(User.name).where(User.name != NOBODY).order_by(User.name)
+        named = select(users.c.name).where(users.c.name != NOBODY).order_by(users.c.name)
         return " ".join(await connection.scalars(named))
 
     return Loaded((await read(query)).encode())

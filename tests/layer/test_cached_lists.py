@@ -3,9 +3,9 @@
 from sqlalchemy import Table
 
 from blog.cache.lists import cached_lists
-from blog.database.models import Base
+from blog.database.models import METADATA
 
-TABLES = Base.metadata.tables
+TABLES = METADATA.tables
 
 
 def deleted_with(table: Table) -> set[str]:

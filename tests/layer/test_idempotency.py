@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.database.models import Base
+from blog.database.models import METADATA
 from local.generate.sample_events import EVENTS
 from local.services import Services
 from tests.in_process import LambdaTransport
@@ -120,7 +120,7 @@ def created(api: httpx.Client) -> dict[str, Any]:
     """Bodies by path: one resource of each kind, created with a key, in their references' order."""
     events = [json.loads(file.read_text()) for file in EVENTS.glob("*-create_*.json")]
     bodies = {event["rawPath"]: json.loads(event["body"]) for event in events}
-    paths = [path for table in Base.metadata.sorted_tables if (path := f"/{table.name}") in bodies]
+    paths = [path for table in METADATA.sorted_tables if (path := f"/{table.name}") in bodies]
     assert len(paths) == len(bodies)
     for path in paths:
         assert post(api, path, bodies[path], "key").headers["location"] == f"{path}/1"

@@ -12,7 +12,7 @@ import pytest
 from alembic.util import CommandError
 from pydantic import ValidationError
 
-from blog.database.models import Base
+from blog.database.models import METADATA
 from migrations import handler
 from migrations.handler import ADVISORY_LOCK, MigrationEvent
 from tests.migrations.conftest import Migrate
@@ -47,7 +47,7 @@ FUNCTIONS = {
     for path in VERSIONS
     for name in re.findall(r"^CREATE FUNCTION (\w+)", path.read_text(), re.MULTILINE)
 } - {"short_parts"}  # until revision 0006
-SCHEMA = {"alembic_version", *FUNCTIONS, *Base.metadata.tables}
+SCHEMA = {"alembic_version", *FUNCTIONS, *METADATA.tables}
 HEAD = VERSIONS[-1].name.partition("_")[0]
 AT_HEAD = {"revision": HEAD, "repaired": []}
 

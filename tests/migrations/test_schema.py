@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from blog.cache.pages import FENCE_SECONDS
-from blog.database.models import BLOCK_IDS, Base
+from blog.database.models import BLOCK_IDS, METADATA
 from local.services import Services
 from migrations.handler import handler
 from tests.conftest import Sandbox
@@ -48,7 +48,7 @@ def test_alembic_finds_nothing_to_migrate(migrate: Migrate, empty_url: str) -> N
     engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
     try:
         with engine.connect() as connection:
-            differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+            differences = compare_metadata(MigrationContext.configure(connection), METADATA)
     finally:
         engine.dispose()
     assert differences == []
@@ -63,7 +63,7 @@ def test_models_and_migrations_make_the_same_catalog(
         connect_args={"options": "-c search_path=declared,public"},
     )
     with engine.begin() as connection:
-        Base.metadata.create_all(connection, checkfirst=False)
+        METADATA.create_all(connection, checkfirst=False)
     engine.dispose()
 
     assert len(catalog(schema, "public")) > 20

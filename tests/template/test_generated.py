@@ -7,14 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.database.models import Base
+from blog.database.models import METADATA
 from local.generate import openapi, sample_events
 from tests.in_process import LambdaContext, handler_of
 from tests.resources import RESOURCES
 
-RESOURCES_ABOVE_FIRST = [
-    table.name for table in Base.metadata.sorted_tables if table.name in RESOURCES
-]
+RESOURCES_ABOVE_FIRST = [table.name for table in METADATA.sorted_tables if table.name in RESOURCES]
 EVENTS = sorted(Path(sample_events.EVENTS).glob("*.json"))
 
 

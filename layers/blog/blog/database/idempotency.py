@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database.models import IdempotencyKey
+from blog.database.models import idempotency_keys
 from blog.errors import InvalidRequest, RequestInProgress, ResourceDeleted
 from blog.idempotency import HEADER, IdempotentRequest, StoredResponse
 from blog.settings import settings
@@ -64,11 +64,15 @@ async def _earlier(connection: AsyncConnection, path: str, key: str) -> Resource
     number = func.hashtextextended(f"{path} {key}", 0)
     if not await connection.scalar(select(func.pg_try_advisory_xact_lock(number))):
         raise RequestInProgress("Another request with this Idempotency-Key is under way.")
-    columns = (IdempotencyKey.fingerprint, IdempotencyKey.resource_id, IdempotencyKey.body)
+    columns = (
+        idempotency_keys.c.fingerprint,
+        idempotency_keys.c.resource_id,
+        idempotency_keys.c.body,
+    )
     statement = select(*columns).where(
-        IdempotencyKey.path == path,
-        IdempotencyKey.key == key,
-        IdempotencyKey.expires_at > func.now(),
+        idempotency_keys.c.path == path,
+        idempotency_keys.c.key == key,
+        idempotency_keys.c.expires_at > func.now(),
     )
     return (await connection.execute(statement)).one_or_none()
 
@@ -85,6 +89,6 @@ async def _remember(
         "body": created.body,
         "expires_at": func.now() + timedelta(seconds=settings().idempotency_key_ttl_seconds),
     }
-    statement = insert(IdempotencyKey).values(path=request.path, key=request.key, **values)
-    index = [IdempotencyKey.path, IdempotencyKey.key]
+    statement = insert(idempotency_keys).values(path=request.path, key=request.key, **values)
+    index = [idempotency_keys.c.path, idempotency_keys.c.key]
     await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=values))

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Row,
     ScalarSelect,
@@ -23,9 +24,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import InstrumentedAttribute
 
-from blog.database.models import BLOCK_IDS, RowCount
+from blog.database.models import BLOCK_IDS, row_counts
 from blog.pagination import PagePosition, PageResult
 
 AFTER = bindparam("page_after", type_=BigInteger)
@@ -42,7 +42,7 @@ class PagedQuery:
     """
 
     statement: Select[*tuple[Any, ...]]
-    key: InstrumentedAttribute[int]
+    key: Column[int]
     descending: bool = False
     total: Select[int] | None = None
     whole_table: bool = False
@@ -72,7 +72,7 @@ async def fetch_page(
 
 def to_page(
     rows: Sequence[Row[*tuple[Any, ...]]],
-    key: InstrumentedAttribute[int],
+    key: Column[int],
     limit: int,
     total: int = 0,
 ) -> PageResult:
@@ -83,8 +83,8 @@ def to_page(
 
 def row_count(table_name: str) -> Select[int]:
     """A statement of the exact number of the table's rows."""
-    count = cast(func.coalesce(func.sum(RowCount.row_count), 0), BigInteger)
-    return select(count).where(RowCount.table_name == table_name)
+    count = cast(func.coalesce(func.sum(row_counts.c.row_count), 0), BigInteger)
+    return select(count).where(row_counts.c.table_name == table_name)
 
 
 @cache
@@ -106,13 +106,13 @@ def _page(listing: PagedQuery, *, after: bool, offset: bool) -> Select[*tuple[An
 def _counted_key(keys: Select[int], listing: PagedQuery) -> ScalarSelect[int]:
     """The key after OFFSET others, NULL beyond the last: the block by its counts, then its keys."""
     key, descending = listing.key, listing.descending
-    rows = func.sum(RowCount.row_count)
-    block_order = RowCount.block.desc() if descending else RowCount.block.asc()
+    rows = func.sum(row_counts.c.row_count)
+    block_order = row_counts.c.block.desc() if descending else row_counts.c.block.asc()
     counts = (
-        select(RowCount.block, rows.label("rows"))
+        select(row_counts.c.block, rows.label("rows"))
         .add_columns((func.sum(rows).over(order_by=block_order) - rows).label("rows_before"))
-        .where(RowCount.table_name == key.class_.__tablename__)
-        .group_by(RowCount.block)
+        .where(row_counts.c.table_name == key.table.name)
+        .group_by(row_counts.c.block)
         .subquery()
     )
     rest = OFFSET - counts.c.rows_before
