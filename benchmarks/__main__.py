@@ -1,8 +1,8 @@
-"""Measures ours beside the baseline: `python -m benchmarks [PART …]`, all parts by default.
+"""Measure this project against the baseline: `python -m benchmarks [PART …]`, all parts by default.
 
-A part is a module of this folder with two functions: `measure()` runs it and gives its results,
-ready for JSON; `markdown(results)` shows them. The results of each part are kept in
-`results/{part}.json`; the pages and plots made of them (`report`) are written anew after each part.
+A part is a module of this folder with two functions: `measure()` runs it and returns its
+results, ready for JSON; `markdown(results)` formats them. The results of each part are stored in
+`results/{part}.json`; the page and the plots (`report`) are written again after each part.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def main() -> None:
     parts = parser.parse_args().parts or PARTS
     for part in parts:
         if part not in PARTS:
-            parser.error(f"{part} is none of {', '.join(PARTS)}")
+            parser.error(f"{part} is not one of {', '.join(PARTS)}")
     if len(parts) == 1:
         _run(parts[0])
         return

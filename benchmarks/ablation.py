@@ -1,7 +1,7 @@
-"""What each trick and each part of our own gains: the project as shipped beside a copy without it.
+"""Ablation: the project as shipped, compared with copies that lack one optimization each.
 
-Both servers are a network away (`slow_network`), by TLS. A copy is patched, then built as the
-project is; the shipped code has no switches. Warm requests are measured in processes of the
+Both servers are behind a slow network with TLS (`slow_network`). A copy is patched, then built like
+the project; the shipped code has no switches. Warm requests are measured in processes of the
 virtual environment, cold starts in Lambda's emulator on Lambda's Python, in interleaved rounds.
 
 A part stays only if it saves at least 5 % of the warm request or the cold start that it serves, or
@@ -28,7 +28,7 @@ from benchmarks.cold_sites import Sites
 from benchmarks.emulator import Emulator
 from benchmarks.slow_network import SlowNetwork
 from benchmarks.variants import FIRST_REQUESTS, SAME, SHIPPED, VARIANTS, Variant, copy_project
-from benchmarks.warm import Contender
+from benchmarks.warm import SystemProcess
 from layers import build
 from local.services import Services, running_services
 
@@ -65,11 +65,13 @@ class Stage:
             }
         self._network.set_round_trip(ROUND_TRIP_SECONDS)
 
-    def contender(self, variant: Variant) -> Contender:
+    def process(self, variant: Variant) -> SystemProcess:
         folder = self._folder(variant)
         paths = [folder / "functions", folder / "layers" / "blog"]
         environment = self._environments[variant.name]
-        return Contender("ours", environment | {"PYTHONPATH": os.pathsep.join(map(str, paths))})
+        return SystemProcess(
+            "project", environment | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+        )
 
     def build_sites(self, variants: tuple[Variant, ...]) -> Sites:
         sites = Sites(self._directory / "sites")
@@ -151,17 +153,17 @@ def _verdict(variant: Variant, figures: Mapping[str, Mapping[str, float]]) -> st
 
 
 def _warm(stage: Stage, variants: tuple[Variant, ...]) -> dict[str, Any]:
-    contenders = {variant.name: stage.contender(variant) for variant in variants}
+    processes = {variant.name: stage.process(variant) for variant in variants}
     kinds = dict.fromkeys(kind for variant in variants for kind in variant.warm)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for round_number in range(WARM_ROUNDS + 1):
         for kind in kinds:
             for variant in _in_turn(variants, kind):
-                measured = contenders[variant.name].times_seconds(kind, REQUESTS_PER_ROUND)
+                measured = processes[variant.name].times_seconds(kind, REQUESTS_PER_ROUND)
                 if round_number:  # the first one warms up
                     times[variant.name, kind] += measured
-    for contender in contenders.values():
-        contender.close()
+    for process in processes.values():
+        process.close()
     return _figures({v.name: v.warm for v in variants}, times)
 
 

@@ -1,16 +1,16 @@
-"""Cold starts: from the event to the answer of a fresh process, its first request included.
+"""Cold starts: from the event to the response of a new process, its first request included.
 
 Each runs in AWS's Lambda runtime emulator under AWS's runtime client, on Lambda's version of
 Python and from read-only directories (`cold_sites`), against one PostgreSQL and one Redis. The
 systems take turns in rounds:
 
-    nothing    a handler that does nothing: Python, the runtime client and the emulator
+    no_op      a handler that does nothing: Python, the runtime client and the emulator
     plain      the baseline as plain `sam build` ships it, without bytecode
     bytecode   the baseline, given bytecode
-    ours       as `sam build` makes it here
+    project    this project, as `sam build` builds it
 
-A page is `cached` when another sandbox of the same system, which stays warm, answered that request
-a moment ago; `not cached` when Redis has been emptied. The baseline caches no posts.
+A page is `cached` when a warm worker of the same system responded to the same request a moment ago;
+`not cached` when Redis has been emptied. The baseline does not cache posts.
 """
 
 import os
@@ -38,20 +38,20 @@ from local.services import running_services
 ROUNDS = 7
 USERS = 1000
 POSTS_PER_USER = 5
-SYSTEMS = ("nothing", "plain", "bytecode", "ours")
+SYSTEMS = ("no_op", "plain", "bytecode", "project")
 RATIOS = (
-    ("ours", "plain"),
-    ("ours", "bytecode"),
-    ("ours", "nothing"),
-    ("plain", "nothing"),
-    ("bytecode", "nothing"),
+    ("project", "plain"),
+    ("project", "bytecode"),
+    ("project", "no_op"),
+    ("plain", "no_op"),
+    ("bytecode", "no_op"),
 )
 LOG_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class FirstRequest:
-    """What a cold start is asked first; `cached` is None for what no cache holds."""
+    """The first request of a cold start; `cached` is None for responses that are never cached."""
 
     target: str
     cached: bool | None
@@ -83,7 +83,7 @@ PROFILED = [request for request in REQUESTS if request.target == "/users"]
 
 
 class Stage:
-    """All that a cold start needs, and the warm sandboxes that fill the caches."""
+    """Everything that a cold start needs, and the warm workers that populate the caches."""
 
     def __init__(self, stack: ExitStack) -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -92,9 +92,9 @@ class Stage:
         services = stack.enter_context(running_services(directory / "services"))
         self._environments = systems.prepare(services, USERS, POSTS_PER_USER)
         self._redis = stack.enter_context(redis.Redis.from_url(services.redis_url))
-        self._fillers = {
+        self._warm_workers = {
             (system, resource): stack.enter_context(self._emulator(system, resource))
-            for system in ("bytecode", "ours")
+            for system in ("bytecode", "project")
             for resource in RESOURCES
         }
 
@@ -102,21 +102,21 @@ class Stage:
         self._set_cache(system, request)
         with self._emulator(system, request.resource) as emulator:
             took_seconds = emulator.invoke(request.event())
-            if system == "ours" and request.cached is not None:
+            if system == "project" and request.cached is not None:
                 _check_cache(emulator, "hit" if request.cached else "miss")
         self.sites.check_untouched()
         return took_seconds
 
     def profiled(self, request: FirstRequest) -> dict[str, Any]:
-        """Where the time of ours goes."""
-        roots, handler, environment = self._function("ours", request.resource)
+        """Return where the time of this project's cold start goes."""
+        roots, handler, environment = self._function("project", request.resource)
         return cold_profile.profile(
             cold_profile.ColdStart(
                 python=self.sites.python,
                 handler=handler,
                 event=request.event(),
                 environment=function_environment(roots, handler, environment),
-                prepare=lambda: self._set_cache("ours", request),
+                prepare=lambda: self._set_cache("project", request),
             )
         )
 
@@ -124,18 +124,18 @@ class Stage:
         return Emulator(self.sites.python, *self._function(system, resource))
 
     def _function(self, system: str, resource: str) -> tuple[tuple[Path, ...], str, dict[str, str]]:
-        """Where it finds its imports, its handler and its environment."""
-        if system == "ours":
+        """Return the import roots, the handler and the environment."""
+        if system == "project":
             roots, handler = self.sites.roots(resource), f"{resource}.handler.handler"
-            return roots, handler, self._environments["ours"]
-        handler = "nothing.handler" if system == "nothing" else "app.handler"
+            return roots, handler, self._environments["project"]
+        handler = "no_op.handler" if system == "no_op" else "app.handler"
         return self.sites.roots(system), handler, self._environments["baseline"]
 
     def _set_cache(self, system: str, request: FirstRequest) -> None:
         self._redis.flushall()
-        if request.cached and system != "nothing":
-            filler = "ours" if system == "ours" else "bytecode"
-            self._fillers[filler, request.resource].invoke(request.event())
+        if request.cached and system != "no_op":
+            worker = "project" if system == "project" else "bytecode"
+            self._warm_workers[worker, request.resource].invoke(request.event())
 
 
 def measure() -> dict[str, Any]:
@@ -154,29 +154,29 @@ def measure() -> dict[str, Any]:
 
 def markdown(results: Mapping[str, Any]) -> str:
     lines = [
-        "| first request | ours | plain | bytecode | nothing | ours ÷ plain | ours ÷ bytecode "
-        "| in times of nothing: ours / plain / bytecode |",
+        "| first request | this project | plain | bytecode | no-op | this project ÷ plain "
+        "| this project ÷ bytecode | ÷ no-op: this project / plain / bytecode |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, figures in results["requests"].items():
-        shown = " | ".join(_shown(figures[s]) for s in ("ours", "plain", "bytecode", "nothing"))
-        times_nothing = " / ".join(
-            f"{figures[f'{system}_to_nothing']:.1f}" for system in ("ours", "plain", "bytecode")
+        shown = " | ".join(_shown(figures[s]) for s in ("project", "plain", "bytecode", "no_op"))
+        times_no_op = " / ".join(
+            f"{figures[f'{system}_to_no_op']:.1f}" for system in ("project", "plain", "bytecode")
         )
         lines.append(
-            f"| `{name}` | {shown} | {figures['ours_to_plain']:.3f} "
-            f"| {figures['ours_to_bytecode']:.3f} | {times_nothing} |"
+            f"| `{name}` | {shown} | {figures['project_to_plain']:.3f} "
+            f"| {figures['project_to_bytecode']:.3f} | {times_no_op} |"
         )
     return "\n".join(
         [
             *lines,
             "",
-            "Milliseconds from the event to the answer of a fresh process, median (least to most) "
+            "Milliseconds from the event to the response of a new process, median (min to max) "
             f"of {results['rounds']} interleaved rounds, in AWS's emulator with AWS's runtime "
             f"client on Python {results['python']} ({results['machine']}), read-only directories. "
-            "*plain* and *bytecode* are the baseline without bytecode, as plain `sam build` ships "
-            "it, and with; *nothing* is a handler that does nothing. Files are in the page cache, "
-            "as the first round is thrown away; there is no network between the processes.",
+            "*plain* is the baseline as plain `sam build` ships it, without bytecode; *bytecode* "
+            "is the baseline with bytecode; *no-op* is a handler that does nothing. Files are in "
+            "the page cache, as the first round is discarded; there is no network in between.",
             "",
             cold_profile.markdown(results["profile"]),
         ]
@@ -217,11 +217,11 @@ def _shown(figures: Mapping[str, float]) -> str:
 
 def _check_cache(emulator: Emulator, expected: str) -> None:
     """Raises RuntimeError unless the function has logged that outcome of its cache."""
-    give_up = time.monotonic() + LOG_SECONDS
-    while not (outcomes := _cache_outcomes(emulator)) and time.monotonic() < give_up:
-        time.sleep(0.01)  # the log may come after the answer
+    deadline = time.monotonic() + LOG_SECONDS
+    while not (outcomes := _cache_outcomes(emulator)) and time.monotonic() < deadline:
+        time.sleep(0.01)  # the log may follow the response
     if outcomes != [expected]:
-        raise RuntimeError(f"the cache was to answer a {expected}, and logged {outcomes}")
+        raise RuntimeError(f"expected a cache {expected}, but {outcomes} was logged")
 
 
 def _cache_outcomes(emulator: Emulator) -> list[str]:
@@ -230,5 +230,5 @@ def _cache_outcomes(emulator: Emulator) -> list[str]:
 
 
 def _version(python: str) -> str:
-    told = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
-    return told.stdout.split()[1]
+    printed = subprocess.run([python, "--version"], capture_output=True, text=True, check=True)
+    return printed.stdout.split()[1]

@@ -2,7 +2,7 @@
 
     python [-X importtime] cold_phases.py users.handler.handler EVENT
 
-Run by Lambda's Python on a contender's site: before the phases begin it imports nothing but what
+Run by Lambda's Python on a process's site: before the phases begin it imports nothing but what
 every Python has. Prints one JSON object, the clock (`time.monotonic`) at the end of each phase; on
 stderr a line `phase: NAME` goes ahead of each, so that the imports can be told apart.
 """

@@ -114,7 +114,7 @@ def _phases(cold_start: ColdStart) -> dict[str, float]:
 
 
 def _imports(cold_start: ColdStart) -> dict[str, float]:
-    """The modules' own milliseconds, in the phases that are ours."""
+    """The modules' own milliseconds, in the phases that this project can change."""
     phase = "interpreter"
     modules: dict[str, float] = {}
     for line in cold_start.run("-X", "importtime").stderr.splitlines():

@@ -1,13 +1,13 @@
-"""What a cold start loads: each contender's directories, built as they would be deployed.
+"""What a cold start loads: each process's directories, built as they would be deployed.
 
     runtime/        AWS's Python runtime client, with bytecode, as Lambda's own image has it
-    nothing/        a handler that does nothing
+    no_op/          a handler that does nothing
     plain/          the baseline as plain `sam build` ships it: packages of uv.lock, no bytecode
     bytecode/       the same, given ordinary bytecode that is never checked
-    layers/python/  ours: both layers, merged as Lambda merges them below /opt
-    users/ posts/   ours: the functions
+    layers/python/  this project: both layers, merged as Lambda merges them below /opt
+    users/ posts/   this project: the functions
 
-Ours is what `layers/build.py` makes, and nothing else. A site is read-only; as that stops no root,
+This project's files are what `layers/build.py` makes. A site is read-only; as that stops no root,
 `check_untouched` tells whether Python has written bytecode all the same.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from layers import build
 
 RESOURCES = ("users", "posts")
-NOTHING = """\
+NO_OP = """\
 def handler(event, context):
     return {"statusCode": 200, "headers": {}, "body": "{}"}
 """
@@ -45,7 +45,7 @@ class Sites:
         self._build_baseline("plain")
         self._build_baseline("bytecode")
         self._compile("bytecode")
-        self._build_ours()
+        self._build_project()
         self._bytecode = self._bytecode_files()
         for folder in self._folders():
             folder.chmod(0o555)
@@ -69,16 +69,16 @@ class Sites:
         locked = self._locked("--only-group", "local")
         self._install("runtime", "--constraints", str(locked), "awslambdaric")
         self._compile("runtime")
-        (self._directory / "nothing").mkdir()
-        (self._directory / "nothing" / "nothing.py").write_text(NOTHING, encoding="utf-8")
-        self._compile("nothing")
+        (self._directory / "no_op").mkdir()
+        (self._directory / "no_op" / "no_op.py").write_text(NO_OP, encoding="utf-8")
+        self._compile("no_op")
 
     def _build_baseline(self, site: str) -> None:
         locked = self._locked("--no-default-groups", "--group", "benchmarks")
         self._install(site, "--no-deps", "--require-hashes", "--requirements", str(locked))
         shutil.copy(build.ROOT / "benchmarks" / "baseline" / "app.py", self._directory / site)
 
-    def _build_ours(self) -> None:
+    def _build_project(self) -> None:
         layers, blog = self._directory / "layers", self._directory / "blog"
         self._run_build("dependencies", build.HOST, str(layers))
         self._run_build("blog", str(blog))

@@ -3,7 +3,7 @@
 The durations are `results/warm.json`'s and `results/cold.json`'s, the bytes `results/load.json`'s;
 what is not measured yet is assumed, and said to be (`assumed`). Prices are those of us-east-1 as
 published in June 2026, without free tiers, discounts and taxes: check them before relying on it.
-Ours and the baseline get the same prices, memory, servers and traffic.
+Both systems get the same prices, memory, servers and traffic.
 """
 
 import json
@@ -19,7 +19,7 @@ TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
 HOURS = 730
 VOLUMES = (100_000, 1_000_000, 10_000_000, 100_000_000)
-SYSTEMS = ("ours", "baseline")
+SYSTEMS = ("project", "baseline")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ MEGABYTES_OF_A_CPU = 1769
 NETWORK_MILLISECONDS = 2.0
 """What the round trips to the servers and Lambda's runtime take, which the benchmark has not."""
 STORAGE_GB = 20
-CUSTOM_METRICS = {"ours": 14, "baseline": 1}
+CUSTOM_METRICS = {"project": 14, "baseline": 1}
 """Six each of users and posts, two of docs; the baseline counts cold starts only."""
 PLATFORM_LOG_BYTES = 500
 """Of `platform.start` and `platform.report`, which Lambda writes itself."""
@@ -89,13 +89,13 @@ PLATFORM_LOG_LINES = 2
 RESPONSE_HEADER_BYTES = 400
 
 # Taken while a part has not been measured.
-WARM_MICROSECONDS = {"ours": 1000.0, "baseline": 2000.0}
-COLD_MILLISECONDS = {"ours": 450.0, "baseline": 4400.0}
+WARM_MICROSECONDS = {"project": 1000.0, "baseline": 2000.0}
+COLD_MILLISECONDS = {"project": 450.0, "baseline": 4400.0}
 PER_REQUEST = {
-    "ours": {"log_bytes": 550.0, "log_lines": 2.0, "body_bytes": 900.0},
+    "project": {"log_bytes": 550.0, "log_lines": 2.0, "body_bytes": 900.0},
     "baseline": {"log_bytes": 0.0, "log_lines": 0.0, "body_bytes": 900.0},
 }
-COLD_SYSTEMS = {"ours": "ours", "baseline": "plain"}
+COLD_SYSTEMS = {"project": "project", "baseline": "plain"}
 """Their names in the cold results: the baseline as plain `sam build` ships it."""
 
 
@@ -235,27 +235,27 @@ def _months_table(results: Mapping[str, Any]) -> list[str]:
     lines = [
         "| requests a month | Lambda | API Gateway | logs, metrics | data out, secret "
         "| PostgreSQL, Valkey, endpoint | total | the baseline's: Lambda, total "
-        "| ours in two zones |",
+        "| total in two zones |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for volume, systems in results["months"].items():
-        ours, baseline = systems["ours"], systems["baseline"]
-        other = ours["data_out"] + ours["secret"]
+        project, baseline = systems["project"], systems["baseline"]
+        other = project["data_out"] + project["secret"]
         cells = [
             f"{int(volume):,}",
             *(
                 f"${dollars:,.2f}"
                 for dollars in (
-                    ours["lambda"],
-                    ours["gateway"],
-                    ours["logs_and_metrics"],
+                    project["lambda"],
+                    project["gateway"],
+                    project["logs_and_metrics"],
                     other,
-                    ours["servers"],
+                    project["servers"],
                 )
             ),
-            f"**${ours['total']:,.2f}**",
+            f"**${project['total']:,.2f}**",
             f"${baseline['lambda']:,.2f}, ${baseline['total']:,.2f}",
-            f"${ours['total_multi_az']:,.2f}",
+            f"${project['total_multi_az']:,.2f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -263,11 +263,11 @@ def _months_table(results: Mapping[str, Any]) -> list[str]:
 
 def _assumptions(results: Mapping[str, Any]) -> list[str]:
     shares = ", ".join(f"{share:.0%} {kind}" for kind, share in results["shares"].items())
-    ours, baseline = results["billed"]["ours"], results["billed"]["baseline"]
+    project, baseline = results["billed"]["project"], results["billed"]["baseline"]
     text = (
         f"On paper, in dollars: {shares}; {results['cold_share']:.0%} cold; "
-        f"{results['memory_mb']} MB. Billed are {ours['warm_ms']:.1f} ms warm and "
-        f"{ours['cold_ms']:.0f} ms cold, the baseline's {baseline['warm_ms']:.1f} and "
+        f"{results['memory_mb']} MB. Billed are {project['warm_ms']:.1f} ms warm and "
+        f"{project['cold_ms']:.0f} ms cold, the baseline's {baseline['warm_ms']:.1f} and "
         f"{baseline['cold_ms']:.0f}: the measured medians on the memory's share of a core, "
         f"{NETWORK_MILLISECONDS:g} ms for network and runtime, rounded up to whole milliseconds. "
         "Both get the same servers, the smallest that make sense, also for the most requests. "

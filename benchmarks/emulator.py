@@ -53,13 +53,13 @@ class Emulator:
         )
 
     def __enter__(self) -> Self:
-        give_up = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 self._connection.connect()
                 return self
             except ConnectionRefusedError:
-                if time.monotonic() > give_up or self._process.poll() is not None:
+                if time.monotonic() > deadline or self._process.poll() is not None:
                     self.__exit__(None, None, None)
                     raise
                 time.sleep(0.003)
@@ -76,15 +76,15 @@ class Emulator:
         self._log.close()
 
     def invoke(self, event: Mapping[str, Any]) -> float:
-        """Seconds until the answer has come. Raises RuntimeError unless it is a 200."""
+        """Return the seconds until the response. Raises RuntimeError unless it is a 200."""
         body = json.dumps(event)
         started = time.perf_counter()
         self._connection.request("POST", INVOKE_PATH, body)
-        answer = self._connection.getresponse().read()
+        response = self._connection.getresponse().read()
         took_seconds = time.perf_counter() - started
-        if b'"statusCode": 200' not in answer:
+        if b'"statusCode": 200' not in response:
             log = "\n".join(line.text for line in self.log())
-            raise RuntimeError(f"{event['rawPath']}: {answer.decode()}\n{log}")
+            raise RuntimeError(f"{event['rawPath']}: {response.decode()}\n{log}")
         return took_seconds
 
     def log(self) -> list[LogLine]:
@@ -97,7 +97,7 @@ class Emulator:
 def function_environment(
     roots: tuple[Path, ...], handler: str, environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """What Lambda would have the function see, and `environment`."""
+    """Return the environment that Lambda would give the function, with `environment`."""
     function = Function(
         name="benchmark",
         handler=handler,

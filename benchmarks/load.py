@@ -1,9 +1,9 @@
-"""Load: many sandboxes at once on one PostgreSQL and one Redis, and a sandbox's memory over time.
+"""Load: many workers at once on one PostgreSQL and one Redis, and a worker's memory over time.
 
-Each sandbox is a process that handles one request of a mixed load after the other
-(`load_sandbox`), without a pause, so that N of them keep N requests under way. The handlers are
-called in their process: the local gateway's HTTP would add the same noise to both systems. Ours
-and the baseline take turns in rounds. With 32 sandboxes both run behind PgBouncer too.
+Each worker is a process that handles the requests of a mixed load one at a time (`load_worker`),
+without a pause, so that N workers keep N requests in progress. The handlers are called directly:
+the local gateway's HTTP would add the same noise to both systems. This project and the baseline
+take turns in rounds. With 32 workers both also run behind PgBouncer.
 """
 
 import json
@@ -24,18 +24,18 @@ from typing import Any
 import psycopg
 
 from benchmarks import systems
-from benchmarks.load_sandbox import POSTS, SHARES, USERS
+from benchmarks.load_worker import POSTS, SHARES, USERS
 from local.services import running_services
 from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
 
-SANDBOXES = (1, 8, 32)
+WORKER_COUNTS = (1, 8, 32)
 ROUNDS = 5
 SECONDS_PER_ROUND = 3.0
 WARM_UP_REQUESTS = 100
-"""Of each sandbox, so that what is imported with the first request of a kind is there."""
+"""For each worker, so that deferred imports are done."""
 TOGETHER_SECONDS = 0.2
-"""From an order to its beginning, so that all have read it by then."""
-POOLED_SANDBOXES = 32
+"""From an order to its start, so that all workers have read it."""
+POOLED_WORKER_COUNTS = 32
 POOLED_CONNECTIONS = 8
 COUNT_EVERY_SECONDS = 0.1
 
@@ -43,8 +43,9 @@ REQUESTS_BEFORE_READING = 1000
 REQUESTS_PER_READING = 1000
 READINGS = 10
 
-SYSTEMS = ("ours", "baseline")
-# The sandboxes give their fleet's name, also through PgBouncer.
+SYSTEMS = ("project", "baseline")
+NAMES = {"project": "this project", "baseline": "baseline"}
+# The workers connect under the name of their fleet, also through PgBouncer.
 CONNECTIONS = """
 SELECT application_name, count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' GROUP BY application_name
@@ -53,7 +54,7 @@ WHERE backend_type = 'client backend' GROUP BY application_name
 
 @dataclass(frozen=True)
 class Target:
-    """Where a system's sandboxes find their servers."""
+    """The servers of a system's workers."""
 
     system: str
     database_url: str
@@ -68,7 +69,7 @@ class Measured:
 
 
 class Fleet:
-    """Sandboxes of one system, which begin and end each round together."""
+    """Workers of one system, which begin and end each round together."""
 
     def __init__(
         self, name: str, target: Target, size: int, log: Path, handlers_log: Path | None = None
@@ -76,13 +77,13 @@ class Fleet:
         self.name = name
         self.size = size
         self._log = log
-        command = [sys.executable, "-m", "benchmarks.load_sandbox", target.system, str(size)]
+        command = [sys.executable, "-m", "benchmarks.load_worker", target.system, str(size)]
         if handlers_log is not None:
             command.append(str(handlers_log))
         environment = os.environ | {
             "DATABASE_URL": target.database_url,
             "REDIS_URL": target.redis_url,
-            "SERVICE": name,  # ours connects as that, and the baseline as
+            "SERVICE": name,  # this project connects under this name, the baseline under PGAPPNAME
             "PGAPPNAME": name,
         }
         with log.open("a") as errors:
@@ -98,26 +99,26 @@ class Fleet:
         self._orders = 0
 
     def wait_until_ready(self) -> None:
-        self._pids = self._answer()
+        self._pids = self._read_results()
 
     def warm_up(self) -> None:
-        """As many at a time as there are cores: Lambda's sandboxes do not share them."""
+        """Warm up as many at a time as there are cores: in Lambda they do not share cores."""
         cores = os.cpu_count() or 1
         for first in range(0, self.size, cores):
             group = range(first, min(first + cores, self.size))
             self.work(to=group, requests=WARM_UP_REQUESTS)
 
     def work(self, to: range | None = None, **order: float) -> list[dict[str, Any]]:
-        """What they answer to the order, each or those of these numbers."""
+        """Return the results of the order, from all workers or those of these numbers."""
         assert self._process.stdin is not None
         self._orders += 1
-        # Emails are made of the seed.
+        # E-mail addresses are made from the seed.
         seed = f"{self.name}.{self.size}.{self._orders}"
         numbers = list(range(self.size) if to is None else to)
         print(
             json.dumps(order | {"to": numbers, "seed": seed}), file=self._process.stdin, flush=True
         )
-        answers: list[dict[str, Any]] = self._answer()
+        answers: list[dict[str, Any]] = self._read_results()
         return answers
 
     def resident_bytes(self) -> list[int]:
@@ -129,7 +130,7 @@ class Fleet:
         self._process.stdin.close()
         self._process.wait()
 
-    def _answer(self) -> Any:
+    def _read_results(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -138,8 +139,8 @@ class Fleet:
 
 
 def measure() -> dict[str, Any]:
-    """Requests, latencies and connections by number of sandboxes; then memory, and a request's
-    bytes. `ratio` is ours to the baseline in requests per second."""
+    """Requests, latencies and connections by number of workers; then memory, and a request's
+    bytes. `ratio` is this project to the baseline in requests per second."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         services = stack.enter_context(running_services(directory, ephemeral=True))
@@ -148,13 +149,13 @@ def measure() -> dict[str, Any]:
             system: Target(system, environment["DATABASE_URL"], environment["REDIS_URL"])
             for system, environment in environments.items()
         }
-        log = directory / "sandboxes.log"
+        log = directory / "workers.log"
         results: dict[str, Any] = {"shares": SHARES, "users": USERS, "posts": POSTS}
-        for size in SANDBOXES:
+        for size in WORKER_COUNTS:
             named = dict(targets)
-            if size == POOLED_SANDBOXES and PROGRAM is not None:
+            if size == POOLED_WORKER_COUNTS and PROGRAM is not None:
                 named |= stack.enter_context(_pooled(targets, directory))
-            results[f"{size} sandboxes"] = _load(named, size, log, services.database_url)
+            results[f"{size} workers"] = _load(named, size, log, services.database_url)
         over_time = {system: _over_time(target, log) for system, target in targets.items()}
         results["memory"] = {system: memory for system, (memory, _) in over_time.items()}
         results["per_request"] = {system: request for system, (_, request) in over_time.items()}
@@ -163,25 +164,25 @@ def measure() -> dict[str, Any]:
 
 def markdown(results: Mapping[str, Any]) -> str:
     lines = [
-        "| sandboxes | ours, requests/s | baseline | ours ÷ baseline | ours, p50 (p99) "
+        "| workers | this project, requests/s | baseline | ratio | this project, p50 (p99) "
         "| baseline, p50 (p99) | connections |",
         "|---|---|---|---|---|---|---|",
     ]
-    for size in SANDBOXES:
-        stage = results[f"{size} sandboxes"]
-        lines.append(_row(str(size), stage["ours"], stage["baseline"], stage["ratio"]))
-    pooled = results[f"{POOLED_SANDBOXES} sandboxes"]
-    if "ours-pooled" in pooled:
-        name = f"{POOLED_SANDBOXES} through PgBouncer"
-        row = (pooled["ours-pooled"], pooled["baseline-pooled"], pooled["pooled_ratio"])
+    for size in WORKER_COUNTS:
+        stage = results[f"{size} workers"]
+        lines.append(_row(str(size), stage["project"], stage["baseline"], stage["ratio"]))
+    pooled = results[f"{POOLED_WORKER_COUNTS} workers"]
+    if "project-pooled" in pooled:
+        name = f"{POOLED_WORKER_COUNTS} through PgBouncer"
+        row = (pooled["project-pooled"], pooled["baseline-pooled"], pooled["pooled_ratio"])
         lines.append(_row(name, *row))
     shares = ", ".join(f"{share:.1%} {kind}" for kind, share in results["shares"].items())
     lines += [
         "",
-        f"A closed loop in each sandbox, in its handlers, over {results['users']} users and "
+        f"A closed loop in each worker, in its handlers, over {results['users']} users and "
         f"{results['posts']} posts: {shares}. Median of {ROUNDS} interleaved rounds of "
         f"{SECONDS_PER_ROUND:g} s (lowest to highest); latencies of all their requests, on 2 cores "
-        "that the sandboxes share with PostgreSQL and Redis. PgBouncer is in transaction mode "
+        "that the workers share with PostgreSQL and Redis. PgBouncer is in transaction mode "
         f"with {POOLED_CONNECTIONS} server connections.",
         "",
         *_memory_lines(results["memory"]),
@@ -189,15 +190,15 @@ def markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _row(name: str, ours: Mapping[str, Any], baseline: Mapping[str, Any], ratio: float) -> str:
+def _row(name: str, project: Mapping[str, Any], baseline: Mapping[str, Any], ratio: float) -> str:
     cells = [
         name,
-        _rate(ours),
+        _rate(project),
         _rate(baseline),
         f"{ratio:.2f}",
-        _latency(ours),
+        _latency(project),
         _latency(baseline),
-        f"{ours['connections_most']}",
+        f"{project['connections_most']}",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -217,16 +218,16 @@ def _latency(figures: Mapping[str, Any]) -> str:
 
 def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
     more = READINGS * REQUESTS_PER_READING
-    yield f"| memory of a sandbox | after warm-up | after {more} more requests | growth |"
+    yield f"| memory of a worker | after warm-up | after {more} more requests | growth |"
     yield "|---|---|---|---|"
     for system in SYSTEMS:
         readings = memory[system]["resident_bytes"]
         first, last = readings[0] / 2**20, readings[-1] / 2**20
         growth = f"{memory[system]['growth']:+.2%}"
-        yield f"| {system} | {first:.1f} MB | {last:.1f} MB | {growth} |"
+        yield f"| {NAMES[system]} | {first:.1f} MB | {last:.1f} MB | {growth} |"
     yield ""
     yield (
-        "Resident memory (RSS of /proc/PID/smaps_rollup) of a sandbox under the same load, first "
+        "Resident memory (RSS of /proc/PID/smaps_rollup) of a worker under the same load, first "
         f"after {REQUESTS_BEFORE_READING} requests."
     )
 
@@ -234,7 +235,7 @@ def _memory_lines(memory: Mapping[str, Any]) -> Iterator[str]:
 @contextmanager
 def _pooled(targets: Mapping[str, Target], directory: Path) -> Iterator[dict[str, Target]]:
     """The same systems behind PgBouncer."""
-    server = targets["ours"].database_url
+    server = targets["project"].database_url
     with running_pgbouncer(directory, server, server_connections=POOLED_CONNECTIONS) as pooler:
         yield {
             f"{system}-pooled": Target(
@@ -248,7 +249,7 @@ def _pooled(targets: Mapping[str, Target], directory: Path) -> Iterator[dict[str
 
 def _driver_url(system: str, url: str) -> str:
     """The baseline's URL names the driver for SQLAlchemy."""
-    return url if system == "ours" else url.replace("postgresql://", "postgresql+psycopg://")
+    return url if system == "project" else url.replace("postgresql://", "postgresql+psycopg://")
 
 
 def _plain(url: str) -> str:
@@ -257,7 +258,7 @@ def _plain(url: str) -> str:
 
 @contextmanager
 def _fleets(targets: Mapping[str, Target], size: int, log: Path) -> Iterator[dict[str, Fleet]]:
-    """A fleet of that size for each target, ready to answer."""
+    """A fleet of that size for each target, ready for orders."""
     with ExitStack() as stack:
         fleets = {name: Fleet(name, target, size, log) for name, target in targets.items()}
         for fleet in fleets.values():
@@ -280,10 +281,10 @@ def _load(targets: Mapping[str, Target], size: int, log: Path, server_url: str) 
         name: _figures(figures) | {"connections_most": connections.get(name, 0)}
         for name, figures in measured.items()
     }
-    stage["ratio"] = _ratio(stage["ours"], stage["baseline"])
-    if "ours-pooled" in stage:
-        stage["pooled_ratio"] = _ratio(stage["ours-pooled"], stage["baseline-pooled"])
-        stage["pooled_to_direct"] = _ratio(stage["ours-pooled"], stage["ours"])
+    stage["ratio"] = _ratio(stage["project"], stage["baseline"])
+    if "project-pooled" in stage:
+        stage["pooled_ratio"] = _ratio(stage["project-pooled"], stage["baseline-pooled"])
+        stage["pooled_to_direct"] = _ratio(stage["project-pooled"], stage["project"])
     return stage
 
 
@@ -347,7 +348,7 @@ def _counted_connections(server_url: str) -> Iterator[dict[str, int]]:
 
 
 def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The memory of a system's sandbox, and what a request costs besides time.
+    """The memory of a system's worker, and what a request costs besides time.
 
     Of the memory: bytes at each reading, and the growth from the first to the last.
     """

@@ -1,6 +1,6 @@
 """Cold and warm requests through the local runtimes: `python -m benchmarks.local_runtimes`.
 
-Both run in one go on the same machine, on the end-to-end tests' own targets: the Docker-free
+Both run on the same machine, on the end-to-end tests' own targets: the Docker-free
 runtime, and `sam local start-api` (which needs Docker). A cold request is the first one to a
 function after the start, a warm one is `GET /users` from the cache. Prints a Markdown table.
 """
@@ -25,7 +25,7 @@ TARGETS: dict[str, Callable[[Services], AbstractContextManager[httpx.Client]]] =
 
 
 def main() -> None:
-    print("| runtime | until it answers | cold request | warm request, median (p95) |")
+    print("| runtime | startup time | cold request | warm request, median (p95) |")
     print("|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory() as directory,

@@ -1,8 +1,9 @@
-"""Requests with the servers a network away, by TLS: warm latency, and sequential round trips.
+"""Requests over a network with TLS: warm latency, and sequential round trips.
 
-What a request costs in a VPC is mostly its round trips (0.3 to 1 ms each), which the other parts do
-not show, as their servers are on the same machine. Ours and the baseline have a process each, on
-one PostgreSQL and one Redis with equal rows, both behind `slow_network`, and take turns in rounds.
+In a VPC a request's time is mostly its round trips (0.3 to 1 ms each), which the other parts do not
+show, as their servers are on the same machine. This project and the baseline have a process each,
+on one PostgreSQL and one Redis with equal rows, both behind `slow_network`, and take turns in
+rounds.
 """
 
 import random
@@ -18,7 +19,7 @@ import redis
 
 from benchmarks import systems
 from benchmarks.slow_network import SlowNetwork
-from benchmarks.warm import Contender
+from benchmarks.warm import SystemProcess
 from local.services import running_services
 
 ROUND_TRIPS_SECONDS = (0.0005, 0.001, 0.005)
@@ -29,7 +30,7 @@ ROUNDS = 30
 REQUESTS_PER_ROUND = 10
 PINGS = 200
 USERS = 2000
-SYSTEMS = ("ours", "baseline")
+SYSTEMS = ("project", "baseline")
 GOALS = {
     "cached list": 1.0,
     "uncached list": 0.55,
@@ -41,7 +42,7 @@ GOALS = {
     "search": None,
     "statistics": None,
 }
-"""At most so much of the baseline's time at a round trip of `GOALS_FOR`."""
+"""The maximum share of the baseline's time at a round trip of `GOALS_FOR`."""
 
 
 def measure() -> dict[str, Any]:
@@ -51,20 +52,20 @@ def measure() -> dict[str, Any]:
         services = stack.enter_context(running_services(directory / "services"))
         direct = systems.prepare(services, USERS, posts_per_user=1)
         network = stack.enter_context(SlowNetwork(directory, services))
-        contenders = {
-            system: Contender(system, environment)
+        processes = {
+            system: SystemProcess(system, environment)
             for system, environment in _far(network, direct).items()
         }
-        for contender in contenders.values():
-            stack.callback(contender.close)
+        for process in processes.values():
+            stack.callback(process.close)
         return {
-            "round_trips": {kind: _round_trips(contenders, network, kind) for kind in GOALS},
+            "round_trips": {kind: _round_trips(processes, network, kind) for kind in GOALS},
             "achieved_ms": {
                 _name(seconds): _achieved_ms(network, services.redis_url, seconds)
                 for seconds in ROUND_TRIPS_SECONDS
             },
             "latency": {
-                _name(seconds): _latency(contenders, network, seconds)
+                _name(seconds): _latency(processes, network, seconds)
                 for seconds in ROUND_TRIPS_SECONDS
             },
         }
@@ -72,9 +73,9 @@ def measure() -> dict[str, Any]:
 
 def markdown(results: Mapping[str, Any]) -> str:
     latencies = results["latency"]
-    titles = " | ".join(f"{name}: ours | baseline | ratio" for name in latencies)
+    titles = " | ".join(f"{name}: this project | baseline | ratio" for name in latencies)
     lines = [
-        f"| request | round trips: ours / baseline | {titles} | goal |",
+        f"| request | round trips: this project / baseline | {titles} | goal |",
         "|---|---|" + "---|---|---|" * len(latencies) + "---|",
     ]
     for kind, round_trips in results["round_trips"].items():
@@ -83,7 +84,7 @@ def markdown(results: Mapping[str, Any]) -> str:
             cells += [_shown(figures[system]) for system in SYSTEMS]
             cells.append(f"{figures['ratio']:.2f}")
         goal = f"{GOALS[kind]:.2f}" if GOALS[kind] else ""
-        shown = f"{round_trips['ours']} / {round_trips['baseline']}"
+        shown = f"{round_trips['project']} / {round_trips['baseline']}"
         lines.append(f"| {kind} | {shown} | {' | '.join(cells)} | {goal} |")
     achieved = ", ".join(
         f"{milliseconds:.2f} ms at {name}" for name, milliseconds in results["achieved_ms"].items()
@@ -96,9 +97,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"{REQUESTS_PER_ROUND} requests, {USERS} users, by the time of a round trip. Both "
             "servers are behind a proxy that delays each packet by half of it and speaks TLS, which"
             f" the clients verify; a PING took {achieved} longer than without the proxy. Round "
-            "trips are sequential ones over both servers, those under way together counted once. "
-            f"The goal is for the ratio at {_name(GOALS_FOR)}. The baseline has no keys; beside a "
-            "create with a key stands its ordinary one.",
+            "trips are sequential ones over both servers: concurrent ones are counted once. "
+            f"The goal is for the ratio at {_name(GOALS_FOR)}. The baseline has no keys; its "
+            "create is shown in both rows.",
         ]
     )
 
@@ -109,10 +110,10 @@ def _far(
     """Each system's environment, with its URLs through the network."""
     baseline_url = network.database_url("baseline")
     return {
-        "ours": {
+        "project": {
             "DATABASE_URL": network.database_url("blog"),
             "REDIS_URL": network.redis_url(0),
-            "DIRECT_REDIS_URL": direct["ours"]["REDIS_URL"],
+            "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],
         },
         "baseline": {
             "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
@@ -123,16 +124,16 @@ def _far(
 
 
 def _round_trips(
-    contenders: Mapping[str, Contender], network: SlowNetwork, kind: str
+    processes: Mapping[str, SystemProcess], network: SlowNetwork, kind: str
 ) -> dict[str, int]:
     counts = {}
-    for system, contender in contenders.items():
+    for system, process in processes.items():
         network.set_round_trip(0)
-        contender.times_seconds(kind, 2)  # connections are open,
-        contender.times_seconds("cached list", 1)  # and a page is cached, as it will be mostly
+        process.times_seconds(kind, 2)  # connections are open,
+        process.times_seconds("cached list", 1)  # and a page is cached, as it will be mostly
         network.set_round_trip(COUNTING_SECONDS)
         network.reset_count()
-        contender.times_seconds(kind, 1)
+        process.times_seconds(kind, 1)
         counts[system] = network.sequential_round_trips()
     return counts
 
@@ -156,14 +157,14 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _latency(
-    contenders: Mapping[str, Contender], network: SlowNetwork, round_trip_seconds: float
+    processes: Mapping[str, SystemProcess], network: SlowNetwork, round_trip_seconds: float
 ) -> dict[str, Any]:
     network.set_round_trip(round_trip_seconds)
     times: dict[tuple[str, str], list[float]] = {}
     for round_number in range(ROUNDS + 1):
         for kind in GOALS:
             for system in random.sample(SYSTEMS, len(SYSTEMS)):
-                measured = contenders[system].times_seconds(kind, REQUESTS_PER_ROUND)
+                measured = processes[system].times_seconds(kind, REQUESTS_PER_ROUND)
                 if round_number:  # the first one warms up
                     times.setdefault((kind, system), []).extend(measured)
     return {kind: _figures({s: times[kind, s] for s in SYSTEMS}) for kind in GOALS}
@@ -178,7 +179,7 @@ def _figures(times_seconds: Mapping[str, list[float]]) -> dict[str, Any]:
         }
         for system, times in times_seconds.items()
     }
-    return figures | {"ratio": round(medians["ours"] / medians["baseline"], 3)}
+    return figures | {"ratio": round(medians["project"] / medians["baseline"], 3)}
 
 
 def _name(round_trip_seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`GET /posts/{id}` of the baseline, which lacks it: written as its `GET /users/{id}` is."""
+"""`GET /posts/{id}` for the baseline, which lacks it, in the style of its `GET /users/{id}`."""
 
 from fastapi import Depends, HTTPException
 from sqlalchemy.ext.asyncio import AsyncSession

@@ -1,6 +1,6 @@
-"""The results as a page, `benchmarks/README.md`, plots, and the table in the project's README.
+"""The report: the page `benchmarks/README.md`, plots, and the table in `docs/benchmarks.md`.
 
-All are made of `results/*.json` alone; a test holds them to it. Parts that have no results yet are
+All are made from `results/*.json`; a test enforces it. Parts that have no results yet are
 left out of the page, and the table waits for all of them.
 """
 
@@ -21,13 +21,13 @@ PLOTS = FOLDER / "plots"
 HEADLINES = FOLDER.parent / "docs" / "benchmarks.md"
 BEGIN = "<!-- measured: `make bench` writes this table -->"
 END = "<!-- end of the table -->"
-HEAD = ("| | ours | the ordinary way | ratio |", "|---|---|---|---|")
+HEAD = ("| | this project | baseline | ratio |", "|---|---|---|---|")
 
 TITLES = {
     "cold": "Cold starts",
     "warm": "Warm requests",
     "network": "Over a network",
-    "ablation": "What each part gains",
+    "ablation": "Ablation",
     "scale": "A million users",
     "load": "Load",
     "costs": "Costs",
@@ -35,10 +35,10 @@ TITLES = {
 INTRODUCTION = """\
 # Benchmarks
 
-Ours beside `baseline/`, the same API as one ordinary FastAPI app: in one run, on the same machine,
-interpreter, PostgreSQL and Redis, in interleaved rounds. The code measured is the code shipped.
-Trust the ratios. `make bench` measures all of it and writes this page; `make bench ARGS=warm` one
-part. The figures are from a machine with two cores, which are not two of Lambda's.
+This project against `baseline/`, the same API as one plain FastAPI application: in one run, on the
+same machine, interpreter, PostgreSQL and Redis, in interleaved rounds. The measured code is the
+shipped code. Trust the ratios: the machine has two cores, which differ from Lambda's. `make bench`
+measures everything and writes this page; `make bench ARGS=warm` measures one part.
 """
 
 
@@ -48,7 +48,8 @@ PLOTTED_BY_SIZE = (
     "page 90 % deep, by skip",
     "posts of one user",
 )
-SERIES_OF_PLOT = {"floors": "#adb5bd", "ours": "#d9480f", "baseline": "#495057"}
+SERIES_OF_PLOT = {"lower_bound": "#adb5bd", "project": "#d9480f", "baseline": "#495057"}
+NAMES = {"lower_bound": "lower bound", "project": "this project", "baseline": "baseline"}
 
 
 def write() -> None:
@@ -115,18 +116,20 @@ def _cold_headlines(requests: Mapping[str, Any]) -> list[str]:
     rows = []
     for name in ("GET /users, cached", "GET /users, not cached"):
         figures = requests[name]
-        ours, plain, bytecode = (
-            f"{figures[system]['median_ms']:.0f}" for system in ("ours", "plain", "bytecode")
+        project, plain, bytecode = (
+            f"{figures[system]['median_ms']:.0f}" for system in ("project", "plain", "bytecode")
         )
-        ratios = f"{figures['ours_to_plain']:.2f}; {figures['ours_to_bytecode']:.2f}"
+        ratios = f"{figures['project_to_plain']:.2f}; {figures['project_to_bytecode']:.2f}"
         what = f"cold start, `{name.partition(',')[0]}`{name.partition(',')[2]}"
-        rows.append(f"| {what} | {ours} ms | {plain} ms; with bytecode {bytecode} ms | {ratios} |")
+        rows.append(
+            f"| {what} | {project} ms | {plain} ms; with bytecode {bytecode} ms | {ratios} |"
+        )
     return rows
 
 
 def _warm_headlines(kinds: Mapping[str, Any]) -> list[str]:
     return [
-        f"| warm: {kind} | {figures['ours']['p50_us'] / 1000:.2f} ms"
+        f"| warm: {kind} | {figures['project']['p50_us'] / 1000:.2f} ms"
         f" | {figures['baseline']['p50_us'] / 1000:.2f} ms | {figures['ratio']:.2f} |"
         for kind, figures in kinds.items()
     ]
@@ -134,7 +137,7 @@ def _warm_headlines(kinds: Mapping[str, Any]) -> list[str]:
 
 def _scale_headlines(kinds: Mapping[str, Any]) -> list[str]:
     return [
-        f"| a million users: {kind} | {figures['ours']['median_ms']:.1f} ms"
+        f"| a million users: {kind} | {figures['project']['median_ms']:.1f} ms"
         f" | {figures['baseline']['median_ms']:.0f} ms | {_fraction(figures['ratio'])} |"
         for kind, figures in kinds.items()
         if "ratio" in figures
@@ -142,10 +145,10 @@ def _scale_headlines(kinds: Mapping[str, Any]) -> list[str]:
 
 
 def _load_headlines(stages: Mapping[str, Any]) -> list[str]:
-    stage = stages["8 sandboxes"]
-    ours, baseline = (stage[system]["requests_per_second"] for system in ("ours", "baseline"))
+    stage = stages["8 workers"]
+    project, baseline = (stage[system]["requests_per_second"] for system in ("project", "baseline"))
     return [
-        f"| 8 sandboxes at once, mixed requests | {ours:.0f}/s | {baseline:.0f}/s"
+        f"| 8 workers at once, mixed requests | {project:.0f}/s | {baseline:.0f}/s"
         f" | {stage['ratio']:.2f} |"
     ]
 
@@ -163,7 +166,7 @@ def _warm_plot(kinds: Mapping[str, Any]) -> str:
     from_below = list(kinds)[::-1]
     chart.x_labels = from_below
     for system in SERIES_OF_PLOT:
-        chart.add(system, [kinds[kind][system]["p50_us"] for kind in from_below])
+        chart.add(NAMES[system], [kinds[kind][system]["p50_us"] for kind in from_below])
     return _svg(chart)
 
 
@@ -171,7 +174,7 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
     pairs = ("#f59f00", "#d9480f", "#a61e4d", "#5f3dc4")
     chart = _chart(
         pygal.XY,
-        "Milliseconds by number of users: ours (solid), baseline (dashed)",
+        "Milliseconds by number of users: this project (solid), baseline (dashed)",
         tuple(colour for colour in pairs for _ in range(2)),
     )
     chart.logarithmic = True
@@ -180,13 +183,13 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
     chart.x_labels = sizes
     chart.y_labels = (1, 2, 5, 10, 20, 50, 100, 200, 500)
     for kind in PLOTTED_BY_SIZE:
-        for system, dashes in (("ours", None), ("baseline", "6, 4")):
+        for system, dashes in (("project", None), ("baseline", "6, 4")):
             medians = [
                 requests[kind][system]["median_ms"] for requests in figures["requests"].values()
             ]
             points = list(zip(sizes, medians, strict=True))
             style = {"width": 3, "dasharray": dashes} if dashes else {"width": 3}
-            chart.add(f"{kind} ({system})", points, stroke_style=style)
+            chart.add(f"{kind} ({NAMES[system]})", points, stroke_style=style)
     return _svg(chart)
 
 
@@ -194,7 +197,7 @@ def _network_plot(figures: Mapping[str, Any]) -> str:
     round_trip, kinds = list(figures["latency"].items())[1]
     return _bars(
         f"Milliseconds in the handler, median, at {round_trip} a round trip",
-        {kind: {s: kinds[kind][s]["p50_ms"] for s in ("ours", "baseline")} for kind in kinds},
+        {kind: {s: kinds[kind][s]["p50_ms"] for s in ("project", "baseline")} for kind in kinds},
     )
 
 
@@ -203,14 +206,14 @@ def _round_trips_plot(figures: Mapping[str, Any]) -> str:
 
 
 def _bars(title: str, kinds: Mapping[str, Mapping[str, float]]) -> str:
-    """Ours and the baseline's, by kind of request."""
-    systems = ("ours", "baseline")
+    """Both systems' values, by kind of request."""
+    systems = ("project", "baseline")
     colours = tuple(SERIES_OF_PLOT[system] for system in systems)
     chart = _chart(pygal.HorizontalBar, title, colours)
     from_below = list(kinds)[::-1]
     chart.x_labels = from_below
     for system in systems:
-        chart.add(system, [kinds[kind][system] for kind in from_below])
+        chart.add(NAMES[system], [kinds[kind][system] for kind in from_below])
     return _svg(chart)
 
 
@@ -224,7 +227,7 @@ DRAWN: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _svg(chart: Any) -> str:
-    # pygal notes the day, by which the plot of the same figures would differ.
+    # Without pygal's comment, which has the date.
     return re.sub("<!--.*?-->", "", chart.render(is_unicode=True))
 
 

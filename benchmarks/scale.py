@@ -2,12 +2,12 @@
 
     python -m benchmarks.scale --users 10000,100000     for a quick look at some sizes
 
-The rows are those of `make demo-data`, loaded anew for each size (so that created_at ascends with
+The rows are those of `make demo-data`, loaded again for each size (so that created_at ascends with
 the id over three years), and copied into the baseline's database. Both systems handle the same
-requests in processes of their own (`scale_sandbox`), in interleaved rounds, with an empty Redis
-before each request: every answer comes from PostgreSQL, which runs with its ordinary, durable
-settings. At the largest size writers insert at once with and without the triggers that count, and
-counts are compared with counting while they write.
+requests in processes of their own (`scale_worker`), in interleaved rounds, with an empty Redis
+before each request: every response comes from PostgreSQL, which runs with its default, durable
+settings. At the largest size concurrent writers insert with and without the counting triggers,
+and the row counts are compared with `count(*)` while they write.
 """
 
 import argparse
@@ -42,9 +42,9 @@ ROUNDS = 5
 REQUESTS_PER_ROUND = 10
 POSTS_OF_THE_DELETED = 100
 LATE_NAME = "Zuzanna Końcowa"
-"""Of half of the last fifth of the users: common, and met late by whoever reads from the first."""
-LARGEST_ANSWER_BYTES = 6 * 1024 * 1024
-"""That Lambda lets through."""
+"""Half of the last fifth of the users have it: common, but rare among the first."""
+MAX_RESPONSE_BYTES = 6 * 1024 * 1024
+"""Lambda's limit."""
 
 WRITERS = 8
 SLOTS = 120
@@ -53,9 +53,9 @@ SLOT_EDGE_SECONDS = 0.05
 """At the beginning of a slot, while the triggers are switched: not counted."""
 EXACT_SECONDS = 5.0
 TOGETHER_SECONDS = 0.5
-"""From an order to its beginning, so that all writers are connected by then."""
+"""From an order to its start, so that all writers are connected."""
 
-SYSTEMS = ("ours", "baseline")
+SYSTEMS = ("project", "baseline")
 MIGRATE = "import local; from migrations.handler import handler; handler({}, None)"
 CREATE_SCHEMA = (
     "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
@@ -67,7 +67,7 @@ COLUMNS = {
 AUTHORS = """
 SELECT user_id FROM posts WHERE user_id > %s GROUP BY user_id ORDER BY user_id LIMIT %s
 """
-# Of one snapshot: what is maintained, and what counting says.
+# In one snapshot: the maintained count, and count(*).
 COUNTS = """
 SELECT (SELECT sum(row_count) FROM row_counts WHERE table_name = 'users'),
     (SELECT count(*) FROM users)
@@ -78,24 +78,24 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of request: the target for each round's request; None where the baseline has none.
+    """A kind of request: the targets of its requests, None if the baseline has no such route.
 
-    `goal` is the largest share of the baseline's time that is good enough.
+    `goal` is the maximum share of the baseline's time.
     """
 
     name: str
-    ours: Sequence[str]
+    project: Sequence[str]
     baseline: Sequence[str] | None
     goal: float | None = None
     method: str = "GET"
 
 
-class Sandbox:
-    """A process of `benchmarks.scale_sandbox`."""
+class Worker:
+    """A process of `benchmarks.scale_worker`."""
 
     def __init__(self, system: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.scale_sandbox", system],
+            [sys.executable, "-m", "benchmarks.scale_worker", system],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -118,14 +118,14 @@ class Sandbox:
 
 
 class Databases:
-    """Ours and the baseline's, on one server, with equal rows."""
+    """Both systems' databases, on one server, with equal rows."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         baseline_url = services.database_url.replace("/blog?", "/baseline?")
-        self.urls = {"ours": services.database_url, "baseline": baseline_url}
+        self.urls = {"project": services.database_url, "baseline": baseline_url}
         self.environments = {
-            "ours": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+            "project": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
             "baseline": {
                 "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
                 "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
@@ -133,7 +133,7 @@ class Databases:
         }
         with psycopg.connect(services.database_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE baseline")
-        _run(MIGRATE, self.environments["ours"])
+        _run(MIGRATE, self.environments["project"])
         _run(CREATE_SCHEMA, self.environments["baseline"])
 
     def load(self, users: int) -> None:
@@ -142,8 +142,8 @@ class Databases:
             with _session(self.urls[system]) as connection:
                 connection.execute("TRUNCATE users, posts RESTART IDENTITY")
         rows = argparse.Namespace(users=users, posts=users * POSTS_PER_USER, seed=users)
-        demo_data.run(rows, self.urls["ours"], self._services.redis_url)
-        with _session(self.urls["ours"]) as connection:
+        demo_data.run(rows, self.urls["project"], self._services.redis_url)
+        with _session(self.urls["project"]) as connection:
             connection.execute(
                 "UPDATE users SET name = %s WHERE id > %s AND id %% 2 = 0",
                 [LATE_NAME, users * 4 // 5],
@@ -165,7 +165,7 @@ class Databases:
     def _copy(self, table: str) -> None:
         columns = COLUMNS[table]
         with (
-            _session(self.urls["ours"]) as source,
+            _session(self.urls["project"]) as source,
             _session(self.urls["baseline"]) as target,
             source.cursor().copy(f"COPY {table} ({columns}) TO STDOUT") as outgoing,
             target.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as incoming,
@@ -205,7 +205,7 @@ def measure(sizes: Sequence[int] = SIZES) -> Figures:
             databases.load(users)
             results["requests"][str(users)] = _measured(databases, users)
         results["exact"] = _exact_under_writers(databases)
-        results["writers"] = _writers(databases.urls["ours"])
+        results["writers"] = _writers(databases.urls["project"])
     first, last = (results["requests"][str(users)] for users in (sizes[0], sizes[-1]))
     results["growth"] = {kind: _growth(first[kind], last[kind]) for kind in last}
     results["next_to_first_page"] = _of_first_page(last, "page 90 % deep, by next")
@@ -215,7 +215,7 @@ def measure(sizes: Sequence[int] = SIZES) -> Figures:
 
 def _of_first_page(figures: Figures, kind: str) -> float:
     """How long it takes, in first pages."""
-    page, first_page = (figures[name]["ours"] for name in (kind, "first page and total"))
+    page, first_page = (figures[name]["project"] for name in (kind, "first page and total"))
     return round(float(page["median_ms"]) / float(first_page["median_ms"]), 2)
 
 
@@ -231,22 +231,24 @@ def _measured(databases: Databases, users: int) -> Figures:
     requests = ROUNDS * REQUESTS_PER_ROUND + 1
     deleted = databases.add_users_to_delete(requests)
     with ExitStack() as stack:
-        sandboxes = {system: Sandbox(system, databases.environments[system]) for system in SYSTEMS}
-        for sandbox in sandboxes.values():
-            stack.callback(sandbox.close)
-        with _session(databases.urls["ours"]) as connection:
+        workers = {system: Worker(system, databases.environments[system]) for system in SYSTEMS}
+        for worker in workers.values():
+            stack.callback(worker.close)
+        with _session(databases.urls["project"]) as connection:
             authors = connection.execute(AUTHORS, [users // 2, requests]).fetchall()
-        kinds = _kinds(users, [row[0] for row in authors], deleted, sandboxes["ours"])
-        figures = {kind.name: _measured_kind(kind, sandboxes) for kind in kinds}
-        figures["posts of each user, a page"]["baseline"] = _whole_answer(
-            sandboxes["baseline"], "/posts/stats"
+        kinds = _kinds(users, [row[0] for row in authors], deleted, workers["project"])
+        figures = {kind.name: _measured_kind(kind, workers) for kind in kinds}
+        figures["posts of each user, a page"]["baseline"] = _whole_response(
+            workers["baseline"], "/posts/stats"
         )
     return figures
 
 
-def _kinds(users: int, authors: Sequence[int], deleted: Sequence[int], ours: Sandbox) -> list[Kind]:
+def _kinds(
+    users: int, authors: Sequence[int], deleted: Sequence[int], project: Worker
+) -> list[Kind]:
     deep = users * 9 // 10
-    before_deep = json.loads(ours.handle(f"/users?skip={deep - 10}&limit=10")["body"])
+    before_deep = json.loads(project.handle(f"/users?skip={deep - 10}&limit=10")["body"])
     posts_of = [f"/posts?user_id={author}&limit=10" for author in authors]
     deletions = [f"/users/{user_id}" for user_id in deleted]
     now = datetime.now(UTC)
@@ -259,11 +261,11 @@ def _kinds(users: int, authors: Sequence[int], deleted: Sequence[int], ours: San
         _search("a name that many have", {"name": common_name}, goal=1 / 2),
         _search("two letters that many have", {"name": "an"}),
         _search("two letters that few have", {"name": "pt"}),
-        _search("two letters that nobody has", {"name": "qz"}),
+        _search("two letters that no name has", {"name": "qz"}),
         _search("a name that many of the last users have", {"name": LATE_NAME}),
-        _search("a Cyrillic name that nobody has", {"name": "Жозефина"}),
+        _search("a Cyrillic name that no user has", {"name": "Жозефина"}),
         _search("Han characters that many have", {"name": "王"}),
-        _search("an emoji that nobody has", {"name": "🦊"}),
+        _search("an emoji that no name has", {"name": "🦊"}),
         _search("200 letters", {"name": "quick brown fox " * 12 + "12345678"}),
         _search("of the last week", {"created_after": last_week}, goal=1 / 5),
         _search("of the last year", {"created_after": last_year}, goal=1 / 5),
@@ -294,9 +296,9 @@ def _search(name: str, query: dict[str, str], goal: float | None = None) -> Kind
     return _kind(f"search: {name}", f"/users/search?{urlencode(query | {'limit': '10'})}", goal)
 
 
-def _measured_kind(kind: Kind, sandboxes: dict[str, Sandbox]) -> Figures:
+def _measured_kind(kind: Kind, workers: dict[str, Worker]) -> Figures:
     """The first request of each system warms up; both must find the same."""
-    targets = {"ours": kind.ours, "baseline": kind.baseline}
+    targets = {"project": kind.project, "baseline": kind.baseline}
     systems = [system for system in SYSTEMS if targets[system]]
     times: dict[str, list[float]] = {system: [] for system in systems}
     made = 0
@@ -306,14 +308,14 @@ def _measured_kind(kind: Kind, sandboxes: dict[str, Sandbox]) -> Figures:
             choices = targets[system] or []
             for number in range(made, made + requests):
                 target = choices[number % len(choices)]
-                answer = sandboxes[system].handle(target, kind.method)
+                answer = workers[system].handle(target, kind.method)
                 times[system].append(answer["seconds"])
             found.append(_ids(answer["body"]))
         assert found[0] == found[-1], (kind.name, found)
         made += requests
     figures: Figures = {system: _figures(times[system][1:]) for system in systems}
     if kind.baseline:
-        ratio = figures["ours"]["median_ms"] / figures["baseline"]["median_ms"]
+        ratio = figures["project"]["median_ms"] / figures["baseline"]["median_ms"]
         figures["ratio"] = round(ratio, 5)
         figures["goal"] = kind.goal and round(kind.goal, 5)
     return figures
@@ -335,20 +337,20 @@ def _figures(times_seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _whole_answer(baseline: Sandbox, target: str) -> Figures:
-    """Once: it has no pages."""
+def _whole_response(baseline: Worker, target: str) -> Figures:
+    """Measure one request: the baseline's response is not paginated."""
     answer = baseline.handle(target)
     answer_bytes = len(answer["body"].encode())
     return {
         "median_ms": round(answer["seconds"] * 1000, 3),
-        "answer_bytes": answer_bytes,
-        "fails": answer_bytes > LARGEST_ANSWER_BYTES,
+        "response_bytes": answer_bytes,
+        "fails": answer_bytes > MAX_RESPONSE_BYTES,
     }
 
 
 def _exact_under_writers(databases: Databases) -> Figures:
     """How often the maintained count was compared with counting while others wrote."""
-    url = databases.urls["ours"]
+    url = databases.urls["project"]
     comparisons = differences = 0
     with ProcessPoolExecutor(WRITERS) as pool, _session(url) as connection:
         begin = time.time() + TOGETHER_SECONDS
@@ -370,13 +372,13 @@ def _exact_under_writers(databases: Databases) -> Figures:
 
 
 def _answers_equal_counting(databases: Databases) -> bool:
-    sandbox = Sandbox("ours", databases.environments["ours"])
+    worker = Worker("project", databases.environments["project"])
     try:
-        stats = json.loads(sandbox.handle("/users/stats")["body"])
-        page = json.loads(sandbox.handle("/users?limit=1")["body"])
+        stats = json.loads(worker.handle("/users/stats")["body"])
+        page = json.loads(worker.handle("/users?limit=1")["body"])
     finally:
-        sandbox.close()
-    with _session(databases.urls["ours"]) as connection:
+        worker.close()
+    with _session(databases.urls["project"]) as connection:
         counted = connection.execute(
             "SELECT count(*), count(*) FILTER (WHERE created_at >= now() - interval '7 days')"
             " FROM users"
@@ -474,16 +476,16 @@ def markdown(results: Figures) -> str:
     sizes = list(results["requests"])
     last = results["requests"][sizes[-1]]
     lines = [
-        f"| at {int(sizes[-1]):,} users | ours, ms (p10 to p90) | baseline, ms | ratio | goal "
-        f"| times what it takes at {int(sizes[0]):,}, ours | baseline |",
+        f"| at {int(sizes[-1]):,} users | this project, ms (p10 to p90) | baseline, ms | ratio "
+        f"| goal | growth from {int(sizes[0]):,} users: this project | baseline |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind, figures in last.items():
-        ours, growth = figures["ours"], results["growth"][kind]
-        spread = f"{ours['median_ms']:.2f} ({ours['p10_ms']:.2f} to {ours['p90_ms']:.2f})"
+        project, growth = figures["project"], results["growth"][kind]
+        spread = f"{project['median_ms']:.2f} ({project['p10_ms']:.2f} to {project['p90_ms']:.2f})"
         lines.append(
             f"| {kind} | {spread} | {_baseline_cell(figures)} | {_fraction(figures.get('ratio'))} "
-            f"| {_fraction(figures.get('goal'))} | {growth['ours']} "
+            f"| {_fraction(figures.get('goal'))} | {growth['project']} "
             f"| {_growth_cell(growth.get('baseline'))} |"
         )
     writers, exact = results["writers"], results["exact"]
@@ -512,7 +514,7 @@ def _baseline_cell(figures: Figures) -> str:
         return "has none"
     if "fails" not in baseline:
         return f"{baseline['median_ms']:.1f}"
-    megabytes = baseline["answer_bytes"] / 1e6
+    megabytes = baseline["response_bytes"] / 1e6
     outcome = "fails, " if baseline["fails"] else ""
     return f"{outcome}{megabytes:.1f} MB after {baseline['median_ms']:.0f} ms"
 

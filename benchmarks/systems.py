@@ -1,4 +1,4 @@
-"""Ours and the baseline on one PostgreSQL and one Redis, with equal rows."""
+"""Both systems, on one PostgreSQL and one Redis, with equal rows."""
 
 import os
 import subprocess
@@ -15,10 +15,10 @@ CREATE_SCHEMA = (
 
 
 def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, dict[str, str]]:
-    """The environment of each system; its database has its schema and so many rows."""
+    """Create both schemas and so many rows; return the environment of each system."""
     baseline_url = create_database(services, "baseline")
     environments = {
-        "ours": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+        "project": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
         "baseline": {
             "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
             "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
@@ -31,14 +31,14 @@ def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, di
 
 
 def create_database(services: Services, name: str) -> str:
-    """The URL of a new database, which is empty."""
+    """Create a database, and return its URL."""
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return services.database_url.replace("/blog?", f"/{name}?")
 
 
 def migrate_and_fill(database_url: str, users: int, posts_per_user: int) -> None:
-    """Give it our schema and so many rows."""
+    """Create this project's schema, and so many rows."""
     _run(MIGRATE, {"DATABASE_URL": database_url})
     _fill(database_url, users, posts_per_user)
 

@@ -1,7 +1,7 @@
-"""Warm requests: the handler's time for one request, in a process that has answered many.
+"""Warm requests: the handler's time for one request, in a warm process.
 
-Ours, the baseline and the floors (`floors`) have a process each, on one PostgreSQL and one Redis
-with equal rows, and take turns in rounds. Tracing is off in both, as they are shipped.
+This project, the baseline and the lower bound (`lower_bound`) have a process each, on the same
+PostgreSQL and Redis with equal rows, and take turns in rounds. Tracing is off in both, as shipped.
 """
 
 import json
@@ -32,12 +32,12 @@ KINDS = (
 )
 
 
-class Contender:
-    """A process of `benchmarks.contender`."""
+class SystemProcess:
+    """A process of `benchmarks.system_process`."""
 
     def __init__(self, name: str, environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contender", name],
+            [sys.executable, "-m", "benchmarks.system_process", name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,56 +58,60 @@ class Contender:
 
 
 def measure() -> dict[str, Any]:
-    """By kind of request, then by system: microseconds; `ratio` is ours to the baseline's median,
-    `times_floor` ours to the floors' median."""
+    """Return microseconds by kind of request, then by system.
+
+    `ratio` is this project's median to the baseline's, `times_lower_bound` to the lower bound.
+    """
     with ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         services = stack.enter_context(running_services(Path(directory)))
         environments = systems.prepare(services, USERS, posts_per_user=1)
-        floors = environments["ours"] | {"REDIS_URL": services.redis_url.replace("db=0", "db=2")}
-        contenders = {
-            name: Contender(name, environment)
-            for name, environment in {**environments, "floors": floors}.items()
+        lower_bound = environments["project"] | {
+            "REDIS_URL": services.redis_url.replace("db=0", "db=2")
         }
-        for contender in contenders.values():
-            stack.callback(contender.close)
-        return {kind: _measured(contenders, kind) for kind in KINDS}
+        processes = {
+            name: SystemProcess(name, environment)
+            for name, environment in {**environments, "lower_bound": lower_bound}.items()
+        }
+        for process in processes.values():
+            stack.callback(process.close)
+        return {kind: _measured(processes, kind) for kind in KINDS}
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     lines = [
-        "| request | ours | baseline | ours ÷ baseline | ours ÷ floor |",
+        "| request | this project | baseline | ratio | ÷ lower bound |",
         "|---|---|---|---|---|",
     ]
     for kind, figures in results.items():
-        ours, baseline = figures["ours"], figures["baseline"]
+        project, baseline = figures["project"], figures["baseline"]
         lines.append(
-            f"| {kind} | {ours['p50_us']} µs ({ours['p99_us']}) "
+            f"| {kind} | {project['p50_us']} µs ({project['p99_us']}) "
             f"| {baseline['p50_us']} µs ({baseline['p99_us']}) "
-            f"| {figures['ratio']:.2f} | {figures['times_floor']:.2f} |"
+            f"| {figures['ratio']:.2f} | {figures['times_lower_bound']:.2f} |"
         )
     return "\n".join(
         [
             *lines,
             "",
             f"Median (p99) of {ROUNDS} interleaved rounds of {REQUESTS_PER_ROUND} requests, "
-            f"in the handler, {USERS} users. The floor is FastAPI and Mangum answering 404, plus "
+            f"in the handler, {USERS} users. The lower bound is a 404 of FastAPI and Mangum, plus "
             "one bare asynchronous round trip of the driver for each step.",
         ]
     )
 
 
-def _measured(contenders: dict[str, Contender], kind: str) -> dict[str, Any]:
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+def _measured(processes: dict[str, SystemProcess], kind: str) -> dict[str, Any]:
+    times: dict[str, list[float]] = {name: [] for name in processes}
     for round_number in range(ROUNDS + 1):
-        for name, contender in contenders.items():
-            measured = contender.times_seconds(kind, REQUESTS_PER_ROUND)
+        for name, process in processes.items():
+            measured = process.times_seconds(kind, REQUESTS_PER_ROUND)
             if round_number:  # the first one warms up
                 times[name] += measured
     figures: dict[str, Any] = {name: _figures(all_times) for name, all_times in times.items()}
-    ours = figures["ours"]["p50_us"]
-    figures["ratio"] = round(ours / figures["baseline"]["p50_us"], 3)
-    figures["times_floor"] = round(ours / figures["floors"]["p50_us"], 3)
+    project = figures["project"]["p50_us"]
+    figures["ratio"] = round(project / figures["baseline"]["p50_us"], 3)
+    figures["times_lower_bound"] = round(project / figures["lower_bound"]["p50_us"], 3)
     return figures
 
 

@@ -59,21 +59,21 @@ def test_what_is_not_measured_is_said_to_be_assumed() -> None:
 
 
 def test_measured_durations_and_bytes_are_used(results: Path) -> None:
-    kind = {"ours": {"p50_us": 500}, "baseline": {"p50_us": 5000}}
-    first = {"ours": {"median_ms": 400}, "plain": {"median_ms": 4000}}
+    kind = {"project": {"p50_us": 500}, "baseline": {"p50_us": 5000}}
+    first = {"project": {"median_ms": 400}, "plain": {"median_ms": 4000}}
     size = {"log_bytes": 500, "log_lines": 2, "body_bytes": 1000}
     for part, content in {
         "warm": dict.fromkeys(costs.SHARES, kind),
         "cold": {"requests": {"/users": first}},
-        "load": {"per_request": {"ours": size, "baseline": size}},
+        "load": {"per_request": {"project": size, "baseline": size}},
     }.items():
         (results / f"{part}.json").write_text(json.dumps(content))
     measured = costs.measure()
     assert measured["assumed"] == []
-    assert measured["billed"]["ours"] == {"warm_ms": 4, "cold_ms": 400, "mean_ms": 7.96}
+    assert measured["billed"]["project"] == {"warm_ms": 4, "cold_ms": 400, "mean_ms": 7.96}
     for month in measured["months"].values():
-        assert month["ours"]["lambda"] < month["baseline"]["lambda"]
-        assert month["ours"]["servers"] == month["baseline"]["servers"]
+        assert month["project"]["lambda"] < month["baseline"]["lambda"]
+        assert month["project"]["servers"] == month["baseline"]["servers"]
 
 
 def test_shares_are_of_all_requests() -> None:

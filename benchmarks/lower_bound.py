@@ -1,8 +1,7 @@
-"""What a request cannot cost less than: the frameworks' own time and the drivers' bare round trips.
+"""A lower bound of a request's time: the frameworks, and the drivers' bare round trips.
 
-The floor of a kind of request is FastAPI and Mangum answering 404, measured here with nothing else
-in the application, and one asynchronous round trip for each step that the kind needs, with the
-same SQL on the same rows and nothing around it.
+It is a 404 of an otherwise empty FastAPI and Mangum application, plus one asynchronous round trip
+for each step that the kind of request needs, with the same SQL on the same rows.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ POST_COLUMNS = "id, user_id, title, content, created_at"
 Step = Callable[[], Awaitable[object]]
 
 
-class Floors:
+class LowerBound:
     """Times the steps of each kind of request; one connection to each server."""
 
     def __init__(self) -> None:
@@ -37,7 +36,7 @@ class Floors:
                 os.environ["DATABASE_URL"], autocommit=True, prepare_threshold=None
             )
         )
-        self._loop.run_until_complete(self._redis.set("floor", PAGE))
+        self._loop.run_until_complete(self._redis.set("lower_bound", PAGE))
         self._steps: dict[str, tuple[Step, ...]] = {
             "cached list": (self._get,),
             "uncached list": (self._get, self._select_page, self._set),
@@ -61,10 +60,10 @@ class Floors:
         return time.perf_counter() - started
 
     async def _get(self) -> object:
-        return await self._redis.get("floor")
+        return await self._redis.get("lower_bound")
 
     async def _set(self) -> object:
-        return await self._redis.set("floor", PAGE)
+        return await self._redis.set("lower_bound", PAGE)
 
     async def _select_user(self) -> object:
         statement = f"SELECT {COLUMNS} FROM users WHERE id = %s"

@@ -1,10 +1,10 @@
-"""A process that handles one request after the other, for `benchmarks.scale`: `ours` or `baseline`.
+"""A worker of the `project` or the `baseline`, for `benchmarks.scale`.
 
-    python -m benchmarks.scale_sandbox ours
+    python -m benchmarks.scale_worker project
 
 Reads a line of JSON for each request, `{"method": "GET", "target": "/users"}`, empties Redis, and
-calls the handler with the event of an HTTP API. Answers with a line of JSON: the handler's time in
-seconds, the answer's status, and its body.
+calls the handler with the event of an HTTP API. Writes a line of JSON: the handler's time in
+seconds, the response's status, and its body.
 """
 
 import importlib
@@ -23,7 +23,7 @@ REQUEST_SECONDS = 60.0
 
 
 class Context(LambdaContext):
-    """With what Powertools' decorators, which the baseline has, read of it."""
+    """Has the attributes that Powertools' decorators, which the baseline uses, read."""
 
     function_name = "benchmark"
     memory_limit_in_mb = 512
@@ -31,17 +31,17 @@ class Context(LambdaContext):
 
 
 def main() -> None:
-    # The handlers log to stdout; the answers go where stdout was.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    # The handlers log to stdout, so results are written to a copy of it.
+    results = os.fdopen(os.dup(1), "w", buffering=1)
     sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - open until the process ends
     cache = redis.Redis.from_url(os.environ["REDIS_URL"])
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         cache.flushdb()
-        print(json.dumps(_answer(sys.argv[1], **asked)), file=answers)
+        print(json.dumps(_response(sys.argv[1], **request)), file=results)
 
 
-def _answer(system: str, method: str, target: str) -> dict[str, Any]:
+def _response(system: str, method: str, target: str) -> dict[str, Any]:
     handler: Any = handler_of(target.partition("?")[0])
     if system == "baseline":
         handler = importlib.import_module("benchmarks.baseline.app").handler

@@ -1,20 +1,21 @@
-"""Sandboxes under load, a process each: of `ours`, or of the `baseline`.
+"""Workers under load, a process each, of the `project` or the `baseline`.
 
-    python -m benchmarks.load_sandbox ours 32 [LOG]
+    python -m benchmarks.load_worker project 32 [LOG]
 
-Each handles the events of a mixed load one after the other, as Lambda has a sandbox do, with one
-connection to PostgreSQL and one to Redis. Of ours each has both functions, which Lambda would give
-sandboxes of their own. What they log is appended to LOG, and dropped without one. The handlers are
-imported once, and the sandboxes forked then; a single one is this process itself.
+Each handles the events of a mixed load one at a time, as an execution environment of Lambda does,
+with one connection to PostgreSQL and one to Redis. A worker of this project has both functions,
+which would have execution environments of their own in Lambda. Their logs are appended to LOG, or
+dropped without one. The handlers are imported once, then the workers are forked; a single worker is
+this process itself.
 
-Orders go to some sandboxes, which begin together. An order is a line of JSON, and so are their
-answers to it, in a list; a first line has the sandboxes' process ids:
+An order, a line of JSON, goes to some of the workers, which begin at the same time. Their results
+are a line of JSON, a list. The first line has the workers' process ids:
 
     {"to": […], "seed": …, "start_at": …, "seconds": …}  [{"times_us": {kind: […]}, "failed": …}]
     {"to": […], "seed": …, "requests": …}                [{"failed": …, "body_bytes": …}]
 
-`start_at` is a moment of the machine's monotonic clock. The seed and a sandbox's number decide
-which requests it makes; a second run with both would collide with what the first created.
+`start_at` is a time of the machine's monotonic clock. The seed and a worker's number determine its
+requests; repeating both would create users that exist already.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TextIO
 
-from benchmarks.contender import Context
+from benchmarks.system_process import Context
 from local.gateway.events import Request, event_of, new_request_id
 from local.gateway.routing import Match, Route
 from tests.in_process import handler_of
@@ -51,63 +52,63 @@ SHARES = {
 }
 PAGES = 10
 PAGE_WEIGHTS = [1 / (page + 1) ** 2 for page in range(PAGES)]
-"""The first page of the list is asked for most: 65 of 100 times."""
+"""The first page of the list is requested most: 65 of 100 times."""
 PORT = 3000
 
 
 def main() -> None:
     system, size = sys.argv[1], int(sys.argv[2])
-    # The handlers log to stdout; the answers go where stdout was.
+    # The handlers log to stdout, so results are written to a copy of it.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     with Path(sys.argv[3] if len(sys.argv) > 3 else os.devnull).open("a") as log:
         os.dup2(log.fileno(), 1)
-    function_of = _ours() if system == "ours" else _baseline(creates_schema=size == 1)
+    function_of = _project() if system == "project" else _baseline(creates_schema=size == 1)
     if size == 1:
         print(json.dumps([os.getpid()]), file=answers)
         for line in sys.stdin:
-            print(json.dumps([_obey(json.loads(line), 0, function_of)]), file=answers)
+            print(json.dumps([_execute(json.loads(line), 0, function_of)]), file=answers)
         return
-    sandboxes = [_forked(number, function_of) for number in range(size)]
-    print(json.dumps([sandbox.pid for sandbox in sandboxes]), file=answers)
+    workers = [_forked(number, function_of) for number in range(size)]
+    print(json.dumps([worker.pid for worker in workers]), file=answers)
     for line in sys.stdin:
-        asked = [sandboxes[number] for number in json.loads(line)["to"]]
-        for sandbox in asked:
-            sandbox.orders.write(line)
-            sandbox.orders.flush()
+        asked = [workers[number] for number in json.loads(line)["to"]]
+        for worker in asked:
+            worker.orders.write(line)
+            worker.orders.flush()
         print(
-            f"[{','.join(sandbox.answers.readline() for sandbox in asked)}]".replace("\n", ""),
+            f"[{','.join(worker.answers.readline() for worker in asked)}]".replace("\n", ""),
             file=answers,
         )
-    for sandbox in reversed(sandboxes):  # each has copies of the pipes of those before it
-        sandbox.orders.close()
-        os.waitpid(sandbox.pid, 0)
+    for worker in reversed(workers):  # each has copies of the pipes of those before it
+        worker.orders.close()
+        os.waitpid(worker.pid, 0)
 
 
 @dataclass(frozen=True)
-class Sandbox:
+class Worker:
     pid: int
     orders: TextIO
     answers: TextIO
 
 
-def _forked(number: int, function_of: Callable[[str], Handler]) -> Sandbox:
-    orders, to_sandbox = os.pipe()
-    from_sandbox, answers = os.pipe()
+def _forked(number: int, function_of: Callable[[str], Handler]) -> Worker:
+    orders, to_worker = os.pipe()
+    from_worker, answers = os.pipe()
     if pid := os.fork():
         os.close(orders)
         os.close(answers)
-        return Sandbox(pid, os.fdopen(to_sandbox, "w"), os.fdopen(from_sandbox))
-    os.close(to_sandbox)
+        return Worker(pid, os.fdopen(to_worker, "w"), os.fdopen(from_worker))
+    os.close(to_worker)
     # Mangum's loop is from before the fork, and its epoll instance would be shared.
     asyncio.set_event_loop(asyncio.new_event_loop())
     with os.fdopen(orders) as lines, os.fdopen(answers, "w", buffering=1) as answers_to:
         for line in lines:
-            print(json.dumps(_obey(json.loads(line), number, function_of)), file=answers_to)
+            print(json.dumps(_execute(json.loads(line), number, function_of)), file=answers_to)
     sys.stdout.flush()
     os._exit(0)
 
 
-def _obey(
+def _execute(
     order: dict[str, Any], number: int, function_of: Callable[[str], Handler]
 ) -> dict[str, Any]:
     load = mixed_load(f"{order['seed']}.{number}")
@@ -115,7 +116,7 @@ def _obey(
 
 
 def mixed_load(seed: str) -> Iterator[tuple[str, str, Event]]:
-    """Without end: a kind of `SHARES`, the path, and the event."""
+    """Yield, endlessly, a kind of `SHARES`, the path, and the event."""
     random = Random(seed)  # noqa: S311
     kinds, weights = list(SHARES), list(SHARES.values())
     number = 0
@@ -155,7 +156,7 @@ def _event(method: str, target: str, body: dict[str, Any] | None) -> Event:
     return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), PORT)
 
 
-def _ours() -> Callable[[str], Handler]:
+def _project() -> Callable[[str], Handler]:
     for path in ("/users", "/posts"):
         handler_of(path)  # imports it
     return handler_of
@@ -193,7 +194,7 @@ def _untimed(
     function_of: Callable[[str], Handler],
     load: Iterator[tuple[str, str, Event]],
 ) -> dict[str, Any]:
-    """Keeps nothing of a request, as its memory is looked at."""
+    """Keep nothing of a request, since memory is measured."""
     failed = body_bytes = 0
     for _ in range(order["requests"]):
         _, path, event = next(load)

@@ -1,11 +1,10 @@
-"""One of the systems under measurement, in a process of its own: `ours`, `baseline`, or `floors`.
+"""A process of a system under test: `project`, `baseline`, or `lower_bound`.
 
-    python -m benchmarks.contender ours
+    python -m benchmarks.system_process project
 
-Reads a line of JSON for each round, `{"request": name, "count": n}`, and answers with a line of
-the handler's times in seconds. What a request needs (an empty cache, by `DIRECT_REDIS_URL` where
-that is set) is made before the clock starts. The handler is called with the event of an HTTP API,
-as Lambda would.
+Reads a line of JSON for each round, `{"request": name, "count": n}`, and writes a line with the
+handler's times in seconds. Requests are prepared (a cache emptied, by `DIRECT_REDIS_URL` if set)
+before the clock starts. The handler is called with the event of an HTTP API, as in Lambda.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ class Request(NamedTuple):
 
 
 class Context(LambdaContext):
-    """With what Powertools' decorators, which the baseline has, read of it."""
+    """Has the attributes that Powertools' decorators, which the baseline uses, read."""
 
     function_name = "benchmark"
     memory_limit_in_mb = 512
@@ -47,7 +46,7 @@ class Context(LambdaContext):
 
 
 def requests() -> dict[str, Callable[[], Request]]:
-    """How to make the next request of each kind."""
+    """Return a function for each kind of request that makes the next one."""
     return {
         "cached list": lambda: Request("GET", "/users?limit=10"),
         "uncached list": _uncached_list,
@@ -64,24 +63,24 @@ def requests() -> dict[str, Callable[[], Request]]:
 
 
 def main() -> None:
-    # The handlers log to stdout; the answers go where stdout was.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    # The handlers log to stdout, so results are written to a copy of it.
+    results = os.fdopen(os.dup(1), "w", buffering=1)
     sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - open until the process ends
     seconds_of = _timer(sys.argv[1])
     for line in sys.stdin:
-        asked = json.loads(line)
-        times = [seconds_of(asked["request"]) for _ in range(asked["count"])]
-        print(json.dumps(times), file=answers)
+        order = json.loads(line)
+        times = [seconds_of(order["request"]) for _ in range(order["count"])]
+        print(json.dumps(times), file=results)
 
 
 def _timer(system: str) -> Timer:
-    """A function that makes one request of a kind, and gives its time in seconds."""
-    if system == "floors":
-        from benchmarks.floors import Floors
+    """Return a function that makes a request of a kind and returns its time in seconds."""
+    if system == "lower_bound":
+        from benchmarks.lower_bound import LowerBound
 
-        floors = Floors()
-        return lambda kind: floors.seconds(kind, _event(_not_found()), Context())
-    handler_of = _ours if system == "ours" else _baseline()
+        lower_bound = LowerBound()
+        return lambda kind: lower_bound.seconds(kind, _event(_not_found()), Context())
+    handler_of = _project if system == "project" else _baseline()
     make = requests()
     return lambda kind: _timed(handler_of, make[kind]())
 
@@ -97,7 +96,7 @@ def _timed(handler_of: Callable[[str], Handler], request: Request) -> float:
     return took_seconds
 
 
-def _ours(target: str) -> Handler:
+def _project(target: str) -> Handler:
     handler: Handler = importlib.import_module(
         f"{target.split('/')[1].split('?')[0]}.handler"
     ).handler
@@ -107,7 +106,7 @@ def _ours(target: str) -> Handler:
 def _baseline() -> Callable[[str], Handler]:
     app = importlib.import_module("benchmarks.baseline.app")
     asyncio.get_event_loop_policy().get_event_loop().run_until_complete(app.create_schema())
-    # It has no route for one post; this one is written as its others are.
+    # The baseline has no route for one post; add one in its style.
     importlib.import_module("benchmarks.one_post")
     return lambda _target: app.handler
 
