@@ -8,7 +8,7 @@ from pathlib import Path
 import redis
 
 from local.services import running_services
-from tests.faults.proxy import FaultProxy
+from tests.failures.proxy import FailingProxy
 from tests.valkey import ValkeyServer
 
 DOWN_SECONDS = (0.0, 0.5)
@@ -57,7 +57,7 @@ class RedisPair:
         directory.mkdir()
         self.primary = ValkeyServer(directory / "first")
         self.replica = ValkeyServer(directory / "second")
-        self._proxy = FaultProxy(self.primary.socket)
+        self._proxy = FailingProxy(self.primary.socket)
         self._running = contextlib.ExitStack()
 
     @property

@@ -16,7 +16,7 @@ from blog.cache import redis_connection
 from blog.cache.pages import Loaded, PageCache, RedisScripts, invalidation
 from blog.observability import RequestRecord, current_request
 from tests.conftest import Sandbox
-from tests.faults.proxy import FaultProxy
+from tests.failures.proxy import FailingProxy
 from tests.valkey import ValkeyServer, until
 
 PAGES = PageCache("things")
@@ -108,13 +108,13 @@ def second(tmp_path: Path, first: ValkeyServer) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def name(first: ValkeyServer) -> Iterator[FaultProxy]:
+def name(first: ValkeyServer) -> Iterator[FailingProxy]:
     """What new connections are made to: the first server, until it is told otherwise."""
-    with FaultProxy(first.socket) as proxy:
+    with FailingProxy(first.socket) as proxy:
         yield proxy
 
 
-def url_of(name: FaultProxy) -> str:
+def url_of(name: FailingProxy) -> str:
     return f"redis://127.0.0.1:{name.port}/0"
 
 
@@ -124,7 +124,7 @@ def caught_up(primary: ValkeyServer, replica: ValkeyServer) -> bool:
 
 
 def test_a_reader_leaves_a_demoted_primary(
-    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FailingProxy
 ) -> None:
     fleet = start(url_of(name))
     assert [fleet.read("stays"), fleet.read("stays")] == ["miss", "hit"]
@@ -139,7 +139,7 @@ def test_a_reader_leaves_a_demoted_primary(
 
 
 def test_a_writer_moves_in_the_midst_of_a_write(
-    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FailingProxy
 ) -> None:
     fleet = start(url_of(name))
     fleet.write("writer")
@@ -152,7 +152,7 @@ def test_a_writer_moves_in_the_midst_of_a_write(
 
 
 def test_a_replica_that_lacks_the_latest_invalidation_serves_nothing_after_its_promotion(
-    start: Start, first: ValkeyServer, second: ValkeyServer, name: FaultProxy
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FailingProxy
 ) -> None:
     fleet = start(url_of(name))
     fleet.read("reader")
@@ -237,7 +237,7 @@ def test_a_connection_ends_that_met_no_error(
     start: Start,
     first: ValkeyServer,
     second: ValkeyServer,
-    name: FaultProxy,
+    name: FailingProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The name leads to another server, and the old one was not told."""

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.documentation.curl import blocks, send
-from tests.faults.rows import markdown_table
+from tests.failures.rows import markdown_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]

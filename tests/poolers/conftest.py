@@ -1,49 +1,18 @@
-"""The API behind PgBouncer in transaction mode: in this process, and in sandboxes of their own."""
+"""The API behind PgBouncer in transaction mode: in this process, and in workers of their own."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.services import Services
 from tests.conftest import Sandbox
 from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
-
-ROOT = Path(__file__).parents[2]
+from tests.worker_process import WorkerProcess, running_worker
 
 StartPooler = Callable[[int], str]
-StartSandboxes = Callable[[int, str], "list[PooledSandbox]"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: Any
-
-
-class PooledSandbox:
-    """A sandbox in a process of its own; it answers one request at a time."""
-
-    def __init__(self, number: int, process: subprocess.Popen[str]) -> None:
-        self.number = number
-        self._process = process
-
-    def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        headers = {} if key is None else {"Idempotency-Key": key}
-        request = {"method": method, "path": path, "body": body, "headers": headers}
-        self._process.stdin.write(f"{json.dumps(request)}\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return Answer(answer["status"], json.loads(answer["body"] or "null"))
+StartWorkers = Callable[[int, str], list[WorkerProcess]]
 
 
 @pytest.fixture
@@ -73,34 +42,20 @@ def pooled_url(start_pooler: StartPooler, sandbox: Sandbox) -> str:
 
 
 @pytest.fixture
-def start_sandboxes(services: Services, tmp_path: Path) -> Iterator[StartSandboxes]:
-    """Starts that many sandboxes with this `DATABASE_URL`, connected and ready to answer."""
-    paths = os.pathsep.join(str(ROOT / part) for part in (".", "functions", "layers/blog"))
+def start_workers(services: Services, tmp_path: Path) -> Iterator[StartWorkers]:
+    """Starts that many workers with this `DATABASE_URL`, connected and ready to respond."""
     with ExitStack() as stack:
 
-        def start(count: int, database_url: str) -> list[PooledSandbox]:
-            environment = os.environ | {
-                "DATABASE_URL": database_url,
-                "REDIS_URL": services.redis_url,
-                "PYTHONPATH": paths,
-            }
-            log = stack.enter_context((tmp_path / "sandboxes.log").open("a"))
-            sandboxes = []
-            for number in range(count):
-                process = stack.enter_context(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "tests.faults.sandbox_process"],
-                        env=environment | {"SERVICE": f"pooled-{number}"},
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=log,
-                        text=True,
-                    )
+        def start(count: int, database_url: str) -> list[WorkerProcess]:
+            log = tmp_path / "workers.log"
+            workers = [
+                stack.enter_context(
+                    running_worker(log, DATABASE_URL=database_url, SERVICE=f"pooled-{number}")
                 )
-                stack.callback(process.kill)
-                sandboxes.append(PooledSandbox(number, process))
-            for pooled in sandboxes:
-                assert pooled.call("GET", "/health").status == 200
-            return sandboxes
+                for number in range(count)
+            ]
+            for worker in workers:
+                assert worker.call("GET", "/health").status == 200
+            return workers
 
         yield start

@@ -1,4 +1,4 @@
-"""Sandboxes share the few server connections of a real PgBouncer in transaction mode."""
+"""Workers share the few server connections of a real PgBouncer in transaction mode."""
 
 import threading
 import time
@@ -12,12 +12,13 @@ import psycopg
 import pytest
 
 from local.services import Services
-from tests.faults.conftest import FUNCTION_SECONDS
+from tests.failures.conftest import FUNCTION_SECONDS
 from tests.in_process import LambdaTransport
-from tests.poolers.conftest import Answer, PooledSandbox, StartPooler, StartSandboxes
+from tests.poolers.conftest import StartPooler, StartWorkers
 from tests.poolers.routes import take_the_tour
+from tests.worker_process import Response, WorkerProcess
 
-SANDBOXES = 4
+WORKERS = 4
 ROUNDS = 8
 SERVER_CONNECTIONS = 2
 KILL_EVERY_SECONDS = 0.05
@@ -86,63 +87,63 @@ def test_nothing_is_left_in_the_session(api: httpx.Client, pooled_url: str) -> N
 
 
 @pytest.mark.slow
-def test_sandboxes_share_the_server_connections_and_see_what_they_wrote(
+def test_workers_share_the_server_connections_and_see_what_they_wrote(
     start_pooler: StartPooler,
-    start_sandboxes: StartSandboxes,
+    start_workers: StartWorkers,
     database: psycopg.Connection[Any],
     cache: object,
 ) -> None:
     of_earlier_tests = set(server_pids(database))  # PostgreSQL may be about to close some
-    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+    workers = start_workers(WORKERS, start_pooler(SERVER_CONNECTIONS))
     most = 0
 
     def count_connections() -> None:
         nonlocal most
         most = max(most, len(set(server_pids(database)) - of_earlier_tests))
 
-    def work(sandbox: PooledSandbox) -> None:
+    def work(worker: WorkerProcess) -> None:
         for turn in range(ROUNDS):
-            email = f"{sandbox.number}.{turn}@example.org"
-            user = sandbox.call("POST", "/users", {"name": "Ada", "email": email})
+            email = f"{worker.process.pid}.{turn}@example.org"
+            user = worker.call("POST", "/users", {"name": "Ada", "email": email})
             assert user.status == 201
             path = f"/users/{user.body['id']}"
-            assert sandbox.call("PATCH", path, {"name": email}).body["name"] == email
-            assert sandbox.call("GET", path).body["name"] == email
+            assert worker.call("PATCH", path, {"name": email}).body["name"] == email
+            assert worker.call("GET", path).body["name"] == email
             post = {"user_id": user.body["id"], "title": "T", "content": "C"}
-            assert sandbox.call("POST", "/posts", post).status == 201
-            listed = sandbox.call("GET", f"/posts?user_id={post['user_id']}")
+            assert worker.call("POST", "/posts", post).status == 201
+            listed = worker.call("GET", f"/posts?user_id={post['user_id']}")
             assert listed.body["total"] == 1
-            found = sandbox.call("GET", f"/users/search?name={sandbox.number}.{turn}@")
+            found = worker.call("GET", f"/users/search?name={worker.process.pid}.{turn}@")
             assert [one["email"] for one in found.body["data"]] == [email]
-            assert sandbox.call("GET", "/users").body["total"] >= turn + 1
+            assert worker.call("GET", "/users").body["total"] >= turn + 1
 
-    with repeating(count_connections, 0.02), ThreadPoolExecutor(SANDBOXES) as pool:
-        list(pool.map(work, sandboxes))
+    with repeating(count_connections, 0.02), ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(work, workers))
     assert 1 <= most <= SERVER_CONNECTIONS
-    totals = {sandbox.call("GET", "/users").body["total"] for sandbox in sandboxes}
-    assert totals == {SANDBOXES * ROUNDS}
+    totals = {worker.call("GET", "/users").body["total"] for worker in workers}
+    assert totals == {WORKERS * ROUNDS}
 
 
 @pytest.mark.slow
-def test_a_key_creates_once_whatever_connections_the_repetitions_get(
+def test_a_key_creates_once_whatever_connections_the_retries_get(
     start_pooler: StartPooler,
-    start_sandboxes: StartSandboxes,
+    start_workers: StartWorkers,
     database: psycopg.Connection[Any],
     cache: object,
 ) -> None:
-    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+    workers = start_workers(WORKERS, start_pooler(SERVER_CONNECTIONS))
 
-    def create(sandbox: PooledSandbox, turn: int) -> Answer:
+    def create(worker: WorkerProcess, turn: int) -> Response:
         body = {"name": "Ada", "email": f"ada.{turn}@example.org"}
-        return sandbox.call("POST", "/users", body, key=f"key-{turn}")
+        return worker.call("POST", "/users", body, key=f"key-{turn}")
 
     for turn in range(ROUNDS):
-        with ThreadPoolExecutor(SANDBOXES) as pool:
-            answers = list(pool.map(create, sandboxes, [turn] * SANDBOXES))
-        assert {answer.status for answer in answers} <= {201, 409}
-        # Nobody holds the key any more, on whatever connection it was.
-        bodies = [create(sandbox, turn).body for sandbox in sandboxes]
-        bodies += [answer.body for answer in answers if answer.status == 201]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            responses = list(pool.map(create, workers, [turn] * WORKERS))
+        assert {response.status for response in responses} <= {201, 409}
+        # The key is free again, on whatever connection it was locked.
+        bodies = [create(worker, turn).body for worker in workers]
+        bodies += [response.body for response in responses if response.status == 201]
         assert all(body == bodies[0] for body in bodies)
     assert database.execute("SELECT count(*) FROM users").fetchone() == (ROUNDS,)
 
@@ -163,7 +164,7 @@ def test_server_connections_that_died_at_rest_are_not_noticed(
 
 
 @pytest.mark.usefixtures("pooled_url")
-def test_a_server_connection_that_dies_in_a_write_means_a_repetition_or_a_503(
+def test_a_server_connection_that_dies_in_a_write_means_a_retry_or_a_503(
     api: httpx.Client, services: Services, database: psycopg.Connection[Any]
 ) -> None:
     database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
@@ -180,21 +181,21 @@ def test_a_server_connection_that_dies_in_a_write_means_a_repetition_or_a_503(
 
         with ThreadPoolExecutor(1) as pool:
             killed = pool.submit(kill_the_waiting)
-            answer = api.patch("/users/1", json={"name": "Countess"})
+            response = api.patch("/users/1", json={"name": "Countess"})
             killed.result()
     (name,) = database.execute("SELECT name FROM users").fetchall()[0]
-    assert (answer.status_code, name) in [(200, "Countess"), (503, "Ada")]
+    assert (response.status_code, name) in [(200, "Countess"), (503, "Ada")]
     assert api.patch("/users/1", json={"name": "Lovelace"}).json()["name"] == "Lovelace"
 
 
 @pytest.mark.slow
 def test_while_server_connections_are_killed_there_are_503s_and_no_500(
     start_pooler: StartPooler,
-    start_sandboxes: StartSandboxes,
+    start_workers: StartWorkers,
     database: psycopg.Connection[Any],
     cache: object,
 ) -> None:
-    sandboxes = start_sandboxes(SANDBOXES, start_pooler(SERVER_CONNECTIONS))
+    workers = start_workers(WORKERS, start_pooler(SERVER_CONNECTIONS))
     killed = 0
 
     def kill_all() -> None:
@@ -203,30 +204,30 @@ def test_while_server_connections_are_killed_there_are_503s_and_no_500(
         kill(database, pids)
         killed += len(pids)
 
-    def work(sandbox: PooledSandbox) -> list[Answer]:
-        answers = []
+    def work(worker: WorkerProcess) -> list[Response]:
+        responses = []
         for turn in range(5 * ROUNDS):
-            body = {"name": "Ada", "email": f"{sandbox.number}.{turn}@example.org"}
-            answers.append(sandbox.call("POST", "/users", body))
-            reading = sandbox.call("GET", "/users?skip=1&limit=3")
+            body = {"name": "Ada", "email": f"{worker.process.pid}.{turn}@example.org"}
+            responses.append(worker.call("POST", "/users", body))
+            reading = worker.call("GET", "/users?skip=1&limit=3")
             assert reading.status in (200, 503), reading
-        return answers
+        return responses
 
-    with repeating(kill_all, KILL_EVERY_SECONDS), ThreadPoolExecutor(SANDBOXES) as pool:
-        creations = [answer for answers in pool.map(work, sandboxes) for answer in answers]
+    with repeating(kill_all, KILL_EVERY_SECONDS), ThreadPoolExecutor(WORKERS) as pool:
+        creations = [response for responses in pool.map(work, workers) for response in responses]
     assert killed > 0
-    assert {answer.status for answer in creations} <= {201, 503}
-    created = [answer for answer in creations if answer.status == 201]
+    assert {response.status for response in creations} <= {201, 503}
+    created = [response for response in creations if response.status == 201]
     in_doubt = [
-        answer
-        for answer in creations
-        if answer.status == 503 and answer.body["type"] == "/problems#outcome-unknown"
+        response
+        for response in creations
+        if response.status == 503 and response.body["type"] == "/problems#outcome-unknown"
     ]
     row = database.execute("SELECT count(*) FROM users").fetchone()
     assert row is not None
     assert len(created) <= row[0] <= len(created) + len(in_doubt)
-    for sandbox in sandboxes:
-        listed = sandbox.call("GET", "/users")
+    for worker in workers:
+        listed = worker.call("GET", "/users")
         assert listed.status == 200
         assert listed.body["total"] == row[0]
 
@@ -243,9 +244,9 @@ def test_a_request_that_gets_no_server_connection_is_a_503_in_time(
         assert api.get("/users?skip=1").status_code == 200
         other.execute("SELECT 1")  # in a transaction, and so on the only server connection
         body = {"name": "Ada", "email": "ada@example.org"}
-        for answer in (api.get("/users/1"), api.post("/users", json=body)):
-            assert answer.status_code == 503
-            assert answer.json()["type"] == "/problems#deadline-exceeded"
+        for response in (api.get("/users/1"), api.post("/users", json=body)):
+            assert response.status_code == 503
+            assert response.json()["type"] == "/problems#deadline-exceeded"
         other.rollback()
         assert api.post("/users", json=body).status_code == 201
         assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)

@@ -7,13 +7,17 @@ transaction do not. PgBouncer in transaction mode breaks by the same things.
 import re
 
 import httpx
+import psycopg
 import pytest
+import redis
 
 from local.services import Services
 from tests.conftest import Sandbox
-from tests.faults.conftest import postgresql_socket
+from tests.failures.conftest import postgresql_socket
+from tests.in_process import LambdaTransport
 from tests.poolers.recorder import Recorder, Statement
 from tests.poolers.routes import take_the_tour
+from tests.resources import EMPTY
 
 LONGEST_STATEMENT_BYTES = 16 * 1024
 PINNING = re.compile(
@@ -25,12 +29,21 @@ PINNING = re.compile(
 )
 
 
-@pytest.fixture
-def tour(services: Services, sandbox: Sandbox, api: httpx.Client) -> list[Statement]:
-    """All that a new sandbox sends while every route is asked."""
-    with Recorder(postgresql_socket(services)) as recorder:
+@pytest.fixture(scope="module")
+def tour(services: Services) -> list[Statement]:
+    """All that a new worker sends while every route is requested."""
+    with (
+        Recorder(postgresql_socket(services)) as recorder,
+        psycopg.connect(services.database_url, autocommit=True) as database,
+        redis.Redis.from_url(services.redis_url) as cache,
+        pytest.MonkeyPatch.context() as environment,
+        httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api,
+    ):
+        database.execute(EMPTY)
+        cache.flushdb()
         url = f"postgresql://postgres@127.0.0.1:{recorder.port}/blog?sslmode=disable"
-        sandbox.restart(DATABASE_URL=url)
+        environment.setenv("DATABASE_URL", url)
+        sandbox = Sandbox(environment)
         take_the_tour(api)
         sandbox.close()
         return recorder.statements

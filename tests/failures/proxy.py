@@ -1,9 +1,9 @@
-"""A TCP proxy before a server's Unix socket that turns faulty when it is told to.
+"""A TCP proxy before a server's Unix socket that turns proxied when it is told to.
 
-    with FaultProxy("/dir/server.sock") as proxy:
-        proxy.fault = Fault.BLACKHOLE        # from now on, for old and new connections
-        proxy.fault = Fault.NONE             # healed; what a blackhole swallowed stays lost
-        proxy.when_client_sends(b"COMMIT", Fault.RESET)
+    with FailingProxy("/dir/server.sock") as proxy:
+        proxy.failure = Failure.BLACKHOLE        # from now on, for old and new connections
+        proxy.failure = Failure.NONE             # healed; what a blackhole swallowed stays lost
+        proxy.when_client_sends(b"COMMIT", Failure.RESET)
 
 It runs in a thread with an event loop of its own; its methods may be called from any thread, and
 have taken effect when they return. A connection that met a blackhole stays silent for ever.
@@ -30,7 +30,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 R = TypeVar("R")
 
 
-class Fault(StrEnum):
+class Failure(StrEnum):
     NONE = "none"
     REFUSE = "refuse"
     """No new connections, and the old ones closed: the server has ended."""
@@ -39,7 +39,7 @@ class Fault(StrEnum):
     BLACKHOLE = "blackhole"
     """Connections are accepted; nothing passes, in either direction."""
     LATENCY = "latency"
-    """Each answer comes `LATENCY_SECONDS` later."""
+    """Each response comes `LATENCY_SECONDS` later."""
     DRIP = "drip"
     """Answers come a byte at a time, one each `DRIP_SECONDS`."""
     HALF_CLOSE = "half-close"
@@ -49,11 +49,11 @@ class Fault(StrEnum):
 @dataclass
 class Trigger:
     """What is done at the next request with `pattern` in it: before the server has it, or when it
-    has `answered`."""
+    has `responded`."""
 
     pattern: bytes
     strike: Callable[[], None]
-    answered: bool
+    responded: bool
 
 
 class Connection:
@@ -77,12 +77,12 @@ class Connection:
         self.silent = True
 
 
-class FaultProxy:
+class FailingProxy:
     def __init__(self, server_path: str) -> None:
         self.server_path = server_path
         self.accepted = 0
         self.requests = 0
-        self._fault = Fault.NONE
+        self._failure = Failure.NONE
         self._trigger: Trigger | None = None
         self._connections: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
@@ -108,33 +108,33 @@ class FaultProxy:
         self._loop.close()
 
     @property
-    def fault(self) -> Fault:
-        return self._fault
+    def failure(self) -> Failure:
+        return self._failure
 
-    @fault.setter
-    def fault(self, fault: Fault) -> None:
+    @failure.setter
+    def failure(self, failure: Failure) -> None:
         self._trigger = None
-        self._wait_for(self._set(fault))
+        self._wait_for(self._set(failure))
 
     def when_client_sends(
-        self, pattern: bytes, fault: Fault, *, answered: bool = False, once: bool = False
+        self, pattern: bytes, failure: Failure, *, responded: bool = False, once: bool = False
     ) -> None:
-        """Turn faulty at the next request with `pattern`, which is lost.
+        """Turn proxied at the next request with `pattern`, which is lost.
 
-        `answered`: it reaches the server, and its answer is lost. `once`: connections made later
+        `responded`: it reaches the server, and its response is lost. `once`: connections made later
         are sound.
         """
 
         def strike() -> None:
-            self._apply(fault)
+            self._apply(failure)
             if once:
-                self._fault = Fault.NONE
+                self._failure = Failure.NONE
 
-        self._trigger = Trigger(pattern, strike, answered)
+        self._trigger = Trigger(pattern, strike, responded)
 
     def call_when_client_sends(self, pattern: bytes, strike: Callable[[], None]) -> None:
         """Call `strike` before the next request with `pattern` goes on to the server."""
-        self._trigger = Trigger(pattern, strike, answered=False)
+        self._trigger = Trigger(pattern, strike, responded=False)
 
     def _wait_for(self, step: Coroutine[Any, Any, R]) -> R:
         return asyncio.run_coroutine_threadsafe(step, self._loop).result(START_SECONDS)
@@ -150,26 +150,26 @@ class FaultProxy:
             connection.client.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _set(self, fault: Fault) -> None:
-        self._apply(fault)
-        if fault is not Fault.REFUSE and self._server is None:
+    async def _set(self, failure: Failure) -> None:
+        self._apply(failure)
+        if failure is not Failure.REFUSE and self._server is None:
             await self._listen()
 
-    def _apply(self, fault: Fault) -> None:
+    def _apply(self, failure: Failure) -> None:
         """As of now, also for the connections that exist."""
-        self._fault = fault
-        if fault is Fault.REFUSE and self._server is not None:
+        self._failure = failure
+        if failure is Failure.REFUSE and self._server is not None:
             self._server.close()
             self._server = None
         for connection in self._connections:
             self._strike(connection)
 
     def _strike(self, connection: Connection) -> None:
-        if self._fault in (Fault.REFUSE, Fault.RESET):
+        if self._failure in (Failure.REFUSE, Failure.RESET):
             connection.reset()
-        elif self._fault is Fault.HALF_CLOSE:
+        elif self._failure is Failure.HALF_CLOSE:
             connection.half_close()
-        elif self._fault is Fault.BLACKHOLE:
+        elif self._failure is Failure.BLACKHOLE:
             connection.silent = True
 
     async def _serve(self, requests: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
@@ -194,12 +194,12 @@ class FaultProxy:
             server_reader, server = await asyncio.open_unix_connection(self.server_path)
         except OSError:  # the server itself is away
             return
-        answers = asyncio.create_task(self._pass_answers(connection, server_reader))
-        self._keep(answers)
+        responses = asyncio.create_task(self._pass_responses(connection, server_reader))
+        self._keep(responses)
         try:
             await self._pass_requests(connection, requests, server)
         finally:
-            answers.cancel()
+            responses.cancel()
             server.close()
 
     async def _pass_requests(
@@ -218,28 +218,28 @@ class FaultProxy:
         if trigger is None or trigger.pattern not in request:
             return
         self._trigger = None
-        if trigger.answered:
+        if trigger.responded:
             connection.striking = trigger
         else:
             trigger.strike()
 
-    async def _pass_answers(self, connection: Connection, server: asyncio.StreamReader) -> None:
+    async def _pass_responses(self, connection: Connection, server: asyncio.StreamReader) -> None:
         with suppress(OSError):
-            while answer := await server.read(CHUNK_BYTES):
+            while response := await server.read(CHUNK_BYTES):
                 if connection.striking is not None:
                     connection.striking.strike()
                     connection.striking = None
                 if not connection.silent:
-                    await self._pass_answer(connection, answer)
+                    await self._pass_response(connection, response)
         if not connection.silent:
             connection.client.close()
 
-    async def _pass_answer(self, connection: Connection, answer: bytes) -> None:
-        if self._fault is Fault.LATENCY:
+    async def _pass_response(self, connection: Connection, response: bytes) -> None:
+        if self._failure is Failure.LATENCY:
             await asyncio.sleep(LATENCY_SECONDS)
-        step = 1 if self._fault is Fault.DRIP else len(answer)
-        for start in range(0, len(answer), step):
-            connection.client.write(answer[start : start + step])
+        step = 1 if self._failure is Failure.DRIP else len(response)
+        for start in range(0, len(response), step):
+            connection.client.write(response[start : start + step])
             await connection.client.drain()
-            if step < len(answer):
+            if step < len(response):
                 await asyncio.sleep(DRIP_SECONDS)

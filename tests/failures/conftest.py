@@ -1,4 +1,4 @@
-"""A sandbox whose PostgreSQL and Redis are behind proxies that can be turned faulty."""
+"""A sandbox whose PostgreSQL and Redis are behind proxies that can be turned proxied."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ import redis as redis_sync
 
 from local.services import Services
 from tests.conftest import Sandbox
-from tests.faults.proxy import Fault, FaultProxy
-from tests.faults.rows import Row
+from tests.failures.proxy import FailingProxy, Failure
+from tests.failures.rows import Row
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
 
 FUNCTION_SECONDS = 1.25
-"""Of these the handlers keep 0.5 for the answer."""
+"""Of these the handlers keep 0.5 for the response."""
 PROBLEM_MEMBERS = {"type", "title", "status", "detail"}
 TEXT_OF_DATABASE = ("psycopg", "SQL", "server", "127.0.0.1", "terminat", "timeout", "socket")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A request whose answer is known; `statement` begins what it asks PostgreSQL."""
+    """A request whose response is known; `statement` begins what it asks PostgreSQL."""
 
     method: str
     path: str
@@ -51,18 +51,18 @@ HEALTH = Route("GET", "/health", 200, b"SELECT")
 
 @dataclass(frozen=True)
 class Timed:
-    answer: httpx.Response
+    response: httpx.Response
     seconds: float
 
 
-class FaultyApi:
+class ProxiedApi:
     """The API behind the proxies, with one user and the first page cached."""
 
     def __init__(
         self,
         sandbox: Sandbox,
-        postgresql: FaultProxy,
-        redis: FaultProxy,
+        postgresql: FailingProxy,
+        redis: FailingProxy,
         database: psycopg.Connection[Any],
         cache: redis_sync.Redis,
     ) -> None:
@@ -83,7 +83,7 @@ class FaultyApi:
             REDIS_URL=f"redis://127.0.0.1:{self.redis.port}/0",
         )
         for route in (CACHED, HEALTH):
-            assert self.call(route).answer.status_code == route.status
+            assert self.call(route).response.status_code == route.status
 
     def database_url(self, user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.postgresql.port}/blog?sslmode=disable"
@@ -92,11 +92,11 @@ class FaultyApi:
         request = httpx.Request(route.method, f"http://api.test{route.path}", json=route.body)
         request.headers["content-type"] = "application/json"
         started_at = perf_counter()
-        answer = self.transport.handle_request(request)
-        return Timed(answer, perf_counter() - started_at)
+        response = self.transport.handle_request(request)
+        return Timed(response, perf_counter() - started_at)
 
     def heal(self) -> None:
-        self.postgresql.fault = self.redis.fault = Fault.NONE
+        self.postgresql.failure = self.redis.failure = Failure.NONE
 
     def end_backends(self) -> None:
         """End the sandbox's connections at PostgreSQL."""
@@ -111,17 +111,17 @@ class FaultyApi:
 
 
 @pytest.fixture
-def faulty(
+def proxied(
     sandbox: Sandbox,
     services: Services,
     database: psycopg.Connection[Any],
     cache: redis_sync.Redis,
-) -> Iterator[FaultyApi]:
+) -> Iterator[ProxiedApi]:
     with (
-        FaultProxy(postgresql_socket(services)) as postgresql,
-        FaultProxy(urlsplit(services.redis_url).path) as redis,
+        FailingProxy(postgresql_socket(services)) as postgresql,
+        FailingProxy(urlsplit(services.redis_url).path) as redis,
     ):
-        yield FaultyApi(sandbox, postgresql, redis, database, cache)
+        yield ProxiedApi(sandbox, postgresql, redis, database, cache)
         sandbox.close()
 
 
@@ -130,16 +130,16 @@ def postgresql_socket(services: Services) -> str:
     return f"{unquote(directory)}/.s.PGSQL.5432"
 
 
-def assert_in_time(row: Row, timed: Timed) -> None:
-    assert timed.seconds < (row.seconds_at_most or FUNCTION_SECONDS), timed.answer.text
+def assert_in_time(row: Row[Any], timed: Timed) -> None:
+    assert timed.seconds < (row.maximum_seconds or FUNCTION_SECONDS), timed.response.text
 
 
 def assert_problem(timed: Timed, *codes: str) -> None:
     """A 503 of one of these types that tells when to come again, and nothing of the database."""
-    answer = timed.answer
-    assert answer.status_code == 503, answer.text
-    assert answer.headers["retry-after"] == "1"
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] in [f"/problems#{code}" for code in codes]
-    assert set(answer.json()) == PROBLEM_MEMBERS
-    assert not [word for word in TEXT_OF_DATABASE if word in answer.text]
+    response = timed.response
+    assert response.status_code == 503, response.text
+    assert response.headers["retry-after"] == "1"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] in [f"/problems#{code}" for code in codes]
+    assert set(response.json()) == PROBLEM_MEMBERS
+    assert not [word for word in TEXT_OF_DATABASE if word in response.text]

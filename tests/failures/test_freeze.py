@@ -1,0 +1,75 @@
+"""A worker goes on when both servers have closed its connections while it was frozen."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_sync
+
+from local.services import Services
+from tests.failures.conftest import CACHED, HEALTH, WRITES, Route
+from tests.failures.rows import Outcome, Row, rows
+from tests.worker_process import Response, WorkerProcess, running_worker
+
+SERVICE = "blog-frozen"
+POST, PATCH, _ = WRITES
+NOTHING = Outcome("nothing")
+
+
+@pytest.fixture
+def worker(
+    services: Services, database: object, cache: object, tmp_path: Path
+) -> Iterator[WorkerProcess]:
+    with running_worker(tmp_path / "worker.log", SERVICE=SERVICE) as running:
+        yield running
+
+
+def call(worker: WorkerProcess, route: Route) -> Response:
+    response = worker.call(route.method, route.path, route.body)
+    assert response.status == route.status, response
+    return response
+
+
+def freeze(worker: WorkerProcess) -> None:
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, worker.process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def cut_connections(database: psycopg.Connection[Any], cache: redis_sync.Redis) -> None:
+    ended = database.execute(
+        "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = %s",
+        [SERVICE],
+    ).fetchall()
+    assert ended == [(True,)]
+    assert cache.client_kill_filter(_type="normal", skipme=True) >= 1
+
+
+@rows(Row("frozen-read", CACHED, NOTHING, 2.0), Row("frozen-write", PATCH, NOTHING, 2.0))
+def test_frozen(
+    worker: WorkerProcess,
+    database: psycopg.Connection[Any],
+    cache: redis_sync.Redis,
+    row: Row[Route],
+) -> None:
+    call(worker, POST)
+    for turn in range(3):
+        call(worker, CACHED)
+        call(worker, HEALTH)  # connects to both
+        freeze(worker)
+        cut_connections(database, cache)
+        if turn == 1:  # Redis is asked, and has no page
+            cache.flushdb()
+        os.kill(worker.process.pid, signal.SIGCONT)
+        started_at = perf_counter()
+        call(worker, row.failure)
+
+        assert row.maximum_seconds is not None
+        assert perf_counter() - started_at < row.maximum_seconds
+        (listed,) = call(worker, CACHED).body["data"]
+        names = database.execute("SELECT name FROM users").fetchall()
+        assert names == [(listed["name"],)]
