@@ -13,7 +13,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[Any]
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 5_000
 NOTICE_EVERY_SECONDS = 5.0
 REDIS_TIMEOUT_SECONDS = 3.0
 ADVISORY_LOCK = 4_410_926_733  # any number that nothing else in the database locks
@@ -65,6 +65,10 @@ SELECT coalesce(greatest(
 USERS_ABOVE = """
 SELECT id, extract(epoch FROM created_at)::float8 FROM users
 WHERE id > %s AND created_at <= %s ORDER BY created_at, id
+"""
+UNBUFFERED_INDEXES = """
+SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+WHERE indrelid = %s::regclass AND 'fastupdate=false' = ANY (reloptions)
 """
 TOTAL = "SELECT coalesce(sum(row_count), 0)::bigint FROM row_counts WHERE table_name = %s"
 
@@ -129,7 +133,12 @@ def _session(database_url: str) -> Iterator["Connection"]:
         # Two runs at once would make the same addresses.
         if not _value(connection, "SELECT pg_try_advisory_lock(%s)", ADVISORY_LOCK):
             raise LocalError("demo data is being loaded already; wait for it")
-        yield connection
+        try:
+            yield connection
+        finally:
+            # By itself, PostgreSQL releases it only some time after the connection was closed.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
 
 
 def _load(
@@ -162,6 +171,7 @@ def _copy(connection: "Connection", table: str, rows: Iterable[User | Post]) -> 
         batch_rows = 0
         with (
             connection.transaction(),
+            _deferred_search_index(connection, table),
             connection.cursor() as cursor,
             cursor.copy(f"COPY {table} ({COLUMNS[table]}) FROM STDIN") as copy,
         ):
@@ -169,6 +179,22 @@ def _copy(connection: "Connection", table: str, rows: Iterable[User | Post]) -> 
                 copy.write_row(row)
                 batch_rows += 1
         yield batch_rows
+
+
+@contextmanager
+def _deferred_search_index(connection: "Connection", table: str) -> Iterator[None]:
+    """Collect the index entries of a batch and sort them in together: a third of the time.
+
+    Within the transaction, so that a killed load leaves the index as it was. The cost: requests of
+    a running API that use the table wait for the end of a batch, about 0.2 s.
+    """
+    indexes = [name for (name,) in connection.execute(UNBUFFERED_INDEXES, (table,))]
+    for index in indexes:
+        connection.execute(f"ALTER INDEX {index} SET (fastupdate = true)")
+    yield
+    for index in indexes:
+        connection.execute(f"ALTER INDEX {index} SET (fastupdate = false)")
+        connection.execute(f"SELECT gin_clean_pending_list('{index}')")
 
 
 def _authors(connection: "Connection", random: Random, above_id: int, now: datetime) -> Authors:
@@ -188,7 +214,7 @@ def _authors(connection: "Connection", random: Random, above_id: int, now: datet
 
 
 def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> None:
-    """Without a fence: after COMMIT a page that is being populated is stale like all others."""
+    """Without a fence: a page that is being populated is invalidated like all others."""
     from redis import Redis, RedisError
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -205,7 +231,7 @@ def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> No
         ) as client:
             client.delete(*(cached.generation_key for cached in cached_lists()))
     except RedisError:
-        console.notice("Redis does not answer: cached pages stay old until their time is over")
+        console.notice("Redis does not respond: cached pages may be stale until they expire")
 
 
 def _value(connection: "Connection", query: str, *parameters: object) -> Any:

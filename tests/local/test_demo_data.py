@@ -292,7 +292,7 @@ def test_without_redis_the_data_is_loaded_all_the_same(
     demo_data.run(parsed("--users", "10", "--posts", "10"), services.database_url, nowhere)
 
     assert rows_and_totals(database) == {"users": (10, 10), "posts": (10, 10)}
-    assert "Redis does not answer" in capsys.readouterr().out
+    assert "Redis does not respond" in capsys.readouterr().out
 
 
 def test_the_planner_knows_the_tables_afterwards(load: Load, database: Database) -> None:
@@ -330,6 +330,22 @@ def test_on_a_terminal_there_is_a_bar(
     assert "1000/1000" in output
 
 
+def test_a_load_leaves_the_search_index_as_it_was_and_its_users_are_found(
+    api: httpx.Client, load: Load, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'users' ORDER BY indexname"
+    before = column(database, query)
+    load("--users", "3000", "--posts", "0")
+    assert column(database, query) == before
+    found = api.get("/users/search", params={"name": RAREST_NAME}).json()["data"]
+    assert [user["name"] for user in found] == [RAREST_NAME]
+
+    monkeypatch.setattr(demo_data, "islice", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        load("--users", "3000", "--posts", "0")
+    assert column(database, query) == before
+
+
 def test_memory_does_not_grow_with_the_rows() -> None:
     random = Random(1)
     ages = array("d", (NOW.timestamp() - seconds for seconds in range(100_000, 0, -1)))
@@ -344,6 +360,10 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak_bytes < 0.1 * MEGABYTE
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def rows_and_totals(database: Database) -> dict[str, tuple[int, int]]:
