@@ -64,7 +64,9 @@ def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> dict[s
 
 
 def as_text(event: dict[str, Any]) -> str:
-    return json.dumps(event, indent=2, ensure_ascii=False) + "\n"
+    """Return JSON with a line for each member of the event."""
+    members = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in event.items())
+    return "{\n" + ",\n".join(members) + "\n}\n"
 
 
 if __name__ == "__main__":
