@@ -1,5 +1,5 @@
-# Each target brings what it needs; a fresh machine needs Python 3.11 or later, and make.
-# `make` alone lists them.
+# Each target installs what it needs; a new machine needs only Python 3.11 or later, and make.
+# `make` lists the targets.
 
 .DEFAULT_GOAL := help
 .PHONY: help install run migrate demo-data test lint format openapi prove bench build debugger up down clean
@@ -10,18 +10,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := .tools/uv/bin/uv
-# What a new .venv is made with; empty: the best on the PATH. `make install PYTHON=python3.12`
+# The Python of a new .venv, such as `make install PYTHON=python3.12`; empty: the best on the PATH.
 PYTHON :=
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
 
-install: $(READY)  ## bring all packages into .venv, as uv.lock pins them
+install: $(READY)  ## install all packages into .venv, as pinned in uv.lock
 
 run: $(READY)    ## run the API on http://127.0.0.1:3000 (PORT=… for another port)
 	@$(BIN)/python -m local run
 
-migrate: $(READY)  ## bring the database's schema up to date
+migrate: $(READY)  ## migrate the database's schema
 	@$(BIN)/python -m local migrate
 
 demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=10000 POSTS=50000)
@@ -35,7 +35,7 @@ lint: $(READY)   ## check format, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-format: $(READY)  ## put the code into its format
+format: $(READY)  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -43,25 +43,25 @@ openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 	@$(BIN)/python -m local.generate.openapi
 	@$(BIN)/python -m local.generate.sample_events
 
-prove: $(READY)  ## prove the cache coherent over real sandboxes that are killed (minutes)
+prove: $(READY)  ## check the cache's consistency while workers are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)
 
-bench: $(READY)  ## measure ours beside the ordinary way (ARGS=warm for one part)
+bench: $(READY)  ## measure this project against the baseline (ARGS=warm for one part)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-build: $(READY)  ## sam build: functions and layers as they are deployed
+build: $(READY)  ## sam build: build functions and layers for deployment
 	@$(BIN)/sam build
 
-debugger: $(READY)  ## bring the debugger that `sam local … --config-env debug` puts into containers
+debugger: $(READY)  ## install the debugger for `sam local … --config-env debug`
 	@sh local/install_debugger.sh
 
 up:              ## start PostgreSQL and Valkey in Docker, for sam local
 	docker compose -f local/compose.yaml up -d --wait
 
-down:            ## stop them; their data stays
+down:            ## stop PostgreSQL and Valkey in Docker; their data stays
 	docker compose -f local/compose.yaml down
 
-clean:           ## remove what the other targets made, the local databases included
+clean:           ## remove everything that the other targets made, including the local databases
 	rm -rf $(VENV) .tools .local .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -69,4 +69,4 @@ $(READY): pyproject.toml uv.lock local/install.sh local/uv-requirements.txt $(UV
 	@sh local/install.sh $(VENV) $(UV) $(PYTHON)
 	@touch $@
 
-$(UV):           # install.sh brings it
+$(UV):           # installed by local/install.sh

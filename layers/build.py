@@ -1,16 +1,16 @@
-"""What `sam build` runs for each layer and function, by the Makefiles that SAM asks for.
+"""The build of each layer and function, run by `sam build` through the layers' Makefiles.
 
     python layers/build.py dependencies arm64 DIRECTORY
     python layers/build.py blog DIRECTORY
     python layers/build.py function users arm64 DIRECTORY
 
 Third-party packages are cross-built: binary wheels for the target's architecture and Python as
-uv.lock pins them, hashes checked. A function brings only what its own dependency group (of the
-same name, if there is one) has beyond the layer.
+uv.lock pins them, hashes checked. A function contains only the packages of its own dependency
+group (of the same name, if there is one) that the layer does not contain.
 
-All code carries bytecode of Lambda's Python. It is marked as never to be checked against its
-source: SAM's zips have no dates, so ordinary bytecode would be thrown away on every cold start.
-It holds no docstrings and no asserts, which makes it a third smaller to read.
+All code is compiled to bytecode of Lambda's Python, marked as never to be checked against its
+source: SAM's zips have no dates, so ordinary bytecode would be discarded on every cold start. It
+has no docstrings and asserts, which makes it a third smaller.
 """
 
 import argparse
@@ -32,11 +32,11 @@ PYTHON_VERSION = "3.13"
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
-# email-validator asks the DNS only where it is told to, which it never is here.
+# email-validator imports it only to check deliverability, which is never done here.
 EXCLUDED_PACKAGES = ("dnspython",)
-# Not needed to run: stubs, tests, sources of extensions, entry points, what pip notes for itself,
-# other databases, pydantic's old version (FastAPI imports it where it is there, for 20 ms), and all
-# of Powertools but its logger and metrics.
+# Not needed at run time: stubs, tests, sources of extensions, entry points, pip's metadata, other
+# databases, pydantic's version 1 (FastAPI imports it if present, in 20 ms), and all of Powertools
+# except its logger and metrics.
 EXCLUDED_FILES = (
     "**/*.pyi",
     "**/py.typed",
@@ -69,7 +69,7 @@ VERSION_MANAGERS = (
 
 
 class BuildError(Exception):
-    """The build cannot go on; the message says what to do."""
+    """The build failed; the message says what to do."""
 
 
 def main() -> None:
@@ -111,9 +111,9 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 def _requirements(group: str | None = None) -> set[str]:
-    """Pinned requirements with their hashes: the project's own, or a dependency group's.
+    """Return pinned requirements with hashes: the project's, or those of a dependency group.
 
-    A group that pyproject.toml does not have is empty.
+    A group that pyproject.toml does not define is empty.
     """
     choice = ["--no-default-groups"]
     if group is not None:
@@ -160,8 +160,8 @@ def _copy_code(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def _compile(directory: Path, place_in_lambda: str) -> None:
-    """Bytecode for Lambda's Python, by a Python of that version or by Lambda's own image."""
+def _compile(directory: Path, path_in_lambda: str) -> None:
+    """Compile to bytecode, with a Python of Lambda's version or in Lambda's image."""
     python = target_python()
     options = [
         "-q",
@@ -170,15 +170,15 @@ def _compile(directory: Path, place_in_lambda: str) -> None:
         "--invalidation-mode",
         "unchecked-hash",
         "-p",
-        place_in_lambda,
+        path_in_lambda,
         "-s",
     ]
     if python is not None:
         _run([python, "-m", "compileall", *options, str(directory), str(directory)])
     else:
         _compile_in_container(directory, options)
-    # Python looks for optimised bytecode under this name only when it is started with -OO, which
-    # would throw away the bytecode of Lambda's own modules.
+    # Python reads `.opt-2` files only with -OO, which would ignore the bytecode of Lambda's own
+    # modules; so they get the ordinary name.
     for bytecode in directory.rglob("*.opt-2.pyc"):
         bytecode.rename(bytecode.with_name(bytecode.name.replace(".opt-2", "")))
 
@@ -199,7 +199,7 @@ def _compile_in_container(directory: Path, options: list[str]) -> None:
 
 
 def target_python() -> str | None:
-    """A Python of Lambda's version: uv's, one on the PATH, or a version manager's."""
+    """Return a Python of Lambda's version: uv's, one on the PATH, or a version manager's."""
     found = subprocess.run(
         [uv(), "python", "find", "--no-project", "--no-python-downloads", PYTHON_VERSION],
         capture_output=True,
@@ -215,7 +215,7 @@ def target_python() -> str | None:
 
 
 def uv() -> str:
-    """The uv that `make install` brought, or the one on the PATH."""
+    """Return the uv that `make install` installed, or the one on the PATH."""
     found = str(OWN_UV) if OWN_UV.exists() else shutil.which("uv")
     if found is None:
         raise BuildError("uv is needed: run `make install` once.")
@@ -223,7 +223,7 @@ def uv() -> str:
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:
-    # The machine's own certificates, by uv's new name and its old one: some networks need them.
+    # Trust the machine's own certificates (uv's new and old name); some networks need them.
     environment = os.environ | {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
     done = subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -242,7 +242,7 @@ def _report_size(arguments: argparse.Namespace, directory: Path) -> None:
 
 
 def _zipped_bytes(files: list[Path]) -> int:
-    """Size of a zip of the files, which is made in memory and thrown away."""
+    """Return the size of a zip of the files, which is made in memory."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         for path in files:

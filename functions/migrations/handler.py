@@ -1,12 +1,12 @@
-"""Lambda handler that brings the database's schema to a revision, and looks after it.
+"""Lambda handler that migrates the database's schema, and maintains the database.
 
-Event: `{"action": "upgrade" | "downgrade", "revision": "head" | "base" | "-1" | an id}`; without
-an action it upgrades to the head. Answer: `{"revision": the id now, or null without a schema,
-"repaired": []}`. An upgrade to the head also puts right what a restored dump lacks, such as
-`"setting lock_timeout"` or `"row_counts of users"`, and names it in `repaired`. Runs that overlap
-wait for each other.
+Event: `{"action": "upgrade" | "downgrade", "revision": "head" | "base" | "-1" | an id}`; the
+default is an upgrade to the head. Response: `{"revision": the current id, null without a schema,
+"repaired": []}`. At the head it also repairs what a restored dump lacks, and names it in
+`repaired`, such as `"setting lock_timeout"` or `"row_counts of users"`. Concurrent runs wait for
+each other.
 
-Event: `{"action": "delete-expired-keys"}`, sent by a schedule. Answer: `{"deleted": their number}`.
+Event: `{"action": "delete-expired-keys"}`, sent by a schedule. Response: `{"deleted": a number}`.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from blog.database.connection import database_url
 from migrations.upkeep import delete_expired_keys, restore_row_counts, restore_settings
 
-ADVISORY_LOCK = 7_262_101_845  # any number that nothing else in the database locks
+ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
 
 
 class MigrationEvent(BaseModel):
@@ -33,20 +33,20 @@ class MigrationEvent(BaseModel):
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Do what the event asks for. Raises what the database or Alembic raises.
+    """Execute the event's action; errors of the database and of Alembic are raised.
 
     A migration that fails changes nothing.
     """
-    wanted = MigrationEvent.model_validate(event)
+    action = MigrationEvent.model_validate(event)
     engine = create_engine(database_url(), hide_parameters=True)
     try:
         with engine.connect() as connection:
-            if wanted.action == "delete-expired-keys":
+            if action.action == "delete-expired-keys":
                 return {"deleted": delete_expired_keys(connection)}
-            _take_time(connection)
+            _prepare_session(connection)
             config = _config(connection)
-            run = command.upgrade if wanted.action == "upgrade" else command.downgrade
-            run(config, wanted.revision)
+            run = command.upgrade if action.action == "upgrade" else command.downgrade
+            run(config, action.revision)
             revision = MigrationContext.configure(connection).get_current_revision()
             is_head = revision == ScriptDirectory.from_config(config).get_current_head()
             return {
@@ -57,8 +57,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         engine.dispose()
 
 
-def _take_time(connection: Connection) -> None:
-    """Lift the functions' timeouts for this session, and wait for other migrations to end."""
+def _prepare_session(connection: Connection) -> None:
+    """Remove the functions' timeouts from this session, and wait until other migrations end."""
     connection.execute(text("SET statement_timeout = 0"))
     connection.execute(text("SET transaction_timeout = 0"))
     connection.execute(text("SET idle_in_transaction_session_timeout = 0"))

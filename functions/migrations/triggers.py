@@ -1,17 +1,17 @@
-"""Triggers that the tables of resources share, for migrations that create such a table.
+"""Triggers for the tables of resources, created by the migrations of such tables.
 
-The functions that they call are in the database since revision 0005. What is written here stays
-as it is: applied migrations depend on it.
+The functions that they call exist since revision 0005. Do not change this module: applied
+migrations depend on it.
 """
 
 from alembic import op
 
-# The last block of ids ends where bigint does; what follows it could not be computed.
+# The last block of ids ends at the largest bigint; the start of the next would overflow.
 ID_RANGE = "id BETWEEN 1 AND 9223372036854771711"
 
 
 def count_rows_of(table: str) -> None:
-    """Keep exact row counts of a new table, which has the columns `id` and `created_at`."""
+    """Maintain exact row counts of a new table with the columns `id` and `created_at`."""
     for event, transition in (("insert", "NEW"), ("delete", "OLD")):
         op.execute(
             f"CREATE TRIGGER {table}_count_{event} AFTER {event} ON {table} "
@@ -38,7 +38,7 @@ def count_rows_of(table: str) -> None:
 
 
 def forget_responses_of(table: str) -> None:
-    """What POST `/{table}` stored for an `Idempotency-Key` loses its data with the row."""
+    """Delete the stored response of a POST to `/{table}` with the row that it created."""
     op.execute(
         f"CREATE TRIGGER {table}_forget_responses AFTER DELETE ON {table} "
         "REFERENCING OLD TABLE AS deleted "

@@ -1,7 +1,7 @@
-"""What a database at the newest revision needs beside its schema, each safe to do again.
+"""Maintenance of a database at the newest revision; every function is idempotent.
 
-A dump carries neither the database's settings nor, where triggers did not fire while it was
-restored, exact row counts. Every upgrade to the head puts both right, and says what it did.
+A restored dump lacks the database's settings and, if triggers were disabled during the restore,
+exact row counts. Every upgrade to the head repairs both, and reports what it repaired.
 """
 
 from sqlalchemy import Connection, text
@@ -19,8 +19,8 @@ UNION ALL SELECT 'jit' WHERE current_setting('jit') <> 'off'
 COUNTED_TABLES = (
     "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'count_rows'::regproc"
 )
-# One statement, and so one snapshot: nobody needs to be kept from writing meanwhile. The span of
-# a block may be wider than its rows'.
+# One statement has one snapshot, so writers need not be locked out. The span of a block may be
+# wider than that of its rows.
 WRONG_BLOCKS = f"""
 SELECT count(*) FROM (
     SELECT id / {BLOCK_IDS} AS block, count(*) AS rows, min(created_at), max(created_at)
@@ -50,7 +50,7 @@ DELETE FROM idempotency_keys WHERE (path, key) IN (
 
 
 def restore_settings(new_session: Connection) -> list[str]:
-    """Set for the database what its sessions lack; values that are stricter stay."""
+    """Set the database's missing settings; stricter values are kept. Return what was set."""
     lacking = new_session.scalars(text(LACKING_SETTINGS)).all()
     for name in lacking:
         new_session.execute(
@@ -65,7 +65,7 @@ def restore_settings(new_session: Connection) -> list[str]:
 
 
 def restore_row_counts(connection: Connection) -> list[str]:
-    """Count the rows of each table again whose counts are not exact; writers wait meanwhile."""
+    """Recount the tables whose counts are wrong, while writers wait. Return what was repaired."""
     counted = set(connection.scalars(text(COUNTED_TABLES)))
     tables = [table.name for table in METADATA.sorted_tables if table.name in counted]
     wrong = [
@@ -74,7 +74,7 @@ def restore_row_counts(connection: Connection) -> list[str]:
     connection.commit()
     if not wrong:
         return []
-    # In the order in which the deletion of a row locks them.
+    # In the order in which deleting a row locks them, so that there is no deadlock.
     locked = ", ".join([*tables, "row_counts"])
     connection.execute(text(f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(text("ALTER TABLE row_counts DISABLE TRIGGER row_counts_ignore"))
@@ -86,7 +86,7 @@ def restore_row_counts(connection: Connection) -> list[str]:
 
 
 def delete_expired_keys(connection: Connection) -> int:
-    """Delete them, a short transaction for every thousand; how many there were."""
+    """Delete expired keys, a thousand per transaction. Return their number."""
     deleted = 0
     while True:
         result = connection.execute(text(DELETE_EXPIRED_KEYS), {"limit": KEYS_PER_STATEMENT})

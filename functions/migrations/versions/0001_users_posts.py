@@ -1,7 +1,7 @@
 """Users, posts, and exact counts of their rows.
 
-It also sets the database's timeouts, for every session and through any pooler. The cache counts
-on `transaction_timeout`: a writer's fence stands longer than its transaction can live.
+It also sets timeouts of the database, which apply to every session, also through a pooler. The
+cache relies on `transaction_timeout`: a writer's fence outlives its transaction.
 """
 
 import sqlalchemy as sa
@@ -111,7 +111,7 @@ def _create_row_counts() -> None:
         sa.Column("shard", sa.SmallInteger, primary_key=True),
         sa.Column("row_count", sa.BigInteger, nullable=False),
     )
-    # Room on each page, so that an update of a count need not touch the index.
+    # Leave room on each page, so that updates of counts are heap-only.
     op.execute("ALTER TABLE row_counts SET (fillfactor = 50)")
     op.execute(COUNT_ROWS)
     op.execute(FORGET_ROWS)

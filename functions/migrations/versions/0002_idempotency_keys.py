@@ -1,4 +1,4 @@
-"""Keys of POST requests that may be repeated."""
+"""Keys of idempotent POST requests."""
 
 import sqlalchemy as sa
 from alembic import op

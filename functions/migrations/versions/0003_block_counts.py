@@ -1,7 +1,7 @@
-"""Row counts by blocks of ids, each with the span of its rows' created_at.
+"""Row counts per block of ids, each with the range of its rows' created_at.
 
-With them a page behind many rows, the users of the last days, and those created after a moment
-are found without reading what comes before. Nothing reads the index of created_at any more.
+Deep offsets, the users of the last days, and those created after a given time are found without
+reading the rows before. The index on created_at is no longer used.
 """
 
 import sqlalchemy as sa
@@ -24,8 +24,8 @@ ADD_TO_COUNTS = """
         newest = greatest(counts.newest, EXCLUDED.newest)
 """
 
-# The span of a block may be wider than its rows' (deleted ones stay in it), never narrower.
-# A row alone, as the API writes them, goes in without being grouped, which is cheaper.
+# The range of a block may be wider than its rows' (deleted rows stay in it), never narrower.
+# A single row, as the API writes them, is inserted without grouping, which is cheaper.
 COUNT_ROWS = f"""
 CREATE OR REPLACE FUNCTION count_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -46,9 +46,8 @@ BEGIN
 END $$
 """  # noqa: S608 - of constants
 
-# Who begins a block puts the shards of those before it together, as shard -1: a finished block
-# costs its readers one row. Shards that somebody is changing are left for the next time, so that
-# nobody waits here.
+# The first insert into a block merges the shards of the blocks before it into shard -1, so that a
+# finished block is one row. Locked shards are skipped, so that an insert never waits here.
 FINISH_BLOCKS = f"""
 CREATE FUNCTION finish_blocks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -154,5 +153,5 @@ def downgrade() -> None:
 
 
 def _stop_writers() -> None:
-    """Until the end of the transaction, in the order in which a deleted user locks them."""
+    """Until the end of the transaction, in the order in which deleting a user locks the tables."""
     op.execute("LOCK TABLE users, posts, row_counts IN SHARE ROW EXCLUSIVE MODE")

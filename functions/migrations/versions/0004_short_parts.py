@@ -1,8 +1,8 @@
-"""Searches for one or two letters, and for parts without three letters in a row.
+"""An index for searches of one or two letters, and of text without three consecutive letters.
 
-The trigrams of `users_name_trgm_idx` are no help there. A name has about 30 short parts: they
-cost an insert about as much as its trigrams do. New names wait in a list that each search reads
-to its end; 256 kB of them, not 4 MB, keep that below a millisecond.
+The trigrams of `users_name_trgm_idx` cannot serve them. A name has about 30 letters and bigrams,
+which cost an insert about as much as its trigrams do. Each search reads the index's whole list of
+pending entries; limiting it to 256 kB instead of 4 MB keeps that below a millisecond.
 """
 
 import sqlalchemy as sa

@@ -1,10 +1,10 @@
-"""A schema that survives dumps, every statement, and the deletion of what it stored.
+"""Row counts that survive dumps and all statements, and stored responses that are deleted.
 
-Row counts: the functions of triggers find their tables whatever `search_path` says (pg_dump
-empties it), a dump's rows of `row_counts` are ignored where the triggers count the restored rows
-themselves, and statements that no count could follow are rejected.
+Row counts: trigger functions find their tables with any `search_path` (pg_dump empties it), a
+dump's rows of `row_counts` are ignored if triggers count the restored rows, and statements that the
+triggers cannot follow are rejected.
 
-Stored responses: what an `Idempotency-Key` created is known by its id, and its data goes with it.
+Stored responses refer to the created resource by its id, and are deleted with it.
 """
 
 import sqlalchemy as sa
@@ -19,10 +19,10 @@ depends_on = None
 
 TABLES = ("users", "posts")
 FUNCTIONS_OF_TRIGGERS = ("count_rows", "finish_blocks", "widen_block", "forget_rows")
-# The last block of ids ends where bigint does; what follows it could not be computed.
+# The last block of ids ends at the largest bigint; the start of the next would overflow.
 ID_RANGE = "id BETWEEN 1 AND 9223372036854771711"
 
-# The count of rows that TRUNCATE removes, but its snapshot does not see, would stay.
+# TRUNCATE removes rows that its snapshot does not see; their counts would remain.
 FORGET_ROWS = """
 CREATE OR REPLACE FUNCTION forget_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -55,8 +55,8 @@ BEGIN
 END $$
 """
 
-# For COPY and INSERT of a dump. Rows that triggers count come from within a trigger. Where a
-# restore disables triggers, this one is disabled too, and the dump's counts are the right ones.
+# For the COPY and INSERT statements of a dump; the triggers' own inserts come from a trigger.
+# If a restore disables triggers, this one is disabled too, and the dump's counts are used.
 IGNORE_COUNT = """
 CREATE FUNCTION ignore_count() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -64,7 +64,7 @@ BEGIN
 END $$
 """
 
-# Planned at each use: a plan that was made while there were few keys would read all of many.
+# Planned at each use: a plan made while there are few keys would scan the whole table later.
 FORGET_RESPONSES = """
 CREATE FUNCTION forget_responses() RETURNS trigger LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan AS $$
@@ -142,6 +142,6 @@ def _store_locations() -> None:
 
 
 def _pin_search_path(function: str) -> None:
-    """To the schema of the tables. It costs a call less than can be measured."""
+    """Set it to the schema of the tables; the cost per call is not measurable."""
     schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
     op.execute(f"ALTER FUNCTION {function}() SET search_path = pg_catalog, {schema}, pg_temp")

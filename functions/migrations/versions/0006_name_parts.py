@@ -1,14 +1,14 @@
-"""One index for every search by name, and names in Unicode's form NFC.
+"""One index for all searches by name, and names in Unicode's form NFC.
 
-A search goes through the blocks of ids (see `users.search`); the index holds the letters, pairs
-and threes of each name under its block. It takes the place of the trigrams, which know letters
-and digits alone, and of the short parts: searches among a million users took up to 0.9 s with
-those two. It has no list of pending entries, which a search would read once a block, and costs an
-insert about 0.1 ms more than they did.
+A search scans the blocks of ids (see `users.search`); the index holds the letters, bigrams and
+trigrams of each name, prefixed with its block. It replaces pg_trgm's index, which supports only
+letters and digits, and `short_parts`: with those two, searches among a million users took up to
+0.9 s. It has no list of pending entries, which a search would read once per block, and costs an
+insert about 0.1 ms more.
 
-`fold_case` is the same on every server, whatever its locale: by Unicode's simple case mappings,
-in both directions, so that all three forms of the Greek sigma are equal; and with ß as ss. The
-extension pg_trgm stays: it may have been there before.
+`fold_case` does not depend on the server's locale: it uses Unicode's simple case mappings in both
+directions, so that all three forms of the Greek sigma are equal, and maps ß to ss. The extension
+pg_trgm is kept: it may have been installed before.
 """
 
 import sqlalchemy as sa
@@ -25,7 +25,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN replace(lower(upper(whole COLLATE pg_c_utf8)), 'ß', 'ss')
 """
 
-# They name nothing outside of pg_catalog, so that a dump can be restored with any search_path.
+# They use only pg_catalog, so that a dump can be restored with any search_path.
 NAME_PARTS = """
 CREATE FUNCTION name_parts(block bigint, whole text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
@@ -45,7 +45,7 @@ BEGIN
 END $$
 """
 
-# At most five: enough to leave few names to compare, and each costs every block a look.
+# At most five: enough to leave few names to compare, and each costs a look-up per block.
 SEARCH_PARTS = """
 CREATE FUNCTION search_parts(block bigint, part text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -97,11 +97,11 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": False},
     )
-    # Last, as readers wait from here to the end of the transaction.
+    # Last, since readers wait from here to the end of the transaction.
     op.drop_index("users_short_parts_idx", "users")
     op.drop_index("users_name_trgm_idx", "users")
     op.execute("DROP FUNCTION short_parts")
-    # A search's estimated cost grows with the table; compiling it would take longer than it does.
+    # The estimated cost of a search grows with the table; JIT would take longer than the search.
     op.execute(SET_JIT.replace("VALUE", "off"))
 
 
