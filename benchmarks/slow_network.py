@@ -31,6 +31,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -54,15 +55,23 @@ READ_RULES = "SELECT pg_read_file(current_setting('hba_file'))"
 class SlowNetwork:
     """The network, for use in a `with` block; without delay until `set_round_trip`."""
 
-    def __init__(self, directory: Path, services: Services) -> None:
-        self._authority = directory / "authority.pem"
+    def __init__(
+        self,
+        directory: Path,
+        services: Services,
+        *,
+        name: str = HOST,
+        valid_until: datetime | None = None,
+    ) -> None:
+        """The certificate is for that name; by default for the host, and valid for years."""
+        self.authority = directory / "authority.pem"
         certificate = directory / "server.pem"
-        _make_certificate(self._authority, certificate)
+        _make_certificate(self.authority, certificate, name, valid_until)
         _require_password(services.database_url)
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "benchmarks.slow_network", str(certificate)),
-                *(_postgresql_socket(services.database_url), urlsplit(services.redis_url).path),
+                *(postgresql_socket(services.database_url), urlsplit(services.redis_url).path),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -84,11 +93,11 @@ class SlowNetwork:
     def database_url(self, database: str) -> str:
         return (
             f"postgresql://remote:{PASSWORD}@{HOST}:{self._postgresql_port}/{database}"
-            f"?sslmode=verify-full&sslrootcert={quote(str(self._authority))}"
+            f"?sslmode=verify-full&sslrootcert={quote(str(self.authority))}"
         )
 
     def redis_url(self, database: int) -> str:
-        authority = quote(str(self._authority))
+        authority = quote(str(self.authority))
         return f"rediss://{HOST}:{self._redis_port}/{database}?ssl_ca_certs={authority}"
 
     def set_round_trip(self, seconds: float) -> None:
@@ -109,10 +118,13 @@ class SlowNetwork:
         return json.loads(self._process.stdout.readline())
 
 
-def _make_certificate(authority: Path, certificate: Path) -> None:
+def _make_certificate(
+    authority: Path, certificate: Path, name: str, valid_until: datetime | None
+) -> None:
     issuer = trustme.CA()
     issuer.cert_pem.write_to_path(authority)
-    issuer.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(certificate)
+    issued = issuer.issue_cert(name, not_after=valid_until)
+    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
 
 
 def _require_password(database_url: str) -> None:
@@ -135,7 +147,7 @@ def _one(connection: psycopg.Connection[Any], query: LiteralString) -> Any:
     return row[0]
 
 
-def _postgresql_socket(database_url: str) -> str:
+def postgresql_socket(database_url: str) -> str:
     (directory,) = parse_qs(urlsplit(database_url).query)["host"]
     return f"{unquote(directory)}/.s.PGSQL.5432"
 

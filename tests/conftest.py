@@ -79,6 +79,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
         os.environ["DATABASE_URL"] = started.database_url
         os.environ["REDIS_URL"] = started.redis_url
+        os.environ["TLS_REQUIRED"] = "false"
         from migrations.handler import handler as migrate
 
         migrate({}, None)

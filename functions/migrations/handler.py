@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from blog.database.connection import database_url
+from blog.database.access import database_url, provide_tokens
 from migrations.upkeep import delete_expired_keys, restore_row_counts, restore_settings
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
@@ -39,6 +39,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """
     action = MigrationEvent.model_validate(event)
     engine = create_engine(database_url(), hide_parameters=True)
+    provide_tokens(engine)
     try:
         with engine.connect() as connection:
             if action.action == "delete-expired-keys":

@@ -368,6 +368,7 @@ class Proof:
             **os.environ,
             "DATABASE_URL": database_url,
             "REDIS_URL": self._servers.redis.url,
+            "TLS_REQUIRED": "false",
             "LOG_LEVEL": "WARNING",
             # Powertools warns of each request of the ordinary way, as it counts nothing.
             "PYTHONWARNINGS": "ignore",

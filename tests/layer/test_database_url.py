@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database import read
-from blog.database.connection import database_url
+from blog.database.access import database_url
 from blog.database_url import check_parameters, libpq_url
 from blog.settings import SettingsError, settings
 from local.services import Services

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog import secrets
 from blog.database import read
-from blog.database.connection import database_url
+from blog.database.access import database_url
 from blog.secrets import SecretUnavailable, is_secret, secret_value
 from blog.settings import SettingsError
 from local.services import Services, running_services

@@ -18,7 +18,12 @@ DATABASE_SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:database-AbCdEf"
 REDIS_SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:redis-AbCdEf"
 KEY = f"arn:aws:kms:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 URLS = {"DatabaseUrl": "postgresql://u:p@db/blog", "RedisUrl": "rediss://:p@cache"}
-PSEUDO_PARAMETERS = {"AWS::Region": "eu-west-1", "AWS::URLSuffix": "amazonaws.com"}
+PSEUDO_PARAMETERS = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+    "AWS::URLSuffix": "amazonaws.com",
+}
 NO_VALUE = object()
 
 
@@ -35,14 +40,14 @@ class Stack:
         """Its properties; None where its condition is not met."""
         resource = DOCUMENT["Resources"][name]
         made = "Condition" not in resource or self._condition(resource["Condition"])
-        return self._resolved(resource["Properties"]) if made else None
+        return self.resolved(resource["Properties"]) if made else None
 
     def _condition(self, name: str) -> bool:
-        return bool(self._resolved(DOCUMENT["Conditions"][name]))
+        return bool(self.resolved(DOCUMENT["Conditions"][name]))
 
-    def _resolved(self, value: Any) -> Any:  # noqa: C901 - one case for each function
+    def resolved(self, value: Any) -> Any:  # noqa: C901 - one case for each function
         if isinstance(value, list):
-            items = [self._resolved(item) for item in value]
+            items = [self.resolved(item) for item in value]
             return [item for item in items if item is not NO_VALUE]
         if not isinstance(value, dict):
             return value
@@ -52,27 +57,35 @@ class Stack:
             case [("Condition", str(name))]:
                 return self._condition(name)
             case [("Fn::If", [name, met, otherwise])]:
-                return self._resolved(met if self._condition(name) else otherwise)
+                return self.resolved(met if self._condition(name) else otherwise)
             case [("Fn::Equals", [left, right])]:
-                return self._resolved(left) == self._resolved(right)
+                return self.resolved(left) == self.resolved(right)
             case [("Fn::Not", [inner])]:
-                return not self._resolved(inner)
+                return not self.resolved(inner)
             case [("Fn::Or", alternatives)]:
-                return any(self._resolved(alternatives))
+                return any(self.resolved(alternatives))
+            case [("Fn::And", parts)]:
+                return all(self.resolved(parts))
             case [("Fn::Split", [separator, text])]:
-                return self._resolved(text).split(separator)
+                return self.resolved(text).split(separator)
             case [("Fn::Select", [index, items])]:
-                return self._resolved(items)[index]
+                return self.resolved(items)[index]
             case [("Fn::Join", [separator, items])]:
-                return separator.join(self._resolved(items))
+                return separator.join(self.resolved(items))
+            case [("Fn::Sub", [text, own])]:
+                return _substituted(text, self._values | self.resolved(own))
             case [("Fn::Sub", text)]:
-                return re.sub(r"\$\{(.+?)\}", lambda name: str(self._values[name[1]]), text)
-        return {key: self._resolved(inner) for key, inner in value.items()}
+                return _substituted(text, self._values)
+        return {key: self.resolved(inner) for key, inner in value.items()}
+
+
+def _substituted(text: str, values: dict[str, Any]) -> str:
+    return re.sub(r"\$\{(.+?)\}", lambda name: str(values[name[1]]), text)
 
 
 def statements(**parameters: str) -> Any:
-    """What the policy of the secrets allows."""
-    return Stack(**parameters).resource("ReadSecrets")["PolicyDocument"]["Statement"]
+    """What the functions' policy allows."""
+    return Stack(**parameters).resource("ServerAccess")["PolicyDocument"]["Statement"]
 
 
 def test_urls_with_passwords_are_not_echoed() -> None:
@@ -96,9 +109,9 @@ def test_the_database_url_is_a_secret_in_every_partition_of_aws() -> None:
 
 
 def test_urls_that_are_no_secrets_need_no_policy() -> None:
-    assert Stack().resource("ReadSecrets") is None
+    assert Stack().resource("ServerAccess") is None
     assert Stack().resource("UsersFunction")["Policies"] == []
-    assert Stack(RedisUrl="").resource("ReadSecrets") is None
+    assert Stack(RedisUrl="").resource("ServerAccess") is None
 
 
 @pytest.mark.parametrize(
@@ -119,7 +132,7 @@ def test_the_functions_may_read_those_secrets_alone(secrets: dict[str, str]) -> 
     ]
     for name, function in load_template(TEMPLATE).functions.items():
         assert "DATABASE_URL" in function.environment
-        assert Stack(**secrets).resource(name)["Policies"] == ["ReadSecrets"]
+        assert Stack(**secrets).resource(name)["Policies"] == ["ServerAccess"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +147,7 @@ def test_a_secrets_own_key_may_decrypt_for_secrets_manager_alone(region: str, su
         "Resource": KEY,
         "Condition": {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.{suffix}"}},
     }
-    assert Stack(SecretKmsKeyArn=KEY).resource("ReadSecrets") is None
+    assert Stack(SecretKmsKeyArn=KEY).resource("ServerAccess") is None
 
 
 def test_a_key_is_named_by_its_arn() -> None:
@@ -144,3 +157,66 @@ def test_a_key_is_named_by_its_arn() -> None:
     assert allowed.match(KEY.replace("arn:aws:", "arn:aws-us-gov:"))
     for wrong in ("alias/blog", KEY.replace("key/", "alias/"), KEY.rpartition("/")[2]):
         assert not allowed.match(wrong)
+
+
+def test_users_by_iam_may_connect_as_themselves_alone() -> None:
+    users = {
+        "DatabaseIamUser": "cluster-ABC1/blog_app",
+        "RedisIamUser": "blog-cache/blog-functions",
+    }
+    partition = {"AWS::Partition": "aws-us-gov", "AWS::Region": "us-gov-west-1"}
+    place = "us-gov-west-1:123456789012"
+    database, cache = statements(**users, **partition)
+    assert database == {
+        "Effect": "Allow",
+        "Action": "rds-db:connect",
+        "Resource": f"arn:aws-us-gov:rds-db:{place}:dbuser:cluster-ABC1/blog_app",
+    }
+    assert cache == {
+        "Effect": "Allow",
+        "Action": "elasticache:Connect",
+        "Resource": [
+            f"arn:aws-us-gov:elasticache:{place}:replicationgroup:blog-cache",
+            f"arn:aws-us-gov:elasticache:{place}:user:blog-functions",
+        ],
+    }
+    for name in load_template(TEMPLATE).functions:
+        assert Stack(**users).resource(name)["Policies"] == ["ServerAccess"]
+
+
+def test_the_functions_sign_in_as_the_parameters_say() -> None:
+    assert environment() == {"DATABASE_AUTH": "password", "REDIS_IAM_CACHE": ""}
+    assert environment(DatabaseIamUser="db-ABC1/blog_app", RedisIamUser="blog-cache/blog") == {
+        "DATABASE_AUTH": "iam",
+        "REDIS_IAM_CACHE": "blog-cache",
+    }
+
+
+def environment(**parameters: str) -> dict[str, str]:
+    """What the functions are told of IAM."""
+    variables = Stack(**parameters).resolved(DOCUMENT["Globals"])["Function"]["Environment"]
+    names = ("DATABASE_AUTH", "REDIS_IAM_CACHE")
+    return {name: variables["Variables"][name] for name in names}
+
+
+def test_tls_is_required_unless_the_deployment_says_otherwise() -> None:
+    assert DOCUMENT["Parameters"]["TlsRequired"]["Default"] == "true"
+    variables = DOCUMENT["Globals"]["Function"]["Environment"]["Variables"]
+    assert variables["TLS_REQUIRED"] == {"Ref": "TlsRequired"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DatabaseIamUser", "cluster-ABCDEFGHIJKL01234/blog_app"),
+        ("DatabaseIamUser", "db-ABCDEFGHIJKL01234/blog_app"),
+        ("DatabaseIamUser", "prx-0123456789abcdef0/blog_app"),
+        ("RedisIamUser", "blog-cache/blog-functions"),
+    ],
+)
+def test_a_user_by_iam_is_named_with_its_server(name: str, value: str) -> None:
+    allowed = re.compile(DOCUMENT["Parameters"][name]["AllowedPattern"])
+    assert allowed.match("")
+    assert allowed.match(value)
+    assert not allowed.match(value.partition("/")[2])
+    assert not allowed.match(f"arn:aws:rds-db:{value}")

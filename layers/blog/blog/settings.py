@@ -52,6 +52,13 @@ class Settings(BaseModel):
         ),
         AfterValidator(_libpq_url_or_secret),
     ]
+    database_auth: Annotated[
+        Literal["password", "iam"],
+        Field(
+            description="How the user of `DATABASE_URL` is authenticated: `iam`, for RDS, Aurora "
+            "and RDS Proxy, signs a token for each connection by the function's role."
+        ),
+    ] = "password"
     database_connect_timeout_seconds: Annotated[
         int, Field(ge=1, le=10, description="Maximum time to connect to PostgreSQL.")
     ] = 3
@@ -64,9 +71,24 @@ class Settings(BaseModel):
             "Secrets Manager secret that holds it. Unset: nothing is cached.",
         ),
     ] = None
+    redis_iam_cache: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z][a-z0-9-]{0,39}$",
+            description="Name of the ElastiCache replication group whose user in `REDIS_URL` is "
+            "authenticated by IAM. Unset: by the URL's password, if it has one.",
+        ),
+    ] = None
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=1, description="Maximum time to wait for a response from Redis.")
     ] = 0.125
+    tls_required: Annotated[
+        bool,
+        Field(
+            description="PostgreSQL and Redis are reached by TLS that verifies their names and "
+            "authorities, or by a Unix socket. `false`, for local servers, leaves it to their URLs."
+        ),
+    ] = True
     cache_key_prefix: Annotated[
         str,
         Field(

@@ -33,6 +33,14 @@ def authorities(host: str) -> str | None:
     return str(CERTIFICATES / "amazon.pem") if host.endswith(".amazonaws.com") else None
 
 
+def postgresql_authorities(host: str) -> str:
+    """Their file, for libpq. Raises as `authorities`.
+
+    Its own way to the system's, `system`, leads nowhere in psycopg's wheel, except on Debian.
+    """
+    return authorities(host) or ssl.get_default_verify_paths().cafile or "system"
+
+
 @cache
 def tls_context(file: str | None) -> ssl.SSLContext:
     """Verifies the server's name, and that an authority of the file has signed it."""

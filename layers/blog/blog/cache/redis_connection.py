@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from blog.cache.access import redis_client
 from blog.secrets import SecretUnavailable, is_secret, secret_value
 
 Argument = str | bytes | int
@@ -115,14 +116,6 @@ class RedisConnection:
             if self._url is None:
                 given = self._url_or_arn
                 self._url = secret_value(given) if is_secret(given) else given
-            # The timeouts are this module's. RESP 2, as nothing is to be pushed.
-            return Redis.from_url(
-                self._url,
-                single_connection_client=True,
-                socket_timeout=None,
-                socket_connect_timeout=None,
-                protocol=2,
-                driver_info=None,
-            )
-        except (SecretUnavailable, ValueError) as error:
-            raise RedisConnectionError("REDIS_URL leads to no URL of a Redis") from error
+        except SecretUnavailable as error:
+            raise RedisConnectionError("the secret of REDIS_URL cannot be read") from error
+        return redis_client(self._url)

@@ -21,15 +21,15 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, NullPool, make_url
+from sqlalchemy import URL, NullPool
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from blog.database_url import check_parameters, libpq_url
+from blog.database.access import database_url, provide_tokens, rejected_certificate
 from blog.errors import ApiError, DatabaseUnavailable, InternalError
 from blog.observability import database_time, logger
-from blog.secrets import SecretUnavailable, is_secret, secret_value
-from blog.settings import SettingsError, settings
+from blog.secrets import SecretUnavailable
+from blog.settings import settings
 
 PING_AFTER_SECONDS = 30.0
 PING_SECONDS = 1.0
@@ -38,6 +38,7 @@ ROLLBACK_SECONDS = 0.2
 """A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
 fits into the margin that `blog.http.middleware` keeps of the request's time."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
+CERTIFICATE_REJECTED = "certificate verify failed"
 TIMEOUTS = {
     "statement_timeout": "8s",
     "transaction_timeout": "9s",
@@ -167,8 +168,14 @@ class WorkerConnection:
             # Its traceback holds on to the half-made connection, which is closed when it goes.
             raise cancelled.with_traceback(None) from None
         except DBAPIError as error:
-            log_failure(error)
+            log_failure(error, reason=await self._connection_failure(str(error.orig)))
             raise _api_error(error, lost=False) from None
+
+    async def _connection_failure(self, reason: str) -> str:
+        """The driver's text, in which no client's value is yet, with why TLS failed."""
+        if CERTIFICATE_REJECTED not in reason:
+            return reason
+        return f"{reason}: {await rejected_certificate(self.engine.url)}"
 
     async def _connect_as_known(self) -> AsyncConnection:
         """Where the password is refused, with the secret's new URL, if it has one by now."""
@@ -232,7 +239,7 @@ def _engine(url: URL) -> AsyncEngine:
         # Poolers in transaction mode hand a session's prepared statements to others.
         "prepare_threshold": None,
     }
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
@@ -241,6 +248,8 @@ def _engine(url: URL) -> AsyncEngine:
         use_native_hstore=False,
         connect_args=connect_arguments,
     )
+    provide_tokens(engine.sync_engine)
+    return engine
 
 
 def driver_of(connection: AsyncConnection) -> BoundedConnection:
@@ -249,21 +258,6 @@ def driver_of(connection: AsyncConnection) -> BoundedConnection:
     driver = connection.sync_connection.connection.driver_connection
     assert isinstance(driver, BoundedConnection)
     return driver
-
-
-def database_url() -> URL:
-    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
-
-    Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, or the URL has a
-    parameter that libpq does not know.
-    """
-    url = settings().database_url
-    try:
-        url = libpq_url(secret_value(url)) if is_secret(url) else url
-        check_parameters(url)
-    except ValueError as error:
-        raise SettingsError(f"DATABASE_URL: {error}") from None
-    return make_url(url).set(drivername="postgresql+psycopg")
 
 
 def _api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
@@ -279,7 +273,7 @@ def _unavailable(kind: type[DatabaseUnavailable]) -> DatabaseUnavailable:
     return kind("The database does not answer; nothing was changed.")
 
 
-def log_failure(error: DBAPIError | psycopg.Error) -> None:
+def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
     """What the operator needs; the driver's own text may quote a client's values."""
     logger().error(
         "database error",
@@ -287,6 +281,7 @@ def log_failure(error: DBAPIError | psycopg.Error) -> None:
         sqlstate=_sqlstate(error),
         constraint=_constraint_name(error),
         statement=error.statement if isinstance(error, DBAPIError) else None,
+        reason=reason,
     )
 
 

@@ -1,0 +1,86 @@
+"""How PostgreSQL is reached: its URL, verified TLS, and tokens of IAM in place of a password."""
+
+import asyncio
+import ssl
+from typing import Any
+
+from psycopg import OperationalError
+from sqlalchemy import URL, Engine, event, make_url
+
+from blog.database_url import check_parameters, libpq_url
+from blog.secrets import is_secret, secret_value
+from blog.settings import SettingsError, settings
+
+DIAGNOSIS_SECONDS = 0.5
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+
+
+def database_url() -> URL:
+    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
+
+    Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, the URL has a
+    parameter that libpq does not know, or its server's authorities are not known.
+    """
+    given = settings().database_url
+    try:
+        text = libpq_url(secret_value(given)) if is_secret(given) else given
+        check_parameters(text)
+        url = make_url(text).set(drivername="postgresql+psycopg")
+        return _verifying(url) if settings().tls_required else url
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL: {error}") from None
+
+
+def provide_tokens(engine: Engine) -> None:
+    """Give each new connection a token of its own, if `DATABASE_AUTH` is `iam`."""
+    if settings().database_auth != "iam":
+        return
+    from blog.aws.credentials import CredentialsUnavailable
+    from blog.aws.tokens import database_token
+
+    @event.listens_for(engine, "do_connect")
+    def provide(_dialect: object, _record: object, _arguments: Any, options: Any) -> None:
+        host, port, user = options["host"], int(options.get("port") or 5432), options["user"]
+        try:
+            options["password"] = database_token(host, port, user)
+        except CredentialsUnavailable as error:
+            raise OperationalError(str(error)) from error
+
+
+def _verifying(url: URL) -> URL:
+    """By TLS that verifies the server's name and authority; a Unix socket has none."""
+    host = url.host or str(url.query.get("host", ""))
+    if not host or host.startswith(("/", "@")):
+        return url
+    from blog.tls import postgresql_authorities
+
+    file = url.query.get("sslrootcert") or postgresql_authorities(host)
+    return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": file})
+
+
+async def rejected_certificate(url: URL) -> str | None:
+    """Why the server's certificate is not accepted, such as "certificate has expired".
+
+    libpq says no more than "certificate verify failed". None where the server is not reached, or
+    its certificate is accepted by now.
+    """
+    context = ssl.create_default_context(cafile=str(url.query["sslrootcert"]))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as libpq does
+    try:
+        async with asyncio.timeout(DIAGNOSIS_SECONDS):
+            await _shake_hands(url, context)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    return None
+
+
+async def _shake_hands(url: URL, context: ssl.SSLContext) -> None:
+    reader, writer = await asyncio.open_connection(url.host, url.port or 5432)
+    try:
+        writer.write(SSL_REQUEST)
+        await reader.readexactly(1)
+        await writer.start_tls(context, server_hostname=url.host)
+    finally:
+        writer.close()

@@ -1,0 +1,137 @@
+"""Verified TLS to both servers: who is not the right one is rejected, and the log says why."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import trustme
+
+from benchmarks.slow_network import SlowNetwork, postgresql_socket
+from local.services import Services
+from tests.conftest import Sandbox
+from tests.faults.proxy import FaultProxy
+
+Start = Callable[..., SlowNetwork]
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+WRONG: dict[str, dict[str, Any]] = {
+    "authority": {},
+    "name": {"name": "db.example.org"},
+    "time": {"valid_until": YESTERDAY},
+}
+
+
+@pytest.fixture
+def start(services: Services, tmp_path: Path) -> Iterator[Start]:
+    """Starts servers with such a certificate."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(SlowNetwork(tmp_path, services, **options))
+
+
+@pytest.fixture(params=WRONG)
+def wrong(request: pytest.FixtureRequest, start: Start) -> tuple[str, SlowNetwork]:
+    """What is wrong with the servers, and the servers."""
+    kind = str(request.param)
+    network = start(**WRONG[kind])
+    if kind == "authority":
+        trustme.CA().cert_pem.write_to_path(network.authority)
+    return kind, network
+
+
+def database_url(network: SlowNetwork, mode: str = "") -> str:
+    """Without the mode that the network's own URL asks for."""
+    return network.database_url("blog").replace("sslmode=verify-full&", mode)
+
+
+def logged(capfd: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    return [line for line in lines if line.get("message") == message]
+
+
+@pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
+def test_the_right_servers_are_reached_whatever_mode_the_url_has(
+    start: Start, sandbox: Sandbox, api: httpx.Client, mode: str
+) -> None:
+    network = start()
+    sandbox.restart(
+        DATABASE_URL=database_url(network, mode),
+        REDIS_URL=network.redis_url(0),
+        TLS_REQUIRED="true",
+    )
+    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    assert created.status_code == 201
+    assert [api.get("/users").json()["total"] for _ in range(2)] == [1, 1]
+    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert api.get("/users").json()["total"] == 1  # from the cache
+
+
+@pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
+def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
+    wrong: tuple[str, SlowNetwork],
+    sandbox: Sandbox,
+    api: httpx.Client,
+    capfd: pytest.CaptureFixture[str],
+    mode: str,
+) -> None:
+    kind, network = wrong
+    sandbox.restart(DATABASE_URL=database_url(network, mode), TLS_REQUIRED="true")
+    response = api.get("/users/1")
+    assert response.status_code == 503
+    assert response.json()["type"] == "/problems#database-unavailable"
+    assert "certificate" not in response.text
+    (line,) = logged(capfd, "database error")
+    reasons = {
+        "authority": "certificate verify failed: unable to get local issuer certificate",
+        "name": 'server certificate for "db.example.org" does not match host name "127.0.0.1"',
+        "time": "certificate verify failed: certificate has expired",
+    }
+    assert line["reason"].endswith(reasons[kind])
+
+
+def test_a_wrong_redis_costs_the_cache_alone_and_the_log_names_the_reason(
+    wrong: tuple[str, SlowNetwork],
+    sandbox: Sandbox,
+    api: httpx.Client,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    kind, network = wrong
+    lax = "ssl_cert_reqs=none&ssl_check_hostname=false"
+    for redis_url in (network.redis_url(0), f"{network.redis_url(0)}&{lax}"):
+        sandbox.restart(REDIS_URL=redis_url, TLS_REQUIRED="true")
+        assert api.get("/users").status_code == 200
+        (line,) = logged(capfd, "redis error")
+        reasons = {
+            "authority": "unable to get local issuer certificate",
+            "name": "IP address mismatch, certificate is not valid for '127.0.0.1'",
+            "time": "certificate has expired",
+        }
+        assert reasons[kind] in line["reason"]
+
+
+def test_servers_without_tls_are_rejected(
+    sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultProxy(postgresql_socket(services.database_url)) as plain:
+        url = f"postgresql://postgres@127.0.0.1:{plain.port}/blog?sslmode=disable"
+        sandbox.restart(DATABASE_URL=url, TLS_REQUIRED="true")
+        assert api.get("/users/1").status_code == 503
+        (line,) = logged(capfd, "database error")
+        assert line["reason"].endswith("server does not support SSL, but SSL was required")
+
+        sandbox.restart(TLS_REQUIRED="false")
+        assert api.get("/users/1").status_code == 404
+
+
+def test_a_redis_url_without_tls_is_rejected(
+    sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultProxy(urlsplit(services.redis_url).path) as plain:
+        sandbox.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
+        assert api.get("/users").status_code == 200
+        (line,) = logged(capfd, "redis error")
+        assert line["reason"] == "REDIS_URL has no TLS: begin it with rediss://"
