@@ -66,7 +66,7 @@ class SlowNetwork:
         """The certificate is for that name; by default for the host, and valid for years."""
         self.authority = directory / "authority.pem"
         certificate = directory / "server.pem"
-        _make_certificate(self.authority, certificate, name, valid_until)
+        make_certificate(self.authority, certificate, name, valid_until)
         _require_password(services.database_url)
         self._process = subprocess.Popen(
             [
@@ -118,7 +118,7 @@ class SlowNetwork:
         return json.loads(self._process.stdout.readline())
 
 
-def _make_certificate(
+def make_certificate(
     authority: Path, certificate: Path, name: str, valid_until: datetime | None
 ) -> None:
     issuer = trustme.CA()

@@ -27,7 +27,7 @@ class ValkeyServer:
         self.data = directory / "data"
         self.data.mkdir(parents=True)
         self.socket = str(directory / "valkey.sock")
-        self.port = _free_port()
+        self.port = free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -120,6 +120,6 @@ def until(condition: Any) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

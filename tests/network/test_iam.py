@@ -136,13 +136,18 @@ def cached_by_iam(
     sandbox.restart(REDIS_URL=url, REDIS_IAM_CACHE=CACHE)
     yield cache
     sandbox.close()
-    cache.execute_command("ACL", "DELUSER", CACHE_USER)
+    cache.acl_deluser(CACHE_USER)
 
 
 def accept_token(server: redis.Redis) -> None:
     token = cache_token(CACHE, CACHE_USER)
-    server.execute_command(
-        *("ACL", "SETUSER", CACHE_USER, "on", "resetpass", f">{token}", "~*", "+@all")
+    server.acl_setuser(
+        CACHE_USER,
+        enabled=True,
+        reset=True,
+        passwords=[f"+{token}"],
+        keys=["*"],
+        categories=["+@all"],
     )
 
 

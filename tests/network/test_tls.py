@@ -16,8 +16,10 @@ from benchmarks.slow_network import SlowNetwork, postgresql_socket
 from local.services import Services
 from tests.conftest import Sandbox
 from tests.faults.proxy import FaultProxy
+from tests.network.tls_servers import TlsServers
 
-Start = Callable[..., SlowNetwork]
+Servers = SlowNetwork | TlsServers
+Start = Callable[..., Servers]
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 WRONG: dict[str, dict[str, Any]] = {
     "authority": {},
@@ -26,15 +28,15 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def start(services: Services, tmp_path: Path) -> Iterator[Start]:
+@pytest.fixture(params=[SlowNetwork, TlsServers])
+def start(services: Services, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Starts servers with such a certificate."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(SlowNetwork(tmp_path, services, **options))
+        yield lambda **options: stack.enter_context(request.param(tmp_path, services, **options))
 
 
 @pytest.fixture(params=WRONG)
-def wrong(request: pytest.FixtureRequest, start: Start) -> tuple[str, SlowNetwork]:
+def wrong(request: pytest.FixtureRequest, start: Start) -> tuple[str, Servers]:
     """What is wrong with the servers, and the servers."""
     kind = str(request.param)
     network = start(**WRONG[kind])
@@ -43,7 +45,7 @@ def wrong(request: pytest.FixtureRequest, start: Start) -> tuple[str, SlowNetwor
     return kind, network
 
 
-def database_url(network: SlowNetwork, mode: str = "") -> str:
+def database_url(network: Servers, mode: str = "") -> str:
     """Without the mode that the network's own URL asks for."""
     return network.database_url("blog").replace("sslmode=verify-full&", mode)
 
@@ -72,7 +74,7 @@ def test_the_right_servers_are_reached_whatever_mode_the_url_has(
 
 @pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
 def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
-    wrong: tuple[str, SlowNetwork],
+    wrong: tuple[str, Servers],
     sandbox: Sandbox,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
@@ -94,7 +96,7 @@ def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
 
 
 def test_a_wrong_redis_costs_the_cache_alone_and_the_log_names_the_reason(
-    wrong: tuple[str, SlowNetwork],
+    wrong: tuple[str, Servers],
     sandbox: Sandbox,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],

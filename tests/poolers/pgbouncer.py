@@ -51,12 +51,15 @@ class PgBouncer:
 
 @contextmanager
 def running_pgbouncer(
-    directory: Path, server_url: str, *, server_connections: int
+    directory: Path, server_url: str, *, server_connections: int, settings: str = ""
 ) -> Iterator[PgBouncer]:
-    """Raises RuntimeError where it is not installed (`PROGRAM` is None) or does not start."""
+    """`settings` are more lines of its configuration.
+
+    Raises RuntimeError where it is not installed (`PROGRAM` is None) or does not start.
+    """
     if PROGRAM is None:
         raise RuntimeError("pgbouncer is not installed")
-    sockets = _socket_directory(server_url)
+    sockets = socket_directory(server_url)
     port = _free_port()
     configuration = directory / "pgbouncer.ini"
     configuration.write_text(
@@ -65,6 +68,7 @@ def running_pgbouncer(
             port=port,
             server_connections=server_connections,
         )
+        + settings
     )
     other_user = ["-u", sockets.owner()] if os.getuid() == 0 else []
     log = directory / "pgbouncer.log"
@@ -80,7 +84,7 @@ def running_pgbouncer(
         process.wait()
 
 
-def _socket_directory(server_url: str) -> Path:
+def socket_directory(server_url: str) -> Path:
     (directory,) = parse_qs(urlsplit(server_url).query)["host"]
     return Path(unquote(directory))
 

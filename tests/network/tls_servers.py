@@ -1,0 +1,98 @@
+"""PgBouncer and redis-server, whose TLS is their own, in place of the network that encrypts.
+
+Either is started when its URL is asked for; the test is skipped where it is not installed.
+"""
+
+import shutil
+import subprocess
+from contextlib import ExitStack
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import pytest
+
+from benchmarks.slow_network import HOST, make_certificate
+from local.services import Services
+from tests.poolers.pgbouncer import PROGRAM as PGBOUNCER
+from tests.poolers.pgbouncer import running_pgbouncer, socket_directory
+from tests.valkey import free_port, until
+
+REDIS = shutil.which("redis-server")
+POOLER_SETTINGS = """\
+client_tls_sslmode = require
+client_tls_key_file = {file}
+client_tls_cert_file = {file}
+"""
+
+
+class TlsServers(ExitStack):
+    """With the interface, and the options, of `SlowNetwork`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        services: Services,
+        *,
+        name: str = HOST,
+        valid_until: datetime | None = None,
+    ) -> None:
+        super().__init__()
+        self.authority = directory / "authority.pem"
+        self._certificate = directory / "server.pem"
+        self._directory = directory
+        self._services = services
+        make_certificate(self.authority, self._certificate, name, valid_until)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def database_url(self, database: str) -> str:
+        file = quote(str(self.authority))
+        return (
+            f"postgresql://postgres@{HOST}:{self._postgresql_port}/{database}"
+            f"?sslmode=verify-full&sslrootcert={file}"
+        )
+
+    def redis_url(self, database: int) -> str:
+        file = quote(str(self.authority))
+        return f"rediss://{HOST}:{self._redis_port}/{database}?ssl_ca_certs={file}"
+
+    @cached_property
+    def _postgresql_port(self) -> int:
+        if PGBOUNCER is None:
+            pytest.skip("pgbouncer is not installed: `apt-get install pgbouncer`")
+        # Where it may read it, as another user.
+        sockets = socket_directory(self._services.database_url)
+        file = sockets / "pooler.pem"
+        file.write_bytes(self._certificate.read_bytes())
+        shutil.chown(file, sockets.owner())
+        self.callback(file.unlink)
+        pooler = running_pgbouncer(
+            self._directory,
+            self._services.database_url,
+            server_connections=2,
+            settings=POOLER_SETTINGS.format(file=file.name),
+        )
+        return self.enter_context(pooler).port
+
+    @cached_property
+    def _redis_port(self) -> int:
+        if REDIS is None:
+            pytest.skip("redis-server is not installed: `apt-get install redis-server`")
+        port = free_port()
+        file = str(self._certificate)
+        log = self._directory / "redis.log"
+        process = subprocess.Popen(
+            [
+                *(REDIS, "--port", "0", "--tls-port", str(port), "--save", "", "--bind", HOST),
+                *("--tls-cert-file", file, "--tls-key-file", file, "--tls-auth-clients", "no"),
+                *("--tls-ca-cert-file", str(self.authority), "--logfile", str(log)),
+            ]
+        )
+        self.callback(process.wait)
+        self.callback(process.kill)
+        until(lambda: log.exists() and "Ready to accept" in log.read_text())
+        return port
