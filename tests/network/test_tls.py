@@ -15,7 +15,7 @@ import trustme
 from benchmarks.slow_network import SlowNetwork, postgresql_socket
 from local.services import Services
 from tests.conftest import Sandbox
-from tests.faults.proxy import FaultProxy
+from tests.failures.proxy import FailingProxy
 from tests.network.tls_servers import TlsServers
 
 Servers = SlowNetwork | TlsServers
@@ -118,7 +118,7 @@ def test_a_wrong_redis_costs_the_cache_alone_and_the_log_names_the_reason(
 def test_servers_without_tls_are_rejected(
     sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with FaultProxy(postgresql_socket(services.database_url)) as plain:
+    with FailingProxy(postgresql_socket(services.database_url)) as plain:
         url = f"postgresql://postgres@127.0.0.1:{plain.port}/blog?sslmode=disable"
         sandbox.restart(DATABASE_URL=url, TLS_REQUIRED="true")
         assert api.get("/users/1").status_code == 503
@@ -132,7 +132,7 @@ def test_servers_without_tls_are_rejected(
 def test_a_redis_url_without_tls_is_rejected(
     sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with FaultProxy(urlsplit(services.redis_url).path) as plain:
+    with FailingProxy(urlsplit(services.redis_url).path) as plain:
         sandbox.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
         assert api.get("/users").status_code == 200
         (line,) = logged(capfd, "redis error")
