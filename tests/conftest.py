@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from blog.database.connection import TIMEOUTS
+from blog.process import reset
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
@@ -49,26 +50,7 @@ class Sandbox:
         return loop.run_until_complete(coroutine)
 
     def close(self) -> None:
-        from aws_lambda_powertools import Metrics
-
-        from blog import observability, secrets, settings
-        from blog.aws.credentials import container_credentials
-        from blog.cache import pages as cache
-        from blog.database import connection as database
-
-        if database.worker_connection.cache_info().currsize:
-            self.run(database.worker_connection().close())
-        if cache.redis_scripts.cache_info().currsize:
-            self.run(cache.redis_scripts().connection.close())
-        database.worker_connection.cache_clear()
-        cache.redis_scripts.cache_clear()
-        observability.logger.cache_clear()
-        observability._metric_definitions.cache_clear()
-        Metrics._dimensions.clear()  # shared by all of a process
-        Metrics._default_dimensions.clear()
-        secrets.secret.cache_clear()
-        container_credentials.cache_clear()
-        settings.settings.cache_clear()
+        self.run(reset())
 
 
 @pytest.fixture(scope="session")

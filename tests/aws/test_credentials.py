@@ -1,5 +1,6 @@
 """Credentials of the environment, and of the endpoint of containers."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,9 @@ from blog.aws import credentials
 from blog.aws.credentials import (
     Credentials,
     CredentialsUnavailable,
-    container_credentials,
     current_credentials,
 )
+from blog.process import reset
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CONTAINER = "AWS_CONTAINER_CREDENTIALS"
@@ -71,9 +72,9 @@ def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in (*KEYS, f"{CONTAINER}_FULL_URI", f"{CONTAINER}_RELATIVE_URI", TOKEN):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv(f"{TOKEN}_FILE", raising=False)
-    container_credentials.cache_clear()
+    asyncio.run(reset())
     yield
-    container_credentials.cache_clear()
+    asyncio.run(reset())
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_a_relative_address_goes_before_a_full_one(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current_credentials()
-    container_credentials.cache_clear()
+    asyncio.run(reset())
     monkeypatch.setattr(credentials, "CONTAINER_HOST", endpoint.address)
     monkeypatch.setenv(f"{CONTAINER}_RELATIVE_URI", "/relative")
     current_credentials()

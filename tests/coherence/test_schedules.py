@@ -8,6 +8,7 @@ Stale is an answer without a write that was acknowledged before the read began.
 """
 
 import asyncio
+import inspect
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -218,7 +219,7 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
     """
     database.execute(TWO_USERS_WITHOUT_A_NAME)
     sandbox.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
-    make_connection = postgresql.worker_connection.__wrapped__
+    make_connection = inspect.unwrap(postgresql.worker_connection)
     connections: dict[int, WorkerConnection] = {}
 
     def worker_connection() -> WorkerConnection:

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
 from json import JSONEncoder
 from time import perf_counter, time
 from typing import Any, Literal
 
 from aws_lambda_powertools.logging import Logger
-from aws_lambda_powertools.metrics import Metrics, MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from pydantic_core import ValidationError
 
+from blog.process import per_process
 from blog.settings import settings
 
 CacheOutcome = Literal["hit", "miss", "bypass", "error"]
@@ -58,7 +58,7 @@ class RequestRecord:
 current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
 
 
-@cache
+@per_process
 def logger() -> Logger:
     """Return the process's logger.
 
@@ -175,13 +175,13 @@ def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, A
     }
 
 
-@cache
+@per_process
 def _metric_definitions(names: tuple[str, ...]) -> Any:
     """Return EMF's metric definitions, made by Powertools.
 
     Cached for each set of names: making them takes as long as writing the line.
     """
-    emf = Metrics(service=settings().service, namespace=METRICS_NAMESPACE)
+    emf = EphemeralMetrics(service=settings().service, namespace=METRICS_NAMESPACE)
     emf.set_default_dimensions(stage=settings().stage)
     for name in names:
         unit = MetricUnit.Milliseconds if name == DATABASE_TIME else MetricUnit.Count

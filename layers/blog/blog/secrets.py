@@ -7,9 +7,9 @@ Secrets Manager is called at most once in `REREAD_SECONDS`, whether it responds 
 """
 
 import re
-from functools import cache
 from time import monotonic
 
+from blog.process import per_process
 from blog.settings import SECRET_ARN
 
 REREAD_SECONDS = 2.0
@@ -54,7 +54,7 @@ def secret_value(arn: str) -> str:
     return secret(arn).value()
 
 
-@cache
+@per_process
 def secret(arn: str) -> Secret:
     return Secret(arn)
 

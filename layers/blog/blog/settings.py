@@ -7,13 +7,13 @@ which names it but never shows its value.
 
 import os
 import re
-from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from blog.database_url import SCHEME, libpq_url
+from blog.process import per_process
 
 SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
 """Matches the beginning of a secret's ARN, in any AWS partition."""
@@ -105,7 +105,7 @@ class Settings(BaseModel):
     ] = 86_400
 
 
-@cache
+@per_process
 def settings() -> Settings:
     """Return the process's settings. Raises `SettingsError`."""
     try:

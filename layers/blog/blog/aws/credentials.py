@@ -9,13 +9,13 @@ That one asks for the token of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, which c
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from blog.aws.http import RequestFailed, request
+from blog.process import per_process
 
 TIMEOUT_SECONDS = 2.0
 ATTEMPTS = 2
@@ -84,7 +84,7 @@ def current_credentials() -> Credentials:
     return container_credentials().current()
 
 
-@cache
+@per_process
 def container_credentials() -> ContainerCredentials:
     if path := os.environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
         return ContainerCredentials(CONTAINER_HOST + path)

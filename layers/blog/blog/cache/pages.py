@@ -39,7 +39,6 @@ The keys are on several slots, so cluster mode must be off, and the eviction pol
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
 from random import uniform
 from secrets import token_bytes
 from time import monotonic
@@ -51,6 +50,7 @@ from blog.cache.circuit_breaker import CircuitBreaker
 from blog.cache.redis_connection import Argument, RedisConnection, Script
 from blog.errors import OutcomeUnknown
 from blog.observability import CacheOutcome, logger, observe_cache
+from blog.process import close_at_reset, per_process
 from blog.settings import settings
 
 TOKEN_BYTES = 16
@@ -176,13 +176,15 @@ class RedisScripts:
             self.stale_generations.clear()
 
 
-@cache
+@per_process
 def redis_scripts() -> RedisScripts:
     """The sandbox's Redis. Raises `CacheUnavailable` where none is set."""
     url_or_arn = settings().redis_url
     if url_or_arn is None:
         raise CacheUnavailable("bypass")
-    return RedisScripts(url_or_arn, settings().redis_timeout_seconds)
+    scripts = RedisScripts(url_or_arn, settings().redis_timeout_seconds)
+    close_at_reset(scripts.connection.close)
+    return scripts
 
 
 class PageCache:

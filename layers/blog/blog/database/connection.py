@@ -15,7 +15,6 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache
 from time import monotonic
 from typing import Any
 
@@ -28,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from blog.database.access import database_url, provide_tokens, rejected_certificate
 from blog.errors import ApiError, DatabaseUnavailable, InternalError
 from blog.observability import database_time, logger
+from blog.process import close_at_reset, per_process
 from blog.secrets import SecretUnavailable
 from blog.settings import settings
 
@@ -215,10 +215,12 @@ def translate_violation(constraint: str, error: ApiError) -> Iterator[None]:
         raise
 
 
-@cache
+@per_process
 def worker_connection() -> WorkerConnection:
     """The sandbox's connection. Raises `DatabaseUnavailable` where its secret cannot be read."""
-    return WorkerConnection(_engine(_readable_url()))
+    connection = WorkerConnection(_engine(_readable_url()))
+    close_at_reset(connection.close)
+    return connection
 
 
 def _readable_url() -> URL:
