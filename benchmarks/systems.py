@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import psycopg
 
+from benchmarks.slow_network import SlowNetwork
 from local.services import Services
 
 MIGRATE = "import local; from migrations.handler import handler; handler({}, None)"
@@ -28,6 +30,25 @@ def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, di
     _fill(baseline_url, users, posts_per_user)
     migrate_and_fill(services.database_url, users, posts_per_user)
     return environments
+
+
+def behind(
+    network: SlowNetwork, direct: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """What `prepare` gave, with its URLs through the network."""
+    baseline_url = network.database_url("baseline")
+    return {
+        "ours": {
+            "DATABASE_URL": network.database_url("blog"),
+            "REDIS_URL": network.redis_url(0),
+            "DIRECT_REDIS_URL": direct["ours"]["REDIS_URL"],
+        },
+        "baseline": {
+            "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
+            "REDIS_URL": network.redis_url(1),
+            "DIRECT_REDIS_URL": direct["baseline"]["REDIS_URL"],
+        },
+    }
 
 
 def create_database(services: Services, name: str) -> str:

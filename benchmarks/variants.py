@@ -91,8 +91,13 @@ VARIANTS = (
     ),
     Variant(
         "Python's garbage collection",
-        {COLD_START: without_calls("gc")},
+        {f"{BLOG}/coldstart/collector.py": without_calls("gc")},
         warm=("cached list", "one user", "update a user"),
+        cold=COLD_STARTS,
+    ),
+    Variant(
+        "imports of unused modules",
+        {COLD_START: replaced("    defer_unused(*UNUSED)\n", "")},
         cold=COLD_STARTS,
     ),
     Variant(

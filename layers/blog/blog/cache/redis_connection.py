@@ -16,7 +16,7 @@ from hashlib import sha1
 from time import monotonic
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio.client import Redis
 from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 

@@ -7,16 +7,23 @@
 `python -m benchmarks ablation` measures what each of them saves.
 """
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from blog.coldstart.collector import collect_rarely, collector_paused
 from blog.coldstart.deferred_models import defer_openapi_models
 from blog.coldstart.lazy_imports import defer_import
+from blog.coldstart.unused_modules import defer_unused
 
-COLLECT_AFTER_OBJECTS = 20_000
-"""A request leaves some hundred objects to collect. At Python's default of 700 the collector would
-run many times during a deferred import."""
+UNUSED = (
+    *("redis", "redis.asyncio"),  # cluster, sentinel and blocking clients
+    "sqlalchemy.ext.asyncio",  # the ORM
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.postgresql.pg8000",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.postgresql.psycopg2cffi",
+)
+"""Modules that others import, and whose own names no function uses."""
 
 
 @contextmanager
@@ -27,13 +34,10 @@ def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     FastAPI's OpenAPI models are created when first used, which in a function they never are. The
     `deferred` modules are imported when first used.
     """
-    gc.disable()
+    collect_rarely()
     defer_openapi_models()
+    defer_unused(*UNUSED)
     for name in deferred:
         defer_import(name)
-    try:
+    with collector_paused():
         yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(COLLECT_AFTER_OBJECTS)
-        gc.enable()

@@ -11,6 +11,8 @@ import importlib.util
 import sys
 from types import ModuleType
 
+from blog.coldstart.collector import collector_paused
+
 
 class DeferredModule(ModuleType):
     """Placeholder for a module, which is imported when one of its names is used.
@@ -27,7 +29,8 @@ class DeferredModule(ModuleType):
     def _import(self) -> ModuleType:
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        return importlib.import_module(self.__name__)
+        with collector_paused():
+            return importlib.import_module(self.__name__)
 
 
 def defer_import(name: str) -> None:

@@ -1,0 +1,78 @@
+"""Modules of others that run when they are used: `blog.coldstart.unused_modules`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blog.coldstart import UNUSED
+
+PACKAGE = """
+from toys.heavy import HEAVY
+NAME = "package"
+"""
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Path:
+    """A package whose `__init__` imports a heavy submodule; a light one is beside it."""
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "__init__.py").write_text(PACKAGE, encoding="utf-8")
+    (tmp_path / "toys" / "heavy.py").write_text("HEAVY = 1\n", encoding="utf-8")
+    (tmp_path / "toys" / "light.py").write_text("from . import below\nLIGHT = 2\n", "utf-8")
+    (tmp_path / "toys" / "below.py").touch()
+    return tmp_path
+
+
+def python(code: str, *paths: Path) -> list[str]:
+    """Return the lines that the code prints, in a new process in which `toys` is deferred."""
+    lines = [
+        f"import sys; sys.path[:0] = {[*map(str, paths), *sys.path]!r}",
+        "from blog.coldstart.unused_modules import defer_unused; defer_unused('toys')",
+        code,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+HEAVY_IS_LOADED = "print('toys.heavy' in sys.modules)"
+
+
+@pytest.mark.parametrize(
+    "statement", ["import toys.light", "from toys import light", "from toys.light import LIGHT"]
+)
+def test_a_submodule_is_imported_without_its_package(toys: Path, statement: str) -> None:
+    assert python(f"{statement}\n{HEAVY_IS_LOADED}", toys) == ["False"]
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("from toys import NAME; print(NAME)", "package"),
+        ("import toys; print(toys.NAME)", "package"),
+        ("import toys.light, toys; print(toys.HEAVY, toys.light.LIGHT)", "1 2"),
+        ("from toys import *; print(HEAVY)", "1"),
+    ],
+)
+def test_a_name_of_the_package_runs_it(toys: Path, code: str, printed: str) -> None:
+    assert python(f"{code}\n{HEAVY_IS_LOADED}", toys) == [printed, "True"]
+
+
+def test_what_is_wrong_with_a_package_shows_at_every_use(toys: Path) -> None:
+    (toys / "toys" / "heavy.py").write_text("1 / 0\n", encoding="utf-8")
+    use = "try: toys.NAME\nexcept ZeroDivisionError: print('broken')\n"
+    assert python(f"import toys\n{use}{use}", toys) == ["broken", "broken"]
+
+
+def test_a_name_that_a_package_does_not_have_is_reported_as_its_own(toys: Path) -> None:
+    use = "import toys\ntry: toys.absent\nexcept AttributeError as error: print(error)"
+    assert python(use, toys) == ["module 'toys' has no attribute 'absent'"]
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_what_is_deferred_exists(name: str) -> None:
+    code = f"import importlib; print(importlib.import_module({name!r}).__spec__.name)"
+    assert python(code) == [name]
