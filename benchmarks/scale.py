@@ -511,7 +511,7 @@ def markdown(results: Figures) -> str:
 def _baseline_cell(figures: Figures) -> str:
     baseline = figures.get("baseline")
     if baseline is None:
-        return "has none"
+        return "not supported"
     if "fails" not in baseline:
         return f"{baseline['median_ms']:.1f}"
     megabytes = baseline["response_bytes"] / 1e6
