@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import h11
 import uvicorn
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -186,7 +188,7 @@ class _Application:
         except RejectedRequest as error:
             rejected = True
             response = error.response
-        except ConnectionResetError:
+        except ClientDisconnect:
             return
         exchange.status = status = response.status
         headers = _headers(exchange.method, response, request_id, close=rejected)
@@ -256,18 +258,15 @@ def _check(scope: Scope, target: str) -> None:
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    too_large = RejectedRequest(413, "Request Entity Too Large")
     if int(length) > MAX_BODY_BYTES:
-        raise RejectedRequest(413, "Request Entity Too Large")
+        raise too_large
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client closed the connection within the body")
-        body += message["body"]
+    async for chunk in HttpRequest(scope, receive).stream():
+        body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise RejectedRequest(413, "Request Entity Too Large")
-        if not message["more_body"]:
-            return bytes(body)
+            raise too_large
+    return bytes(body)
 
 
 def _request(scope: Scope, target: str, body: bytes) -> Request:

@@ -2,8 +2,9 @@
 
 As in Lambda, a worker serves one request at a time, an idle one is used again (the most recently
 used first), and a busy one means another is started. Unlike Lambda, at most `MAX_WORKERS` exist,
-and no more initialise at a time than this machine has processors: a burst of cold starts that share
-two processors would run into the functions' timeouts, while a warm worker is free in milliseconds.
+and no more serve their first request at a time than this machine has processors: a burst of cold
+starts that share two processors would run into the functions' timeouts, while a warm worker is free
+in milliseconds.
 """
 
 import os
@@ -47,7 +48,6 @@ class WorkerPool:
         self._changed = threading.Condition()
         self._idle: list[Worker] = []  # the most recently used last
         self._all: set[Worker] = set()
-        self._starting: set[Worker] = set()
         self._closed = False
         self._reaper = Reaper()
 
@@ -103,9 +103,8 @@ class WorkerPool:
             if len(self._all) >= self._max_workers:
                 surplus = min(self._idle, key=lambda worker: not worker.broken)
                 self._idle.remove(surplus)
-            worker = Worker(function, self._reaper, self._on_log, self._finish_start)
+            worker = Worker(function, self._reaper, self._on_log)
             self._all.add(worker)
-            self._starting.add(worker)
         if surplus:
             self._remove(surplus)
         try:
@@ -133,18 +132,14 @@ class WorkerPool:
         return next((worker for worker in usable if not worker.broken), None)
 
     def _can_start(self, function: Function) -> bool:
-        if len(self._starting) >= self._max_starting:
+        if sum(not worker.is_warm for worker in self._all) >= self._max_starting:
             return False
-        if function.debug_port and self._serves(function):
+        if function.debug_port and any(w.function == function and not w.broken for w in self._all):
             return False  # a debugger's port serves one
         return len(self._all) < self._max_workers or bool(self._idle)
 
-    def _serves(self, function: Function) -> bool:
-        return any(w.function.name == function.name and not w.broken for w in self._all)
-
     def _release(self, worker: Worker) -> None:
         with self._changed:
-            self._starting.discard(worker)
             reusable = not (worker.stale or worker.broken or self._closed)
             if reusable:
                 self._idle.append(worker)
@@ -152,13 +147,8 @@ class WorkerPool:
         if not reusable:
             self._remove(worker)
 
-    def _finish_start(self, worker: Worker) -> None:
-        with self._changed:
-            self._starting.discard(worker)
-            self._changed.notify_all()
-
     def _remove(self, worker: Worker) -> None:
         worker.stop()
         with self._changed:
             self._all.discard(worker)
-        self._finish_start(worker)
+            self._changed.notify_all()

@@ -80,26 +80,21 @@ class Invocation:
 class Worker:
     """Runs one function; `start` it, `invoke` it serially, `stop` it.
 
-    `on_log` gets every line of the function and of the emulator, on a thread of the worker.
-    `on_initialised` is called there once, when the handler's module was imported, or failed to.
+    `on_log` gets every line of the function and of the emulator, on a thread of the worker. It
+    `is_warm` after its first invocation.
     """
 
     def __init__(
-        self,
-        function: Function,
-        reaper: Reaper,
-        on_log: Callable[[Function, LogLine], None],
-        on_initialised: Callable[["Worker"], None],
+        self, function: Function, reaper: Reaper, on_log: Callable[[Function, LogLine], None]
     ) -> None:
         self.function = function
+        self.is_warm = False
         self.stale = False
         self.broken = False
         self._reaper = reaper
         self._on_log = on_log
-        self._on_initialised = on_initialised
-        self._init_milliseconds: float | None = None
+        self._init_milliseconds = 0.0
         self._initialised = threading.Event()
-        self._invoked = False
         self._pending = Invocation()
         self._secret = secrets.token_hex(16)
         self._address = ("", 0)
@@ -142,11 +137,11 @@ class Worker:
     def invoke(self, event: bytes) -> Invocation:
         """Run the function with a JSON event; block until its response, a crash or the timeout."""
         invocation = self._pending = Invocation()
-        cold, self._invoked = not self._invoked, True
         status, invocation.payload = self._post(event)
-        if cold:
+        if not self.is_warm:
             self._initialised.wait(1.0)
-            invocation.init_milliseconds = self._init_milliseconds or 0.0
+            invocation.init_milliseconds = self._init_milliseconds
+            self.is_warm = True
         invocation.function_error = _function_error(status, invocation.payload)
         if status != 200 or invocation.function_error == "Sandbox.Timedout":
             self.broken = True
@@ -183,7 +178,7 @@ class Worker:
                 invocation = self._pending
             if line.text.startswith("REPORT "):
                 # The emulator reports how long starting the initialisation took, not its length.
-                length = f"Init Duration: {self._init_milliseconds or 0:.2f} ms"
+                length = f"Init Duration: {self._init_milliseconds:.2f} ms"
                 line = LogLine(REPORTED_INIT.sub(length, line.text), None)
             invocation.read(line)
             self._on_log(self.function, line)
@@ -193,18 +188,12 @@ class Worker:
         for raw in stream:
             if b"Process runtime-" in raw and b" exited" in raw:
                 self.broken = True
-            if report := INIT_REPORT.search(raw):
-                self._finish_initialisation(float(report[1]))
+            if (report := INIT_REPORT.search(raw)) and not self._initialised.is_set():
+                self._init_milliseconds = float(report[1])
+                self._initialised.set()
         self.broken = True
-        self._finish_initialisation(None)
-        stream.close()
-
-    def _finish_initialisation(self, milliseconds: float | None) -> None:
-        if self._initialised.is_set():
-            return
-        self._init_milliseconds = milliseconds
         self._initialised.set()
-        self._on_initialised(self)
+        stream.close()
 
 
 def emulator_path() -> Path:
