@@ -6,6 +6,7 @@ that was closed loses the text.
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
@@ -18,8 +19,8 @@ from local.runtime.logs import LogLine
 if TYPE_CHECKING:
     from local.gateway.server import Exchange
 
-LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40, "CRITICAL": 50}
-# What every line of a structured log repeats, and what is shown by other means.
+LEVELS = logging.getLevelNamesMapping()
+# Every line of a structured log repeats these, or they are shown by other means.
 QUIET_KEYS = frozenset(
     {
         *("level", "message", "msg", "timestamp", "time", "service", "location", "cold_start"),
@@ -30,22 +31,14 @@ QUIET_KEYS = frozenset(
 )
 # The runtime client writes this before the error itself.
 RUNTIME_WARNING = "LAMBDA_WARNING: Unhandled exception."
-COLOURS = {
-    "red": "31",
-    "green": "32",
-    "yellow": "33",
-    "blue": "34",
-    "magenta": "35",
-    "cyan": "36",
-    "dim": "2",
-    "bold": "1",
-}
+COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34}
+COLOURS |= {"magenta": 35, "cyan": 36}
 
 
 class Console:
     """Writes whole lines, from any thread.
 
-    `verbose` shows every line of the functions as it is. `stream` is standard output by default.
+    `verbose` shows every line of the functions unchanged. `stream` is standard output by default.
     """
 
     def __init__(self, *, verbose: bool = False, stream: TextIO | None = None) -> None:
@@ -57,26 +50,26 @@ class Console:
         )
 
     def step(self, text: str) -> None:
-        """What is being done while starting or ending."""
+        """Show a step of starting or stopping."""
         self._write(f"{self._paint('==>', 'blue')} {text}")
 
     def ready(self, url: str, has_docs: bool) -> None:
-        """Where the API answers now."""
+        """Show where the API responds now."""
         self._write(f"\n    API   {self._paint(url, 'bold')}")
         if has_docs:
             self._write(f"    Docs  {self._paint(url + '/docs', 'bold')}")
         self._write("    Press Ctrl-C to stop.\n")
 
     def notice(self, text: str) -> None:
-        """Something the developer should know while it runs."""
+        """Show an event while the API runs."""
         self._write(f"{self._clock()} {self._paint(text, 'cyan')}")
 
     def error(self, text: str) -> None:
-        """Why the program ends."""
+        """Show why the program ends."""
         self._write(f"{self._paint('error:', 'red')} {text}")
 
     def exchange(self, exchange: "Exchange") -> None:
-        """The line of a request."""
+        """Show a request in a line."""
         parts = [
             self._clock(),
             f"{exchange.method:<6}",
@@ -89,7 +82,7 @@ class Console:
         self._write(" ".join(parts + self._marks(exchange)))
 
     def log(self, function: Function, line: LogLine) -> None:
-        """A line of a function: readable, and only what asks for attention unless verbose."""
+        """Show a line of a function, readable; unless verbose, only warnings, errors and prints."""
         if self._verbose:
             self._write(line.text)
         elif line.fields is not None:
@@ -130,11 +123,10 @@ class Console:
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
 
     def _write(self, text: str) -> None:
-        data = text.encode(self._stream.encoding or "utf-8", "backslashreplace").decode(
-            self._stream.encoding or "utf-8"
-        )
+        encoding = self._stream.encoding or "utf-8"
+        line = text.encode(encoding, "backslashreplace").decode(encoding)
         with self._lock, contextlib.suppress(OSError, ValueError):
-            self._stream.write(data + "\n")
+            self._stream.write(line + "\n")
             self._stream.flush()
 
 
@@ -143,7 +135,7 @@ def _status_colour(status: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Nothing in a request can steer the terminal."""
+    """Escape what could control the terminal."""
     return "".join(c if c.isprintable() and c.isascii() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -152,7 +144,7 @@ def _text(value: Any) -> str:
 
 
 def _traceback(fields: dict[str, Any]) -> list[str]:
-    """The lines of a traceback, from the runtime client's list or from a logger's text."""
+    """Return its lines, from the runtime client's list or from a logger's text."""
     lines = fields.get("stackTrace") or fields.get("exception") or []
     text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines)
     return text.rstrip().splitlines()

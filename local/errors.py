@@ -1,5 +1,5 @@
-"""The one error that a developer sees as a line, never as a traceback."""
+"""The error that a developer sees as a line, never as a traceback."""
 
 
 class LocalError(Exception):
-    """What went wrong and what to do about it, in one line and without any password."""
+    """The cause and its remedy, in one line and without any password."""

@@ -31,10 +31,10 @@ find_python() {
     [ -z "$wanted" ] && uv python find --no-project --system --no-python-downloads '>=3.11,<3.15' 2>/dev/null
 }
 
-bring_uv() {
+install_uv() {
     cmp -s local/uv-requirements.txt "$tools/requirements.txt" && [ -x "$uv" ] && return
     rm -rf "$tools"
-    # A uv on the PATH is used for this alone: it may be any version, or a shim of nothing.
+    # A uv on the PATH is used only for this: it may be any version, or a shim of nothing.
     if ! uv pip install --quiet --python "$python" --target "$tools" --require-hashes \
         --requirements local/uv-requirements.txt 2>/dev/null; then
         "$python" -m venv "$tools" ||
@@ -49,7 +49,7 @@ bring_uv() {
 python=$(find_python) ||
     fail "Python 3.11 to 3.14 is needed, and ${wanted:-no python3 on the PATH} is ${wanted:+not }one."
 echo "make: installing the packages of uv.lock into $venv, with $python"
-bring_uv
+install_uv
 # uv replaces the environment of another Python, but none that is broken.
 "$venv/bin/python" -c '' 2>/dev/null || rm -rf "$venv"
 UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ||

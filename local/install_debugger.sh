@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings debugpy, as uv.lock pins it, for the Python of Lambda's containers into .local/debugger.
+# Install debugpy, as uv.lock pins it, for the Python of Lambda's containers into .local/debugger.
 set -eu
 export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
 uv=.tools/uv/bin/uv

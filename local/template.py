@@ -41,7 +41,7 @@ class Template:
     notices: tuple[str, ...]
 
     def with_environment(self, values: Mapping[str, str]) -> "Template":
-        """Sets these variables in every function that declares them, and in no other."""
+        """Set these variables in every function that declares them, and in no other."""
         functions = {
             name: replace(
                 function,
@@ -54,7 +54,7 @@ class Template:
 
 
 def load_template(path: Path) -> Template:
-    """Reads and resolves the template; variables of the developer's shell override declared ones.
+    """Read and resolve the template; variables of the developer's shell override declared ones.
 
     Raises LocalError when the file is missing, does not parse or has no functions.
     """
@@ -99,7 +99,7 @@ def _import_root(code: Path, handler: str) -> Path:
 
 
 def _environment(function: SamFunction) -> dict[str, str]:
-    """As SAM resolves it, with SAM's made-up credentials instead of the developer's own."""
+    """As SAM resolves it, with SAM's fake credentials instead of the developer's own."""
     variables = (function.environment or {}).get("Variables", {})
     resolved: dict[str, str] = EnvironmentVariables(
         function.name,

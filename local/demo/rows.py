@@ -53,7 +53,7 @@ def user_rows(random: Random, count: int, first_serial: int, now: datetime) -> I
         name = _name(random)
         if index == count // 2:
             name = Name(RAREST_NAME, RAREST_NAME.lower().replace(" ", "."))
-        # The letters contain no digit: the serial alone makes the address unique.
+        # The letters contain no digit, so the serial makes the address unique.
         mailbox = f"{name.letters or 'user'}{first_serial + index}"
         yield name.text, f"{mailbox}@{_common(random, EMAIL_DOMAINS)}", moment
 

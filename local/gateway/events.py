@@ -1,6 +1,6 @@
-"""The event that an API Gateway HTTP API makes of a request, in payload format 2.0. No I/O.
+"""Events from requests, as an API Gateway HTTP API makes them: payload format 2.0. No I/O.
 
-The path is percent-decoded, once, and the query is not, as AWS does it (measured there by others:
+The path is percent-decoded, once, and the query is not, as in AWS (others measured it there:
 aws/aws-lambda-dotnet, pull request 1901; honojs/hono, issue 2156). SAM's own local gateway is not
 used for this: it keeps one request id for all requests, writes header names in title case, decodes
 no body that is not UTF-8, returns 200 for an exception, closes every connection and pauses 10 ms
@@ -28,7 +28,7 @@ API_ID = "1234567890"
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request as it came: `target` in latin-1, header names as sent, duplicates kept."""
+    """An HTTP request as received: `target` in latin-1, header names as sent, duplicates kept."""
 
     method: str
     target: str
@@ -39,7 +39,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """Percent-decoded, as HTTP APIs hand it on; bytes that are not UTF-8 become U+FFFD."""
+        """Percent-decoded, as HTTP APIs pass it on; bytes that are not UTF-8 become U+FFFD."""
         return unquote_to_bytes(self._parts[0].encode("latin-1")).decode(errors="replace")
 
     @property
@@ -56,12 +56,12 @@ class Request:
 
 
 def new_request_id() -> str:
-    """Unique, in the shape of API Gateway's own: 15 characters and an equals sign."""
+    """Return a unique id like API Gateway's: 15 characters and an equals sign."""
     return base64.urlsafe_b64encode(secrets.token_bytes(11)).decode()
 
 
 def event_of(request: Request, match: Match, request_id: str, port: int) -> dict[str, Any]:
-    """The event of payload format 2.0; members that would be empty are left out, as in AWS."""
+    """Return the event; members that would be empty are left out, as in AWS."""
     headers = _combined_headers(request)
     cookies = [part for part in headers.pop("cookie", "").split("; ") if part]
     headers.setdefault("x-amzn-trace-id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")

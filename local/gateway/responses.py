@@ -1,4 +1,4 @@
-"""What an API Gateway HTTP API makes of a function's result: an HTTP response. No I/O."""
+"""HTTP responses from the results of functions, as an API Gateway HTTP API makes them. No I/O."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ class InvalidFunctionResponse(ValueError):
 
 @dataclass(frozen=True)
 class Response:
-    """What goes to the client; header names as the function wrote them."""
+    """An HTTP response; header names are as the function wrote them."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -27,7 +27,7 @@ class Response:
 
 
 def response_of(payload: bytes) -> Response:
-    """Translates the function's result.
+    """Translate a function's result.
 
     Raises InvalidFunctionResponse for one that is not of payload format 2.0.
     """
@@ -92,6 +92,6 @@ def _response_body(result: dict[str, Any]) -> bytes:
 
 
 def message_response(status: int, message: str) -> Response:
-    """A response of API Gateway itself."""
+    """Return a response of API Gateway itself."""
     body = json.dumps({"message": message}, separators=(",", ":")).encode()
     return Response(status, [("Content-Type", "application/json")], body)

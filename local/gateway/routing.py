@@ -1,10 +1,10 @@
-"""Which route of an API Gateway HTTP API takes a request."""
+"""Routing as in an API Gateway HTTP API: the most specific route takes a request."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# What `Method: ANY` means to SAM; HTTP APIs pass other methods on as well.
+# SAM's meaning of `Method: ANY`; HTTP APIs pass other methods on as well.
 ANY_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -18,24 +18,24 @@ class Route:
 
     @property
     def is_default(self) -> bool:
-        """Takes what no other route takes."""
+        """Whether it takes the requests that no other route takes."""
         return self.path == "$default"
 
     @property
     def is_any(self) -> bool:
-        """Takes every method."""
+        """Whether it takes every method."""
         return self.is_default or self.methods >= ANY_METHODS
 
 
 @dataclass(frozen=True)
 class Match:
-    """A route that takes a request, and what its path variables captured."""
+    """A route that takes a request, and the values of its path variables."""
 
     route: Route
     path_parameters: dict[str, str]
 
     def route_key(self, method: str) -> str:
-        """The route's name in the event: `GET /users/{id}`, `ANY /users`, `$default`."""
+        """Return its name in the event: `GET /users/{id}`, `ANY /users`, `$default`."""
         if self.route.is_default:
             return "$default"
         return f"{'ANY' if self.route.is_any else method} {self.route.path}"
@@ -52,7 +52,7 @@ class RouteTable:
         ]
 
     def match(self, method: str, path: str) -> Match | None:
-        """None when no route takes the request. One trailing slash is ignored, as SAM does."""
+        """Return None when no route takes the request. A trailing slash is ignored, as in SAM."""
         candidates = [path] if path in ("", "/") else [path, path.removesuffix("/")]
         for route, pattern, names in self._compiled:
             if not route.is_any and method not in route.methods:

@@ -22,7 +22,7 @@ MIGRATIONS = {
 
 
 def sample_events() -> dict[str, dict[str, Any]]:
-    """Events by the names of their files, `users-create_user` for the function users."""
+    """Return events by the names of their files: `users-create_user` of the function users."""
     document = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
     return dict(_route_events(document)) | MIGRATIONS
 
@@ -44,14 +44,14 @@ def _event(method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any
     request = Request(method, target, headers, content, source_ip="127.0.0.1")
     match = Match(Route("$default", frozenset(), ""), {})
     event = event_of(request, match, f"sample-{method.lower()}", 3000)
-    # What differs from one making to the next would make a change of every file.
+    # They would change every file each time.
     del event["headers"]["x-amzn-trace-id"]
     event["requestContext"] |= {"time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 1767225600000}
     return event
 
 
 def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any] | None:
-    """The body's fields by their examples; None where the operation takes no body."""
+    """Return the fields' examples, None if the operation takes no body."""
     if "requestBody" not in operation:
         return None
     reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]

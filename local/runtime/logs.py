@@ -1,4 +1,4 @@
-"""What a line of a worker's output is: platform, metrics, JSON log or plain text."""
+"""Lines of a worker's output: platform, metrics, JSON log or plain text."""
 
 import json
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ PLATFORM_WORDS = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line; `fields` is its JSON object, None for anything that is no JSON object."""
+    """A line; `fields` is its JSON object, None for anything else."""
 
     text: str
     fields: dict[str, Any] | None
 
     @property
     def is_platform(self) -> bool:
-        """START, END and REPORT, which the emulator writes."""
+        """Whether it is START, END or REPORT, which the emulator writes."""
         return self.text.startswith(PLATFORM_WORDS)
 
     @property
     def is_metrics(self) -> bool:
-        """An object of CloudWatch's embedded metric format, which is no log line too."""
+        """Whether it is only metrics, in CloudWatch's embedded metric format."""
         return self.fields is not None and "_aws" in self.fields and "message" not in self.fields
 
 
 def parse_log_line(raw: bytes) -> LogLine:
-    """Reads a line as it came through the pipe, in UTF-8; other bytes become U+FFFD."""
+    """Parse a line in UTF-8; bytes that are not become U+FFFD."""
     # The runtime client joins the lines of a text traceback by CR and indents by U+00A0.
     text = raw.decode(errors="replace").rstrip("\r\n").replace("\r", "\n").replace("\u00a0", " ")
     return LogLine(text, _json_object(text))

@@ -124,7 +124,7 @@ def _initialise(directory: Path, ephemeral: bool) -> None:
 
 
 def _make_passable(directory: Path) -> None:
-    """As root: let `nobody` pass to the data and to the programs."""
+    """As root, let `nobody` pass to the data and to the programs."""
     if os.getuid() != 0:
         return
     for path in (directory, *postgres_binary("postgres").parents):
