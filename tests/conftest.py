@@ -109,7 +109,7 @@ def url_without_timeouts(services: Services) -> str:
 
 def token_of(name: str, cache: Any) -> bytes:
     """The token of a list's generation, with which each of its cached pages begins."""
-    from blog.cache.pages import TOKEN_BYTES
+    from blog.cache.scripts import TOKEN_BYTES
 
     generation: bytes = cache.get(f"{name}:generation")
     return generation[:TOKEN_BYTES]

@@ -33,15 +33,17 @@ class LambdaContext:
 
 
 class LambdaTransport(httpx.BaseTransport):
-    """Answers requests by the handlers; `last_event` is the event of the latest one."""
+    """Responds by the handlers, or by `handler` only; `last_event` is the latest one's event."""
 
-    def __init__(self, seconds: float = FUNCTION_SECONDS) -> None:
+    def __init__(self, seconds: float = FUNCTION_SECONDS, handler: Any = None) -> None:
         self.seconds = seconds
+        self.handler = handler
         self.last_event: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self.last_event = _event_of(request)
-        answer = handler_of(request.url.path)(self.last_event, LambdaContext(self.seconds))
+        handler = self.handler or handler_of(request.url.path)
+        answer = handler(self.last_event, LambdaContext(self.seconds))
         response = response_of(json.dumps(answer).encode())
         return httpx.Response(response.status, headers=response.headers, content=response.body)
 

@@ -5,11 +5,9 @@ trip, one that was idle for long is pinged, and what a block leaves open is roll
 time.
 """
 
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
@@ -32,9 +30,7 @@ class PooledConnection(database.WorkerConnection):
         return None
 
     async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
-        if driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            with suppress(psycopg.Error):
-                await driver.rollback()
+        await driver.end_transaction()
         if driver.info.transaction_status == TransactionStatus.IDLE:
             await connection.close()
         else:
@@ -49,7 +45,7 @@ def _check(adapted: Any, record: Any, _proxy: Any) -> None:
     idle_seconds = monotonic() - record.info[IDLE_SINCE]
     if database._is_readable(driver) or (
         idle_seconds > database.PING_AFTER_SECONDS
-        and not adapted.run_async(BoundedConnection.is_answering)
+        and not adapted.run_async(BoundedConnection.is_responding)
     ):
         raise DisconnectionError
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from redis.exceptions import RedisError, ResponseError
 
 from blog import database
-from blog.cache.pages import CacheUnavailable, redis_scripts
+from blog.cache.health import check_redis
+from blog.cache.scripts import CacheUnavailable
 from blog.errors import ApiError
 from meta import queries
 
@@ -44,7 +45,7 @@ async def check_health() -> Health:
 
 async def _redis_status() -> RedisStatus:
     try:
-        return await _server_status(_check_redis())
+        return await _server_status(check_redis())
     except ResponseError:
         return "read-only"
 
@@ -59,7 +60,3 @@ async def _server_status(check: Awaitable[None]) -> ServerStatus:
     except (ApiError, CacheUnavailable, RedisError, OSError):  # TimeoutError is an OSError
         return "down"
     return "up"
-
-
-async def _check_redis() -> None:
-    await redis_scripts().check()

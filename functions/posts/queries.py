@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog.database.connection import translate_violation
 from blog.database.models import posts
 from blog.database.pagination import PagedQuery, fetch_page, row_count
+from blog.database.transactions import Transaction
 from blog.errors import InvalidReference, NotFound
 from blog.pagination import PagePosition, PageResult
 
@@ -33,13 +34,11 @@ R = TypeVar("R")
 PostRow = Row[int, int, str, str, datetime]
 
 
-async def insert_post(
-    connection: AsyncConnection, user_id: int, title: str, content: str
-) -> PostRow:
+async def insert_post(transaction: Transaction, user_id: int, title: str, content: str) -> PostRow:
     """Return the new post. Raises `InvalidReference` when there is no such user."""
     values = {"user_id": user_id, "title": title, "content": content}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        return (await connection.execute(INSERT, values)).one()
+        return (await transaction.execute(INSERT, values)).one()
 
 
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
@@ -49,17 +48,17 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
 
 
 async def update_post(
-    connection: AsyncConnection, post_id: int, values: Mapping[str, object]
+    transaction: Transaction, post_id: int, values: Mapping[str, object]
 ) -> PostRow:
     """Return the updated post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        updated = await connection.execute(UPDATE, {"post_id": post_id, **values})
+        updated = await transaction.execute(UPDATE, {"post_id": post_id, **values})
     return _found(updated.one_or_none(), post_id)
 
 
-async def delete_post(connection: AsyncConnection, post_id: int) -> None:
+async def delete_post(transaction: Transaction, post_id: int) -> None:
     """Delete the post. Raises `NotFound`."""
-    deleted = await connection.execute(DELETE, {"post_id": post_id})
+    deleted = await transaction.execute(DELETE, {"post_id": post_id})
     _found(deleted.one_or_none(), post_id)
 
 

@@ -45,9 +45,8 @@ async def create_post(body: PostCreate, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())
     request = IdempotentRequest(PATH, body, key)
-    created = await database.write(
-        POSTS.on_write(), database.execute_idempotently, request, insert, PostPublic
-    )
+    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+        created = await database.execute_idempotently(transaction, request, insert, PostPublic)
     return created_response(created)
 
 
@@ -89,7 +88,8 @@ async def get_post(post_id: PostId) -> Response:
 )
 async def replace_post(post_id: PostId, body: PostCreate) -> Response:
     """Replace a post's user, title and content."""
-    post = await database.write(POSTS.on_write(), queries.update_post, post_id, body.model_dump())
+    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+        post = await queries.update_post(transaction, post_id, body.model_dump())
     return json_response(PostPublic, post)
 
 
@@ -102,11 +102,13 @@ async def update_post(post_id: PostId, body: PostUpdate) -> Response:
     """Change the given fields of a post."""
     if not body:
         return await get_post(post_id)
-    post = await database.write(POSTS.on_write(), queries.update_post, post_id, body)
+    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+        post = await queries.update_post(transaction, post_id, body)
     return json_response(PostPublic, post)
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_post(post_id: PostId) -> None:
     """Delete a post."""
-    await database.write(POSTS.on_delete(), queries.delete_post, post_id)
+    async with database.transaction(invalidates=POSTS.on_delete()) as transaction:
+        await queries.delete_post(transaction, post_id)

@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog.database.connection import translate_violation
 from blog.database.models import BLOCK_IDS, row_counts, users
 from blog.database.pagination import PagedQuery, fetch_page, row_count
+from blog.database.transactions import Transaction
 from blog.errors import Conflict, NotFound
 from blog.pagination import PagePosition, PageResult
 
@@ -47,10 +48,10 @@ R = TypeVar("R")
 UserRow = Row[int, str, str, datetime]
 
 
-async def insert_user(connection: AsyncConnection, name: str, email: str) -> UserRow:
+async def insert_user(transaction: Transaction, name: str, email: str) -> UserRow:
     """Return the new user. Raises `Conflict` when the address, in any case, is in use."""
     with translate_violation("users_email_key", _email_taken()):
-        return (await connection.execute(INSERT, {"name": name, "email": email})).one()
+        return (await transaction.execute(INSERT, {"name": name, "email": email})).one()
 
 
 async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
@@ -60,17 +61,17 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
 
 
 async def update_user(
-    connection: AsyncConnection, user_id: int, values: Mapping[str, object]
+    transaction: Transaction, user_id: int, values: Mapping[str, object]
 ) -> UserRow:
     """Return the updated user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
     with translate_violation("users_email_key", _email_taken()):
-        updated = await connection.execute(UPDATE, {"user_id": user_id, **values})
+        updated = await transaction.execute(UPDATE, {"user_id": user_id, **values})
     return _found(updated.one_or_none(), user_id)
 
 
-async def delete_user(connection: AsyncConnection, user_id: int) -> None:
+async def delete_user(transaction: Transaction, user_id: int) -> None:
     """Delete the user and its posts. Raises `NotFound`."""
-    deleted = await connection.execute(DELETE, {"user_id": user_id})
+    deleted = await transaction.execute(DELETE, {"user_id": user_id})
     _found(deleted.one_or_none(), user_id)
 
 

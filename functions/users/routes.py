@@ -47,9 +47,8 @@ async def create_user(body: UserCreate, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be unique, case-insensitively."""
     insert = partial(queries.insert_user, name=body.name, email=body.email)
     request = IdempotentRequest(PATH, body, key)
-    created = await database.write(
-        USERS.on_write(), database.execute_idempotently, request, insert, UserPublic
-    )
+    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+        created = await database.execute_idempotently(transaction, request, insert, UserPublic)
     return created_response(created)
 
 
@@ -94,7 +93,8 @@ async def get_user(user_id: UserId) -> Response:
 )
 async def replace_user(user_id: UserId, body: UserCreate) -> Response:
     """Replace a user's name and e-mail address."""
-    user = await database.write(USERS.on_write(), queries.update_user, user_id, body.model_dump())
+    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+        user = await queries.update_user(transaction, user_id, body.model_dump())
     return json_response(UserPublic, user)
 
 
@@ -107,11 +107,13 @@ async def update_user(user_id: UserId, body: UserUpdate) -> Response:
     """Change the given fields of a user."""
     if not body:
         return await get_user(user_id)
-    user = await database.write(USERS.on_write(), queries.update_user, user_id, body)
+    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+        user = await queries.update_user(transaction, user_id, body)
     return json_response(UserPublic, user)
 
 
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_user(user_id: UserId) -> None:
     """Delete a user and the user's posts."""
-    await database.write(USERS.on_delete(), queries.delete_user, user_id)
+    async with database.transaction(invalidates=USERS.on_delete()) as transaction:
+        await queries.delete_user(transaction, user_id)

@@ -1,25 +1,26 @@
 """The cache's protocol as a state machine, searched to its end, breadth first.
 
-Modelled, as in `blog.cache.pages` and `blog.database.connection.write`, each line one atomic step:
+Modelled, as in `blog.cache` and `blog.database.transactions`, each line one atomic step:
 
-    reader  look up: hit · miss with a lease · bypass; read the database; fill and answer
-    writer  raise the fence · COMMIT · lower the fence · acknowledge
-    world   the writer crashes or loses COMMIT's answer, before any of its steps; a fence runs out
-            (but never while its transaction can still commit); a lease or a page runs out; the
-            client repeats a lost write; Redis is flushed; Redis fails over: from some moment on
+    reader  look up: hit · miss with a lease · bypass; read the database; populate and respond
+    writer  set the fence · COMMIT · clear the fence · acknowledge; or withdraw it without COMMIT
+    world   the writer crashes or loses COMMIT's response, before any of its steps; a fence expires
+            (but never while its transaction can still commit); a lease or a page expires; the
+            client retries a lost write; Redis is flushed; Redis fails over: from some moment on
             nothing is replicated, then the primary rejects writes, then the replica takes its place
 
-Writers write once, readers read as often as they like, everything interleaves. A statement before
-COMMIT is seen by nobody, so it is no step of its own. What a read returns is the set of writes
-that the database had committed, as a bit mask. Of tokens only equality counts, and a token that
-is no more the generation never is again: it becomes `DEAD`.
+Writers write once, readers read as often as they like, everything interleaves. No reader sees a
+statement before COMMIT, so it is not a step of its own, and the fence may be set while it runs.
+What a read returns is the set of writes that the database had committed, as a bit mask. Of tokens
+only equality counts, and a token that is no longer the generation never is again: it becomes
+`DEAD`.
 
 Invariants:
 
     FRESH    a read that starts after a write was acknowledged returns that write
     FORWARD  a read that starts after another ended returns all that the other returned;
              promised only while Redis keeps its data
-    USEFUL   a fill never replaces a page that is served by one that never will be
+    USEFUL   populating never replaces a page that is served by one that never will be
 
 Not modelled: a Redis that some cannot reach while others do, where only the pages' time to live
 bounds staleness.
@@ -33,7 +34,7 @@ from typing import Literal, NamedTuple
 
 FRESH = "a read that starts after a write was acknowledged returns that write"
 FORWARD = "a read that starts after another ended returns all that the other returned"
-USEFUL = "a fill never replaces a page that is served by one that never will be"
+USEFUL = "populating never replaces a page that is served by one that never will be"
 
 DEAD = 0
 CURRENT = 1
@@ -44,17 +45,17 @@ FIRST_COUNT = 1
 
 STARTED = "started"
 FENCED = "fenced"  # COMMIT is not sent, or on its way
-IN_DOUBT = "in doubt"  # nobody waits for the COMMIT that is on its way
-ABORTED = "aborted"  # the writer knows, and has yet to lower its fence
+IN_DOUBT = "in doubt"  # its client was told so, and COMMIT is on its way
+ABORTED = "aborted"  # the writer knows, and has yet to withdraw its fence
 ENDED = "ended"  # without a commit
 COMMITTED = "committed"
-LOST = "lost"  # committed, but the client was not told
-LOWERED = "lowered"
+LOST = "lost"  # committed, but the client does not know
+CLEARED = "cleared"
 HASTY = "acknowledged with its fence up"
 ACKNOWLEDGED = "acknowledged"
 
-IN_DATABASE = frozenset({COMMITTED, LOST, LOWERED, HASTY, ACKNOWLEDGED})
-TOLD = frozenset({HASTY, ACKNOWLEDGED})
+IN_DATABASE = frozenset({COMMITTED, LOST, CLEARED, HASTY, ACKNOWLEDGED})
+ACKNOWLEDGED_STATES = frozenset({HASTY, ACKNOWLEDGED})
 MAY_COMMIT = frozenset({STARTED, FENCED, IN_DOUBT})
 
 IDLE = "idle"
@@ -70,20 +71,22 @@ class Protocol(NamedTuple):
     has_fence: bool = True
     has_generation: bool = True
     """Without it nothing is compared, and an invalidation deletes the pages."""
-    deletes_before_commit: bool = True
     deletes_after_commit: bool = True
+    hits_under_fence: bool = False
+    leases_under_fence: bool = False
+    expired_fence_deletes: bool = True
+    """Whether the generation is deleted with a fence that expired."""
     compares_at_look_up: bool = True
-    fill_needs: Literal["generation", "lease", "nothing"] = "generation"
-    stamp: Literal["captured", "at fill"] = "captured"
+    populating_needs: Literal["generation", "lease", "nothing"] = "generation"
+    stamp: Literal["captured", "at populating"] = "captured"
     """The generation that a filled page gets: from before the database was read, or later."""
     counts_generations: bool = False
-    creates_generation_under_fence: bool = False
     looks_up_generation_first: bool = False
     checks_fence_first: bool = False
     fence_outlives_transaction: bool = True
-    lowers_before_acknowledging: bool = True
-    lowers_in_doubt: bool = False
-    repeat_invalidates: bool = True
+    clears_before_acknowledging: bool = True
+    clears_in_doubt: bool = False
+    retry_invalidates: bool = True
     serves_while_writes_are_rejected: bool = False
     promotion_voids_generation: bool = True
 
@@ -184,7 +187,7 @@ def _steps(state: State, protocol: Protocol, setting: Setting) -> Iterator[Step]
         yield from _reader_steps(state, protocol, setting, number)
     for number, page in enumerate(state.pages):
         if page is not None:
-            yield Step(f"page {number} runs out", _with_page(state, number, None))
+            yield Step(f"page {number} expires", _with_page(state, number, None))
     if setting.flushes:
         yield Step("Redis is flushed", _flushed(state))
     if setting.fails_over and not state.promoted:
@@ -214,8 +217,10 @@ def _next_of_failover(state: State, protocol: Protocol) -> Step:
 def _writer_steps(state: State, protocol: Protocol, number: int) -> Iterator[Step]:
     status, bit = state.writers[number], 1 << number
     if state.fences & bit and not (protocol.fence_outlives_transaction and status in MAY_COMMIT):
-        lowered = state._replace(fences=state.fences & ~bit)
-        yield Step(f"writer {number}'s fence runs out", lowered)
+        expired = state._replace(fences=state.fences & ~bit)
+        if protocol.expired_fence_deletes:
+            expired = _invalidated(expired, protocol)
+        yield Step(f"writer {number}'s fence expires", expired)
     moves = _moves_after_commit if status in IN_DATABASE else _moves_before_commit
     for new, what, after in moves(state, protocol, status, bit):
         writers = (*after.writers[:number], new, *after.writers[number + 1 :])
@@ -227,18 +232,18 @@ def _moves_before_commit(
 ) -> Iterator[tuple[str, str, State]]:
     """The writer's next status, what it did, and the state but for the status."""
     if status == STARTED:
-        yield FENCED, "raises its fence", _raised(state, protocol, bit)
+        yield FENCED, "sets its fence", _set(state, protocol, bit)
     elif status == FENCED:
         yield COMMITTED, "commits", state
-        yield ABORTED, "is refused its COMMIT", state
+        yield ABORTED, "fails to commit", state
         yield ENDED, "crashes before COMMIT", state
-        after = _lowered(state, protocol, bit) if protocol.lowers_in_doubt else state
-        yield IN_DOUBT, "crashes or gives up while COMMIT is on its way", after
+        after = _cleared(state, protocol, bit) if protocol.clears_in_doubt else state
+        yield IN_DOUBT, "crashes or times out while COMMIT is on its way", after
     elif status == IN_DOUBT:
         yield LOST, "is gone, and its COMMIT arrives", state
         yield ENDED, "is gone, and its transaction is rolled back", state
     elif status == ABORTED:
-        yield ENDED, "lowers its fence", _lowered(state, protocol, bit)
+        yield ENDED, "withdraws its fence", _withdrawn(state, bit)
 
 
 def _moves_after_commit(
@@ -246,32 +251,34 @@ def _moves_after_commit(
 ) -> Iterator[tuple[str, str, State]]:
     if status == COMMITTED:
         yield LOST, "crashes after COMMIT", state
-        if protocol.lowers_before_acknowledging:
-            yield LOWERED, "lowers its fence", _lowered(state, protocol, bit)
+        if protocol.clears_before_acknowledging:
+            yield CLEARED, "clears its fence", _cleared(state, protocol, bit)
         else:
             yield HASTY, "acknowledges", state
     elif status == LOST:
-        new = COMMITTED if protocol.repeat_invalidates else ACKNOWLEDGED
-        yield new, "is repeated by its client, and finds its work done", state
-    elif status == LOWERED:
+        new = COMMITTED if protocol.retry_invalidates else ACKNOWLEDGED
+        yield new, "is retried by its client, and finds its work done", state
+    elif status == CLEARED:
         yield ACKNOWLEDGED, "acknowledges", state
     elif status == HASTY:
-        yield ACKNOWLEDGED, "lowers its fence", _lowered(state, protocol, bit)
+        yield ACKNOWLEDGED, "clears its fence", _cleared(state, protocol, bit)
 
 
-def _raised(state: State, protocol: Protocol, bit: int) -> State:
+def _set(state: State, protocol: Protocol, bit: int) -> State:
     if state.rejects_writes:
         return state
-    if protocol.has_fence:
-        state = state._replace(fences=state.fences | bit)
-    return _invalidated(state, protocol) if protocol.deletes_before_commit else state
+    return state._replace(fences=state.fences | bit) if protocol.has_fence else state
 
 
-def _lowered(state: State, protocol: Protocol, bit: int) -> State:
+def _cleared(state: State, protocol: Protocol, bit: int) -> State:
     if state.rejects_writes:
         return state
     state = state._replace(fences=state.fences & ~bit)
     return _invalidated(state, protocol) if protocol.deletes_after_commit else state
+
+
+def _withdrawn(state: State, bit: int) -> State:
+    return state if state.rejects_writes else state._replace(fences=state.fences & ~bit)
 
 
 def _invalidated(state: State, protocol: Protocol) -> State:
@@ -293,21 +300,21 @@ def _reader_steps(
     name = f"reader {number}"
     if reader.has_lease:
         expired = reader._replace(has_lease=False)
-        yield Step(f"{name}'s lease runs out", _with_reader(state, number, expired))
+        yield Step(f"{name}'s lease expires", _with_reader(state, number, expired))
     if reader.phase == IDLE:
-        floor = Reader(acknowledged=_mask(state, TOLD), seen=state.seen)
+        floor = Reader(acknowledged=_mask(state, ACKNOWLEDGED_STATES), seen=state.seen)
         for page in range(setting.pages):
             yield _start_look_up(state, protocol, number, floor._replace(page=page))
     elif reader.phase == LOOKED:
         yield _end_look_up(state, protocol, number, reader)
     elif reader.phase == BYPASS:
         loaded = reader._replace(writes=_mask(state, IN_DATABASE))
-        yield _answer(state, number, loaded, "answers from the database")
+        yield _respond(state, number, loaded, "responds from the database")
     elif reader.phase == MISSED:
         loaded = reader._replace(phase=LOADED, writes=_mask(state, IN_DATABASE))
         yield Step(f"{name} reads the database", _with_reader(state, number, loaded))
     else:
-        yield _fill(state, protocol, number, reader)
+        yield _populate(state, protocol, number, reader)
 
 
 def _start_look_up(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
@@ -320,18 +327,21 @@ def _start_look_up(state: State, protocol: Protocol, number: int, reader: Reader
 
 
 def _end_look_up(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    """The script GET_OR_LEASE. Who finds another's lease reads the database after a while."""
+    """The script GET_OR_LEASE. A reader that finds another's lease reads the database later."""
     name = f"reader {number} looks page {reader.page} up"
     page = state.pages[reader.page]
+    fenced = bool(state.fences) and not protocol.checks_fence_first
     trusted = not state.rejects_writes or protocol.serves_while_writes_are_rejected
-    if trusted and page and _is_served(page, reader.generation, protocol):
-        return _answer(state, number, reader._replace(writes=page.writes), "is served by the cache")
-    # The database never goes back, so what it answers needs no comparing with what was there.
+    hit = page and _is_served(page, reader.generation, protocol)
+    if page and hit and trusted and (not fenced or protocol.hits_under_fence):
+        return _respond(
+            state, number, reader._replace(writes=page.writes), "is served by the cache"
+        )
+    # The database never goes back, so what it returns needs no comparing with what was there.
     bypass = Reader(BYPASS, reader.page)
-    knows_no_fence = protocol.checks_fence_first or protocol.creates_generation_under_fence
     if state.rejects_writes:
         return Step(f"{name}: rejected", _with_reader(state, number, bypass))
-    if state.fences and not knows_no_fence:
+    if fenced and not protocol.leases_under_fence:
         return Step(f"{name}: fenced", _with_reader(state, number, bypass))
     generation = reader.generation
     if generation is None:
@@ -343,25 +353,25 @@ def _end_look_up(state: State, protocol: Protocol, number: int, reader: Reader) 
     return Step(f"{name}: a miss", _with_reader(state, number, missed))
 
 
-def _fill(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    what = "fills and answers from the database"
+def _populate(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
+    what = "populates and responds from the database"
     stamp = reader.generation if protocol.stamp == "captured" else state.generation
-    if stamp is None or not _may_fill(state, protocol, reader):
-        return _answer(state, number, reader, "answers from the database, and fills nothing")
+    if stamp is None or not _may_populate(state, protocol, reader):
+        return _respond(state, number, reader, "responds from the database, and populates nothing")
     before, after = state.pages[reader.page], Page(stamp, reader.writes)
-    filled = _answer(_with_page(state, reader.page, after), number, reader, what)
+    filled = _respond(_with_page(state, reader.page, after), number, reader, what)
     was_served = before is not None and _is_served(before, state.generation, protocol)
     if was_served and not _is_served(after, state.generation, protocol):
         return filled._replace(broken=filled.broken or USEFUL)
     return filled
 
 
-def _may_fill(state: State, protocol: Protocol, reader: Reader) -> bool:
+def _may_populate(state: State, protocol: Protocol, reader: Reader) -> bool:
     if state.rejects_writes:
         return False
-    if protocol.fill_needs == "generation":
+    if protocol.populating_needs == "generation":
         return reader.generation == state.generation
-    return reader.has_lease or protocol.fill_needs == "nothing"
+    return reader.has_lease or protocol.populating_needs == "nothing"
 
 
 def _is_served(page: Page, generation: int | None, protocol: Protocol) -> bool:
@@ -370,7 +380,7 @@ def _is_served(page: Page, generation: int | None, protocol: Protocol) -> bool:
     return page.generation == generation
 
 
-def _answer(state: State, number: int, reader: Reader, what: str) -> Step:
+def _respond(state: State, number: int, reader: Reader, what: str) -> Step:
     """The read ends, which gives its lease back."""
     state = _with_reader(state, number, Reader())
     if state.seen is not None:

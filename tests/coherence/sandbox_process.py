@@ -216,7 +216,7 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
 
 def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     """The handler, and the method that changes a user."""
-    from blog.cache import pages as cache
+    from blog.cache import fences, scripts
     from blog.cache.lists import CachedList
     from blog.cache.pages import Loaded
     from users import routes
@@ -231,8 +231,8 @@ def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
 
             return await super().fetch(page, load_and_note)
 
-    cache.FENCE_SECONDS = FENCE_SECONDS
-    cache.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
+    fences.FENCE_SECONDS = FENCE_SECONDS
+    scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
     routes.USERS = WatchedPages(routes.USERS.name)  # type: ignore[attr-defined]
     handler = importlib.import_module("users.handler").handler
     for lazy in ("blog.database.connection", "users.queries"):

@@ -1,9 +1,10 @@
 """The protocol holds in every interleaving, and no step of it can be left out.
 
-Each mutant lacks something; the search must find the promise that breaks. Two liberties break
-none: the look-up need not be atomic (one script is one round trip, though), and a fill may be
+Each mutant lacks something; the search must find the promise that breaks. Three liberties break
+none: the look-up need not be atomic (one script is one round trip, though); populating may be
 bound to the lease instead of the generation (the page carries the generation captured before, so
-the comparison at look-up catches what is late; the comparison at the fill needs no lease to last).
+the comparison at look-up catches what is late; the comparison at populating needs no lease to
+last); and a page may be leased while a fence stands (it is void when the fence is cleared).
 """
 
 from collections.abc import Callable
@@ -21,46 +22,35 @@ CAUGHT = [
         Protocol(
             has_fence=False,
             has_generation=False,
-            deletes_before_commit=False,
-            fill_needs="nothing",
+            populating_needs="nothing",
         ),
         FRESH,
-        id="textbook: delete the pages after COMMIT",
+        id="cache-aside: delete the pages after COMMIT",
     ),
     pytest.param(
         Protocol(
             has_fence=False,
             has_generation=False,
-            deletes_before_commit=False,
-            fill_needs="lease",
+            populating_needs="lease",
         ),
         FRESH,
-        id="textbook with a lease for fills",
+        id="cache-aside with a lease for populating",
     ),
     pytest.param(
-        Protocol(has_generation=False, fill_needs="nothing"),
+        Protocol(has_generation=False, populating_needs="nothing"),
         FRESH,
         id="a fence, but pages are deleted instead of a generation",
     ),
-    pytest.param(
-        Protocol(has_fence=False, deletes_after_commit=False),
-        FRESH,
-        id="invalidation before COMMIT only",
-    ),
-    pytest.param(
-        Protocol(has_fence=False, deletes_before_commit=False),
-        FORWARD,
-        id="invalidation after COMMIT only",
-    ),
+    pytest.param(Protocol(deletes_after_commit=False), FRESH, id="no invalidation after COMMIT"),
     pytest.param(Protocol(has_fence=False), FORWARD, id="no fence"),
-    pytest.param(Protocol(deletes_before_commit=False), FORWARD, id="no first delete"),
+    pytest.param(Protocol(hits_under_fence=True), FORWARD, id="hits while a fence stands"),
+    pytest.param(
+        Protocol(expired_fence_deletes=False), FORWARD, id="pages survive a fence that expires"
+    ),
     pytest.param(
         Protocol(fence_outlives_transaction=False),
         FORWARD,
         id="a fence that runs out before the transaction",
-    ),
-    pytest.param(
-        Protocol(creates_generation_under_fence=True), FORWARD, id="fills while a fence stands"
     ),
     pytest.param(
         Protocol(checks_fence_first=True),
@@ -68,25 +58,25 @@ CAUGHT = [
         id="fence looked at one step before the generation is made",
     ),
     pytest.param(
-        Protocol(lowers_in_doubt=True),
+        Protocol(clears_in_doubt=True),
         FORWARD,
-        id="fence lowered while COMMIT may still arrive",
+        id="fence cleared while COMMIT may still arrive",
     ),
     pytest.param(
         Protocol(compares_at_look_up=False), FRESH, id="generation not compared at look-up"
     ),
     pytest.param(
-        Protocol(fill_needs="nothing"),
+        Protocol(populating_needs="nothing"),
         USEFUL,
         id="no comparison at fill",
     ),
     pytest.param(
-        Protocol(fill_needs="nothing", stamp="at fill"),
+        Protocol(populating_needs="nothing", stamp="at populating"),
         FORWARD,
         id="no comparison at fill, and the generation taken then",
     ),
     pytest.param(
-        Protocol(fill_needs="lease", stamp="at fill"),
+        Protocol(populating_needs="lease", stamp="at populating"),
         FORWARD,
         id="fill bound to the lease, and the generation taken then",
     ),
@@ -94,20 +84,19 @@ CAUGHT = [
         Protocol(counts_generations=True), FORWARD, id="generation is a counter that restarts"
     ),
     pytest.param(
-        Protocol(lowers_in_doubt=True, repeat_invalidates=False),
+        Protocol(clears_in_doubt=True, retry_invalidates=False),
         FRESH,
-        id="fence lowered while COMMIT may still arrive, a repeat acknowledged at once",
+        id="fence cleared while COMMIT may still arrive, a retry acknowledged at once",
     ),
 ]
 CAUGHT_BY_A_FLUSH = [
-    pytest.param(Protocol(deletes_after_commit=False), id="no second delete"),
     pytest.param(
-        Protocol(lowers_before_acknowledging=False), id="acknowledged before the fence is lowered"
+        Protocol(clears_before_acknowledging=False), id="acknowledged before the fence is cleared"
     ),
-    pytest.param(Protocol(repeat_invalidates=False), id="a repeated write acknowledged at once"),
+    pytest.param(Protocol(retry_invalidates=False), id="a retried write acknowledged at once"),
     pytest.param(Protocol(counts_generations=True), id="generation is a counter that restarts"),
     pytest.param(
-        Protocol(fill_needs="nothing", stamp="at fill"),
+        Protocol(populating_needs="nothing", stamp="at populating"),
         id="no comparison at fill, and the generation taken then",
     ),
 ]
@@ -178,7 +167,8 @@ def test_a_mutant_serves_a_stale_page_once_redis_fails_over(mutant: Protocol) ->
     "variant",
     [
         pytest.param(Protocol(looks_up_generation_first=True), id="look-up in two steps"),
-        pytest.param(Protocol(fill_needs="lease"), id="fill bound to the lease"),
+        pytest.param(Protocol(populating_needs="lease"), id="fill bound to the lease"),
+        pytest.param(Protocol(leases_under_fence=True), id="leases while a fence stands"),
     ],
 )
 def test_a_liberty_breaks_no_promise(variant: Protocol, setting: Setting) -> None:
@@ -189,29 +179,26 @@ def test_a_liberty_breaks_no_promise(variant: Protocol, setting: Setting) -> Non
 @pytest.mark.parametrize(
     "variant",
     [
-        Protocol(deletes_after_commit=False),
-        Protocol(lowers_before_acknowledging=False),
-        Protocol(repeat_invalidates=False),
+        Protocol(clears_before_acknowledging=False),
+        Protocol(retry_invalidates=False),
     ],
-    ids=["second delete", "lowering before the answer", "invalidation by a repeat"],
+    ids=["clearing before the response", "invalidation by a retry"],
 )
 def test_what_guards_against_a_flush_alone(variant: Protocol) -> None:
-    """Redundant while Redis keeps its data: the fence stands until the second delete."""
+    """Redundant while Redis keeps its data: the fence stands until the pages are void."""
     result = search(variant, SMALL)
     assert result.broken is None, told(result)
 
 
 def test_a_violation_is_told_in_its_shortest_trace() -> None:
-    textbook = Protocol(
-        has_fence=False, has_generation=False, deletes_before_commit=False, fill_needs="nothing"
-    )
-    assert search(textbook, SMALL._replace(readers=1)).trace == (
-        "writer 0 raises its fence",
+    cache_aside = Protocol(has_fence=False, has_generation=False, populating_needs="nothing")
+    assert search(cache_aside, SMALL._replace(readers=1)).trace == (
+        "writer 0 sets its fence",
         "reader 0 looks page 0 up: a miss",
         "reader 0 reads the database",
         "writer 0 commits",
-        "writer 0 lowers its fence",
+        "writer 0 clears its fence",
         "writer 0 acknowledges",
-        "reader 0 fills and answers from the database (page 0)",
+        "reader 0 populates and responds from the database (page 0)",
         "reader 0 is served by the cache (page 0)",
     )

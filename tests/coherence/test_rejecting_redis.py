@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blog.cache import pages as protocol
-from blog.cache import redis_connection
-from blog.cache.pages import Loaded, PageCache, RedisScripts, invalidation
+from blog.cache import fences, pages, redis_connection
+from blog.cache.fences import Fences
+from blog.cache.pages import Loaded, PageCache
+from blog.cache.scripts import RedisScripts
 from blog.observability import RequestRecord, current_request
 from tests.conftest import Sandbox
 from tests.failures.proxy import FailingProxy
@@ -38,8 +39,11 @@ class Fleet:
         """Acknowledged when this returns."""
 
         async def write() -> None:
-            async with invalidation(PAGES):
-                self.content += 1
+            fenced = Fences(PAGES)
+            fenced.start()
+            await fenced.ready()
+            self.content += 1
+            await fenced.committed()
 
         with self._acting(name):
             self._sandbox.run(write())
@@ -71,7 +75,8 @@ class Fleet:
     def _acting(self, name: str) -> Iterator[None]:
         if name not in self._redis:
             self._redis[name] = RedisScripts(self.url, TIMEOUT_SECONDS)
-        self._patch.setattr(protocol, "redis_scripts", lambda: self._redis[name])
+        for module in (fences, pages):
+            self._patch.setattr(module, "redis_scripts", lambda: self._redis[name])
         yield
 
 

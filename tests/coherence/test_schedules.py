@@ -1,19 +1,19 @@
-"""The real code on real servers, in the orders of events that break the textbook way.
+"""The real code on real servers, in the orders of events that break cache-aside.
 
 Each actor is a task with connections of its own to PostgreSQL, and runs from gate to gate. A reader
 has one after it read the database, a writer one before COMMIT (its fence stands) and one after.
-What runs between the gates is `PageCache.fetch`, `invalidation`, `read` and `write` as they are.
+What runs between the gates is `PageCache.fetch`, `Fences`, `read` and `transaction` unchanged.
 
-Stale is an answer without a write that was acknowledged before the read began.
+A response is stale without a write that was acknowledged before the read began.
 """
 
 import asyncio
 import inspect
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
@@ -22,18 +22,20 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.cache import pages as protocol
-from blog.cache.pages import Loaded, PageCache, invalidation, redis_scripts
+from blog.cache import fences, pages
+from blog.cache.lists import USERS, CachedList
+from blog.cache.pages import Loaded
+from blog.cache.scripts import redis_scripts
 from blog.database import connection as postgresql
-from blog.database import read, transactions, write
+from blog.database import read, transaction, transactions
 from blog.database.connection import WorkerConnection
 from blog.database.models import users
-from blog.errors import OutcomeUnknown
+from blog.database.transactions import Invalidation
+from blog.errors import NotFound, OutcomeUnknown
 from local.services import Services
 from tests.conftest import Sandbox, url_without_timeouts
 from users.queries import update_user
 
-PAGES = PageCache("users")
 PAGE = "1:10"
 OTHER_PAGE = "1:20"
 LONGEST_WAIT_SECONDS = 10.0
@@ -90,23 +92,14 @@ class Actor:
         self._released.set()
 
     async def ends(self) -> Any:
-        """Its answer."""
+        """Return its response."""
         assert self._task is not None
         self.goes_on()
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             return await self._task
 
 
-class Protocol:
-    """The cache as it is: one list's pages, and what surrounds a COMMIT."""
-
-    fetch = staticmethod(PAGES.fetch)
-
-    def around_commit(self) -> AbstractAsyncContextManager[None]:
-        return invalidation(PAGES)
-
-
-class Textbook:
+class CacheAside:
     """Pages that are deleted after COMMIT."""
 
     async def fetch(self, page: str, load: Callable[[], Awaitable[Loaded]]) -> bytes:
@@ -117,26 +110,64 @@ class Textbook:
         await redis.command("SET", f"users:{page}", content, "EX", 60)
         return content
 
-    @asynccontextmanager
-    async def around_commit(self) -> AsyncIterator[None]:
-        yield
+    def on_write(self) -> Invalidation:
+        return DeletedPages()
+
+
+class DeletedPages:
+    """What a write of `CacheAside` invalidates."""
+
+    def start(self) -> None:
+        pass
+
+    async def ready(self) -> None:
+        pass
+
+    async def committed(self) -> None:
         await redis_scripts().connection.command("DEL", f"users:{PAGE}", f"users:{OTHER_PAGE}")
+
+    async def rolled_back(self) -> None:
+        pass
 
 
 class Crashed(Exception):
     """The process is gone: nothing is run after it."""
 
 
+@dataclass
+class Gates:
+    """The gates of a writer; `crashes` when it passes the last."""
+
+    invalidates: Invalidation
+    actor: Actor
+    crashes: bool
+
+    def start(self) -> None:
+        self.invalidates.start()
+
+    async def ready(self) -> None:
+        await self.invalidates.ready()
+        await self.actor.passes("fenced")
+
+    async def committed(self) -> None:
+        await self.actor.passes("committed")
+        if self.crashes:
+            raise Crashed
+        await self.invalidates.committed()
+
+    async def rolled_back(self) -> None:
+        await self.invalidates.rolled_back()
+
+
 class Stage:
-    """Where the actors act; what crashed on it is swept away at its end."""
+    """Where the actors act."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.cache: Protocol | Textbook = Protocol()
+        self.cache: CachedList | CacheAside = USERS
         self.sockets: list[int] = []
         self._actors = 0
         self._named = 0
-        self._crashed: list[Any] = []
 
     def reader(self, page: str = PAGE) -> Actor:
         """Its gate: `loaded`, after it read the database."""
@@ -150,53 +181,32 @@ class Stage:
         self._begin(actor, self.cache.fetch(page, load))
         return actor
 
-    def writer(self, name: str) -> Actor:
+    def writer(self, name: str, *, crashes: bool = False) -> Actor:
         """Names a user. Its gates: `fenced`, before COMMIT, and `committed`, after."""
-        return self._writer(name, self.cache.around_commit())
-
-    def crashing_writer(self, name: str) -> Actor:
-        """As `writer`; crashes when it passes `committed`."""
-        return self._writer(name, self._crash())
+        actor = Actor()
+        gates = Gates(self.cache.on_write(), actor, crashes)
+        self._begin(actor, self._name_user(name, gates))
+        return actor
 
     async def read(self, page: str = PAGE) -> list[str]:
-        """What a client is answered that asks now."""
+        """The response to a client that asks now."""
         return (await self.cache.fetch(page, names)).decode().split()
 
     async def name(self, name: str) -> None:
         """A write, acknowledged when this returns."""
-        await write(self.cache.around_commit(), self._name_user, name)
+        await self._name_user(name, self.cache.on_write())
 
-    async def sweep(self) -> None:
-        for crashed in self._crashed:
-            await crashed.gen.aclose()
+    async def name_nobody(self) -> None:
+        """A write that finds no user, and raises `NotFound`."""
+        async with transaction(invalidates=self.cache.on_write()) as block:
+            await update_user(block, 4711, {"name": "nobody"})
 
-    def _writer(self, name: str, around_commit: AbstractAsyncContextManager[None]) -> Actor:
-        actor = Actor()
-
-        @asynccontextmanager
-        async def gates() -> AsyncIterator[None]:
-            async with around_commit:
-                await actor.passes("fenced")
-                yield
-                await actor.passes("committed")
-
-        self._begin(actor, write(gates(), self._name_user, name))
-        return actor
-
-    async def _name_user(self, connection: AsyncConnection, name: str) -> None:
-        raw = await connection.get_raw_connection()
-        assert raw.driver_connection is not None
-        self.sockets.append(raw.driver_connection.pgconn.socket)
+    async def _name_user(self, name: str, invalidates: Invalidation) -> None:
         self._named += 1
-        await update_user(connection, self._named, {"name": name})
-
-    @asynccontextmanager
-    async def _crash(self) -> AsyncIterator[None]:
-        around_commit = self.cache.around_commit()
-        self._crashed.append(around_commit)
-        await around_commit.__aenter__()
-        yield
-        raise Crashed
+        number = self._named
+        async with transaction(invalidates=invalidates) as block:
+            self.sockets.append(block.driver.pgconn.socket)
+            await update_user(block, number, {"name": name})
 
     def _begin(self, actor: Actor, work: Coroutine[Any, Any, Any]) -> None:
         self._actors += 1
@@ -234,7 +244,6 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "worker_connection", worker_connection)
         yield new
-        sandbox.run(new.sweep())
         sandbox.run(close())
 
 
@@ -267,8 +276,8 @@ async def test_a_slow_reader_does_not_bring_an_old_page_back(stage: Stage) -> No
 
 
 @schedule
-async def test_the_textbook_way_is_stale_in_the_same_schedule(stage: Stage) -> None:
-    stage.cache = Textbook()
+async def test_cache_aside_is_stale_in_the_same_schedule(stage: Stage) -> None:
+    stage.cache = CacheAside()
     assert await read_after_an_overtaken_fill(stage) == ["ada"]
 
 
@@ -296,10 +305,10 @@ async def test_a_page_that_was_read_between_fence_and_commit_is_not_kept(
     assert await stage.read() == ["ada", "bob"]
 
 
-@pytest.mark.parametrize("gate", ["fenced", "committed"])
+@pytest.mark.parametrize(("gate", "there"), [("fenced", []), ("committed", ["ada"])])
 @schedule
-async def test_a_page_from_before_the_fence_is_not_kept_while_it_stands(
-    stage: Stage, cache: Client, gate: str
+async def test_a_page_from_before_the_fence_is_not_served_while_it_stands(
+    stage: Stage, gate: str, there: list[str]
 ) -> None:
     reader = stage.reader()
     await reader.reaches("loaded")
@@ -307,9 +316,23 @@ async def test_a_page_from_before_the_fence_is_not_kept_while_it_stands(
     await writer.reaches(gate)
     await reader.ends()
 
-    assert not cache.exists(f"users:{PAGE}")
+    assert await stage.read() == there
     await writer.ends()
     assert await stage.read() == ["ada"]
+
+
+@schedule
+async def test_a_write_that_is_rolled_back_leaves_the_pages_as_they_were(
+    stage: Stage, cache: Client
+) -> None:
+    await stage.name("ada")
+    assert await stage.read() == ["ada"]
+    before = cache.get(f"users:{PAGE}"), cache.get("users:generation")
+    with pytest.raises(NotFound):
+        await stage.name_nobody()
+
+    assert (cache.get(f"users:{PAGE}"), cache.get("users:generation")) == before
+    assert not cache.exists("users:fence")
 
 
 @schedule
@@ -327,8 +350,8 @@ async def test_after_commit_no_page_is_older_than_another_though_nothing_is_ackn
 
 
 @schedule
-async def test_the_textbook_way_goes_back_in_time_in_the_same_schedule(stage: Stage) -> None:
-    stage.cache = Textbook()
+async def test_cache_aside_goes_back_in_time_in_the_same_schedule(stage: Stage) -> None:
+    stage.cache = CacheAside()
     await stage.name("ada")
     assert await stage.read(PAGE) == ["ada"]
     writer = stage.writer("bob")
@@ -373,9 +396,9 @@ async def test_each_of_two_writers_at_once_is_seen_when_it_is_acknowledged(stage
 async def test_a_writer_that_crashed_after_commit_is_seen_at_once_and_ever_after(
     stage: Stage, cache: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "FENCE_SECONDS", 1.0)
+    monkeypatch.setattr(fences, "FENCE_SECONDS", 1.0)
     assert await stage.read() == []
-    writer = stage.crashing_writer("ada")
+    writer = stage.writer("ada", crashes=True)
     await writer.reaches("committed")
     with pytest.raises(Crashed):
         await writer.ends()
@@ -419,7 +442,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else the page that is filled when the fence is gone would miss the commit that follows."""
-    monkeypatch.setattr(protocol, "FENCE_SECONDS", 1.0)
+    monkeypatch.setattr(fences, "FENCE_SECONDS", 1.0)
     monkeypatch.setitem(postgresql.TIMEOUTS, "transaction_timeout", "500ms")
     database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
     writer = stage.writer("late")
@@ -442,7 +465,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
 async def test_a_fill_after_its_lease_ran_out_does_not_bring_an_old_page_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LEASE_SECONDS", 0.05)
+    monkeypatch.setattr(pages, "LEASE_SECONDS", 0.05)
     slow = stage.reader()
     await slow.reaches("loaded")
     await asyncio.sleep(0.06)

@@ -47,12 +47,13 @@ class Report(TypedDict):
 
 async def ask_at_once(readers: int) -> Report:
     """What one process does: gets warm, waits for its order, and asks."""
-    from blog.cache import pages as cache
+    from blog.cache import pages
+    from blog.cache.scripts import redis_scripts
     from blog.database.connection import worker_connection
     from users.handler import app
 
-    cache.LEASE_SECONDS = cache.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
-    cache.redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
+    pages.LEASE_SECONDS = pages.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
+    redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
     statements: list[str] = []
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
@@ -64,7 +65,7 @@ async def ask_at_once(readers: int) -> Report:
         await asyncio.sleep(starts_at - time.time())
         answers = await asyncio.gather(*(client.get(PAGE) for _ in range(readers)))
     await worker_connection().close()
-    assert not cache.redis_scripts().breaker.is_open
+    assert not redis_scripts().breaker.is_open
     return {
         "statements": statements,
         "bodies": sorted({answer.text for answer in answers}),

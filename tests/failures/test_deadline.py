@@ -1,45 +1,57 @@
 """What a client is told when the deadline strikes a write, before and after its change."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
 from time import monotonic
-from typing import Any
+from typing import Any, Literal, cast
 
 import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database import read, write
+from blog.database import Transaction, read
 from blog.database.connection import BoundedConnection, worker_connection
 from blog.deadline import request_deadline
 from blog.errors import OutcomeUnknown
 from tests.conftest import Sandbox
+from tests.transactions import NothingInvalidated, write
 
 INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
 LATE_SECONDS = 5.0
 ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
 
 
-@asynccontextmanager
-async def late_before() -> AsyncIterator[None]:
-    await asyncio.sleep(LATE_SECONDS)
-    yield
+class Late(NothingInvalidated):
+    """Keeps a request from responding: from its statement on, or after its COMMIT."""
+
+    def __init__(self, moment: Literal["ready", "committed"]) -> None:
+        super().__init__()
+        self.moment = moment
+
+    async def ready(self) -> None:
+        await self._wait("ready")
+
+    async def committed(self) -> None:
+        await self._wait("committed")
+
+    async def _wait(self, moment: str) -> None:
+        if moment == self.moment:
+            await asyncio.sleep(LATE_SECONDS)
 
 
-@asynccontextmanager
-async def late_after() -> AsyncIterator[None]:
-    yield
-    await asyncio.sleep(LATE_SECONDS)
-
-
-@pytest.mark.parametrize(("around_commit", "rows"), [(late_before, 0), (late_after, 1)])
-def test_a_deadline_beside_commit_is_an_unknown_outcome(
-    sandbox: Sandbox, database: psycopg.Connection[Any], around_commit: Any, rows: int
+@pytest.mark.parametrize(
+    ("moment", "error", "rows"), [("ready", TimeoutError, 0), ("committed", OutcomeUnknown, 1)]
+)
+def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
+    sandbox: Sandbox,
+    database: psycopg.Connection[Any],
+    moment: Literal["ready", "committed"],
+    error: type[Exception],
+    rows: int,
 ) -> None:
-    async def insert(connection: AsyncConnection) -> None:
-        await connection.execute(text(INSERT))
+    async def insert(block: Transaction) -> None:
+        await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
 
     async def connect(connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT 1"))
@@ -47,10 +59,10 @@ def test_a_deadline_beside_commit_is_an_unknown_outcome(
     async def request() -> None:
         request_deadline.set(monotonic() + 0.3)
         async with asyncio.timeout(0.3):
-            await write(around_commit(), insert)
+            await write(insert, Late(moment))
 
-    sandbox.run(write(nullcontext(), connect))  # the time is for the write alone
-    with pytest.raises(OutcomeUnknown):
+    sandbox.run(read(connect))  # the time is for the write only
+    with pytest.raises(error):
         sandbox.run(asyncio.wait_for(request(), 2.0))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
 

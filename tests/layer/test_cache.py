@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +10,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from blog.cache import pages as protocol
-from blog.cache.pages import TOKEN_BYTES, Loaded, PageCache, invalidation, redis_scripts
+from blog.cache.fences import FENCE_SECONDS, Fences
+from blog.cache.health import check_redis
+from blog.cache.pages import Loaded, PageCache
+from blog.cache.scripts import TOKEN_BYTES, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
 from tests.conftest import Sandbox
@@ -59,14 +61,6 @@ def fetch(sandbox: Sandbox, cache: Client) -> Callable[[Database], bytes]:
 Fetch = Callable[[Database], bytes]
 
 
-async def enter(manager: AbstractAsyncContextManager[None]) -> None:
-    await manager.__aenter__()
-
-
-async def leave(manager: AbstractAsyncContextManager[None]) -> None:
-    await manager.__aexit__(None, None, None)
-
-
 def outcome(record: RequestRecord) -> str | None:
     return record.cache
 
@@ -79,9 +73,16 @@ def server_milliseconds(cache: Client) -> int:
 async def write(
     *caches: PageCache, while_fenced: Callable[[], Awaitable[Any]] | None = None
 ) -> None:
-    async with invalidation(*caches):
+    fences = Fences(*caches)
+    fences.start()
+    await fences.ready()
+    try:
         if while_fenced is not None:
             await while_fenced()
+    except LookupError:
+        await fences.rolled_back()
+        raise
+    await fences.committed()
 
 
 def test_a_miss_fills_the_page_after_its_generation(
@@ -223,7 +224,7 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
                 record.cache = None
                 assert sandbox.run(THINGS.fetch(PAGE, Database(content).load)) == content
                 outcomes.append(record.cache)
-        sandbox.run(redis_scripts().check())
+        sandbox.run(check_redis())
         sandbox.close()
     assert outcomes == ["miss", "hit"] * 2
 
@@ -256,7 +257,7 @@ def test_while_a_fence_stands_nothing_is_served_and_nothing_filled(
     async def read() -> None:
         assert cache.zcard("things:fence") == 1
         answers.append(await THINGS.fetch(PAGE, Database(b"during").load))
-        assert not cache.exists("things:generation", LEASE)
+        assert not cache.exists(LEASE)
 
     sandbox.run(write(THINGS, while_fenced=read))
 
@@ -325,15 +326,20 @@ def test_a_failed_write_takes_its_fence_down(sandbox: Sandbox, cache: Client) ->
     assert not cache.exists("things:fence")
 
 
+async def set_fences() -> None:
+    crashed = Fences(THINGS)
+    crashed.start()
+    await crashed.ready()
+
+
 def test_a_crashed_writers_fence_runs_out_by_itself(
     sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     fetch(Database(b"before"))
-    crashed = invalidation(THINGS)
-    sandbox.run(enter(crashed))
+    sandbox.run(set_fences())
     (deadline,) = [score for _, score in cache.zrange("things:fence", 0, -1, withscores=True)]
     seconds_left = (deadline - server_milliseconds(cache)) / 1000
-    assert protocol.FENCE_SECONDS - 1 < seconds_left <= protocol.FENCE_SECONDS
+    assert FENCE_SECONDS - 1 < seconds_left <= FENCE_SECONDS
 
     assert fetch(Database(b"committed or not")) == b"committed or not"
     assert outcome(record) == "bypass"
@@ -342,7 +348,6 @@ def test_a_crashed_writers_fence_runs_out_by_itself(
     assert fetch(Database(b"after")) == b"after"
     assert outcome(record) == "miss"
     assert not cache.exists("things:fence")
-    sandbox.run(leave(crashed))  # lest the garbage collector does, during another test
 
 
 def test_a_lease_lets_one_reader_fill_while_the_others_wait(

@@ -1,10 +1,10 @@
 """PostgreSQL's faults: what is repeated, what is answered, and that nothing is written twice."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
@@ -13,12 +13,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database import read, translate_violation, write
+from blog.database import Transaction, read, translate_violation
 from blog.database.connection import TIMEOUTS, worker_connection
 from blog.errors import ApiError, Conflict, DatabaseUnavailable, InternalError, NotFound
+from blog.http.application import create_app, lambda_handler
+from blog.http.router import api_router
 from local.services import Services
 from tests.conftest import Sandbox, url_without_timeouts
+from tests.in_process import LambdaTransport
+from tests.transactions import NothingInvalidated, write
 
 Database = psycopg.Connection[Any]
 
@@ -58,47 +63,53 @@ class Query:
         self.breaks = breaks
         self.calls = 0
 
-    async def __call__(self, connection: AsyncConnection) -> Any:
+    async def __call__(self, connection: AsyncConnection | Transaction) -> Any:
         self.calls += 1
         if self.calls <= self.breaks:
-            await connection.execute(text(END_OWN_BACKEND))
-        result = await connection.execute(text(self.statement))
+            await connection.execute(statement_of(END_OWN_BACKEND))
+        result = await connection.execute(statement_of(self.statement))
         return result.scalar() if result.returns_rows else None
 
 
-@asynccontextmanager
-async def nothing() -> AsyncIterator[None]:
-    yield
+def statement_of(sql: str) -> TypedReturnsRows[Any]:
+    return cast("TypedReturnsRows[Any]", text(sql))
 
 
-def test_a_read_is_repeated_once_when_its_connection_breaks(sandbox: Sandbox) -> None:
-    query = Query(breaks=1)
-    assert sandbox.run(read(query)) == 42
-    assert query.calls == 2
+@pytest.fixture
+def ask(sandbox: Sandbox) -> Callable[[Query], int]:
+    """Runs the query by a route that reads or, if it inserts, writes; returns the status."""
+
+    def ask(query: Query) -> int:
+        router = api_router("queries")
+
+        @router.get("/queries")
+        async def run_query() -> None:
+            await (write(query) if query.statement == INSERT else read(query))
+
+        with httpx.Client(
+            transport=LambdaTransport(handler=lambda_handler(create_app(router)))
+        ) as client:
+            return client.get("http://api.test/queries").status_code
+
+    return ask
 
 
-def test_a_read_is_not_repeated_for_ever(sandbox: Sandbox) -> None:
-    query = Query(breaks=9)
-    with pytest.raises(DatabaseUnavailable):
-        sandbox.run(read(query))
-    assert query.calls == 2
-
-
-def test_a_write_is_repeated_when_its_connection_breaks_before_commit(
-    sandbox: Sandbox, database: Database
+@pytest.mark.parametrize(("statement", "rows"), [("SELECT 42", 0), (INSERT, 1)])
+def test_a_request_is_retried_once_if_its_connection_breaks_before_commit(
+    ask: Callable[[Query], int], database: Database, statement: str, rows: int
 ) -> None:
-    query = Query(INSERT, breaks=1)
-    sandbox.run(write(nullcontext(), query))
-    assert query.calls == 2
-    assert users(database) == 1
+    query = Query(statement, breaks=1)
+    assert ask(query) == 200
+    assert (query.calls, users(database)) == (2, rows)
 
 
-def test_a_write_that_goes_on_failing_writes_nothing(sandbox: Sandbox, database: Database) -> None:
-    query = Query(INSERT, breaks=9)
-    with pytest.raises(DatabaseUnavailable):
-        sandbox.run(write(nullcontext(), query))
-    assert query.calls == 2
-    assert users(database) == 0
+@pytest.mark.parametrize("statement", ["SELECT 42", INSERT])
+def test_a_request_is_not_retried_for_ever(
+    ask: Callable[[Query], int], database: Database, statement: str
+) -> None:
+    query = Query(statement, breaks=9)
+    assert ask(query) == 503
+    assert (query.calls, users(database)) == (2, 0)
 
 
 @pytest.mark.parametrize("end", ["terminated", "restarted twice"])
@@ -117,7 +128,7 @@ def test_a_write_finds_a_closed_connection_replaced(sandbox: Sandbox, database: 
     sandbox.run(read(Query()))
     end_backends(database, sandbox)
     query = Query(INSERT)
-    sandbox.run(write(nullcontext(), query))
+    sandbox.run(write(query))
 
     assert (query.calls, users(database)) == (1, 1)
 
@@ -125,7 +136,7 @@ def test_a_write_finds_a_closed_connection_replaced(sandbox: Sandbox, database: 
 def test_a_sandbox_keeps_one_connection(sandbox: Sandbox, database: Database) -> None:
     for _ in range(3):
         sandbox.run(read(Query()))
-        sandbox.run(write(nullcontext(), Query()))
+        sandbox.run(write(Query()))
     assert len(backends(database, sandbox)) == 1
 
 
@@ -140,7 +151,7 @@ def test_a_read_leaves_no_transaction_and_says_nothing_after_its_statement(
 
 
 def test_a_read_after_a_write_is_in_autocommit_again(sandbox: Sandbox, database: Database) -> None:
-    sandbox.run(write(nullcontext(), Query(INSERT)))
+    sandbox.run(write(Query(INSERT)))
     sandbox.run(read(Query("SELECT 4711")))
     state = database.execute(
         "SELECT state FROM pg_stat_activity WHERE application_name = %s", [sandbox.service]
@@ -154,41 +165,73 @@ def test_a_statement_is_not_prepared_on_the_server(sandbox: Sandbox) -> None:
     assert sandbox.run(read(Query("SELECT count(*) FROM pg_prepared_statements"))) == 0
 
 
-def test_a_write_enters_around_commit_after_the_query_and_before_the_commit(
+def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_commit(
     sandbox: Sandbox, database: Database
 ) -> None:
-    seen: list[tuple[int, int]] = []
     query = Query(INSERT)
 
-    @asynccontextmanager
-    async def watch() -> AsyncIterator[None]:
-        seen.append((query.calls, users(database)))
-        yield
-        seen.append((query.calls, users(database)))
+    class Watch(NothingInvalidated):
+        async def ready(self) -> None:
+            assert (self.calls, query.calls, users(database)) == (["start"], 1, 0)
+            await super().ready()
 
-    sandbox.run(write(watch(), query))
-    assert seen == [(1, 0), (1, 1)]
+        async def committed(self) -> None:
+            assert users(database) == 1
+            await super().committed()
+
+    watch = Watch()
+    sandbox.run(write(query, watch))
+    assert watch.calls == ["start", "ready", "committed"]
 
 
-def test_a_refused_write_is_rolled_back_and_enters_nothing(
-    sandbox: Sandbox, database: Database
-) -> None:
-    entered: list[int] = []
-
-    @asynccontextmanager
-    async def watch() -> AsyncIterator[None]:
-        entered.append(1)
-        yield
-
-    async def refuse(connection: AsyncConnection) -> None:
-        await connection.execute(text(INSERT))
+def test_a_write_that_raises_is_rolled_back(sandbox: Sandbox, database: Database) -> None:
+    async def insert_and_raise(block: Transaction) -> None:
+        await block.execute(statement_of(INSERT))
         raise NotFound("nothing of that")
 
+    watch = NothingInvalidated()
     with pytest.raises(NotFound):
-        sandbox.run(write(watch(), refuse))
-    assert (users(database), entered) == (0, [])
-    sandbox.run(write(nullcontext(), Query(INSERT)))
+        sandbox.run(write(insert_and_raise, watch))
+    assert (users(database), watch.calls) == (0, ["start", "rolled back"])
+    sandbox.run(write(Query(INSERT)))
     assert users(database) == 1
+
+
+def test_a_transaction_that_only_looked_up_invalidates_nothing(
+    sandbox: Sandbox, database: Database
+) -> None:
+    async def look_up(block: Transaction) -> Any:
+        return (await block.look_up(statement_of("SELECT 42"))).scalar()
+
+    watch = NothingInvalidated()
+    assert sandbox.run(write(look_up, watch)) == 42
+    assert watch.calls == ["ready"]
+
+
+def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
+    sandbox: Sandbox, database: Database
+) -> None:
+    async def insert_three(block: Transaction) -> Any:
+        ahead = block.send_ahead("SELECT count(*) FROM users", [])
+        await block.execute(statement_of(INSERT))
+        block.execute_with_commit(text(INSERT.replace("ada@", "bob@")))
+        return await ahead.fetchone()
+
+    assert sandbox.run(write(Query())) == 42  # the connection's first transaction
+    assert sandbox.run(write(insert_three)) == (0,)
+    assert users(database) == 2
+
+
+def test_a_last_statement_that_fails_leaves_nothing(sandbox: Sandbox, database: Database) -> None:
+    async def insert_twice(block: Transaction) -> None:
+        await block.execute(statement_of(INSERT))
+        block.execute_with_commit(text(INSERT))
+
+    watch = NothingInvalidated()
+    with pytest.raises(InternalError):
+        sandbox.run(write(insert_twice, watch))
+    assert (users(database), watch.calls) == (0, ["start", "ready", "rolled back"])
+    assert sandbox.run(read(Query())) == 42
 
 
 def test_a_violation_becomes_the_error_of_its_constraint_alone(
@@ -196,14 +239,14 @@ def test_a_violation_becomes_the_error_of_its_constraint_alone(
 ) -> None:
     database.execute(INSERT)
 
-    async def insert(connection: AsyncConnection, constraint: str) -> None:
+    async def insert(constraint: str, block: Transaction) -> None:
         with translate_violation(constraint, Conflict("taken")):
-            await connection.execute(text(INSERT))
+            await block.execute(statement_of(INSERT))
 
     with pytest.raises(Conflict):
-        sandbox.run(write(nullcontext(), insert, "users_email_key"))
+        sandbox.run(write(partial(insert, "users_email_key")))
     with pytest.raises(InternalError):
-        sandbox.run(write(nullcontext(), insert, "users_pkey"))
+        sandbox.run(write(partial(insert, "users_pkey")))
 
 
 def test_violation_of_lets_other_errors_pass() -> None:
@@ -230,7 +273,7 @@ def test_a_fault_that_passes_is_service_unavailable(
         database.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
         database.execute("SELECT * FROM users FOR UPDATE")
         with pytest.raises(DatabaseUnavailable):
-            sandbox.run(write(nullcontext(), Query(statement)))
+            sandbox.run(write(Query(statement)))
 
     assert users(database) == 1
 
@@ -249,11 +292,11 @@ SHOW_TIMEOUTS = f"SELECT json_build_object({SESSION_TIMEOUTS})"
 def test_each_write_has_the_timeouts_that_the_database_lacks_and_its_session_stays_as_it_was(
     sandbox: Sandbox, services: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS))) == TIMEOUTS
+    assert sandbox.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
     assert "lack" not in capsys.readouterr().out
     sandbox.restart(DATABASE_URL=url_without_timeouts(services))
     for _ in range(2):
-        assert sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS))) == TIMEOUTS
+        assert sandbox.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
         assert sandbox.run(read(Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
 
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -266,7 +309,7 @@ def test_a_stricter_timeout_stays_and_a_longer_one_does_not(
 ) -> None:
     options = "-c statement_timeout=1min -c lock_timeout=1500ms"
     sandbox.restart(DATABASE_URL=with_options(services, options))
-    timeouts = sandbox.run(write(nullcontext(), Query(SHOW_TIMEOUTS)))
+    timeouts = sandbox.run(write(Query(SHOW_TIMEOUTS)))
     assert timeouts == TIMEOUTS | {"lock_timeout": "1500ms"}
 
 
@@ -279,7 +322,7 @@ def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_
         database.execute("LOCK TABLE users IN SHARE MODE")
         started_at = monotonic()
         with pytest.raises(DatabaseUnavailable):
-            sandbox.run(write(nullcontext(), Query(INSERT)))
+            sandbox.run(write(Query(INSERT)))
         assert monotonic() - started_at < 2
 
 

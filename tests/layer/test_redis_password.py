@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from blog import secrets
-from blog.cache.pages import Loaded, PageCache, redis_scripts
+from blog.cache.pages import Loaded, PageCache
+from blog.cache.scripts import redis_scripts
 from blog.observability import RequestRecord, current_request
 from tests.conftest import Sandbox
 from tests.secrets_manager import Manager, new_secret

@@ -162,6 +162,11 @@ class DatabaseUnavailable(ServiceUnavailable):
         "The database did not respond; nothing was changed, so the request can be retried."
     )
 
+    def __init__(self, detail: str, *, connection_lost: bool = False) -> None:
+        """`connection_lost`: it broke, and a new one may work at once."""
+        super().__init__(detail)
+        self.connection_lost = connection_lost
+
 
 class DeadlineExceeded(ServiceUnavailable):
     code = "deadline-exceeded"

@@ -6,9 +6,8 @@ table whose deleted rows take rows of this one along, directly or through other 
 walks the models' foreign keys and fails where a declaration misses one.
 """
 
-from contextlib import AbstractAsyncContextManager
-
-from blog.cache.pages import PageCache, invalidation
+from blog.cache.fences import Fences
+from blog.cache.pages import PageCache
 
 
 class CachedList(PageCache):
@@ -18,14 +17,14 @@ class CachedList(PageCache):
         super().__init__(table)
         self.deleted_with = deleted_with
 
-    def on_write(self) -> AbstractAsyncContextManager[None]:
-        """For the COMMIT of an insert into its table, or an update there."""
-        return invalidation(self)
+    def on_write(self) -> Fences:
+        """Return the fences of an insert into its table, or an update there."""
+        return Fences(self)
 
-    def on_delete(self) -> AbstractAsyncContextManager[None]:
-        """For the COMMIT of a delete from its table: the lists below it are invalidated too."""
+    def on_delete(self) -> Fences:
+        """Return the fences of a delete from its table, on the lists below it too."""
         below = [other for other in cached_lists() if self.name in other.deleted_with]
-        return invalidation(self, *below)
+        return Fences(self, *below)
 
 
 USERS = CachedList("users")
@@ -33,5 +32,5 @@ POSTS = CachedList("posts", deleted_with=("users",))
 
 
 def cached_lists() -> list[CachedList]:
-    """All that are declared here."""
+    """Return all that are declared here."""
     return [value for value in globals().values() if isinstance(value, CachedList)]

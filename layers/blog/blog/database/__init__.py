@@ -2,6 +2,6 @@
 
 from blog.database.connection import translate_violation
 from blog.database.idempotency import execute_idempotently
-from blog.database.transactions import read, write
+from blog.database.transactions import Transaction, read, transaction
 
-__all__ = ["execute_idempotently", "read", "translate_violation", "write"]
+__all__ = ["Transaction", "execute_idempotently", "read", "transaction", "translate_violation"]

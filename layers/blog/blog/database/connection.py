@@ -13,10 +13,10 @@ logged and each transaction sets them for itself. So no transaction outlives the
 
 import asyncio
 import select
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
-from typing import Any
+from typing import Any, LiteralString, Self, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -39,47 +39,82 @@ ROLLBACK_SECONDS = 0.2
 fits into the margin that `blog.http.middleware` keeps of the request's time."""
 TCP_USER_TIMEOUT_MILLISECONDS = 3000
 CERTIFICATE_REJECTED = "certificate verify failed"
-TIMEOUTS = {
+TIMEOUTS: dict[LiteralString, LiteralString] = {
     "statement_timeout": "8s",
     "transaction_timeout": "9s",
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
 }
-"""The longest that a session may have; `FENCE_SECONDS` of `blog.cache.pages` is longer than all."""
+"""The longest that a session may have; `blog.cache.fences` relies on them."""
 _NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
 LACKING_TIMEOUTS = f"""
 SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
 WHERE current_setting(name)::interval NOT BETWEEN '1ms' AND longest::interval
 """  # noqa: S608 - of constants
 """Names of those that the session has not, or longer ones."""
+SentAhead = tuple[psycopg.AsyncCursor[Any], LiteralString, Sequence[object]]
 # SQLSTATE classes of faults that pass: connection, resources, operator intervention (timeouts,
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
 # Source: PostgreSQL's appendix "Error Codes".
 TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
 
 
+class PipelinedCursor(psycopg.AsyncCursor[Any]):
+    """A cursor whose statement takes along those that its connection is to send ahead."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        connection = cast("BoundedConnection", self.connection)
+        ahead = connection.take_ahead()
+        if not ahead:
+            return await super().execute(query, params, **options)
+        async with connection.pipeline():
+            for cursor, statement, values in ahead:
+                await cursor.execute(statement, values)
+            await super().execute(query, params, **options)
+        return self
+
+
 class BoundedConnection(psycopg.AsyncConnection[Any]):
-    """A connection on which giving up is quick, also when its server has gone silent.
+    """A connection that fails fast, also when its server stops responding.
 
     psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
     """
 
-    _opening: str | None = None
+    _opening: Sequence[LiteralString] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ahead: list[SentAhead] = []
 
     async def begin(self) -> None:
-        """Begin a transaction that has all of TIMEOUTS."""
-        if self._opening is not None:
-            await self.execute(self._opening)
+        """Begin a transaction that has all of TIMEOUTS.
+
+        BEGIN is sent with the first statement, but for the connection's first transaction.
+        """
+        if self._opening is None:
+            self._opening = await self._begin_first()
             return
-        # In one message, and so one round trip.
-        answers = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
-        answers.nextset()
-        lacking = [name for (name,) in await answers.fetchall()]
-        settings = "; ".join(f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking)
-        if lacking:
-            _log_lacking(lacking)
-            await self.execute(settings)
-        self._opening = f"BEGIN; {settings}" if lacking else "BEGIN"
+        for statement in self._opening:
+            self.send_ahead(statement)
+
+    def send_ahead(
+        self, statement: LiteralString, values: Sequence[object] = ()
+    ) -> psycopg.AsyncCursor[Any]:
+        """Send this in one round trip with the next statement, and before it."""
+        cursor: psycopg.AsyncCursor[Any] = psycopg.AsyncCursor(self)
+        self._ahead.append((cursor, statement, values))
+        return cursor
+
+    def take_ahead(self) -> list[SentAhead]:
+        taken, self._ahead = self._ahead, []
+        return taken
+
+    async def end_transaction(self) -> None:
+        """Roll back what is open. Raises nothing: a connection that fails here is closed."""
+        self._ahead.clear()
+        if self.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                await self._within(ROLLBACK_SECONDS, self.rollback())
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
         """Ask the server once to stop the query, and drop the connection whatever it says.
@@ -91,27 +126,32 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
         finally:
             self.pgconn.finish()
 
-    async def rollback(self) -> None:
-        await self._within(ROLLBACK_SECONDS, super().rollback())
-
-    async def is_answering(self) -> bool:
+    async def is_responding(self) -> bool:
         try:
             await self._within(PING_SECONDS, self.execute(""))
         except psycopg.Error:
             return False
         return True
 
-    async def _within(self, seconds: float, answer: Awaitable[object]) -> None:
+    async def _begin_first(self) -> list[LiteralString]:
+        """Begin, and return what begins the connection's other transactions."""
+        # In one message, and so one round trip.
+        responses = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
+        responses.nextset()
+        lacking = [name for (name,) in await responses.fetchall()]
+        settings = [f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking]
+        if lacking:
+            _log_lacking(lacking)
+            await self.execute("; ".join(settings))
+        return ["BEGIN", *settings]
+
+    async def _within(self, seconds: float, response: Awaitable[object]) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await answer
+                await response
         except TimeoutError:
             self.pgconn.finish()
-            raise psycopg.OperationalError("no answer in time") from None
-
-
-class ConnectionLost(DatabaseUnavailable):
-    """The connection broke before COMMIT: nothing was changed, and a fresh one may work."""
+            raise psycopg.OperationalError("no response in time") from None
 
 
 class WorkerConnection:
@@ -129,7 +169,7 @@ class WorkerConnection:
         """The connection, and the driver's own below it.
 
         Whatever transaction the block leaves open is rolled back. The driver's errors are raised
-        as `ConnectionLost`, `DatabaseUnavailable` or `InternalError`.
+        as `DatabaseUnavailable` or `InternalError`.
         """
         async with self._in_use:
             with database_time():
@@ -155,7 +195,7 @@ class WorkerConnection:
         driver = driver_of(self._kept)
         idle_seconds = monotonic() - self._idle_since
         if not _is_readable(driver) and (
-            idle_seconds < PING_AFTER_SECONDS or await driver.is_answering()
+            idle_seconds < PING_AFTER_SECONDS or await driver.is_responding()
         ):
             return self._kept
         await self._drop(self._kept, driver)
@@ -189,9 +229,7 @@ class WorkerConnection:
             return await self.engine.connect()
 
     async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
-        if driver.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            with suppress(psycopg.Error):
-                await driver.rollback()
+        await driver.end_transaction()
         if driver.info.transaction_status == TransactionStatus.IDLE:
             self._kept, self._idle_since = connection, monotonic()
         else:
@@ -228,7 +266,7 @@ def _readable_url() -> URL:
         return database_url()
     except SecretUnavailable as error:
         logger().error("the database's secret cannot be read", reason=str(error))
-        raise _unavailable(DatabaseUnavailable) from None
+        raise _unavailable() from None
 
 
 def _engine(url: URL) -> AsyncEngine:
@@ -238,6 +276,7 @@ def _engine(url: URL) -> AsyncEngine:
         "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
         "application_name": settings().service,
         "async_creator_fn": BoundedConnection.connect,
+        "cursor_factory": PipelinedCursor,
         # Poolers in transaction mode hand a session's prepared statements to others.
         "prepare_threshold": None,
     }
@@ -263,16 +302,16 @@ def driver_of(connection: AsyncConnection) -> BoundedConnection:
 
 
 def _api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
-    if lost:
-        return _unavailable(ConnectionLost)
-    state = _sqlstate(error)
-    if state is None or state.startswith(TRANSIENT_ERRORS):
-        return _unavailable(DatabaseUnavailable)
+    state = sqlstate_of(error)
+    if lost or state is None or state.startswith(TRANSIENT_ERRORS):
+        return _unavailable(connection_lost=lost)
     return InternalError("The server failed; the failure has been logged.")
 
 
-def _unavailable(kind: type[DatabaseUnavailable]) -> DatabaseUnavailable:
-    return kind("The database does not answer; nothing was changed.")
+def _unavailable(*, connection_lost: bool = False) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The database does not respond; nothing was changed.", connection_lost=connection_lost
+    )
 
 
 def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
@@ -280,7 +319,7 @@ def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) ->
     logger().error(
         "database error",
         error=type(_driver_error(error)).__name__,
-        sqlstate=_sqlstate(error),
+        sqlstate=sqlstate_of(error),
         constraint=_constraint_name(error),
         statement=error.statement if isinstance(error, DBAPIError) else None,
         reason=reason,
@@ -303,7 +342,7 @@ def _refused_password(error: DBAPIError) -> bool:
     return connection is not None and connection.used_password
 
 
-def _sqlstate(error: DBAPIError | psycopg.Error) -> str | None:
+def sqlstate_of(error: DBAPIError | psycopg.Error) -> str | None:
     state = getattr(_driver_error(error), "sqlstate", None)
     return None if state is None else str(state)
 

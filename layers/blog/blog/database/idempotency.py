@@ -1,15 +1,15 @@
-"""`Idempotency-Key`: a POST that is repeated with its key creates nothing twice.
+"""`Idempotency-Key`: a POST that is retried with its key creates nothing twice.
 
 The key's row is written in the transaction that creates the resource, so there is one if and only
-if there is the other, whatever dies in between. It holds the first answer, which a repetition gets
+if there is the other, whatever fails in between. It holds the first response, which a retry gets
 again, also when it was lost on the way, and when the resource was changed since. Deleting the
-resource, by whatever statement, takes the answer's data out of the row in the same transaction (a
-trigger of the migrations); the key stays, and a repetition is told that the resource is gone. A
-request that created nothing leaves no key.
+resource, by whatever statement, takes the response's data out of the row in the same transaction (a
+trigger of the migrations); the key stays, and a retry gets 409 `resource-deleted`. A request that
+created nothing leaves no key.
 
 Expired keys mean nothing; a schedule deletes them (`functions/migrations`). Powertools' idempotency
 utility cannot promise this: it keeps its records in DynamoDB or Redis, and a crash between COMMIT
-and its own write lets a repetition create the resource again.
+and its own write lets a retry create the resource again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,36 +17,45 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Row, bindparam, func, select
 
 from blog.database.models import idempotency_keys
+from blog.database.transactions import Transaction
 from blog.errors import InvalidRequest, RequestInProgress, ResourceDeleted
 from blog.idempotency import HEADER, IdempotentRequest, StoredResponse
 from blog.settings import settings
+
+# A statement of its own, so that the look-up sees what the lock's last holder committed.
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s::text, 0))"
+EARLIER = select(
+    idempotency_keys.c.fingerprint, idempotency_keys.c.resource_id, idempotency_keys.c.body
+).where(
+    idempotency_keys.c.path == bindparam("path"),
+    idempotency_keys.c.key == bindparam("key"),
+    idempotency_keys.c.expires_at > func.now(),
+)
 
 ResourceRow = Row[*tuple[Any, ...]]
 
 
 async def execute_idempotently(
-    connection: AsyncConnection,
+    transaction: Transaction,
     request: IdempotentRequest,
-    insert_resource: Callable[[AsyncConnection], Awaitable[ResourceRow]],
-    answer: type[BaseModel],
+    insert_resource: Callable[[Transaction], Awaitable[ResourceRow]],
+    schema: type[BaseModel],
 ) -> StoredResponse:
-    """The resource that `insert_resource` creates, or the first answer of an earlier request.
+    """Return the resource that `insert_resource` creates, or an earlier request's response.
 
-    For `blog.database.write`. Raises `RequestInProgress` while another request with the key is
-    under way, `ResourceDeleted` when what it created is gone, `InvalidRequest` when the key was
-    used with another body, and what `insert_resource` raises.
+    Raises `RequestInProgress` while another request with the key is in progress, `ResourceDeleted`
+    if what it created is deleted, `InvalidRequest` if the key was used with another body, and what
+    `insert_resource` raises.
     """
-    key = request.key
-    earlier = None if key is None else await _earlier(connection, request.path, key)
+    earlier = await _find_earlier(transaction, request)
     if earlier is None:
-        row = await insert_resource(connection)
-        created = StoredResponse(request.path, row.id, answer.model_validate(row).model_dump_json())
-        if key is not None:
-            await _remember(connection, request, created)
+        row = await insert_resource(transaction)
+        body = schema.model_validate(row).model_dump_json()
+        created = StoredResponse(request.path, row.id, body)
+        _remember(transaction, request, created)
         return created
     if earlier.body is None:
         raise ResourceDeleted("The resource that this Idempotency-Key created was deleted since.")
@@ -56,30 +65,23 @@ async def execute_idempotently(
     return StoredResponse(request.path, earlier.resource_id, earlier.body)
 
 
-async def _earlier(connection: AsyncConnection, path: str, key: str) -> ResourceRow | None:
-    """The key's row, which is held until the transaction ends; None where there is none.
-
-    Does not wait for another transaction that holds it.
-    """
-    number = func.hashtextextended(f"{path} {key}", 0)
-    if not await connection.scalar(select(func.pg_try_advisory_xact_lock(number))):
-        raise RequestInProgress("Another request with this Idempotency-Key is under way.")
-    columns = (
-        idempotency_keys.c.fingerprint,
-        idempotency_keys.c.resource_id,
-        idempotency_keys.c.body,
-    )
-    statement = select(*columns).where(
-        idempotency_keys.c.path == path,
-        idempotency_keys.c.key == key,
-        idempotency_keys.c.expires_at > func.now(),
-    )
-    return (await connection.execute(statement)).one_or_none()
+async def _find_earlier(transaction: Transaction, request: IdempotentRequest) -> ResourceRow | None:
+    """Return the key's row, None if there is none. Others' look-ups fail until the transaction
+    ends, at once: this one does not wait for theirs either."""
+    if request.key is None:
+        return None
+    lock = transaction.send_ahead(LOCK, [f"{request.path} {request.key}"])
+    found = await transaction.look_up(EARLIER, {"path": request.path, "key": request.key})
+    if await lock.fetchone() != (True,):
+        raise RequestInProgress("Another request with this Idempotency-Key is in progress.")
+    return found.one_or_none()
 
 
-async def _remember(
-    connection: AsyncConnection, request: IdempotentRequest, created: StoredResponse
+def _remember(
+    transaction: Transaction, request: IdempotentRequest, created: StoredResponse
 ) -> None:
+    if request.key is None:
+        return
     # Imported with the first key: the dialect's package costs every cold start 30 ms.
     from sqlalchemy.dialects.postgresql import insert
 
@@ -91,4 +93,6 @@ async def _remember(
     }
     statement = insert(idempotency_keys).values(path=request.path, key=request.key, **values)
     index = [idempotency_keys.c.path, idempotency_keys.c.key]
-    await connection.execute(statement.on_conflict_do_update(index_elements=index, set_=values))
+    transaction.execute_with_commit(
+        statement.on_conflict_do_update(index_elements=index, set_=values)
+    )

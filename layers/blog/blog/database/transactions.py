@@ -1,26 +1,31 @@
-"""How a query is run, retried and committed.
+"""How queries are run, and writes committed.
 
-`read` runs a query in AUTOCOMMIT, one round trip a statement, and once more on a fresh connection
-when the first broke. `write` runs it in a transaction, and retries only what cannot have been
-committed.
+`read` runs a query in AUTOCOMMIT, one round trip a statement. `transaction` is a block that is
+committed at its end: BEGIN travels with its first statement, what is invalidated is announced while
+that statement runs, and what was announced is ended before the response.
+
+If the connection broke before COMMIT, the `DatabaseUnavailable` that they raise says so, and the
+request is retried once (`blog.http.retry`).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from time import monotonic
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database.connection import (
+    ROLLBACK_SECONDS,
     BoundedConnection,
-    ConnectionLost,
     log_failure,
+    sqlstate_of,
     worker_connection,
 )
-from blog.deadline import request_deadline
 from blog.errors import OutcomeUnknown
 from blog.observability import database_time
 
@@ -29,77 +34,134 @@ UNKNOWN_OUTCOMES = ("08007", "40003")
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 Query = Callable[Concatenate[AsyncConnection, P], Awaitable[R]]
+Values = Mapping[str, object]
+
+
+class Invalidation(Protocol):
+    """What a transaction invalidates (`blog.cache.fences`). None of these raises an error.
+
+    If the outcome is unknown, neither `committed` nor `rolled_back` is called.
+    """
+
+    def start(self) -> None:
+        """Begin to announce it; called with the first statement that changes rows."""
+
+    async def ready(self) -> None:
+        """Return when it is announced; awaited before COMMIT is sent."""
+
+    async def committed(self) -> None:
+        """Invalidate; awaited after COMMIT and before the response."""
+
+    async def rolled_back(self) -> None:
+        """Withdraw the announcement; called at most once, also if it was never started."""
+
+
+class Transaction:
+    """The statements of one transaction, each one round trip."""
+
+    def __init__(
+        self, connection: AsyncConnection, driver: BoundedConnection, invalidates: Invalidation
+    ) -> None:
+        self._connection = connection
+        self.driver = driver
+        self._invalidates = invalidates
+        self._last: Executable | None = None
+        self.has_changes = False
+
+    async def execute(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> CursorResult[*Ts]:
+        """Run a statement that changes rows, and returns them."""
+        self.has_changes = True
+        self._invalidates.start()
+        return await self.look_up(statement, values)
+
+    async def look_up(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> CursorResult[*Ts]:
+        """Run a statement that changes nothing."""
+        with database_time():
+            return await self._connection.execute(statement, values)
+
+    def send_ahead(self, sql: LiteralString, values: Sequence[object]) -> psycopg.AsyncCursor[Any]:
+        """Send this with the next statement, before it; the cursor has its result afterwards."""
+        return self.driver.send_ahead(sql, values)
+
+    def execute_with_commit(self, statement: Executable) -> None:
+        """Run the transaction's last statement in one round trip with COMMIT."""
+        self._last = statement
+
+    async def commit(self) -> None:
+        """Raises the driver's and SQLAlchemy's errors."""
+        with database_time():
+            if self._last is None:
+                await self.driver.commit()
+                return
+            async with self.driver.pipeline():
+                await self._connection.execute(self._last)
+                # The driver's own `commit` waits for a round trip within the pipeline.
+                await self.driver.execute("COMMIT")
 
 
 async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
-    """The query's result, each of its statements on its own (AUTOCOMMIT).
+    """Return the query's result, each of its statements on its own (AUTOCOMMIT).
 
     Raises `DatabaseUnavailable`, and what the query raises.
     """
-
-    async def attempt() -> R:
-        async with worker_connection().acquire() as (connection, _):
-            with database_time():
-                return await query(connection, *arguments, **named)
-
-    return await _repeated_once(attempt)
+    async with worker_connection().acquire() as (connection, _):
+        with database_time():
+            return await query(connection, *arguments, **named)
 
 
-async def write(
-    around_commit: AbstractAsyncContextManager[None],
-    query: Query[P, R],
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> R:
-    """The query's result, committed. `around_commit` is entered just before COMMIT.
+@asynccontextmanager
+async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction]:
+    """Commit what the block changed, unless it raises.
 
     Raises `DatabaseUnavailable` (nothing was changed), `OutcomeUnknown` (perhaps it was), and
-    what the query raises (nothing was changed).
+    what the block raises (nothing was changed).
     """
-
-    async def attempt() -> R:
-        commits = False
-        try:
-            async with worker_connection().acquire() as (connection, driver):
-                with database_time():
-                    await driver.begin()
-                    result = await query(connection, *arguments, **named)
-                commits = True
-                async with around_commit:
-                    await _commit(driver)
-                return result
-        except asyncio.CancelledError:  # the deadline, which may fall before or after the change
-            if commits:
-                raise _outcome_unknown() from None
-            raise
-
-    return await _repeated_once(attempt)
-
-
-async def _commit(driver: BoundedConnection) -> None:
-    try:
+    async with worker_connection().acquire() as (connection, driver):
         with database_time():
-            await driver.commit()
-    except asyncio.CancelledError:  # `around_commit` is to hear of the doubt
-        raise _outcome_unknown() from None
-    except psycopg.Error as error:
-        if not driver.closed and error.sqlstate not in UNKNOWN_OUTCOMES:
+            await driver.begin()
+        block = Transaction(connection, driver, invalidates)
+        try:
+            yield block
+            await invalidates.ready()
+        except BaseException:
+            await _roll_back(driver, invalidates)
             raise
-        log_failure(error)
+        if block.has_changes:
+            await _commit(block, driver, invalidates)
+
+
+async def _commit(block: Transaction, driver: BoundedConnection, invalidates: Invalidation) -> None:
+    try:
+        await block.commit()
+        await invalidates.committed()
+    except asyncio.CancelledError:  # the deadline
         raise _outcome_unknown() from None
+    except (DBAPIError, psycopg.Error) as error:
+        if driver.closed or sqlstate_of(error) in UNKNOWN_OUTCOMES:
+            log_failure(error)
+            raise _outcome_unknown() from None
+        await _roll_back(driver, invalidates)
+        raise
+
+
+async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> None:
+    """Both at the same time, each within `ROLLBACK_SECONDS`, as the deadline may have expired."""
+
+    async def withdraw() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ROLLBACK_SECONDS):
+                await invalidates.rolled_back()
+
+    await asyncio.gather(driver.end_transaction(), withdraw())
 
 
 def _outcome_unknown() -> OutcomeUnknown:
     return OutcomeUnknown(
-        "The answer was lost while the change was made final; look whether it is there."
+        "The connection was lost during the commit; check whether the change was made."
     )
-
-
-async def _repeated_once(attempt: Callable[[], Awaitable[R]]) -> R:
-    try:
-        return await attempt()
-    except ConnectionLost:
-        if monotonic() > request_deadline.get():  # the deadline has struck, and strikes once only
-            raise
-        return await attempt()

@@ -11,6 +11,7 @@ from blog.errors import (
 )
 from blog.http.idempotency_key import KEY_ERRORS
 from blog.http.problems import problem_responses
+from blog.http.retry import RetriedRoute
 
 BODY_ERRORS = (MalformedJson, ContentTooLarge, UnsupportedMediaType)
 """Errors of every operation that takes a body."""
@@ -21,4 +22,5 @@ CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 
 def api_router(tag: str) -> APIRouter:
     """Return a router whose operations have the tag, and document the errors that all have."""
-    return APIRouter(tags=[tag], responses=problem_responses(InvalidRequest, ServiceUnavailable))
+    responses = problem_responses(InvalidRequest, ServiceUnavailable)
+    return APIRouter(tags=[tag], responses=responses, route_class=RetriedRoute)
