@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blog.cache import pages as blog_cache
+from blog.cache import fences, scripts
 from tests.failures.conftest import CACHED, HEALTH, READS, WRITES, ProxiedApi, Route
 from tests.failures.proxy import Failure
 from tests.failures.rows import Outcome, Row, each, rows
@@ -47,8 +47,8 @@ class Rejection:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a fence that could not be taken down: the cache is back when both are over."""
-    monkeypatch.setattr(blog_cache, "BREAKER_PAUSE_SECONDS", PAUSE_SECONDS)
-    monkeypatch.setattr(blog_cache, "FENCE_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(scripts, "BREAKER_PAUSE_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(fences, "FENCE_SECONDS", PAUSE_SECONDS)
 
 
 def assert_responds(proxied: ProxiedApi, row: Row[Any], route: Route) -> None:
