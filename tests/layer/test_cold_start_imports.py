@@ -54,6 +54,7 @@ FORBIDDEN = {
     "aws_lambda_powertools.utilities.parameters": "boto3; secrets are read without",
     "aws_lambda_powertools.utilities.parser": "pydantic is used without it",
     "aws_xray_sdk": "290 ms; there is no tracer",
+    "blog.aws": "only for a secret or IAM",
     "boto3": "more than 100 ms; secrets are read without",
     "botocore.client": "boto3",
     "botocore.session": "boto3",
@@ -140,6 +141,14 @@ def test_a_page_from_the_database_takes_only_the_packages_that_are_listed(
 
 def test_no_cold_start_imports_what_is_forbidden(for_a_miss: set[str]) -> None:
     assert {name: FORBIDDEN[name] for name in FORBIDDEN if imports(for_a_miss, name)} == {}
+
+
+def test_a_secret_is_read_without_boto3(
+    resource: str, api: httpx.Client, services: Services, manager: Manager
+) -> None:
+    imported = cold_start(resource, DATABASE_URL=new_secret(manager, services.database_url))
+    assert "blog.aws.secrets_manager" in imported
+    assert {name for name in FORBIDDEN if imports(imported, name)} == {"blog.aws"}
 
 
 def third_party(modules: set[str]) -> set[str]:

@@ -50,9 +50,9 @@ def database_url(network: Servers, mode: str = "") -> str:
     return network.database_url("blog").replace("sslmode=verify-full&", mode)
 
 
-def logged(capfd: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
+def logged(capfd: pytest.CaptureFixture[str], *messages: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    return [line for line in lines if line.get("message") == message]
+    return [line for line in lines if line.get("message") in messages]
 
 
 @pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
@@ -137,3 +137,23 @@ def test_a_redis_url_without_tls_is_rejected(
         assert api.get("/users").status_code == 200
         (line,) = logged(capfd, "redis error")
         assert line["reason"] == "REDIS_URL has no TLS: begin it with rediss://"
+
+
+def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
+    services: Services,
+    tmp_path: Path,
+    sandbox: Sandbox,
+    api: httpx.Client,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with SlowNetwork(tmp_path, services) as network:
+        sandbox.restart(
+            DATABASE_URL=network.database_url("blog").partition("?")[0],
+            REDIS_URL=network.redis_url(0).partition("?")[0],
+            TLS_REQUIRED="true",
+        )
+        assert api.get("/users").status_code == 503
+    reasons = [line.get("reason", "") for line in logged(capfd, "redis error", "database error")]
+    assert len(reasons) == 2
+    for reason in reasons:
+        assert "unable to get local issuer certificate" in reason

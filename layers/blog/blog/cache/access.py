@@ -8,6 +8,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from blog.settings import settings
 from blog.tls import authorities, tls_context
 
+VERIFICATION = {"ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs"}
+
 
 def redis_client(url: str) -> Redis:
     """A client of one connection, which is not made yet, without timeouts of its own.
@@ -39,7 +41,7 @@ class VerifyingConnection(SSLConnection):
     def __init__(self, **options: Any) -> None:
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
         super().__init__(**options)
-        if self.certfile is None:
+        if not {name for name in options if name.startswith("ssl_")} - VERIFICATION:
             # redis-py's own would load the system's authorities for each connection.
             self.ssl_context.context = tls_context(self.ca_certs or authorities(self.host))
 

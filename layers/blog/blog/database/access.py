@@ -58,22 +58,22 @@ def _verifying(url: URL) -> URL:
     return url.update_query_dict({"sslmode": "verify-full", "sslrootcert": file})
 
 
-async def rejected_certificate(url: URL) -> str | None:
+async def rejected_certificate(url: URL) -> str:
     """Why the server's certificate is not accepted, such as "certificate has expired".
 
-    libpq says no more than "certificate verify failed". None where the server is not reached, or
-    its certificate is accepted by now.
+    libpq says no more than "certificate verify failed". Empty if that is not found out.
     """
-    context = ssl.create_default_context(cafile=str(url.query["sslrootcert"]))
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as libpq does
+    file = url.query.get("sslrootcert", "system")
     try:
+        context = ssl.create_default_context(cafile=None if file == "system" else str(file))
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as libpq does
         async with asyncio.timeout(DIAGNOSIS_SECONDS):
             await _shake_hands(url, context)
     except ssl.SSLCertVerificationError as error:
         return error.verify_message
     except (OSError, asyncio.IncompleteReadError):
         pass
-    return None
+    return ""
 
 
 async def _shake_hands(url: URL, context: ssl.SSLContext) -> None:
