@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import report
 
-PARTS = ("cold", "warm", "network", "ablation", "scale", "load", "costs")
+PARTS = ("cold", "credentials", "warm", "network", "ablation", "scale", "load", "costs")
 
 
 def main() -> None:

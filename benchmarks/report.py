@@ -25,6 +25,7 @@ HEAD = ("| | this project | baseline | ratio |", "|---|---|---|---|")
 
 TITLES = {
     "cold": "Cold starts",
+    "credentials": "Credentials in a cold start",
     "warm": "Warm requests",
     "network": "Over a network",
     "ablation": "Ablation",

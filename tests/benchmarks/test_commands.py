@@ -58,7 +58,7 @@ def test_every_module_finds_its_imports() -> None:
 def test_the_command_says_which_parts_there_are() -> None:
     done = run("-m", "benchmarks", "none")
     assert done.returncode == 2
-    assert "none is not one of cold, warm," in done.stderr
+    assert "none is not one of cold, credentials, warm," in done.stderr
 
 
 @pytest.mark.slow

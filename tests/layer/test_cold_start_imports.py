@@ -15,7 +15,9 @@ import httpx
 import pytest
 
 from local.generate.sample_events import sample_events
+from local.services import Services
 from tests.resources import RESOURCES
+from tests.secrets_manager import Manager, new_secret
 
 ROOT = Path(__file__).parents[2]
 PYTHON_PATH = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "blog")))
