@@ -107,7 +107,7 @@ def test_the_endpoints_credentials_are_kept_until_they_expire(endpoint: Endpoint
     assert endpoint.statuses == [200]
 
 
-def test_a_relative_address_goes_before_a_full_one(
+def test_a_relative_address_precedes_a_full_one(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current_credentials()
@@ -127,7 +127,7 @@ def test_credentials_that_expire_soon_are_renewed(endpoint: Endpoint) -> None:
     assert current_credentials().access_key == "ASIA2"
 
 
-def test_the_tokens_file_is_read_for_each_request_and_goes_before_the_token(
+def test_the_tokens_file_is_read_for_each_request_and_precedes_the_token(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "token"

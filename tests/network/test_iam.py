@@ -174,7 +174,7 @@ def test_a_connection_to_redis_ends_before_elasticache_ends_it() -> None:
     assert timedelta(seconds=redis_connection.CONNECTION_SECONDS) < timedelta(hours=12)
 
 
-def test_a_token_that_redis_rejects_costs_the_cache_alone(
+def test_a_token_that_redis_rejects_costs_only_the_cache(
     cached_by_iam: redis.Redis, clock: Pass, api: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     accept_token(cached_by_iam)

@@ -1,4 +1,4 @@
-"""Verified TLS to both servers: who is not the right one is rejected, and the log says why."""
+"""Verified TLS to both servers: a wrong server is rejected, and the log names the reason."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
     assert line["reason"].endswith(reasons[kind])
 
 
-def test_a_wrong_redis_costs_the_cache_alone_and_the_log_names_the_reason(
+def test_a_wrong_redis_costs_only_the_cache_and_the_log_names_the_reason(
     wrong: tuple[str, Servers],
     sandbox: Sandbox,
     api: httpx.Client,
@@ -157,3 +157,11 @@ def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
     assert len(reasons) == 2
     for reason in reasons:
         assert "unable to get local issuer certificate" in reason
+
+
+def test_unix_sockets_need_no_tls(sandbox: Sandbox, api: httpx.Client) -> None:
+    sandbox.restart(TLS_REQUIRED="true")
+    assert api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).status_code == 201
+    assert api.get("/users").json()["total"] == 1
+    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert api.get("/users").json()["total"] == 1  # from the cache

@@ -50,7 +50,7 @@ def provide_tokens(engine: Engine) -> None:
 def _verifying(url: URL) -> URL:
     """By TLS that verifies the server's name and authority; a Unix socket has none."""
     host = url.host or str(url.query.get("host", ""))
-    if not host or host.startswith(("/", "@")):
+    if all(name.startswith(("/", "@")) or not name for name in host.split(",")):
         return url
     from blog.tls import postgresql_authorities
 
