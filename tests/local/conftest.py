@@ -16,8 +16,8 @@ from tests.local.toys import Program, write_project
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it wrote."""
+class Finished:
+    """The exit code of a command, and what it wrote."""
 
     code: int
     stdout: str
@@ -58,10 +58,10 @@ def start(project: Path) -> Iterator[Callable[..., Program]]:
 @pytest.fixture
 def run_local(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+) -> Callable[..., Finished]:
     """Runs a command of `python -m local` to its end, in this process: SAM is imported once."""
 
-    def run_local(*arguments: str, event: str = "", **shell: str) -> Ended:
+    def run_local(*arguments: str, event: str = "", **shell: str) -> Finished:
         for name in ("DATABASE_URL", "REDIS_URL", "PORT"):
             monkeypatch.delenv(name, raising=False)
         for name, value in shell.items():
@@ -69,6 +69,6 @@ def run_local(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(event.encode())))
         command, *rest = arguments
         code = main([command, "--template", f"{project}/template.yaml", *rest])
-        return Ended(code, *capfd.readouterr())
+        return Finished(code, *capfd.readouterr())
 
     return run_local

@@ -35,9 +35,9 @@ class Served:
     def get(self, path: str = "/toy", **query: object) -> httpx.Response:
         return self.client.get(path, params=query)  # type: ignore[arg-type]
 
-    def answer(self, result: object) -> httpx.Response:
-        """What a client gets when the function answers this."""
-        return self.client.post("/toy?mode=answer", json=result)
+    def respond(self, result: object) -> httpx.Response:
+        """Return what a client gets when the function returns this."""
+        return self.client.post("/toy?mode=respond", json=result)
 
     def wait_for(self, line: str) -> None:
         deadline = time.monotonic() + 5

@@ -13,10 +13,10 @@ import pytest
 from local.errors import LocalError
 from local.runtime.worker import emulator_path
 from tests.layer.test_database_url import SCHEMES, in_form
-from tests.local.conftest import Ended
+from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
 
-RunLocal = Callable[..., Ended]
+RunLocal = Callable[..., Finished]
 MIGRATE = """
 import os, psycopg
 def handler(event, context):
@@ -26,32 +26,32 @@ def handler(event, context):
 """
 
 
-def test_invoke_prints_the_answer_and_the_report(
+def test_invoke_prints_the_response_and_the_report(
     run_local: RunLocal, given: dict[str, str]
 ) -> None:
     event = json.dumps({"mode": "log"})
-    ended = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given)
-    assert ended.code == 0
-    assert json.loads(ended.stdout)["statusCode"] == 200
-    assert "printed words" in ended.stderr
-    report = ended.stderr.splitlines()[-1]
+    finished = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given)
+    assert finished.code == 0
+    assert json.loads(finished.stdout)["statusCode"] == 200
+    assert "printed words" in finished.stderr
+    report = finished.stderr.splitlines()[-1]
     assert re.match(r"REPORT RequestId: \S+\tInit Duration: [\d.]+ ms\tDuration: ", report)
 
 
-def test_invoke_says_which_function_failed_how(
+def test_invoke_shows_how_a_function_failed(
     run_local: RunLocal, tmp_path: Path, given: dict[str, str]
 ) -> None:
     (tmp_path / "event.json").write_text('{"mode": "raise"}')
-    ended = run_local("invoke", "ToyFunction", "--event", f"{tmp_path}/event.json", **given)
-    assert ended.code == 1
-    assert json.loads(ended.stdout)["errorMessage"] == "boom"
-    assert "REPORT RequestId: " in ended.stderr
+    finished = run_local("invoke", "ToyFunction", "--event", f"{tmp_path}/event.json", **given)
+    assert finished.code == 1
+    assert json.loads(finished.stdout)["errorMessage"] == "boom"
+    assert "REPORT RequestId: " in finished.stderr
 
 
 def test_invoke_of_an_unknown_function_names_those_that_exist(run_local: RunLocal) -> None:
-    ended = run_local("invoke", "NoFunction")
-    assert ended.code == 1
-    assert ended.stderr == "error: there is no function NoFunction; there are: ToyFunction\n"
+    finished = run_local("invoke", "NoFunction")
+    assert finished.code == 1
+    assert finished.stderr == "error: there is no function NoFunction; there are: ToyFunction\n"
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_invoke_of_an_unknown_function_names_those_that_exist(run_local: RunLoca
 def test_invoke_with_a_broken_event_is_one_line(
     run_local: RunLocal, project: Path, name: str, message: str
 ) -> None:
-    ended = run_local("invoke", "ToyFunction", "--event", f"{project}/{name}")
-    assert ended.code == 1
-    assert message in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    finished = run_local("invoke", "ToyFunction", "--event", f"{project}/{name}")
+    assert finished.code == 1
+    assert message in finished.stderr
+    assert finished.stderr.count("\n") == 1
 
 
 def test_other_commands_attach_to_running_services(
@@ -75,10 +75,10 @@ def test_other_commands_attach_to_running_services(
     assert program.wait_for("REDIS_URL=unix:///")
     servers = {process.pid for process in program.children()}
 
-    ended = run_local("migrate", "--down", "base")
-    assert ended.code == 0, ended.stderr
-    assert '{"action": "downgrade", "revision": "base", "database": "blog"}' in ended.stdout
-    assert ended.stdout.count("\n") == 1
+    finished = run_local("migrate", "--down", "base")
+    assert finished.code == 0, finished.stderr
+    assert '{"action": "downgrade", "revision": "base", "database": "blog"}' in finished.stdout
+    assert finished.stdout.count("\n") == 1
 
     assert servers == {process.pid for process in program.children()}
     psycopg.connect(url).close()
@@ -89,23 +89,23 @@ def test_other_commands_attach_to_running_services(
 def test_migrate_without_the_function_is_one_line(
     run_local: RunLocal, given: dict[str, str]
 ) -> None:
-    ended = run_local("migrate", **given)
-    assert ended.code == 1
-    assert ended.stderr.endswith("template.yaml has no MigrationsFunction\n")
+    finished = run_local("migrate", **given)
+    assert finished.code == 1
+    assert finished.stderr.endswith("template.yaml has no MigrationsFunction\n")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_demo_data_comes_into_a_database_whatever_the_form_of_its_url(
+def test_demo_data_is_loaded_with_every_form_of_database_url(
     run_local: RunLocal, database: object, given: dict[str, str], scheme: str
 ) -> None:
     given["DATABASE_URL"] = in_form(scheme, given["DATABASE_URL"])
-    ended = run_local("demo-data", "--users", "2", "--posts", "3", **given)
-    assert ended.code == 0, ended.stderr
-    assert "there are 2 users and 3 posts now" in ended.stdout
+    finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)
+    assert finished.code == 0, finished.stderr
+    assert "there are 2 users and 3 posts now" in finished.stdout
 
 
 @pytest.mark.parametrize("machine", ["riscv64", "i686"])
-def test_a_machine_without_the_emulator_is_told_the_docker_way(
+def test_a_machine_without_the_emulator_gets_the_docker_commands(
     monkeypatch: pytest.MonkeyPatch, machine: str
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)

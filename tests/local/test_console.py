@@ -1,4 +1,4 @@
-"""What a developer sees of requests and of the functions' logs."""
+"""Requests and functions' logs on the console."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def test_a_request_is_one_line() -> None:
     )
 
 
-def test_a_request_cannot_steer_the_terminal() -> None:
+def test_a_request_cannot_control_the_terminal() -> None:
     stream = io.StringIO()
     Console(stream=stream).exchange(exchange(target="/\x1b[2J\xff"))
     assert "/\\x1b[2J\\xff" in stream.getvalue()
@@ -113,7 +113,7 @@ def test_what_a_function_prints_is_shown() -> None:
     assert shown("here 1").strip() == "ToyFunction | here 1"
 
 
-def test_verbose_shows_every_line_as_it_is() -> None:
+def test_verbose_shows_every_line_unchanged() -> None:
     line = '{"level": "INFO", "message": "x", "_aws": {}}'
     assert shown(line, "END RequestId: 1", verbose=True) == f"{line}\nEND RequestId: 1\n"
 

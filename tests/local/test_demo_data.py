@@ -53,14 +53,14 @@ def test_the_defaults_are_10_000_users_and_50_000_posts_and_no_seed() -> None:
     assert vars(parsed()) == {"users": 10_000, "posts": 50_000, "seed": None}
 
 
-def test_other_commands_do_not_import_what_demo_data_alone_needs() -> None:
+def test_other_commands_do_not_import_what_only_demo_data_needs() -> None:
     code = "import sys, local.__main__; print({'faker', 'psycopg', 'rich'} & sys.modules.keys())"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "set()\n"
 
 
 @pytest.mark.parametrize("count", ["-1", "many", "1.5", ""])
-def test_what_is_no_number_of_rows_is_refused(
+def test_an_invalid_number_of_rows_is_rejected(
     count: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -74,7 +74,7 @@ def test_there_are_exactly_as_many_rows_as_asked_for(load: Load, database: Datab
     assert rows_and_totals(database) == {"users": (1234, 1234), "posts": (2345, 2345)}
 
 
-def test_the_last_line_tells_what_was_added_and_what_there_is(
+def test_the_last_line_has_what_was_added_and_the_totals(
     load: Load, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load("--users", "1000", "--posts", "20")
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_data(load: Load, database: Database) -> No
     assert loaded("8") != first
 
 
-def test_all_texts_are_what_the_api_would_take(load: Load, database: Database) -> None:
+def test_all_texts_are_valid_for_the_api(load: Load, database: Database) -> None:
     load("--users", "3000", "--posts", "1000")
 
     for query, text_type in (
@@ -130,22 +130,22 @@ def test_all_texts_are_what_the_api_would_take(load: Load, database: Database) -
         assert not any("\\" in text or "{" in text for text in texts)
 
 
-def test_names_are_of_many_scripts_some_common_and_one_borne_once(
+def test_names_are_of_many_scripts_some_common_and_one_unique(
     load: Load, database: Database
 ) -> None:
     load("--users", "10000", "--posts", "0")
 
     names = column(database, "SELECT name FROM users")
-    borne = Counter(names)
-    assert borne.most_common(1)[0][1] > 20
-    assert sum(1 for count in borne.values() if count == 1) > 1000
-    assert borne[RAREST_NAME] == 1
+    frequency = Counter(names)
+    assert frequency.most_common(1)[0][1] > 20
+    assert sum(1 for count in frequency.values() if count == 1) > 1000
+    assert frequency[RAREST_NAME] == 1
     scripts = {unicodedata.name(character).split()[0] for name in names for character in name}
     assert {"LATIN", "CYRILLIC", "GREEK", "ARABIC", "HEBREW", "DEVANAGARI", "THAI"} <= scripts
     assert {"CJK", "HIRAGANA", "HANGUL"} <= scripts
 
 
-def test_a_few_write_much_and_many_nothing(load: Load, database: Database) -> None:
+def test_a_few_users_write_most_posts(load: Load, database: Database) -> None:
     load("--users", "2000", "--posts", "10000")
 
     written = column(database, "SELECT count(*) FROM posts GROUP BY user_id")
@@ -187,7 +187,7 @@ def test_no_post_is_older_than_its_author(load: Load, database: Database) -> Non
     assert column(database, f"{query} WHERE posts.created_at < users.created_at") == []
 
 
-def test_posts_alone_go_to_the_users_that_are_there(load: Load, database: Database) -> None:
+def test_posts_without_new_users_get_existing_ones(load: Load, database: Database) -> None:
     database.execute(
         "INSERT INTO users (name, email, created_at)"
         " VALUES ('A', 'a@example.org', now() - interval '1 day'), ('B', 'b@example.org', now())"
@@ -198,7 +198,7 @@ def test_posts_alone_go_to_the_users_that_are_there(load: Load, database: Databa
     assert rows_and_totals(database) == {"users": (2, 2), "posts": (200, 200)}
 
 
-def test_posts_beside_new_users_go_to_these(load: Load, database: Database) -> None:
+def test_posts_with_new_users_get_these(load: Load, database: Database) -> None:
     load("--users", "100", "--posts", "0")
     load("--users", "100", "--posts", "500")
 
@@ -216,7 +216,7 @@ def test_nothing_to_add_is_no_error(load: Load, database: Database) -> None:
     assert rows_and_totals(database) == {"users": (0, 0), "posts": (0, 0)}
 
 
-def test_a_database_without_tables_is_an_error_that_names_the_remedy(
+def test_a_database_without_tables_is_an_error_that_names_the_solution(
     services: Services, database: Database
 ) -> None:
     database.execute("CREATE DATABASE without_tables")
@@ -230,7 +230,7 @@ def test_a_database_without_tables_is_an_error_that_names_the_remedy(
         database.execute("DROP DATABASE without_tables")
 
 
-def test_an_error_of_the_database_is_one_line_that_says_what_stays(
+def test_an_error_of_the_database_is_one_line_with_the_rows_that_stay(
     load: Load, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo_data, "BATCH_ROWS", 1000)
@@ -248,7 +248,7 @@ def test_an_error_of_the_database_is_one_line_that_says_what_stays(
         load("--users", "2990", "--posts", "0")
 
 
-def test_a_second_run_at_the_same_time_is_refused(load: Load, database: Database) -> None:
+def test_a_second_run_at_the_same_time_is_rejected(load: Load, database: Database) -> None:
     database.execute("SELECT pg_advisory_lock(%s)", (demo_data.ADVISORY_LOCK,))
     with pytest.raises(LocalError, match=r"^demo data is being loaded already"):
         load()
@@ -274,7 +274,7 @@ def test_an_interrupted_run_leaves_its_finished_batches(
     assert last_line.endswith("Interrupted; what was finished stays: 4,000 users and 0 posts")
 
 
-def test_cached_pages_from_before_end(api: httpx.Client, load: Load) -> None:
+def test_cached_pages_from_before_are_invalidated(api: httpx.Client, load: Load) -> None:
     assert api.get("/users").json()["total"] == 0
     assert api.get("/posts").json()["total"] == 0
 
@@ -285,7 +285,7 @@ def test_cached_pages_from_before_end(api: httpx.Client, load: Load) -> None:
     assert api.get("/posts").json()["total"] == 60
 
 
-def test_without_redis_the_data_is_loaded_all_the_same(
+def test_without_redis_the_data_is_loaded_nevertheless(
     services: Services, database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = f"unix://{tmp_path}/valkey.sock"

@@ -38,15 +38,15 @@ def test_the_first_request_is_cold_and_the_next_is_warm(fresh: Served) -> None:
 
 def test_a_busy_worker_means_another_is_started(fresh: Served) -> None:
     with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.5), range(2)))
-    assert len({answer.json()["pid"] for answer in answers}) == 2
+        responses = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.5), range(2)))
+    assert len({response.json()["pid"] for response in responses}) == 2
 
 
 def test_past_the_limit_requests_wait_for_a_free_worker(fresh: Served) -> None:
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.3), range(4)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["pid"] for answer in answers}) == 2
+        responses = list(threads.map(lambda _: fresh.get(mode="sleep", seconds=0.3), range(4)))
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["pid"] for response in responses}) == 2
 
 
 def test_a_request_that_waits_too_long_gets_503(project: Path) -> None:
@@ -54,19 +54,19 @@ def test_a_request_that_waits_too_long_gets_503(project: Path) -> None:
     try:
         served.get()  # a cold start would count towards the function's second
         with ThreadPoolExecutor(2) as threads:
-            answers = list(threads.map(lambda _: served.get(mode="sleep", seconds=0.8), range(2)))
+            responses = list(threads.map(lambda _: served.get(mode="sleep", seconds=0.8), range(2)))
     finally:
         served.close()
-    refused = next(answer for answer in answers if answer.status_code != 200)
-    assert refused.status_code == 503
-    assert refused.json() == {"message": "Service Unavailable"}
+    rejected = next(response for response in responses if response.status_code != 200)
+    assert rejected.status_code == 503
+    assert rejected.json() == {"message": "Service Unavailable"}
 
 
 def test_an_exception_is_a_500_and_keeps_the_worker(served: Served) -> None:
     before = served.get().json()["pid"]
-    answer = served.get(mode="raise")
-    assert answer.status_code == 500
-    assert answer.json() == {"message": "Internal Server Error"}
+    response = served.get(mode="raise")
+    assert response.status_code == 500
+    assert response.json() == {"message": "Internal Server Error"}
     assert any("ValueError: boom" in line for line in served.lines)
     assert served.get().json()["pid"] == before
 
@@ -81,12 +81,12 @@ def test_a_worker_that_died_idle_is_replaced(served: Served) -> None:
     before = served.get().json()["pid"]
     os.kill(before, signal.SIGKILL)
     time.sleep(0.3)
-    answer = served.get()
-    assert answer.status_code == 200
-    assert answer.json()["pid"] != before
+    response = served.get()
+    assert response.status_code == 200
+    assert response.json()["pid"] != before
 
 
-def test_a_function_that_takes_too_long_is_ended(served: Served) -> None:
+def test_a_function_that_takes_too_long_is_stopped(served: Served) -> None:
     before = served.get().json()["pid"]
     assert served.get(mode="sleep", seconds=10).status_code == 500
     exchange = served.last()
@@ -96,7 +96,7 @@ def test_a_function_that_takes_too_long_is_ended(served: Served) -> None:
     assert served.get().json()["pid"] != before
 
 
-def test_a_function_that_cannot_be_imported_works_once_mended(fresh: Served) -> None:
+def test_a_function_that_cannot_be_imported_works_once_corrected(fresh: Served) -> None:
     handler = fresh.project / "functions" / "toy" / "handler.py"
     code = handler.read_text()
     handler.write_text("import no_such_module\n")
@@ -122,40 +122,40 @@ def test_retired_workers_take_no_more_requests(fresh: Served) -> None:
 
 @pytest.mark.parametrize("method", ["TRACE", "HEAD"])
 def test_other_methods_reach_the_function(served: Served, method: str) -> None:
-    answer = served.client.request(method, "/else")
-    assert answer.status_code == 200
+    response = served.client.request(method, "/else")
+    assert response.status_code == 200
     assert served.last().method == method
-    assert (answer.content == b"") is (method == "HEAD")
-    assert int(answer.headers["content-length"]) > 100
+    assert (response.content == b"") is (method == "HEAD")
+    assert int(response.headers["content-length"]) > 100
 
 
 @pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "BREW"])
 def test_what_no_route_takes_is_not_found(served: Served, method: str) -> None:
-    answer = served.client.request(method, "/toy")
-    assert answer.status_code == 404
-    assert answer.json() == {"message": "Not Found"}
+    response = served.client.request(method, "/toy")
+    assert response.status_code == 404
+    assert response.json() == {"message": "Not Found"}
 
 
 def test_the_event_carries_what_was_sent(served: Served) -> None:
-    answer = served.client.post(
+    response = served.client.post(
         "/toy?a=1&a=2&b=%00", content="ä".encode(), headers={"Content-Type": "text/plain"}
     )
-    event = answer.json()["event"]
+    event = response.json()["event"]
     assert event["version"] == "2.0"
     assert event["body"] == "ä"
     assert event["rawQueryString"] == "a=1&a=2&b=%00"
     assert event["requestContext"]["http"]["method"] == "POST"
-    assert event["requestContext"]["requestId"] == answer.headers["apigw-requestid"]
+    assert event["requestContext"]["requestId"] == response.headers["apigw-requestid"]
     assert event["headers"]["content-length"] == "2"
 
 
 def test_a_chunked_body_is_put_together(served: Served) -> None:
     parts = iter([b"first ", b"second"])
-    answer = served.client.post("/toy", content=parts, headers={"Content-Type": "text/plain"})
-    assert answer.json()["event"]["body"] == "first second"
+    response = served.client.post("/toy", content=parts, headers={"Content-Type": "text/plain"})
+    assert response.json()["event"]["body"] == "first second"
 
 
-def test_a_client_that_expects_100_continue_is_told_to(served: Served) -> None:
+def test_a_client_that_expects_100_continue_gets_it(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
         connection.sendall(
             b"POST /toy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
@@ -181,9 +181,9 @@ def test_connections_are_kept_open(served: Served) -> None:
     connection.close()
 
 
-def test_a_body_over_the_limit_is_refused(served: Served) -> None:
-    answer = served.client.post("/toy", content=b"x" * (5 * 1024 * 1024))
-    assert answer.status_code == 413  # 6.7 MB in base64, over Lambda's limit
+def test_a_body_over_the_limit_is_rejected(served: Served) -> None:
+    response = served.client.post("/toy", content=b"x" * (5 * 1024 * 1024))
+    assert response.status_code == 413  # 6.7 MB in base64, over Lambda's limit
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,9 @@ def test_a_body_over_the_limit_is_refused(served: Served) -> None:
         (b"GET /toy HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n", 413),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused(served: Served, head: bytes, status: int) -> None:
+def test_a_request_that_cannot_be_read_is_rejected(
+    served: Served, head: bytes, status: int
+) -> None:
     with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
         connection.sendall(head)
         response = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -204,31 +206,31 @@ def test_a_request_that_cannot_be_read_is_refused(served: Served, head: bytes, s
 
 
 def test_bytes_and_cookies_come_out_as_the_function_gave_them(served: Served) -> None:
-    answer = served.answer(
+    response = served.respond(
         {"statusCode": 418, "cookies": ["a=1", "b=2"], "body": "/wA=", "isBase64Encoded": True}
     )
-    assert answer.status_code == 418
-    assert answer.content == b"\xff\0"
-    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
-    assert "server" not in answer.headers
+    assert response.status_code == 418
+    assert response.content == b"\xff\0"
+    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert "server" not in response.headers
 
 
 def test_204_has_no_body_and_no_length(served: Served) -> None:
-    answer = served.answer({"statusCode": 204})
-    assert answer.status_code == 204
-    assert "content-length" not in answer.headers
+    response = served.respond({"statusCode": 204})
+    assert response.status_code == 204
+    assert "content-length" not in response.headers
     assert served.get().status_code == 200
 
 
-def test_an_answer_that_api_gateway_refuses_is_a_500(served: Served) -> None:
-    answer = served.answer({"statusCode": 200, "body": [1]})
-    assert answer.status_code == 500
-    assert answer.json() == {"message": "Internal Server Error"}
+def test_a_response_that_api_gateway_rejects_is_a_500(served: Served) -> None:
+    response = served.respond({"statusCode": 200, "body": [1]})
+    assert response.status_code == 500
+    assert response.json() == {"message": "Internal Server Error"}
 
 
-def test_an_answer_that_looks_like_an_error_is_an_answer(served: Served) -> None:
-    answer = served.answer({"errorMessage": "a field of ours", "errorType": "of ours"})
-    assert answer.status_code == 200
+def test_a_response_that_looks_like_an_error_is_a_response(served: Served) -> None:
+    response = served.respond({"errorMessage": "a field", "errorType": "a type"})
+    assert response.status_code == 200
 
 
 def test_a_function_sees_no_secrets_of_the_developer(
@@ -239,7 +241,7 @@ def test_a_function_sees_no_secrets_of_the_developer(
     monkeypatch.setenv("SOME_TOKEN", "secret")
     served.pool.retire(["ToyFunction"])
     seen = served.get(mode="environment").json()
-    assert seen["AWS_ACCESS_KEY_ID"] == "made-up"
+    assert seen["AWS_ACCESS_KEY_ID"] == "fake"
     assert seen["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.13"
     assert not [name for name, value in seen.items() if "secret" in value or value == "work"]
     assert json.dumps(seen["AWS_LAMBDA_RUNTIME_API"]).startswith('"127.')

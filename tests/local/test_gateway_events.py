@@ -1,4 +1,4 @@
-"""Requests become events and answers become responses as in an API Gateway HTTP API."""
+"""Requests become events and results become responses, as in an API Gateway HTTP API."""
 
 import base64
 import json
@@ -115,7 +115,7 @@ def test_request_ids_are_unique_and_look_like_those_of_api_gateway() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{15}=", value) for value in ids)
 
 
-def test_a_full_answer_becomes_a_response() -> None:
+def test_a_full_result_becomes_a_response() -> None:
     result = {
         "statusCode": "201",
         "headers": {"X-Number": 1, "X-Name": "ä", "Transfer-Encoding": "chunked"},
@@ -138,7 +138,7 @@ def test_a_full_answer_becomes_a_response() -> None:
 @pytest.mark.parametrize(
     ("payload", "body"), [(b'{"a":1}', b'{"a":1}'), (b'"text"', b"text"), (b"[1]", b"[1]")]
 )
-def test_an_answer_without_a_status_is_the_body_itself(payload: bytes, body: bytes) -> None:
+def test_a_result_without_a_status_is_the_body(payload: bytes, body: bytes) -> None:
     response = response_of(payload)
     assert response.status == 200
     assert response.headers == [("Content-Type", "application/json")]
@@ -163,17 +163,17 @@ def test_an_answer_without_a_status_is_the_body_itself(payload: bytes, body: byt
         {"statusCode": 200, "headers": {"a": ["1"]}},
     ],
 )
-def test_an_answer_that_api_gateway_refuses_is_refused(result: object) -> None:
+def test_a_result_that_api_gateway_rejects_is_rejected(result: object) -> None:
     with pytest.raises(InvalidFunctionResponse):
         response_of(json.dumps(result).encode())
 
 
-def test_bytes_that_are_not_json_are_refused() -> None:
+def test_bytes_that_are_not_json_are_rejected() -> None:
     with pytest.raises(InvalidFunctionResponse):
         response_of(b"\xff")
 
 
-def test_header_values_are_trimmed_and_half_characters_replaced() -> None:
+def test_header_values_are_trimmed_and_lone_surrogates_replaced() -> None:
     response = response_of(rb'{"statusCode": 200, "headers": {"Content-Type": "\ud800a\t "}}')
     assert response.headers == [("Content-Type", "?a")]
 

@@ -1,4 +1,4 @@
-"""What the gateway takes for HTTP, byte by byte, and for which hosts."""
+"""HTTP as the gateway accepts it, byte by byte, and for which hosts."""
 
 import contextlib
 import re
@@ -27,7 +27,7 @@ def chunked(body: bytes) -> bytes:
 
 
 def send(served: Served, request: bytes) -> bytes:
-    """All that comes back until the gateway closes the connection, which it must."""
+    """Return all that comes back until the gateway closes the connection, which it must."""
     response = b""
     with socket.create_connection(("127.0.0.1", served.gateway.port), 5) as connection:
         # It may close before all is sent; the response is there all the same.
@@ -224,7 +224,7 @@ def test_the_hosts_of_this_machine_are_served(served: Served, host: str) -> None
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_every_other_host_is_forbidden_as_its_name_may_be_a_trick_of_a_web_page(
+def test_every_other_host_is_forbidden_as_its_name_may_be_dns_rebinding(
     served: Served, host: str
 ) -> None:
     response = send(served, get(b"/toy", f"Host: {host}".encode("latin-1")) + SMUGGLED)
@@ -272,7 +272,7 @@ def test_a_kept_connection_waits_for_no_delayed_acknowledgement(served: Served) 
     assert min(seconds[2:]) < 0.03
 
 
-def test_many_slow_connections_keep_nobody_waiting(served: Served) -> None:
+def test_many_slow_connections_do_not_delay_others(served: Served) -> None:
     slow = [socket.create_connection(("127.0.0.1", served.gateway.port), 5) for _ in range(200)]
     for number, connection in enumerate(slow):
         connection.sendall(post(b"Content-Length: 9", body=b"{}") if number % 2 else b"GET /to")

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.conftest import Ended
+from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
 
 Start = Callable[..., Program]
-RunLocal = Callable[..., Ended]
+RunLocal = Callable[..., Finished]
 MIGRATE = "def handler(event, context):\n    return {'revision': event['revision'] + '!'}\n"
 FAIL = "def handler(event, context):\n    raise RuntimeError('no such table')\n"
 
 
-def test_a_day_with_the_program(start: Start, project: Path) -> None:
+def test_a_run_with_changes_of_code(start: Start, project: Path) -> None:
     """One start for everything that can be seen while it runs: a start takes seconds."""
     program = start("run", "--port", "0")
     assert program.url.startswith("http://127.0.0.1:")
@@ -58,14 +58,14 @@ def test_a_day_with_the_program(start: Start, project: Path) -> None:
     assert "Failed to get next invocation" not in program.output
 
 
-def test_a_closed_terminal_ends_it_and_leaves_nothing(start: Start, given: dict[str, str]) -> None:
+def test_a_closed_terminal_stops_it_and_leaves_nothing(start: Start, given: dict[str, str]) -> None:
     program = start("run", "--port", "0", **given)
     assert program.get("/toy").status_code == 200
     assert program.end(signal.SIGHUP) == []
     assert program.process.returncode == 0
 
 
-def test_clients_that_are_not_done_do_not_delay_its_end(
+def test_clients_that_are_not_done_do_not_delay_the_end(
     start: Start, given: dict[str, str]
 ) -> None:
     program = start("run", "--port", "0", **given)
@@ -95,7 +95,7 @@ def test_killed_it_leaves_nothing_either(start: Start) -> None:
     assert program.end(signal.SIGKILL) == []
 
 
-def test_ended_while_it_starts_it_leaves_nothing(start: Start) -> None:
+def test_stopped_while_it_starts_it_leaves_nothing(start: Start) -> None:
     program = start("run", "--port", "0")
     program.wait_for("Starting PostgreSQL")
     time.sleep(0.3)
@@ -104,7 +104,7 @@ def test_ended_while_it_starts_it_leaves_nothing(start: Start) -> None:
     assert "Traceback" not in program.output
 
 
-def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_ends_it(
+def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_stops_it(
     tmp_path: Path, start: Start, given: dict[str, str]
 ) -> None:
     write_project(tmp_path, migrations=MIGRATE)
@@ -119,9 +119,9 @@ def test_failing_migrations_are_one_line(
     run_local: RunLocal, tmp_path: Path, given: dict[str, str]
 ) -> None:
     write_project(tmp_path, migrations=FAIL)
-    ended = run_local("run", "--port", "0", **given)
-    assert ended.code == 1
-    assert ended.stderr == "error: the migrations failed: RuntimeError: no such table\n"
+    finished = run_local("run", "--port", "0", **given)
+    assert finished.code == 1
+    assert finished.stderr == "error: the migrations failed: RuntimeError: no such table\n"
 
 
 def test_a_taken_port_is_one_line(run_local: RunLocal) -> None:
@@ -129,19 +129,19 @@ def test_a_taken_port_is_one_line(run_local: RunLocal) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        ended = run_local("run", PORT=str(port))
-    assert ended.code == 1
-    assert ended.stderr.startswith(f"error: port {port} is taken by another program; ")
-    assert "PORT=" in ended.stderr
-    assert ended.stderr.count("\n") == 1
+        finished = run_local("run", PORT=str(port))
+    assert finished.code == 1
+    assert finished.stderr.startswith(f"error: port {port} is taken by another program; ")
+    assert "PORT=" in finished.stderr
+    assert finished.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("port", ["http", "70000", "-1"])
-def test_a_port_that_is_none_is_one_line(run_local: RunLocal, port: str) -> None:
-    ended = run_local("run", PORT=port)
-    assert ended.code == 1
-    assert ended.stderr.startswith("error: PORT must be ")
-    assert ended.stderr.count("\n") == 1
+def test_an_invalid_port_is_one_line(run_local: RunLocal, port: str) -> None:
+    finished = run_local("run", PORT=port)
+    assert finished.code == 1
+    assert finished.stderr.startswith("error: PORT must be ")
+    assert finished.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -152,18 +152,18 @@ def test_a_port_that_is_none_is_one_line(run_local: RunLocal, port: str) -> None
     ],
 )
 def test_a_broken_url_is_one_line(run_local: RunLocal, shell: dict[str, str], line: str) -> None:
-    ended = run_local("run", "--port", "0", **shell)
-    assert ended.code == 1
-    assert ended.stderr.startswith(f"error: {line}")
-    assert ended.stderr.count("\n") == 1
-    assert "secret" not in ended.stdout + ended.stderr
+    finished = run_local("run", "--port", "0", **shell)
+    assert finished.code == 1
+    assert finished.stderr.startswith(f"error: {line}")
+    assert finished.stderr.count("\n") == 1
+    assert "secret" not in finished.stdout + finished.stderr
 
 
 def test_a_broken_template_is_one_line(
     run_local: RunLocal, project: Path, given: dict[str, str]
 ) -> None:
     (project / "template.yaml").write_text("Resources: [")
-    ended = run_local("run", "--port", "0", **given)
-    assert ended.code == 1
-    assert ended.stderr.startswith("error: template.yaml does not parse: ")
-    assert ended.stderr.count("\n") == 1
+    finished = run_local("run", "--port", "0", **given)
+    assert finished.code == 1
+    assert finished.stderr.startswith("error: template.yaml does not parse: ")
+    assert finished.stderr.count("\n") == 1

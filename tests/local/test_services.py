@@ -37,8 +37,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a server that accepts and never answers."""
+def unresponsive() -> Iterator[int]:
+    """The port of a server that accepts and never responds."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -68,7 +68,7 @@ def owner(directory: Path) -> "subprocess.Popen[str]":
     return process
 
 
-def test_both_answer_and_are_stopped_at_the_end(directory: Path) -> None:
+def test_both_respond_and_are_stopped_at_the_end(directory: Path) -> None:
     with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
             row = connection.execute(
@@ -98,7 +98,7 @@ def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None
             assert client.get("page") is None
 
 
-def test_the_last_user_stops_them_whoever_came_first(directory: Path) -> None:
+def test_the_last_user_stops_them_whichever_started_them(directory: Path) -> None:
     first = owner(directory)
     with running_services(directory, ephemeral=True) as services:
         first.communicate("")
@@ -118,7 +118,7 @@ def test_a_killed_owner_leaves_no_servers(directory: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
+def test_servers_start_after_others_were_killed(directory: Path) -> None:
     with running_services(directory, ephemeral=True) as services:
         with redis.Redis.from_url(services.redis_url) as client:
             os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
@@ -126,7 +126,7 @@ def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
         words = postmaster.read_text()
         os.kill(int(words.split()[0]), signal.SIGKILL)
         time.sleep(0.2)
-    # A stranger has the number of the server by now: this process.
+    # Another process has the PID of the server by now: this one.
     postmaster.write_text(words.replace(words.split()[0], str(os.getpid()), 1))
     with running_services(directory, ephemeral=True) as services:
         assert is_up(services)
@@ -134,13 +134,13 @@ def test_leftovers_of_killed_servers_are_overcome(directory: Path) -> None:
             assert client.ping()
 
 
-def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_long_path_works(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     with running_services(deep, ephemeral=True) as services:
         assert is_up(services)
 
 
-def test_given_urls_are_used_and_their_servers_left_alone(
+def test_given_urls_are_used_and_their_servers_not_stopped(
     tmp_path: Path, services: Services
 ) -> None:
     with running_services(
@@ -152,13 +152,13 @@ def test_given_urls_are_used_and_their_servers_left_alone(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_database_url_is_given_on_as_libpq_reads_it(services: Services, scheme: str) -> None:
+def test_a_database_url_is_passed_on_as_libpq_reads_it(services: Services, scheme: str) -> None:
     url = in_form(scheme, services.database_url)
     assert checked_database(url) == f"{services.database_url}&sslmode=disable"
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reason"),
     [
         ("mysql://user:secret@host/blog", "not a PostgreSQL URL"),
         ("postgresql://user:sec@ret@host/blog", "not a PostgreSQL URL"),
@@ -170,15 +170,15 @@ def test_a_database_url_is_given_on_as_libpq_reads_it(services: Services, scheme
     ],
 )
 def test_a_database_url_that_does_not_parse_is_one_line_without_the_password(
-    url: str, told: str
+    url: str, reason: str
 ) -> None:
-    with pytest.raises(LocalError, match=rf"^DATABASE_URL\b.* {told}.* built-in") as caught:
+    with pytest.raises(LocalError, match=rf"^DATABASE_URL\b.* {reason}.* built-in") as caught:
         checked_database(url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_database_that_refuses_is_one_line() -> None:
+def test_a_database_that_rejects_connections_is_one_line() -> None:
     with pytest.raises(LocalError, match=r"DATABASE_URL does not respond: .*refused") as caught:
         checked_database("postgresql://user:secret@127.0.0.1:1/blog")
     assert "secret" not in str(caught.value)
@@ -188,14 +188,14 @@ def test_a_database_that_refuses_is_one_line() -> None:
 def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
     with running_services(tmp_path, ephemeral=True) as services:
         with psycopg.connect(services.database_url, autocommit=True) as connection:
-            connection.execute("CREATE ROLE somebody LOGIN PASSWORD 'right'")
+            connection.execute("CREATE ROLE app LOGIN PASSWORD 'right'")
             connection.execute("ALTER SYSTEM SET password_encryption = 'scram-sha-256'")
             (tmp_path / "postgres" / "pg_hba.conf").write_text(
                 "local all postgres trust\nlocal all all scram-sha-256\n"
             )
             connection.execute("SELECT pg_reload_conf()")
             time.sleep(0.2)
-        url = services.database_url.replace("postgres@", "somebody:wr0ng@")
+        url = services.database_url.replace("postgres@", "app:wr0ng@")
         with pytest.raises(LocalError, match="password authentication failed") as caught:
             checked_database(url)
     assert "wr0ng" not in str(caught.value)
@@ -211,22 +211,24 @@ def test_a_redis_url_that_does_not_parse_is_one_line_without_the_password(url: s
     assert "secret" not in str(caught.value)
 
 
-def test_a_redis_that_refuses_is_one_line() -> None:
+def test_a_redis_that_rejects_connections_is_one_line() -> None:
     with pytest.raises(LocalError, match=r"REDIS_URL does not respond: .*refused") as caught:
         check_redis("redis://:secret@127.0.0.1:1/0")
     assert "secret" not in str(caught.value)
 
 
-def test_silent_servers_are_given_up_within_seconds(silent: int) -> None:
-    def refusal(check: Callable[[str], object], url: str) -> str:
+def test_unresponsive_servers_are_reported_within_seconds(unresponsive: int) -> None:
+    def failure(check: Callable[[str], object], url: str) -> str:
         with pytest.raises(LocalError) as caught:
             check(url)
         return str(caught.value)
 
     started = time.monotonic()
     with ThreadPoolExecutor(2) as threads:
-        database = threads.submit(refusal, checked_database, f"postgresql://u@127.0.0.1:{silent}/b")
-        cache = threads.submit(refusal, check_redis, f"redis://127.0.0.1:{silent}/0")
+        database = threads.submit(
+            failure, checked_database, f"postgresql://u@127.0.0.1:{unresponsive}/b"
+        )
+        cache = threads.submit(failure, check_redis, f"redis://127.0.0.1:{unresponsive}/0")
     assert database.result().startswith("DATABASE_URL does not respond")
     assert cache.result().startswith("REDIS_URL does not respond")
     assert time.monotonic() - started < 5

@@ -1,4 +1,4 @@
-"""What is read from a template."""
+"""Functions and routes from a template."""
 
 from pathlib import Path
 
@@ -33,14 +33,14 @@ def test_only_declared_variables_are_set(project: Path) -> None:
     assert "OTHER" not in toy.environment
 
 
-def test_code_that_is_no_package_of_the_handlers_name_is_its_own_root(project: Path) -> None:
+def test_code_that_is_not_a_package_of_the_handlers_name_is_its_own_root(project: Path) -> None:
     path = project / "template.yaml"
     path.write_text(path.read_text().replace("toy.handler.handler", "handler.handler"))
     toy = load_template(path).functions["ToyFunction"]
     assert toy.import_roots[0] == project / "functions" / "toy"
 
 
-def test_what_the_gateway_does_not_do_is_said(project: Path) -> None:
+def test_what_the_gateway_does_not_support_is_a_notice(project: Path) -> None:
     path = project / "template.yaml"
     api = "{Type: AWS::Serverless::HttpApi, Properties: {CorsConfiguration: {AllowOrigins: ['*']}}}"
     path.write_text(path.read_text().replace("{Type: AWS::Serverless::HttpApi}", api, 1))

@@ -18,7 +18,7 @@ Address = tuple[str, int]
 
 
 class Running:
-    """A pool with one worker that has answered, and all that was logged."""
+    """A pool with one worker that has responded, and all that was logged."""
 
     def __init__(self, project: Path) -> None:
         self.lines: list[str] = []

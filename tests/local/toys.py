@@ -64,7 +64,7 @@ def handler(event, context):
         time.sleep(float(query["seconds"]))
     if mode == "environment":
         return dict(os.environ)
-    if mode == "answer":
+    if mode == "respond":
         return json.loads(event["body"])
     if mode == "log":
         print(json.dumps({"level": "INFO", "message": "quiet words", "cache": "hit"}))
@@ -79,7 +79,7 @@ END_SECONDS = 4.0
 
 
 def write_project(directory: Path, *, migrations: str | None = None) -> Path:
-    """A template with ToyFunction; `migrations` is the code of a MigrationsFunction."""
+    """Write a template with ToyFunction; `migrations` is the code of a MigrationsFunction."""
     files = {
         "template.yaml": TEMPLATE + (MIGRATIONS if migrations else ""),
         "functions/toy/handler.py": HANDLER,
@@ -106,8 +106,8 @@ def toy_function(project: Path, *, timeout_seconds: int = 3, name: str = "ToyFun
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
             "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "made-up",
-            "AWS_SECRET_ACCESS_KEY": "made-up",
+            "AWS_ACCESS_KEY_ID": "fake",
+            "AWS_SECRET_ACCESS_KEY": "fake",
         },
         import_roots=(project / "functions", project / "layers" / "shared"),
         code=(project / "functions" / "toy", project / "layers" / "shared"),
@@ -121,7 +121,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def lives(process: psutil.Process) -> bool:
-    """Not so a zombie: init may take seconds to collect it."""
+    """Whether it runs; init may take seconds to collect a zombie."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -129,7 +129,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 class Program:
-    """A `python -m local …` that goes on until it is ended; its output by lines."""
+    """A `python -m local …` that runs until it is stopped; its output by lines."""
 
     def __init__(self, *arguments: str, project: Path, shell: Mapping[str, str]) -> None:
         command, *rest = arguments
@@ -182,7 +182,7 @@ class Program:
         return children
 
     def end(self, number: int) -> list[psutil.Process]:
-        """Sends the signal, waits for the end; returns what is left of its family."""
+        """Send the signal, wait for the end; return what is left of its family."""
         family = self.family()
         self.process.send_signal(number)
         self.process.wait(END_SECONDS)
