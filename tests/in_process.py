@@ -1,13 +1,14 @@
 """The API in this process: an httpx transport that calls the Lambda handlers.
 
-Requests become events, and answers become responses, as the local gateway does it; the function
-is chosen by the first part of the path, as the routes of template.yaml do.
+Requests become events, and payloads become responses, as in the local gateway; the function is
+chosen by the first part of the path, as by the routes of template.yaml.
 """
 
 import importlib
 import json
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -33,19 +34,29 @@ class LambdaContext:
 
 
 class LambdaTransport(httpx.BaseTransport):
-    """Responds by the handlers, or by `handler` only; `last_event` is the latest one's event."""
+    """Sends requests to `handler`, or to the one that API Gateway would call for the path.
 
-    def __init__(self, seconds: float = FUNCTION_SECONDS, handler: Any = None) -> None:
+    `last_event` is the event of the latest request, `last_payload` what its handler returned.
+    """
+
+    def __init__(
+        self, seconds: float = FUNCTION_SECONDS, handler: Callable[..., Any] | None = None
+    ) -> None:
         self.seconds = seconds
         self.handler = handler
         self.last_event: dict[str, Any] = {}
+        self.last_payload: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.last_event = _event_of(request)
         handler = self.handler or handler_of(request.url.path)
-        answer = handler(self.last_event, LambdaContext(self.seconds))
-        response = response_of(json.dumps(answer).encode())
+        self.last_event = _event_of(request)
+        self.last_payload = handler(self.last_event, LambdaContext(self.seconds))
+        response = response_of(json.dumps(self.last_payload).encode())
         return httpx.Response(response.status, headers=response.headers, content=response.body)
+
+    def last_payload_bytes(self) -> int:
+        """The size of the latest payload as it is sent to Lambda."""
+        return len(json.dumps(self.last_payload, ensure_ascii=False).encode())
 
 
 def handler_of(path: str) -> Any:
@@ -64,4 +75,6 @@ def _event_of(request: httpx.Request) -> dict[str, Any]:
         source_ip="127.0.0.1",
     )
     match = Match(Route("$default", frozenset(), ""), {})
-    return event_of(received, match, new_request_id(), PORT)
+    event = event_of(received, match, new_request_id(), PORT)
+    event["headers"]["x-forwarded-proto"] = request.url.scheme
+    return event

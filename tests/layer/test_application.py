@@ -1,4 +1,4 @@
-"""The boundary of a request: its deadline, its ids, its bugs."""
+"""The request middleware: deadlines, request ids, unhandled errors."""
 
 import asyncio
 import json
@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 
 from blog import settings
 from blog.http.application import create_app, lambda_handler
-from tests import in_process
 from tests.conftest import Sandbox
 from tests.in_process import LambdaTransport
 
@@ -27,21 +26,14 @@ FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()
 """
 
 Route = Callable[[], Awaitable[object]]
-Serve = Callable[..., LambdaTransport]
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 
-@pytest.fixture
-def serve(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Serve:
+def serve(route: Route, seconds: float = 10.0) -> LambdaTransport:
     """A function of one route, `/things`, and how long it may run."""
-
-    def start(route: Route, seconds: float = 10.0) -> LambdaTransport:
-        router = APIRouter()
-        router.add_api_route("/things", route)
-        handler = lambda_handler(create_app(router))
-        monkeypatch.setattr(in_process, "handler_of", lambda _path: handler)
-        return LambdaTransport(seconds)
-
-    return start
+    router = APIRouter()
+    router.add_api_route("/things", route)
+    return LambdaTransport(seconds, lambda_handler(create_app(router)))
 
 
 def call(function: LambdaTransport, request_id: str | None = None) -> httpx.Response:
@@ -53,44 +45,44 @@ def gateways_request_id(function: LambdaTransport) -> str:
     return str(function.last_event["requestContext"]["requestId"])
 
 
-async def answer_well() -> dict[str, str]:
+async def respond_well() -> dict[str, str]:
     return {"all": "well"}
 
 
-async def answer_late() -> dict[str, str]:
+async def respond_late() -> dict[str, str]:
     await asyncio.sleep(5)
     return {"too": "late"}
 
 
 async def fail() -> None:
-    raise LookupError("a bug with s3cret")
+    raise LookupError("s3cret")
 
 
 async def time_out() -> None:
-    raise TimeoutError("a bug with s3cret")
+    raise TimeoutError("s3cret")
 
 
-def test_an_answer_that_would_be_too_late_is_503_before_lambdas_time_is_over(serve: Serve) -> None:
-    function = serve(answer_late, seconds=0.7)
+def test_a_response_that_would_be_late_is_503_within_lambdas_time() -> None:
+    function = serve(respond_late, seconds=0.7)
     started_at = perf_counter()
-    answer = call(function)
+    response = call(function)
 
     assert perf_counter() - started_at < 0.7
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems#deadline-exceeded"
-    assert answer.headers["retry-after"] == "1"
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["x-request-id"]
+    assert response.status_code == 503
+    assert response.json()["type"] == "/problems#deadline-exceeded"
+    assert response.headers["retry-after"] == "1"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-request-id"]
 
 
-def test_a_sandbox_goes_on_after_a_deadline(serve: Serve) -> None:
+def test_requests_go_on_after_a_deadline() -> None:
     waits = [5.0, 0.0]
 
-    async def answer_late_once() -> str:
+    async def respond_late_once() -> str:
         await asyncio.sleep(waits.pop(0))
         return "well"
 
-    function = serve(answer_late_once, seconds=0.6)
+    function = serve(respond_late_once, seconds=0.6)
     assert call(function).status_code == 503
     assert call(function).json() == "well"
 
@@ -104,28 +96,28 @@ def test_a_write_that_waits_past_its_deadline_changes_nothing(
         database.transaction(),
     ):
         database.execute("SELECT * FROM users FOR UPDATE")
-        answer = hasty.patch("/users/1", json={"name": "Countess"})
+        response = hasty.patch("/users/1", json={"name": "Countess"})
 
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems#deadline-exceeded"
+    assert response.status_code == 503
+    assert response.json()["type"] == "/problems#deadline-exceeded"
     assert api.get("/users/1").json()["name"] == "Ada"
     assert api.patch("/users/1", json={"name": "Countess"}).json()["name"] == "Countess"
 
 
 @pytest.mark.parametrize("route", [fail, time_out])
-def test_a_bug_is_answered_500_and_logged_once_with_its_traceback(
-    serve: Serve, route: FunctionType, capsys: pytest.CaptureFixture[str]
+def test_an_unhandled_error_is_500_and_logged_once_with_its_traceback(
+    route: FunctionType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     function = serve(route)
-    answer = call(function)
+    response = call(function)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     errors = [line for line in lines if line.get("level") == "ERROR"]
 
-    assert answer.status_code == 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "/problems#internal-error"
-    assert answer.headers["x-request-id"]
-    assert "s3cret" not in answer.text
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems#internal-error"
+    assert response.headers["x-request-id"]
+    assert "s3cret" not in response.text
     assert [error["message"] for error in errors] == ["unhandled error"]
     assert f"in {route.__name__}" in errors[0]["exception"]
     assert errors[0]["correlation_id"] == gateways_request_id(function)
@@ -143,7 +135,7 @@ async def mismatch() -> None:
     try:
         Thing.model_validate({"name": SECRET})
     except ValidationError as error:
-        raise LookupError("a bug") from error
+        raise LookupError("no such thing") from error
 
 
 async def mismatch_of_response_model() -> Thing:
@@ -161,40 +153,39 @@ async def violate() -> None:
 
 
 @pytest.mark.parametrize("route", [mismatch, mismatch_of_response_model, violate])
-def test_the_log_of_a_bug_says_what_is_wrong_and_has_no_value(
-    serve: Serve,
+def test_the_log_of_an_unhandled_error_has_its_reason_and_no_value(
     database: psycopg.Connection[Any],
     route: FunctionType,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answer = call(serve(route))
+    response = call(serve(route))
     printed = "".join(capsys.readouterr())
     [error] = [line for line in map(json.loads, printed.splitlines()) if line["level"] == "ERROR"]
 
-    assert answer.status_code == 500
+    assert response.status_code == 500
     assert SECRET not in printed
     assert f"in {route.__name__}" in error["exception"] or route is mismatch_of_response_model
     assert error["exception_name"] in error["exception"]
     if route is mismatch:
         assert "ValidationError: 1 validation error for Thing: name (int_par" in error["exception"]
-        assert "LookupError: a bug" in error["exception"]
+        assert "LookupError: no such thing" in error["exception"]
 
 
 @pytest.mark.parametrize(
     "request_id", ["abc", "x" * 128, "0f8fad5b-d9cb-469f-a165-70867728950e", "a.b_c:d/e+f=g-1"]
 )
-def test_a_clients_request_id_is_echoed(serve: Serve, request_id: str) -> None:
-    assert call(serve(answer_well), request_id).headers["x-request-id"] == request_id
+def test_a_clients_request_id_is_echoed(request_id: str) -> None:
+    assert call(serve(respond_well), request_id).headers["x-request-id"] == request_id
 
 
 @pytest.mark.parametrize(
     "request_id", ["", "x" * 129, "two words", 'quote"', "<script>", "a,b", "a;b", "a\tb", "ü"]
 )
-def test_another_request_id_is_the_gateways(serve: Serve, request_id: str) -> None:
-    function = serve(answer_well)
-    answer = call(function, request_id)
+def test_an_invalid_request_id_is_replaced_by_the_gateways(request_id: str) -> None:
+    function = serve(respond_well)
+    response = call(function, request_id)
 
-    assert answer.headers["x-request-id"] == gateways_request_id(function)
+    assert response.headers["x-request-id"] == gateways_request_id(function)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +200,9 @@ def test_another_request_id_is_the_gateways(serve: Serve, request_id: str) -> No
         ("GET", "/"),
     ],
 )
-def test_every_answer_has_its_request_id(api: httpx.Client, method: str, path: str) -> None:
-    answer = api.request(method, path, headers={"X-Request-Id": "mine-1"})
-    assert answer.headers.get_list("x-request-id") == ["mine-1"]
+def test_every_response_has_its_request_id(api: httpx.Client, method: str, path: str) -> None:
+    response = api.request(method, path, headers={"X-Request-Id": "mine-1"})
+    assert response.headers.get_list("x-request-id") == ["mine-1"]
     ids = {api.request(method, path).headers["x-request-id"] for _ in range(2)}
     assert len(ids - {"", "mine-1"}) == 2
 
@@ -222,9 +213,9 @@ def test_a_deadline_during_commit_is_an_unknown_outcome(
     database.execute(SLOW_COMMIT)
     try:
         with httpx.Client(transport=LambdaTransport(seconds=1.0), base_url="http://api") as api:
-            answer = api.post("/users", json={"name": "Slow", "email": "slow@example.com"})
+            response = api.post("/users", json={"name": "Slow", "email": "slow@example.com"})
     finally:
         database.execute("DROP FUNCTION sleep_at_commit CASCADE")
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems#outcome-unknown"
-    assert answer.headers["retry-after"] == "1"
+    assert response.status_code == 503
+    assert response.json()["type"] == "/problems#outcome-unknown"
+    assert response.headers["retry-after"] == "1"
