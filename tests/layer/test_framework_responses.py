@@ -1,0 +1,211 @@
+"""What the framework rejects by itself: paths, methods, bodies that are not JSON."""
+
+import json
+import re
+import sys
+
+import httpx
+import pytest
+
+from meta.pages import SWAGGER_UI_FILES
+from tests.every_resource.document import DOCUMENT, WRITES, Write
+from tests.in_process import LambdaTransport
+
+UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))
+ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD") | {
+    re.sub(r"{\w+}", "1", path): ", ".join(
+        sorted(
+            {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
+        )
+    )
+    for path, operations in DOCUMENT["paths"].items()
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
+WITH_BODY = [write for write in WRITES if write.body is not None]
+JSON = {"Content-Type": "application/json"}
+
+every_write = pytest.mark.parametrize("write", WITH_BODY, ids=str)
+
+
+@pytest.fixture(scope="module")
+def client() -> httpx.Client:
+    """The API; nothing here reaches the database."""
+    return httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+
+
+pytestmark = pytest.mark.usefixtures("services")
+
+
+@pytest.mark.parametrize(("path", "allowed"), ALLOWED.items())
+def test_a_method_that_a_path_lacks_is_405_with_all_that_it_has(
+    client: httpx.Client, path: str, allowed: str
+) -> None:
+    for method in set(METHODS) - set(allowed.split(", ")):
+        response = client.request(method, path)
+        assert response.status_code == 405
+        assert response.headers["allow"] == allowed
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["type"] == "/problems#method-not-allowed"
+        assert allowed in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nix",
+        "/favicon.ico",
+        "/docs/",
+        "/docs/%2e%2e/handler.py",
+        "/health/",
+        "/users/",
+        "/users/x",
+        "/users/1/posts",
+        "/users/search/",
+        "/users/stats/1",
+        "/posts/",
+        "/posts/-1",
+        "/Users",
+        "/%00",
+        "/users%0A",
+        "/users/search%0A",
+        "/users/1%0A",
+        "/posts/1%0A",
+        "/docs%0A",
+        "/docs/swagger-ui.css%0A",
+        "/%0A",
+    ],
+)
+def test_an_unknown_path_is_404_for_every_method(client: httpx.Client, path: str) -> None:
+    for method in METHODS:
+        response = client.request(method, path)
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"
+        assert method == "HEAD" or response.json()["type"] == "/problems#not-found"
+
+
+@every_write
+@pytest.mark.parametrize(
+    ("body", "position"),
+    [
+        ("{", 1),
+        ('{"name": }', 9),
+        # Python names the comma since 3.13, before that what follows it.
+        ('{"name": "Ada",}', 14 if sys.version_info >= (3, 13) else 15),
+        ('{"name": "Ada"} x', 16),
+        ('{"name": "A\nda"}', 11),
+        ("name=Ada", 0),
+        ("'", 0),
+        ('{"name": "\\x"}', 10),
+    ],
+)
+def test_a_body_that_is_not_json_is_400_with_its_position(
+    client: httpx.Client, write: Write, body: str, position: int
+) -> None:
+    response = client.request(write.method, write.path, content=body, headers=JSON)
+
+    assert response.status_code == 400
+    problem = response.json()
+    assert problem["type"] == "/problems#malformed-body"
+    assert problem["detail"].endswith(f" at character {position}.")
+    assert "Ada" not in response.text
+
+
+@every_write
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"name":' * 15_000,
+        b"9" * 10_000,
+        b'{"name": "\xff"}',
+        b"\xff\xfe",
+    ],
+    ids=["deep list", "deep object", "10000 digits", "no UTF-8", "bare byte order mark"],
+)
+def test_a_body_that_python_cannot_read_is_400(
+    client: httpx.Client, write: Write, body: bytes
+) -> None:
+    response = client.request(write.method, write.path, content=body, headers=JSON)
+
+    assert response.status_code == 400
+    assert response.json()["type"] == "/problems#malformed-body"
+
+
+@every_write
+@pytest.mark.parametrize(
+    "body", ["NaN", "Infinity", "-Infinity", "1e999", "true", "null", "[]", '"x"']
+)
+def test_a_body_that_is_not_an_object_is_422(client: httpx.Client, write: Write, body: str) -> None:
+    response = client.request(write.method, write.path, content=body, headers=JSON)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["in"] == "body"
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 4000, "1.5", "[[[[]]]]", "{}"]
+)
+@every_write
+def test_a_value_that_no_field_takes_is_422(client: httpx.Client, write: Write, value: str) -> None:
+    fields = ", ".join(f'"{name}": {value}' for name in write.body or {})
+    body = f"{{{fields}}}"
+    response = client.request(write.method, write.path, content=body, headers=JSON)
+
+    assert response.status_code == 422
+    assert json.loads(response.text, parse_constant=pytest.fail)
+
+
+@every_write
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/xml",
+        "text/html; charset=utf-8",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "json",
+        "*/*",
+    ],
+)
+def test_a_body_of_another_media_type_is_415(
+    client: httpx.Client, write: Write, media_type: str | None
+) -> None:
+    headers = {} if media_type is None else {"Content-Type": media_type}
+    response = client.request(write.method, write.path, content='{"name": "Ada"}', headers=headers)
+
+    assert response.status_code == 415
+    assert response.json()["type"] == "/problems#unsupported-media-type"
+    assert "application/json" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "APPLICATION/JSON",
+        "application/merge-patch+json",
+        "application/vnd.api+json",
+    ],
+)
+def test_a_body_of_a_json_media_type_is_read(client: httpx.Client, media_type: str) -> None:
+    response = client.post("/users", content="{}", headers={"Content-Type": media_type})
+    assert response.status_code == 422
+
+
+@every_write
+def test_a_missing_body_is_422(client: httpx.Client, write: Write) -> None:
+    for headers in ({}, JSON):
+        response = client.request(write.method, write.path, headers=headers)
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["in"] == "body"
+
+
+@every_write
+def test_a_lone_surrogate_in_a_fields_name_is_422(client: httpx.Client, write: Write) -> None:
+    body = b'{"\\ud800": {"\\udfff": "\\ud800"}}'
+    response = client.request(write.method, write.path, content=body, headers=JSON)
+    assert response.status_code == 422
