@@ -73,14 +73,14 @@ class BuildError(Exception):
 
 
 def main() -> None:
-    arguments = _parser().parse_args()
+    arguments = argument_parser().parse_args()
     try:
-        _build(arguments)
+        build(arguments)
     except BuildError as error:
         sys.exit(f"build: {error}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Build a layer or a function for Lambda.")
     artifacts = parser.add_subparsers(dest="artifact", required=True)
     dependencies = artifacts.add_parser("dependencies")
@@ -94,23 +94,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _build(arguments: argparse.Namespace) -> None:
+def build(arguments: argparse.Namespace) -> None:
     directory: Path = arguments.directory.resolve()
     if arguments.artifact == "dependencies":
-        _install(_requirements(), arguments.architecture, directory / "python")
-        _compile(directory, "/opt")
+        install(requirements_of(), arguments.architecture, directory / "python")
+        compile_bytecode(directory, "/opt")
     elif arguments.artifact == "blog":
         _copy_code(ROOT / "layers" / "blog" / "blog", directory / "python" / "blog")
-        _compile(directory, "/opt")
+        compile_bytecode(directory, "/opt")
     else:
-        own = _requirements(arguments.name) - _requirements()
-        _install(own, arguments.architecture, directory)
+        own = requirements_of(arguments.name) - requirements_of()
+        install(own, arguments.architecture, directory)
         _copy_code(ROOT / "functions" / arguments.name, directory / arguments.name)
-        _compile(directory, "/var/task")
+        compile_bytecode(directory, "/var/task")
     _report_size(arguments, directory)
 
 
-def _requirements(group: str | None = None) -> set[str]:
+def requirements_of(group: str | None = None) -> set[str]:
     """Return pinned requirements with hashes: the project's, or those of a dependency group.
 
     A group that pyproject.toml does not define is empty.
@@ -134,7 +134,7 @@ def _logical_lines(text: str) -> Iterator[str]:
             yield " ".join(line.split())
 
 
-def _install(requirements: set[str], architecture: str, directory: Path) -> None:
+def install(requirements: set[str], architecture: str, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     if not requirements:
         return
@@ -160,7 +160,7 @@ def _copy_code(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def _compile(directory: Path, path_in_lambda: str) -> None:
+def compile_bytecode(directory: Path, path_in_lambda: str) -> None:
     """Compile to bytecode, with a Python of Lambda's version or in Lambda's image."""
     python = target_python()
     options = [

@@ -32,8 +32,8 @@ import sys
 from pathlib import Path
 from typing import Any
 from layers import build
-own = build._requirements("migrations") - build._requirements()
-build._install(own, "x86_64", Path(sys.argv[1]))
+own = build.requirements_of("migrations") - build.requirements_of()
+build.install(own, "x86_64", Path(sys.argv[1]))
 """
 USERS = ["nobody", None] if os.getuid() == 0 else [None]
 

@@ -1,4 +1,4 @@
-"""What a cold start may import up to its first answer: nothing heavy that the answer does not need.
+"""What a cold start may import up to its first response: nothing heavy that it does not need.
 
 Every millisecond here is added to every cold start; `python -m benchmarks cold` shows what each
 package costs. Importing a module inside the function that needs it keeps it out.
@@ -84,17 +84,17 @@ class Context:
     aws_request_id = "benchmark"
     def get_remaining_time_in_millis(self):
         return 10_000
-answers, sys.stdout = sys.stdout, sys.stderr
+responses, sys.stdout = sys.stdout, sys.stderr
 handler = importlib.import_module(sys.argv[1] + ".handler").handler
-answer = handler(json.loads(sys.argv[2]), Context())
-assert answer["statusCode"] == 200, answer
-print(json.dumps(sorted(set(sys.modules) - at_start)), file=answers, flush=True)
+response = handler(json.loads(sys.argv[2]), Context())
+assert response["statusCode"] == 200, response
+print(json.dumps(sorted(set(sys.modules) - at_start)), file=responses, flush=True)
 os._exit(0)
 """
 
 
 def cold_start(resource: str, **environment: str) -> set[str]:
-    """The modules that a fresh process has imported when it has answered a list."""
+    """Return the modules that a fresh process has imported when it has returned a list."""
     event = json.dumps(sample_events()[f"{resource}-list_{resource}"])
     done = subprocess.run(
         [sys.executable, "-c", COLD_START, resource, event],
@@ -107,42 +107,27 @@ def cold_start(resource: str, **environment: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.fixture(params=RESOURCES)
-def resource(request: pytest.FixtureRequest) -> str:
-    """Each resource with a list that is cached."""
-    return str(request.param)
-
-
-@pytest.fixture
-def for_a_hit(resource: str, api: httpx.Client, cache: Any) -> set[str]:
-    """What is imported up to a page that another sandbox has cached: PostgreSQL is not there."""
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_cached_page_imports_only_the_packages_that_are_listed(
+    resource: str, api: httpx.Client, cache: Any
+) -> None:
+    """Another worker has cached it, and there is no PostgreSQL."""
     event = sample_events()[f"{resource}-list_{resource}"]
     api.get(f"{event['rawPath']}?{event['rawQueryString']}").raise_for_status()
-    for (
-        key
-    ) in cache.scan_iter():  # an empty page would not live as long as a process takes to start
-        cache.persist(key)
-    return cold_start(resource, DATABASE_URL=NO_DATABASE)
+    for key in cache.scan_iter():
+        cache.persist(key)  # an empty page would expire before the process has started
+    imported = cold_start(resource, DATABASE_URL=NO_DATABASE)
+    assert third_party(imported) - set(ALLOWED) == set()
 
 
-@pytest.fixture
-def for_a_miss(resource: str, api: httpx.Client) -> set[str]:
-    """What is imported up to a page that nobody has cached."""
-    return cold_start(resource)
-
-
-def test_a_cached_page_takes_only_the_packages_that_are_listed(for_a_hit: set[str]) -> None:
-    assert third_party(for_a_hit) - set(ALLOWED) == set()
-
-
-def test_a_page_from_the_database_takes_only_the_packages_that_are_listed(
-    for_a_miss: set[str],
+@pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.usefixtures("database", "cache")
+def test_a_page_from_the_database_imports_only_what_is_listed_and_nothing_forbidden(
+    resource: str,
 ) -> None:
-    assert third_party(for_a_miss) - set(ALLOWED) - set(ALLOWED_TO_READ) == set()
-
-
-def test_no_cold_start_imports_what_is_forbidden(for_a_miss: set[str]) -> None:
-    assert {name: FORBIDDEN[name] for name in FORBIDDEN if imports(for_a_miss, name)} == {}
+    imported = cold_start(resource)
+    assert third_party(imported) - set(ALLOWED) - set(ALLOWED_TO_READ) == set()
+    assert {name: FORBIDDEN[name] for name in FORBIDDEN if imports(imported, name)} == {}
 
 
 def test_a_secret_is_read_without_boto3(

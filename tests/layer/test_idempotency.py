@@ -1,8 +1,9 @@
-"""`Idempotency-Key`: a POST that is repeated creates nothing twice."""
+"""`Idempotency-Key`: a POST is idempotent."""
 
 import json
-import multiprocessing
-import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,12 +12,12 @@ import pytest
 
 from blog.database.models import METADATA
 from local.generate.sample_events import EVENTS
-from local.services import Services
-from tests.in_process import LambdaTransport
+from tests.worker_process import Response, WorkerProcess, running_worker
 
 ADA = {"name": "Ada", "email": "ada@example.com"}
-DUPLICATES = 50
-PROCESSES = 5
+DUPLICATES = 48
+WORKERS = 3
+IN_PROGRESS = "/problems#request-in-progress"
 
 
 def post(api: httpx.Client, path: str, body: dict[str, Any], key: str | None) -> httpx.Response:
@@ -29,7 +30,7 @@ def count(database: psycopg.Connection[Any], table: str = "users") -> int:
     return int(row[0])
 
 
-def test_a_repeated_request_gets_the_first_answer_and_creates_nothing(
+def test_a_retried_request_gets_the_first_response_and_creates_nothing(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     first = post(api, "/users", ADA, "key-1")
@@ -40,31 +41,31 @@ def test_a_repeated_request_gets_the_first_answer_and_creates_nothing(
     assert count(database) == 1
 
 
-def test_the_first_answer_is_given_again_after_the_resource_has_changed(api: httpx.Client) -> None:
+def test_the_first_response_is_returned_again_after_an_update(api: httpx.Client) -> None:
     first = post(api, "/users", ADA, "key-1")
     api.patch("/users/1", json={"name": "Countess"})
     assert post(api, "/users", ADA, "key-1").json() == first.json()
 
 
-def test_another_body_with_the_key_is_refused_and_names_the_header(
+def test_another_body_with_the_key_is_rejected_and_names_the_header(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     post(api, "/users", ADA, "key-1")
-    answer = post(api, "/users", ADA | {"email": "other@example.com"}, "key-1")
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["in"] == "header"
-    assert answer.json()["errors"][0]["field"] == "Idempotency-Key"
+    response = post(api, "/users", ADA | {"email": "other@example.com"}, "key-1")
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["in"] == "header"
+    assert response.json()["errors"][0]["field"] == "Idempotency-Key"
     assert count(database) == 1
 
 
-def test_the_same_body_written_otherwise_is_the_same_request(api: httpx.Client) -> None:
+def test_the_same_body_written_differently_is_the_same_request(api: httpx.Client) -> None:
     first = post(api, "/users", ADA, "key-1")
     text = '{"email":  "ada@EXAMPLE.com", "name": "\\u0041da"}'
     headers = {"Idempotency-Key": "key-1", "Content-Type": "application/json"}
     assert api.post("/users", content=text, headers=headers).content == first.content
 
 
-def test_a_key_of_one_path_says_nothing_of_another(api: httpx.Client) -> None:
+def test_a_key_belongs_to_a_path(api: httpx.Client) -> None:
     post(api, "/users", ADA, "key-1")
     body = {"user_id": 1, "title": "T", "content": "C"}
     first = post(api, "/posts", body, "key-1")
@@ -90,21 +91,19 @@ def test_a_request_that_created_nothing_leaves_its_key_free(
     assert post(api, "/users", ADA, "key-2").status_code == 201
 
 
-def test_a_key_in_use_by_a_request_under_way_is_409(
+def test_a_key_of_a_request_in_progress_is_409(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     with database.transaction():
         database.execute("SELECT pg_advisory_xact_lock(hashtextextended('/users key-1', 0))")
-        answer = post(api, "/users", ADA, "key-1")
-    assert answer.status_code == 409
-    assert answer.json()["type"] == "/problems#request-in-progress"
-    assert answer.headers["retry-after"] == "1"
+        response = post(api, "/users", ADA, "key-1")
+    assert response.status_code == 409
+    assert response.json()["type"] == "/problems#request-in-progress"
+    assert response.headers["retry-after"] == "1"
     assert post(api, "/users", ADA, "key-1").status_code == 201
 
 
-def test_a_key_that_ran_out_means_nothing(
-    api: httpx.Client, database: psycopg.Connection[Any]
-) -> None:
+def test_an_expired_key_is_a_new_one(api: httpx.Client, database: psycopg.Connection[Any]) -> None:
     post(api, "/users", ADA, "key-1")
     database.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
     taken = post(api, "/users", ADA, "key-1")
@@ -128,7 +127,7 @@ def created(api: httpx.Client) -> dict[str, Any]:
 
 
 def stored(database: psycopg.Connection[Any]) -> dict[str, bool]:
-    """Whether what the path's key created is still told."""
+    """Whether the response to the path's key is still stored."""
     rows = database.execute("SELECT path, body, fingerprint FROM idempotency_keys").fetchall()
     assert all((body is None) == (fingerprint is None) for _, body, fingerprint in rows)
     return {path: body is not None for path, body, _ in rows}
@@ -138,7 +137,7 @@ def exists(api: httpx.Client, path: str) -> bool:
     return api.get(f"{path}/1").status_code == 200
 
 
-def test_what_was_created_is_forgotten_when_it_is_deleted_and_not_created_again(
+def test_a_stored_response_is_forgotten_with_its_resource_which_is_not_created_again(
     api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any]
 ) -> None:
     for path in reversed(created):
@@ -155,7 +154,7 @@ def test_what_was_created_is_forgotten_when_it_is_deleted_and_not_created_again(
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM users", "TRUNCATE users CASCADE"], ids=["DELETE", "TRUNCATE"]
 )
-def test_what_goes_along_is_forgotten_in_the_same_transaction(
+def test_responses_of_a_cascade_are_forgotten_in_its_transaction(
     api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any], statement: str
 ) -> None:
     with database.transaction(force_rollback=True):
@@ -167,7 +166,9 @@ def test_what_goes_along_is_forgotten_in_the_same_transaction(
     assert stored(database) == {path: exists(api, path) for path in created}
 
 
-def test_others_are_not_forgotten(api: httpx.Client, database: psycopg.Connection[Any]) -> None:
+def test_other_responses_are_not_forgotten(
+    api: httpx.Client, database: psycopg.Connection[Any]
+) -> None:
     post(api, "/users", ADA, "key-1")
     first = post(api, "/users", ADA | {"email": "b@example.com"}, "key-2")
     api.delete("/users/1")
@@ -176,26 +177,32 @@ def test_others_are_not_forgotten(api: httpx.Client, database: psycopg.Connectio
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "a b", "ä"])
-def test_a_key_that_is_no_key_is_refused(api: httpx.Client, key: str) -> None:
+def test_an_invalid_key_is_rejected(api: httpx.Client, key: str) -> None:
     headers = {b"Idempotency-Key": key.encode()}
-    answer = api.post("/users", json=ADA, headers=headers)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "Idempotency-Key"
+    response = api.post("/users", json=ADA, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "Idempotency-Key"
 
 
 def test_concurrent_duplicates_make_one_row(
-    api: httpx.Client, services: Services, database: psycopg.Connection[Any]
+    api: httpx.Client, database: psycopg.Connection[Any], tmp_path: Path
 ) -> None:
-    key = str(uuid.uuid4())
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        answers = pool.map(_post_duplicate, [key] * DUPLICATES, chunksize=1)
-    assert {status for status, _ in answers} <= {201, 409}
-    assert {body for status, body in answers if status == 201} == {api.get("/users/1").text}
-    assert all("request-in-progress" in body for status, body in answers if status == 409)
+    with ExitStack() as stack, ThreadPoolExecutor(WORKERS) as threads:
+        log = tmp_path / "workers.log"
+        workers = [stack.enter_context(running_worker(log)) for _ in range(WORKERS)]
+        for worker in workers:
+            assert worker.call("GET", "/health").status == 200
+
+        def create(worker: WorkerProcess) -> list[Response]:
+            repeat = range(DUPLICATES // WORKERS)
+            return [worker.call("POST", "/users", ADA, key="key-1") for _ in repeat]
+
+        responses = [response for sent in threads.map(create, workers) for response in sent]
+
+    created = [response.body for response in responses if response.status == 201]
+    assert created
+    assert created == [api.get("/users/1").json()] * len(created)
+    for response in responses:
+        if response.status != 201:
+            assert (response.status, response.body["type"]) == (409, IN_PROGRESS)
     assert count(database) == 1
-
-
-def _post_duplicate(key: str) -> tuple[int, str]:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
-        answer = post(api, "/users", ADA, key)
-    return answer.status_code, answer.text

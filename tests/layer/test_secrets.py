@@ -12,6 +12,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog import secrets
+from blog.aws import secrets_manager
 from blog.database import read
 from blog.database.access import database_url
 from blog.secrets import SecretUnavailable, is_secret, secret_value
@@ -125,13 +126,13 @@ def rotated(
         rules = tmp_path / "postgres" / "pg_hba.conf"
         rules.write_text(f"local all app scram-sha-256\n{rules.read_text()}")
         database = RotatedDatabase(own, manager)
-        fetch = secrets._fetch
+        fetch = secrets_manager.fetch_secret
 
-        def count_and_fetch(arn: str) -> str:
+        def count_and_fetch(arn: str, timeout_seconds: float) -> str:
             database.reads += 1
-            return fetch(arn)
+            return fetch(arn, timeout_seconds)
 
-        monkeypatch.setattr(secrets, "_fetch", count_and_fetch)
+        monkeypatch.setattr(secrets_manager, "fetch_secret", count_and_fetch)
         sandbox.restart(DATABASE_URL=database.arn)
         migrate({}, None)
         sandbox.restart()

@@ -35,7 +35,7 @@ def needs_target_python(build: ModuleType) -> None:
 def test_the_layer_is_for_the_architecture_whatever_builds_it(
     build: ModuleType, tmp_path: Path, architecture: str
 ) -> None:
-    build._build(build._parser().parse_args(["dependencies", architecture, str(tmp_path)]))
+    build.build(build.argument_parser().parse_args(["dependencies", architecture, str(tmp_path)]))
     libraries = list(tmp_path.rglob("*.so*"))
     assert len(libraries) > 10
     machines = {struct.unpack_from("<H", path.read_bytes(), 18)[0] for path in libraries}
@@ -45,7 +45,7 @@ def test_the_layer_is_for_the_architecture_whatever_builds_it(
 
 @pytest.mark.usefixtures("needs_target_python")
 def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_path: Path) -> None:
-    build._build(build._parser().parse_args(["blog", str(tmp_path)]))
+    build.build(build.argument_parser().parse_args(["blog", str(tmp_path)]))
     sources = list(tmp_path.rglob("*.py"))
     assert {path.stem for path in sources} >= {"connection", "errors", "settings"}
     for source in sources:
@@ -59,11 +59,13 @@ def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_pat
 def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
     build: ModuleType, tmp_path: Path
 ) -> None:
-    build._build(build._parser().parse_args(["function", "migrations", "x86_64", str(tmp_path)]))
+    build.build(
+        build.argument_parser().parse_args(["function", "migrations", "x86_64", str(tmp_path)])
+    )
     packages = {path.name for path in tmp_path.iterdir() if "." not in path.name}
     assert packages == {"migrations", "alembic", "mako", "markupsafe"}
-    build._build(
-        build._parser().parse_args(["function", "users", "x86_64", str(tmp_path / "users")])
+    build.build(
+        build.argument_parser().parse_args(["function", "users", "x86_64", str(tmp_path / "users")])
     )
     assert {path.name for path in (tmp_path / "users").iterdir()} == {"users"}
 
@@ -74,7 +76,7 @@ def test_without_a_python_and_without_docker_it_says_what_to_do(
     monkeypatch.setattr(build, "target_python", lambda: None)
     monkeypatch.setattr(build.shutil, "which", lambda _name: None)
     with pytest.raises(build.BuildError, match=r"uv python install 3\.13.*Docker"):
-        build._compile(tmp_path, "/opt")
+        build.compile_bytecode(tmp_path, "/opt")
 
 
 @pytest.mark.docker
@@ -86,5 +88,5 @@ def test_without_a_python_the_lambda_image_makes_the_bytecode(
     require_docker()
     monkeypatch.setattr(build, "target_python", lambda: None)
     (tmp_path / "module.py").write_text("VALUE = 1\n", encoding="utf-8")
-    build._compile(tmp_path, "/opt")
+    build.compile_bytecode(tmp_path, "/opt")
     assert (tmp_path / "__pycache__" / "module.cpython-313.pyc").exists()
