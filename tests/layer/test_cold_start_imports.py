@@ -130,6 +130,7 @@ def test_a_page_from_the_database_imports_only_what_is_listed_and_nothing_forbid
     assert {name: FORBIDDEN[name] for name in FORBIDDEN if imports(imported, name)} == {}
 
 
+@pytest.mark.parametrize("resource", RESOURCES)
 def test_a_secret_is_read_without_boto3(
     resource: str, api: httpx.Client, services: Services, manager: Manager
 ) -> None:
