@@ -105,7 +105,7 @@ class Stage:
 
 
 def measure() -> dict[str, Any]:
-    """By variant, then by request: milliseconds, and the ratio to what is shipped."""
+    """Return milliseconds by variant, then by request, and the ratio to the shipped code."""
     return measured(VARIANTS)
 
 
@@ -129,9 +129,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "The project as shipped → without that part (ratio), the quickest quarter of "
             f"{WARM_ROUNDS * REQUESTS_PER_ROUND} requests and of {COLD_ROUNDS} cold starts, in "
             f"interleaved rounds, {USERS} users. A round trip takes "
-            f"{ROUND_TRIP_SECONDS * 1000:g} ms to both servers, by TLS. *{SAME}* is an identical "
-            "copy: what it differs by is the measurement's error. A part stays where it saves 5 % "
-            "of a request that it serves, or keeps a promise that the stock part cannot keep.",
+            f"{ROUND_TRIP_SECONDS * 1000:g} ms to both servers, by TLS. The difference of *{SAME}* "
+            "is the measurement's error. A part is kept if it saves 5 % of a request that it "
+            "serves, or keeps a promise that the stock part cannot keep.",
         ]
     )
 
@@ -148,8 +148,8 @@ def _verdict(variant: Variant, figures: Mapping[str, Mapping[str, float]]) -> st
     request = max(figures, key=lambda request: figures[request]["ratio"])
     saved = 1 - 1 / figures[request]["ratio"]
     if saved >= WORTH_KEEPING:
-        return f"stays: saves {saved:.0%} of {request}"
-    return f"stays: {variant.promise}" if variant.promise else "goes"
+        return f"keep: saves {saved:.0%} of {request}"
+    return f"keep: {variant.promise}" if variant.promise else "remove"
 
 
 def _warm(stage: Stage, variants: tuple[Variant, ...]) -> dict[str, Any]:
@@ -171,13 +171,13 @@ def _cold(stack: ExitStack, stage: Stage, variants: tuple[Variant, ...]) -> dict
     sites = stage.build_sites(variants)
     stack.callback(sites.remove)
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    filler = stack.enter_context(stage.emulator(variants[0], sites))
+    warm_worker = stack.enter_context(stage.emulator(variants[0], sites))
     for round_number in range(COLD_ROUNDS + 1):
         for name, request in FIRST_REQUESTS.items():
             for variant in _in_turn(variants, name):
                 stage.redis.flushall()
                 if request.cached:
-                    filler.invoke(request.event())
+                    warm_worker.invoke(request.event())
                 with stage.emulator(variant, sites) as emulator:
                     took_seconds = emulator.invoke(request.event())
                 if round_number:  # the first one warms up the page cache
@@ -186,9 +186,9 @@ def _cold(stack: ExitStack, stage: Stage, variants: tuple[Variant, ...]) -> dict
 
 
 def _in_turn(variants: tuple[Variant, ...], request: str) -> list[Variant]:
-    """Those that the request concerns, and what is shipped, in another order each time."""
-    asked = [v for v in variants if request in v.warm + v.cold or v.name == SHIPPED]
-    return random.sample(asked, len(asked))
+    """Return the variants that the request concerns, and the shipped one, in random order."""
+    concerned = [v for v in variants if request in v.warm + v.cold or v.name == SHIPPED]
+    return random.sample(concerned, len(concerned))
 
 
 def _figures(

@@ -1,10 +1,10 @@
-"""A cold start without the emulator, which says when each of its phases ended.
+"""A cold start without the emulator, which reports when each phase ended.
 
     python [-X importtime] cold_phases.py users.handler.handler EVENT
 
-Run by Lambda's Python on a process's site: before the phases begin it imports nothing but what
-every Python has. Prints one JSON object, the clock (`time.monotonic`) at the end of each phase; on
-stderr a line `phase: NAME` goes ahead of each, so that the imports can be told apart.
+Run by Lambda's Python on the site of a system; it imports nothing before the phases begin. Prints
+one JSON object, the clock (`time.monotonic`) at the end of each phase. A line `phase: NAME` on
+stderr precedes the imports of each phase.
 """
 
 import sys
@@ -29,9 +29,9 @@ def main(handler_path: str, event_text: str) -> None:
     deadline_milliseconds = int(time.time() * 1000) + 10_000
     context = awslambdaric.bootstrap.LambdaContext("benchmark", None, None, deadline_milliseconds)
     _announce("first request")
-    answer = handler(event, context)
+    response = handler(event, context)
     ended["first request"] = time.monotonic()
-    assert answer["statusCode"] == 200, answer
+    assert response["statusCode"] == 200, response
     print(json.dumps(ended), flush=True)
     _leave()
 
@@ -41,7 +41,7 @@ def _announce(phase: str) -> None:
 
 
 def _leave() -> None:
-    """At once: Lambda never has an interpreter end in order, and it would take 0.2 s."""
+    """Exit without cleanup, which would take 0.2 s and never happens in Lambda."""
     import os
 
     os._exit(0)

@@ -1,7 +1,7 @@
-"""Where the milliseconds of a cold start go: its phases, and its imports by package.
+"""A profile of a cold start: its phases, and its imports by package.
 
-The phases are timed in a process without the emulator; the imports in another one that lists them
-(`-X importtime`, which slows them a little). A package's time is that of its own modules, without
+The phases are timed in a process without the emulator; the imports in another one with
+`-X importtime`, which slows them a little. A package's time is that of its own modules, without
 what they import in turn.
 """
 
@@ -29,7 +29,7 @@ OWN_PHASES = ("imports of the handler", "first request")
 
 @dataclass(frozen=True)
 class ColdStart:
-    """A cold start to run again and again; `prepare` sets the scene for each."""
+    """A cold start that can be repeated; `prepare` is called before each."""
 
     python: str
     handler: str
@@ -46,7 +46,7 @@ class ColdStart:
 
 
 def profile(cold_start: ColdStart) -> dict[str, Any]:
-    """Milliseconds, medians of `RUNS`: of the phases, and of the imports of our own ones."""
+    """Return medians of `RUNS`, in milliseconds, of the phases and of the imports."""
     phases = [_phases(cold_start) for _ in range(RUNS)]
     imports = [_imports(cold_start) for _ in range(RUNS)]
     modules = _medians(imports)
@@ -63,7 +63,7 @@ def profile(cold_start: ColdStart) -> dict[str, Any]:
 
 
 def markdown(profiles: Mapping[str, Any]) -> str:
-    """A table of the phases and one of the packages; `profiles` by what was asked for."""
+    """Return a table of the phases and one of the packages; `profiles` are by request."""
     return "\n".join(
         [
             f"| phase | {' | '.join(f'{name}, ms' for name in profiles)} |",
@@ -78,9 +78,9 @@ def markdown(profiles: Mapping[str, Any]) -> str:
             *_package_rows(profiles),
             "",
             f"Medians of {RUNS} runs without the emulator. A package's time is that of its own "
-            "modules, without what they import in turn, as `-X importtime` tells it; what the "
-            "interpreter and the runtime client import is left out, and so is what takes less "
-            f"than {SHOWN_FROM_MILLISECONDS:.0f} ms.",
+            "modules, without what they import in turn (`-X importtime`). Imports of the "
+            "interpreter and the runtime client are left out, and packages of less than "
+            f"{SHOWN_FROM_MILLISECONDS:.0f} ms.",
         ]
     )
 
@@ -114,7 +114,7 @@ def _phases(cold_start: ColdStart) -> dict[str, float]:
 
 
 def _imports(cold_start: ColdStart) -> dict[str, float]:
-    """The modules' own milliseconds, in the phases that this project can change."""
+    """Return each module's own milliseconds, in the phases that this project can change."""
     phase = "interpreter"
     modules: dict[str, float] = {}
     for line in cold_start.run("-X", "importtime").stderr.splitlines():
@@ -134,7 +134,7 @@ def _by_package(modules: Mapping[str, float]) -> dict[str, float]:
 
 def _package(module: str) -> str:
     top = module.partition(".")[0]
-    # This Python's list may lack names of the measured one; those are private ones.
+    # This Python's list may lack private names of the measured one.
     return "standard library" if top in sys.stdlib_module_names or top[0] == "_" else top
 
 

@@ -1,14 +1,14 @@
-"""What a cold start loads: each process's directories, built as they would be deployed.
+"""The directories from which each system is loaded, built as they would be deployed.
 
-    runtime/        AWS's Python runtime client, with bytecode, as Lambda's own image has it
+    runtime/        AWS's Python runtime client, with bytecode, as in Lambda's image
     no_op/          a handler that does nothing
     plain/          the baseline as plain `sam build` ships it: packages of uv.lock, no bytecode
     bytecode/       the same, given ordinary bytecode that is never checked
     layers/python/  this project: both layers, merged as Lambda merges them below /opt
     users/ posts/   this project: the functions
 
-This project's files are what `layers/build.py` makes. A site is read-only; as that stops no root,
-`check_untouched` tells whether Python has written bytecode all the same.
+This project's files are what `layers/build.py` makes. Sites are read-only; since root can
+write to them all the same, `check_untouched` checks that Python has written no bytecode.
 """
 
 import os
@@ -28,13 +28,13 @@ COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
 
 
 class CannotMeasure(Exception):
-    """Something is missing; the message says how to get it."""
+    """A requirement is missing; the message says how to install it."""
 
 
 class Sites:
-    """The sites below `directory`, which is made; `remove` them, as they are read-only.
+    """The sites below a new `directory`; they are read-only, so call `remove` to delete them.
 
-    Raises `CannotMeasure` where there is no Python of Lambda's version.
+    Raises `CannotMeasure` without a Python of Lambda's version.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -51,12 +51,12 @@ class Sites:
             folder.chmod(0o555)
 
     def roots(self, site: str) -> tuple[Path, ...]:
-        """Where a handler of the site finds its imports, in Lambda's order."""
+        """Return the import roots of the site's handler, in Lambda's order."""
         layers = (self._directory / "layers" / "python",) if site in RESOURCES else ()
         return (self._directory / site, *layers, self._directory / "runtime")
 
     def check_untouched(self) -> None:
-        """Raises RuntimeError when a measured process has written bytecode into a site."""
+        """Raise RuntimeError if a measured process has written bytecode into a site."""
         if written := self._bytecode_files() - self._bytecode:
             raise RuntimeError(f"a cold start wrote bytecode: {min(written)}")
 
@@ -88,7 +88,7 @@ class Sites:
             self._run_build("function", resource, build.HOST, str(self._directory / resource))
 
     def _locked(self, *groups: str) -> Path:
-        """A requirements file of what uv.lock has for the groups."""
+        """Return a requirements file with the packages of the groups in uv.lock."""
         file = self._directory / "requirements.txt"
         _run(
             *(build.uv(), "export", "--frozen", "--quiet", "--no-emit-project", *groups),
@@ -99,7 +99,7 @@ class Sites:
     def _install(self, site: str, *requirements: str) -> None:
         _run(
             *(build.uv(), "pip", "install", "--quiet", "--only-binary", ":all:"),
-            # Copies: uv's own files are not to become read-only.
+            # Copies, so that files of uv's cache do not become read-only.
             *("--python", self.python, "--link-mode", "copy", "--no-compile-bytecode"),
             *("--target", str(self._directory / site), *requirements),
         )
@@ -114,7 +114,7 @@ class Sites:
         return set(self._directory.rglob("*.pyc"))
 
     def _folders(self) -> list[Path]:
-        """All of them, outer ones first."""
+        """Return all folders, parents first."""
         return sorted(path for path in self._directory.rglob("*") if path.is_dir())
 
 
@@ -122,8 +122,8 @@ def _target_python() -> str:
     python = build.target_python()
     if python is None:
         raise CannotMeasure(
-            f"cold starts are measured on Lambda's Python, {build.PYTHON_VERSION}, and there is "
-            f"none here: `uv python install {build.PYTHON_VERSION}`, then try again"
+            f"cold starts are measured on Lambda's Python, {build.PYTHON_VERSION}, which is "
+            f"not installed: run `uv python install {build.PYTHON_VERSION}`"
         )
     return python
 

@@ -1,8 +1,8 @@
-"""What a month costs in AWS, on paper: list prices times what the other parts have measured.
+"""Estimated costs of a month in AWS: list prices times the measurements of the other parts.
 
-The durations are `results/warm.json`'s and `results/cold.json`'s, the bytes `results/load.json`'s;
-what is not measured yet is assumed, and said to be (`assumed`). Prices are those of us-east-1 as
-published in June 2026, without free tiers, discounts and taxes: check them before relying on it.
+Durations are from `results/warm.json` and `results/cold.json`, bytes from `results/load.json`;
+figures that are not measured yet are assumed, and listed in `assumed`. Prices are those of
+us-east-1 in June 2026, without free tiers, discounts and taxes: check them before relying on them.
 Both systems get the same prices, memory, servers and traffic.
 """
 
@@ -73,14 +73,14 @@ SHARES = {
     "update a user": 0.05,
 }
 COLD_SHARE = 0.01
-"""AWS saw cold starts in under 1 % of production invocations; their INIT is billed since 2025."""
+"""AWS reports cold starts in under 1 % of production invocations; INIT is billed since 2025."""
 MEGABYTES_OF_A_CPU = 1769
-"""With this memory a function has one vCPU, with less its share of one."""
+"""With this memory a function has one vCPU, with less a share of one."""
 NETWORK_MILLISECONDS = 2.0
-"""What the round trips to the servers and Lambda's runtime take, which the benchmark has not."""
+"""For round trips to the servers and Lambda's runtime, which the benchmark does not include."""
 STORAGE_GB = 20
 CUSTOM_METRICS = {"project": 14, "baseline": 1}
-"""Six each of users and posts, two of docs; the baseline counts cold starts only."""
+"""Six each of users and posts, two of meta; the baseline counts cold starts only."""
 PLATFORM_LOG_BYTES = 500
 """Of `platform.start` and `platform.report`, which Lambda writes itself."""
 LOG_EVENT_BYTES = 26
@@ -88,7 +88,7 @@ LOG_EVENT_BYTES = 26
 PLATFORM_LOG_LINES = 2
 RESPONSE_HEADER_BYTES = 400
 
-# Taken while a part has not been measured.
+# Assumed until a part has been measured.
 WARM_MICROSECONDS = {"project": 1000.0, "baseline": 2000.0}
 COLD_MILLISECONDS = {"project": 450.0, "baseline": 4400.0}
 PER_REQUEST = {
@@ -101,7 +101,7 @@ COLD_SYSTEMS = {"project": "project", "baseline": "plain"}
 
 @dataclass(frozen=True)
 class Request:
-    """What an average request of a system is billed for."""
+    """The billed quantities of a system's average request."""
 
     billed_milliseconds: float
     log_bytes: float
@@ -110,7 +110,7 @@ class Request:
 
 
 def measure() -> dict[str, Any]:
-    """Dollars a month by number of requests, system and item, and what they are made of."""
+    """Return dollars per month by number of requests, system and item, and their basis."""
     memory_mb = _memory_megabytes()
     warm, cold, load = (_results(part) for part in ("warm", "cold", "load"))
     assumed: list[str] = []
@@ -144,7 +144,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def month(requests: int, request: Request, memory_mb: int) -> dict[str, float]:
-    """Dollars by item; `total` with servers in one zone, `total_multi_az` in two."""
+    """Return dollars by item; `total` with servers in one zone, `total_multi_az` in two."""
     items = {
         "lambda": lambda_dollars(requests, request.billed_milliseconds, memory_mb),
         "gateway": _millions(requests) * GATEWAY_REQUESTS.dollars,
@@ -166,7 +166,7 @@ def lambda_dollars(requests: int, billed_milliseconds: float, memory_mb: int) ->
 
 
 def servers_dollars(zones: int) -> float:
-    """PostgreSQL, Valkey with a node a zone, and the way to Secrets Manager."""
+    """Return dollars of PostgreSQL, Valkey with a node per zone, and VPC endpoints."""
     multi = zones > 1
     instance = POSTGRESQL_MULTI_AZ if multi else POSTGRESQL
     storage = POSTGRESQL_MULTI_AZ_STORAGE if multi else POSTGRESQL_STORAGE
@@ -175,7 +175,7 @@ def servers_dollars(zones: int) -> float:
 
 
 def billed_milliseconds(microseconds: float, memory_mb: int) -> int:
-    """Of a warm request that takes so long on a whole core; whole milliseconds are billed."""
+    """Return the billed milliseconds of a warm request that takes so long on a whole core."""
     share_of_a_core = min(memory_mb / MEGABYTES_OF_A_CPU, 1.0)
     return ceil(microseconds / 1000 / share_of_a_core + NETWORK_MILLISECONDS)
 
@@ -204,7 +204,7 @@ def _durations(
 
 
 def _cold_milliseconds(system: str, cold: Mapping[str, Any], assumed: list[str]) -> float:
-    """The mean of the first requests; on a whole core, as Lambda boosts the INIT phase."""
+    """Return the mean of the first requests, on a whole core: Lambda boosts the INIT phase."""
     name = COLD_SYSTEMS[system]
     times = [
         figures[name]["median_ms"]
@@ -265,14 +265,14 @@ def _assumptions(results: Mapping[str, Any]) -> list[str]:
     shares = ", ".join(f"{share:.0%} {kind}" for kind, share in results["shares"].items())
     project, baseline = results["billed"]["project"], results["billed"]["baseline"]
     text = (
-        f"On paper, in dollars: {shares}; {results['cold_share']:.0%} cold; "
+        f"Estimated, in dollars: {shares}; {results['cold_share']:.0%} cold; "
         f"{results['memory_mb']} MB. Billed are {project['warm_ms']:.1f} ms warm and "
         f"{project['cold_ms']:.0f} ms cold, the baseline's {baseline['warm_ms']:.1f} and "
         f"{baseline['cold_ms']:.0f}: the measured medians on the memory's share of a core, "
         f"{NETWORK_MILLISECONDS:g} ms for network and runtime, rounded up to whole milliseconds. "
         "Both get the same servers, the smallest that make sense, also for the most requests. "
         "RDS Proxy or a NAT gateway would come on top; ElastiCache Serverless cannot be used, as "
-        "it has cluster mode on. The baseline logs nothing of its requests."
+        "it has cluster mode on. The baseline does not log requests."
     )
     missing = f" Not measured yet: {', '.join(results['assumed'])}." if results["assumed"] else ""
     return [text + missing]
@@ -290,7 +290,7 @@ def _price_table(results: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(dollars: float) -> str:
-    """Without an exponent, and with cents at least."""
+    """Format without an exponent, with at least two decimals."""
     text = f"{dollars:.10f}".rstrip("0")
     whole, _, cents = text.partition(".")
     return f"{whole}.{cents:<02}"
@@ -312,7 +312,7 @@ def _memory_megabytes() -> int:
 
 
 def _results(part: str) -> dict[str, Any]:
-    """A part's results; empty where it has none yet."""
+    """Return a part's results, empty if it was not measured yet."""
     try:
         results: dict[str, Any] = json.loads((RESULTS / f"{part}.json").read_text())
     except FileNotFoundError:

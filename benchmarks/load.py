@@ -35,7 +35,7 @@ WARM_UP_REQUESTS = 100
 """For each worker, so that deferred imports are done."""
 TOGETHER_SECONDS = 0.2
 """From an order to its start, so that all workers have read it."""
-POOLED_WORKER_COUNTS = 32
+POOLED_WORKERS = 32
 POOLED_CONNECTIONS = 8
 COUNT_EVERY_SECONDS = 0.1
 
@@ -85,6 +85,7 @@ class Fleet:
             "REDIS_URL": target.redis_url,
             "SERVICE": name,  # this project connects under this name, the baseline under PGAPPNAME
             "PGAPPNAME": name,
+            "TLS_REQUIRED": "false",  # PgBouncer has no certificate here
         }
         with log.open("a") as errors:
             self._process = subprocess.Popen(
@@ -118,8 +119,8 @@ class Fleet:
         print(
             json.dumps(order | {"to": numbers, "seed": seed}), file=self._process.stdin, flush=True
         )
-        answers: list[dict[str, Any]] = self._read_results()
-        return answers
+        results: list[dict[str, Any]] = self._read_results()
+        return results
 
     def resident_bytes(self) -> list[int]:
         """RSS of each of them, as /proc/PID/smaps_rollup sums it up."""
@@ -153,7 +154,7 @@ def measure() -> dict[str, Any]:
         results: dict[str, Any] = {"shares": SHARES, "users": USERS, "posts": POSTS}
         for size in WORKER_COUNTS:
             named = dict(targets)
-            if size == POOLED_WORKER_COUNTS and PROGRAM is not None:
+            if size == POOLED_WORKERS and PROGRAM is not None:
                 named |= stack.enter_context(_pooled(targets, directory))
             results[f"{size} workers"] = _load(named, size, log, services.database_url)
         over_time = {system: _over_time(target, log) for system, target in targets.items()}
@@ -171,9 +172,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     for size in WORKER_COUNTS:
         stage = results[f"{size} workers"]
         lines.append(_row(str(size), stage["project"], stage["baseline"], stage["ratio"]))
-    pooled = results[f"{POOLED_WORKER_COUNTS} workers"]
+    pooled = results[f"{POOLED_WORKERS} workers"]
     if "project-pooled" in pooled:
-        name = f"{POOLED_WORKER_COUNTS} through PgBouncer"
+        name = f"{POOLED_WORKERS} through PgBouncer"
         row = (pooled["project-pooled"], pooled["baseline-pooled"], pooled["pooled_ratio"])
         lines.append(_row(name, *row))
     shares = ", ".join(f"{share:.1%} {kind}" for kind, share in results["shares"].items())
@@ -292,11 +293,11 @@ def _round(fleet: Fleet, seconds: float) -> list[dict[str, Any]]:
     return fleet.work(start_at=time.monotonic() + TOGETHER_SECONDS, seconds=seconds)
 
 
-def _add(measured: Measured, answers: Sequence[Mapping[str, Any]]) -> None:
+def _add(measured: Measured, results: Sequence[Mapping[str, Any]]) -> None:
     requests = 0
-    for answer in answers:
-        measured.failed += answer["failed"]
-        for kind, times_us in answer["times_us"].items():
+    for result in results:
+        measured.failed += result["failed"]
+        for kind, times_us in result["times_us"].items():
             measured.times_us.setdefault(kind, []).extend(times_us)
             requests += len(times_us)
     measured.requests_per_second.append(requests / SECONDS_PER_ROUND)
@@ -356,10 +357,10 @@ def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any
     fleet = Fleet(f"{target.system}-memory", target, 1, log, handlers_log)
     try:
         fleet.wait_until_ready()
-        answers = fleet.work(requests=REQUESTS_BEFORE_READING)
+        results = fleet.work(requests=REQUESTS_BEFORE_READING)
         readings = fleet.resident_bytes()
         for _ in range(READINGS):
-            answers += fleet.work(requests=REQUESTS_PER_READING)
+            results += fleet.work(requests=REQUESTS_PER_READING)
             readings += fleet.resident_bytes()
     finally:
         fleet.close()
@@ -373,7 +374,7 @@ def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any
     per_request = {
         "log_bytes": round(len(logged) / requests, 1),
         "log_lines": round(logged.count(b"\n") / requests, 2),
-        "body_bytes": round(sum(answer["body_bytes"] for answer in answers) / requests, 1),
+        "body_bytes": round(sum(result["body_bytes"] for result in results) / requests, 1),
     }
     return memory, per_request
 

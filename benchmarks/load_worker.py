@@ -59,25 +59,25 @@ PORT = 3000
 def main() -> None:
     system, size = sys.argv[1], int(sys.argv[2])
     # The handlers log to stdout, so results are written to a copy of it.
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    results = os.fdopen(os.dup(1), "w", buffering=1)
     with Path(sys.argv[3] if len(sys.argv) > 3 else os.devnull).open("a") as log:
         os.dup2(log.fileno(), 1)
     function_of = _project() if system == "project" else _baseline(creates_schema=size == 1)
     if size == 1:
-        print(json.dumps([os.getpid()]), file=answers)
+        print(json.dumps([os.getpid()]), file=results)
         for line in sys.stdin:
-            print(json.dumps([_execute(json.loads(line), 0, function_of)]), file=answers)
+            print(json.dumps([_execute(json.loads(line), 0, function_of)]), file=results)
         return
     workers = [_forked(number, function_of) for number in range(size)]
-    print(json.dumps([worker.pid for worker in workers]), file=answers)
+    print(json.dumps([worker.pid for worker in workers]), file=results)
     for line in sys.stdin:
-        asked = [workers[number] for number in json.loads(line)["to"]]
-        for worker in asked:
+        ordered = [workers[number] for number in json.loads(line)["to"]]
+        for worker in ordered:
             worker.orders.write(line)
             worker.orders.flush()
         print(
-            f"[{','.join(worker.answers.readline() for worker in asked)}]".replace("\n", ""),
-            file=answers,
+            f"[{','.join(worker.results.readline() for worker in ordered)}]".replace("\n", ""),
+            file=results,
         )
     for worker in reversed(workers):  # each has copies of the pipes of those before it
         worker.orders.close()
@@ -88,22 +88,22 @@ def main() -> None:
 class Worker:
     pid: int
     orders: TextIO
-    answers: TextIO
+    results: TextIO
 
 
 def _forked(number: int, function_of: Callable[[str], Handler]) -> Worker:
     orders, to_worker = os.pipe()
-    from_worker, answers = os.pipe()
+    from_worker, results = os.pipe()
     if pid := os.fork():
         os.close(orders)
-        os.close(answers)
+        os.close(results)
         return Worker(pid, os.fdopen(to_worker, "w"), os.fdopen(from_worker))
     os.close(to_worker)
     # Mangum's loop is from before the fork, and its epoll instance would be shared.
     asyncio.set_event_loop(asyncio.new_event_loop())
-    with os.fdopen(orders) as lines, os.fdopen(answers, "w", buffering=1) as answers_to:
+    with os.fdopen(orders) as lines, os.fdopen(results, "w", buffering=1) as results_to:
         for line in lines:
-            print(json.dumps(_execute(json.loads(line), number, function_of)), file=answers_to)
+            print(json.dumps(_execute(json.loads(line), number, function_of)), file=results_to)
     sys.stdout.flush()
     os._exit(0)
 
@@ -183,9 +183,9 @@ def _timed(
         kind, path, event = next(load)
         handler, context = function_of(path), Context()
         started = time.perf_counter()
-        answer = handler(event, context)
+        response = handler(event, context)
         times_us[kind].append(round((time.perf_counter() - started) * 1e6))
-        failed += answer["statusCode"] not in (200, 201)
+        failed += response["statusCode"] not in (200, 201)
     return {"times_us": times_us, "failed": failed}
 
 
@@ -198,9 +198,9 @@ def _untimed(
     failed = body_bytes = 0
     for _ in range(order["requests"]):
         _, path, event = next(load)
-        answer = function_of(path)(event, Context())
-        failed += answer["statusCode"] not in (200, 201)
-        body_bytes += len(answer["body"].encode())
+        response = function_of(path)(event, Context())
+        failed += response["statusCode"] not in (200, 201)
+        body_bytes += len(response["body"].encode())
     return {"failed": failed, "body_bytes": body_bytes}
 
 

@@ -54,7 +54,7 @@ def measure() -> dict[str, Any]:
         network = stack.enter_context(SlowNetwork(directory, services))
         processes = {
             system: SystemProcess(system, environment)
-            for system, environment in _far(network, direct).items()
+            for system, environment in systems.behind(network, direct).items()
         }
         for process in processes.values():
             stack.callback(process.close)
@@ -102,25 +102,6 @@ def markdown(results: Mapping[str, Any]) -> str:
             "create is shown in both rows.",
         ]
     )
-
-
-def _far(
-    network: SlowNetwork, direct: Mapping[str, Mapping[str, str]]
-) -> dict[str, dict[str, str]]:
-    """Each system's environment, with its URLs through the network."""
-    baseline_url = network.database_url("baseline")
-    return {
-        "project": {
-            "DATABASE_URL": network.database_url("blog"),
-            "REDIS_URL": network.redis_url(0),
-            "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],
-        },
-        "baseline": {
-            "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
-            "REDIS_URL": network.redis_url(1),
-            "DIRECT_REDIS_URL": direct["baseline"]["REDIS_URL"],
-        },
-    }
 
 
 def _round_trips(

@@ -107,9 +107,9 @@ class Worker:
         assert self._process.stdout is not None
         request = {"method": method, "target": target}
         print(json.dumps(request), file=self._process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        assert answer["status"] in (200, 204), answer
-        return answer
+        response: dict[str, Any] = json.loads(self._process.stdout.readline())
+        assert response["status"] in (200, 204), response
+        return response
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -308,9 +308,9 @@ def _measured_kind(kind: Kind, workers: dict[str, Worker]) -> Figures:
             choices = targets[system] or []
             for number in range(made, made + requests):
                 target = choices[number % len(choices)]
-                answer = workers[system].handle(target, kind.method)
-                times[system].append(answer["seconds"])
-            found.append(_ids(answer["body"]))
+                response = workers[system].handle(target, kind.method)
+                times[system].append(response["seconds"])
+            found.append(_ids(response["body"]))
         assert found[0] == found[-1], (kind.name, found)
         made += requests
     figures: Figures = {system: _figures(times[system][1:]) for system in systems}
@@ -322,7 +322,7 @@ def _measured_kind(kind: Kind, workers: dict[str, Worker]) -> Figures:
 
 
 def _ids(body: str) -> list[int] | None:
-    """Of the answer's items; None where it has none."""
+    """Return the ids of the response's items; None if there are none."""
     content = json.loads(body) if body else None
     items = content.get("data", []) if isinstance(content, dict) else content
     return [item["id"] for item in items if "id" in item] if items else None
@@ -339,17 +339,17 @@ def _figures(times_seconds: Sequence[float]) -> dict[str, float]:
 
 def _whole_response(baseline: Worker, target: str) -> Figures:
     """Measure one request: the baseline's response is not paginated."""
-    answer = baseline.handle(target)
-    answer_bytes = len(answer["body"].encode())
+    response = baseline.handle(target)
+    size_bytes = len(response["body"].encode())
     return {
-        "median_ms": round(answer["seconds"] * 1000, 3),
-        "response_bytes": answer_bytes,
-        "fails": answer_bytes > MAX_RESPONSE_BYTES,
+        "median_ms": round(response["seconds"] * 1000, 3),
+        "response_bytes": size_bytes,
+        "fails": size_bytes > MAX_RESPONSE_BYTES,
     }
 
 
 def _exact_under_writers(databases: Databases) -> Figures:
-    """How often the maintained count was compared with counting while others wrote."""
+    """Compare the maintained count with count(*) while writers write."""
     url = databases.urls["project"]
     comparisons = differences = 0
     with ProcessPoolExecutor(WRITERS) as pool, _session(url) as connection:
@@ -367,11 +367,11 @@ def _exact_under_writers(databases: Databases) -> Figures:
         "writes": written,
         "comparisons": comparisons,
         "differences": differences,
-        "answers_equal_counting_afterwards": _answers_equal_counting(databases),
+        "responses_equal_counts_afterwards": _responses_equal_counts(databases),
     }
 
 
-def _answers_equal_counting(databases: Databases) -> bool:
+def _responses_equal_counts(databases: Databases) -> bool:
     worker = Worker("project", databases.environments["project"])
     try:
         stats = json.loads(worker.handle("/users/stats")["body"])
@@ -389,10 +389,10 @@ def _answers_equal_counting(databases: Databases) -> bool:
 
 
 def _writers(url: str) -> Figures:
-    """Inserts a second of all writers together, with the triggers and without.
+    """Measure inserts per second of all writers, with and without the triggers.
 
-    They write without a break, while the triggers are switched on and off: slots next to each
-    other have the same machine, whatever else it does.
+    They write continuously while the triggers are switched on and off, so that adjacent slots are
+    measured under the same conditions.
     """
     begin = time.time() + TOGETHER_SECONDS
     with ProcessPoolExecutor(WRITERS) as pool, _session(url) as connection:
@@ -424,7 +424,7 @@ def _writers(url: str) -> Figures:
 
 
 def _is_counted(slot: int) -> bool:
-    """Slots go in pairs: without and with, with and without, …"""
+    """Slots come in pairs: without and with, with and without, …"""
     return slot % 4 in (1, 2)
 
 
@@ -440,7 +440,7 @@ def _rates(per_second: Sequence[float]) -> dict[str, int]:
 def _write(
     url: str, begin: float, seconds: float, label: str, *, deletes: bool = False
 ) -> list[float]:
-    """When each transaction ended; they are as a request makes them."""
+    """Write until the time is over; return when each transaction ended."""
     ended: list[float] = []
     with psycopg.connect(url, prepare_threshold=None) as connection:
         time.sleep(max(begin - time.time(), 0))
@@ -465,7 +465,7 @@ def _run(code: str, environment: dict[str, str]) -> None:
 
 
 def _session(url: str) -> psycopg.Connection[Any]:
-    """Without the time limits of the API's statements."""
+    """Return a session without the timeouts of the API's statements."""
     connection = psycopg.connect(url, autocommit=True)
     connection.execute("SET statement_timeout = 0")
     connection.execute("SET transaction_timeout = 0")
@@ -498,7 +498,7 @@ def markdown(results: Figures) -> str:
         f" {writers['counted']['median_per_second']:,} users a second with the counts,"
         f" {writers['not_counted']['median_per_second']:,} without:"
         f" {writers['lost_median_of_pairs']:.0%} lost. While they wrote {exact['writes']:,} times,"
-        f" the count was compared with counting {exact['comparisons']} times, with"
+        f" the count was compared with count(*) {exact['comparisons']} times, with"
         f" {exact['differences']} differences.",
         "",
         f"Medians of {ROUNDS * REQUESTS_PER_ROUND} requests in {ROUNDS} interleaved rounds through"

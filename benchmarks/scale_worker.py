@@ -47,9 +47,13 @@ def _response(system: str, method: str, target: str) -> dict[str, Any]:
         handler = importlib.import_module("benchmarks.baseline.app").handler
     event, context = _event(method, target), Context(REQUEST_SECONDS)
     started = time.perf_counter()
-    answer = handler(event, context)
+    response = handler(event, context)
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "status": answer["statusCode"], "body": answer.get("body") or ""}
+    return {
+        "seconds": seconds,
+        "status": response["statusCode"],
+        "body": response.get("body") or "",
+    }
 
 
 def _event(method: str, target: str) -> dict[str, Any]:

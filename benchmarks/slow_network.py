@@ -10,15 +10,14 @@
 Each packet takes half a round trip in either direction. Both servers are reached by TLS, with a
 certificate that clients verify; PostgreSQL's is negotiated either way, by an SSLRequest or directly
 (`sslnegotiation=direct`). Connecting takes a round trip more, as a TCP handshake would, and
-PostgreSQL asks for a password (SCRAM), as it does in AWS.
+PostgreSQL requires a password (SCRAM), as in AWS.
 
-It runs in a process of its own, in one thread that sleeps until shortly before a packet is due and
-spins for the rest. What it takes to encrypt is hidden in the delay: the clients' share of TLS is
-measured, the servers' is not.
+It runs in its own process, in one thread that sleeps until shortly before a packet is due and then
+spins. Its encryption takes place within the delay, so only the clients' cost of TLS is measured.
 
 Sequential round trips are counted by a logical clock, over both servers: what a client sends is one
-deeper than the deepest response that has been delivered before it. So requests that are under way
-at the same time count once, whichever server they go to.
+deeper than the deepest response that has been delivered before it. So concurrent requests
+count once, to whichever server they are sent.
 """
 
 import heapq
@@ -45,7 +44,7 @@ from local.services import Services
 
 CHUNK_BYTES = 256 * 1024
 SPIN_SECONDS = 0.000_15
-"""What a sleep may take longer than it is told to, by the kernel's timer slack and scheduling."""
+"""By which a sleep may be too long, because of the kernel's timer slack and scheduling."""
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 HOST = "127.0.0.1"
 PASSWORD = "password"  # noqa: S105 - of a server that only this run can reach
@@ -101,7 +100,7 @@ class SlowNetwork:
         return f"rediss://{HOST}:{self._redis_port}/{database}?ssl_ca_certs={authority}"
 
     def set_round_trip(self, seconds: float) -> None:
-        """Of all packets that are sent from now on."""
+        """Set the round trip of all packets sent from now on."""
         self._ask("round trip", seconds)
 
     def reset_count(self) -> None:
@@ -160,13 +159,13 @@ class Clock:
         self.deepest_response = 0
 
     def sent(self) -> int:
-        """The depth of a request that a client has sent now."""
+        """Return the depth of a request that a client has just sent."""
         depth = self.deepest_response + 1
         self.deepest_request = max(self.deepest_request, depth)
         return depth
 
     def delivered(self, depth: int) -> None:
-        """A client has now the response to a request of that depth."""
+        """Record that a client has received the response to a request of that depth."""
         self.deepest_response = max(self.deepest_response, depth)
 
 
@@ -182,7 +181,7 @@ class Relay:
         self._number = 0
 
     def listen(self, server_path: str) -> int:
-        """The port that leads to the server's Unix socket."""
+        """Return the port of a listener for the server's Unix socket."""
         listener = socket.create_server((HOST, 0))
 
         def accept() -> None:
@@ -193,12 +192,12 @@ class Relay:
         return int(listener.getsockname()[1])
 
     def at(self, due_seconds: float, action: Callable[[], None]) -> None:
-        """By the clock of `time.perf_counter`; what is due at the same time stays in order."""
+        """Schedule the action by `time.perf_counter`; those due at the same time stay in order."""
         self._number += 1
         heapq.heappush(self._due, (due_seconds, self._number, action))
 
     def run(self) -> None:
-        """Until one of the actions raises SystemExit."""
+        """Run until an action raises SystemExit."""
         while True:
             for key, _ in self.selector.select(self._sleep_seconds()):
                 key.data()
@@ -278,7 +277,7 @@ class Link:
         self._relay.at(arrives, deliver)
 
     def _decrypt(self) -> bytes:
-        """All that is there; nothing to a client that does not trust the certificate."""
+        """Return the decrypted data; empty for a client that does not trust the certificate."""
         plain = b""
         try:
             if not self._has_shaken_hands:
@@ -295,7 +294,7 @@ class Link:
 
 
 def _received(source: socket.socket) -> bytes:
-    """Empty when the other side has ended."""
+    """Return the data; empty when the other side has closed."""
     try:
         return source.recv(CHUNK_BYTES)
     except OSError:
@@ -303,7 +302,7 @@ def _received(source: socket.socket) -> bytes:
 
 
 def _send(target: socket.socket, packet: bytes) -> None:
-    with suppress(OSError):  # the other side has gone; its end is on its way
+    with suppress(OSError):  # the other side has closed
         target.sendall(packet)
 
 
@@ -313,7 +312,7 @@ def _end(target: socket.socket) -> None:
 
 
 def main() -> None:
-    """Answers the questions of `SlowNetwork`, a line of JSON each, until there are no more."""
+    """Execute the commands of `SlowNetwork`, a line of JSON each, until stdin ends."""
     certificate, *server_paths = sys.argv[1:]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -321,18 +320,18 @@ def main() -> None:
     relay = Relay(context)
     ports = [relay.listen(path) for path in server_paths]
 
-    def answer() -> None:
+    def execute() -> None:
         line = sys.stdin.readline()
         if not line:
             sys.exit()
-        print(json.dumps(_answer(relay, ports, *json.loads(line))), flush=True)
+        print(json.dumps(_execute(relay, ports, *json.loads(line))), flush=True)
 
-    relay.selector.register(sys.stdin, selectors.EVENT_READ, answer)
+    relay.selector.register(sys.stdin, selectors.EVENT_READ, execute)
     relay.run()
 
 
-def _answer(relay: Relay, ports: list[int], question: str, seconds: float = 0.0) -> Any:
-    match question:
+def _execute(relay: Relay, ports: list[int], command: str, seconds: float = 0.0) -> Any:
+    match command:
         case "ports":
             return ports
         case "round trip":

@@ -90,9 +90,9 @@ def _timed(handler_of: Callable[[str], Handler], request: Request) -> float:
     handler = handler_of(request.target)
     context = Context()
     started = time.perf_counter()
-    answer = handler(event, context)
+    response = handler(event, context)
     took_seconds = time.perf_counter() - started
-    assert answer["statusCode"] in (200, 201, 204, 404), answer
+    assert response["statusCode"] in (200, 201, 204, 404), response
     return took_seconds
 
 

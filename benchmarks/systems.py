@@ -35,13 +35,13 @@ def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, di
 def behind(
     network: SlowNetwork, direct: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
-    """What `prepare` gave, with its URLs through the network."""
+    """Return the environments of `prepare`, with URLs through the network."""
     baseline_url = network.database_url("baseline")
     return {
-        "ours": {
+        "project": {
             "DATABASE_URL": network.database_url("blog"),
             "REDIS_URL": network.redis_url(0),
-            "DIRECT_REDIS_URL": direct["ours"]["REDIS_URL"],
+            "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],
         },
         "baseline": {
             "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),

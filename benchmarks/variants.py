@@ -1,7 +1,7 @@
 """Copies of the project that lack one part each, for the ablation.
 
-A part is left out by a small change of the code, or by a module of `replacements`, which puts a
-stock part in its place. A change that no longer fits the code is found by a test.
+A part is removed by a small change of the code, or replaced by a stock part, a module of
+`replacements`. A test fails when a change no longer fits the code.
 """
 
 import re
@@ -14,7 +14,7 @@ from benchmarks.cold import REQUESTS
 from layers import build
 
 SHIPPED = "as shipped"
-SAME = "nothing: the same again"
+SAME = "identical copy"
 COPIED = ("functions", "layers", "pyproject.toml", "uv.lock")
 REPLACEMENTS = Path(__file__).with_name("replacements")
 FIRST_REQUESTS = {request.name: request for request in REQUESTS if "users" in request.target}
@@ -31,10 +31,10 @@ class Variant:
     changes: Mapping[str, Change] = field(default_factory=dict)
     """By file."""
     sql: str = ""
-    """What is run in its database."""
+    """Executed in its database."""
     bytecode: bool = True
     promise: str = ""
-    """What the part that is left out keeps, and the stock part cannot."""
+    """A promise that the removed part keeps, but the stock part cannot."""
     warm: tuple[str, ...] = ()
     cold: tuple[str, ...] = ()
 
@@ -46,20 +46,20 @@ def appended(text: str) -> Change:
 def replaced(old: str, new: str) -> Change:
     def change(source: str) -> str:
         if source.count(old) != 1:
-            raise ValueError(f"{old!r} is there {source.count(old)} times")
+            raise ValueError(f"{old!r} occurs {source.count(old)} times")
         return source.replace(old, new)
 
     return change
 
 
 def without_calls(module: str) -> Change:
-    """Of that module, each on a line of its own."""
+    """Remove the calls of that module's functions, each on its own line."""
     call = re.compile(rf"^(\s*){module}\.\w+\(.*$", re.MULTILINE)
     return lambda source: call.sub(r"\1pass", source)
 
 
 def importing(module: str) -> Change:
-    """A module of `replacements`, which patches the one that imports it at its end."""
+    """Import, at the end, a module of `replacements` that patches the importing module."""
     return appended(f"import blog.{module}  # noqa: E402, F401")
 
 
@@ -121,7 +121,7 @@ VARIANTS = (
 
 
 def copy_project(folder: Path, variant: Variant) -> None:
-    """What is shipped of the project, with the variant's changes, into a new folder."""
+    """Copy the shipped code, with the variant's changes, into a new folder."""
     folder.mkdir(parents=True)
     for name in COPIED:
         source = build.ROOT / name
