@@ -52,6 +52,8 @@ SESSION_SETTINGS = {
     "statement_timeout": "0",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    # While it waits for an open transaction to end, requests wait behind it.
+    "lock_timeout": "10s",
     # VACUUM does not mark rows as visible to all transactions before they are on the disk.
     "synchronous_commit": "on",
 }
