@@ -30,15 +30,18 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
     """
     for table in METADATA.sorted_tables:
-        if table.name not in RESOURCES:
-            continue
-        columns = [column for column in table.columns if _is_given(column)]
-        values = [_value(column) for column in columns]
-        statement = (
-            f"INSERT INTO {table.name} ({', '.join(column.name for column in columns)})"
-            f" SELECT {', '.join(values)} FROM generate_series(%s::int, %s) n"
-        )
-        database.execute(statement.encode(), [first, last])
+        if table.name in RESOURCES:
+            columns, values = zip(*values_of(table).items(), strict=True)
+            statement = (
+                f"INSERT INTO {table.name} ({', '.join(columns)})"
+                f" SELECT {', '.join(values)} FROM generate_series(%s::int, %s) n"
+            )
+            database.execute(statement.encode(), [first, last])
+
+
+def values_of(table: Table) -> dict[str, str]:
+    """The columns that an INSERT has to give, each with its value in row n, in SQL."""
+    return {column.name: _value(column) for column in table.columns if _is_given(column)}
 
 
 def _is_given(column: Column[Any]) -> bool:

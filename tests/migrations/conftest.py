@@ -50,3 +50,21 @@ def schema(migrate: Migrate, empty_url: str) -> Iterator[Schema]:
     migrate()
     with psycopg.connect(empty_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def migrated_url(services: Services) -> Iterator[str]:
+    """The URL of a database with the newest schema, which no test of the module changes."""
+    with new_database(services) as url, pytest.MonkeyPatch.context() as environment:
+        sandbox = Sandbox(environment)
+        sandbox.restart(DATABASE_URL=url)
+        handler({}, None)
+        sandbox.close()
+        yield url
+
+
+@pytest.fixture
+def migrated(migrated_url: str) -> Iterator[Schema]:
+    """A session of that database."""
+    with psycopg.connect(migrated_url, autocommit=True) as connection:
+        yield connection

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import Table, create_engine
 
 from blog.cache.fences import FENCE_SECONDS
 from blog.database.models import BLOCK_IDS, METADATA
@@ -13,6 +13,7 @@ from migrations.handler import handler
 from tests.conftest import Sandbox
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
+from tests.resources import RESOURCE_TABLES, values_of
 
 CATALOG = """
 SELECT 'column', c.relname, a.attname,
@@ -43,9 +44,8 @@ def catalog(connection: Schema, schema: str) -> set[tuple[str, str, str, str]]:
 
 
 @pytest.mark.filterwarnings("ignore:Expression #1")  # the next test compares that index
-def test_alembic_finds_nothing_to_migrate(migrate: Migrate, empty_url: str) -> None:
-    migrate()
-    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
+def test_alembic_finds_nothing_to_migrate(migrated_url: str) -> None:
+    engine = create_engine(migrated_url.replace("postgresql:", "postgresql+psycopg:"))
     try:
         with engine.connect() as connection:
             differences = compare_metadata(MigrationContext.configure(connection), METADATA)
@@ -70,32 +70,27 @@ def test_models_and_migrations_make_the_same_catalog(
     assert catalog(schema, "declared") == catalog(schema, "public")
 
 
-def test_a_fence_outlives_any_transaction(schema: Schema, empty_url: str) -> None:
-    with psycopg.connect(empty_url) as connection:  # its settings are of the schema
-        row = connection.execute(
-            "SELECT extract(epoch FROM current_setting('transaction_timeout')::interval)"
-        ).fetchone()
+def test_a_fence_outlives_any_transaction(migrated: Schema) -> None:
+    row = migrated.execute(
+        "SELECT extract(epoch FROM current_setting('transaction_timeout')::interval)"
+    ).fetchone()
     assert row is not None
     assert 0 < row[0] < FENCE_SECONDS
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("TimeZone", "UTC"),
-        ("statement_timeout", "8s"),
-        ("transaction_timeout", "9s"),
-        ("idle_in_transaction_session_timeout", "5s"),
-        ("lock_timeout", "3s"),
-        ("jit", "off"),
-    ],
-)
-def test_every_session_has_the_settings(
-    schema: Schema, empty_url: str, name: str, value: str
-) -> None:
-    with psycopg.connect(empty_url) as connection:
-        row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
-    assert row == (value,)
+def test_every_session_has_the_settings(migrated: Schema) -> None:
+    settings = {
+        "TimeZone": "UTC",
+        "statement_timeout": "8s",
+        "transaction_timeout": "9s",
+        "idle_in_transaction_session_timeout": "5s",
+        "lock_timeout": "3s",
+        "jit": "off",
+    }
+    found = migrated.execute(
+        "SELECT name, current_setting(name) FROM unnest(%s::text[]) name", [list(settings)]
+    )
+    assert dict(found.fetchall()) == settings
 
 
 PLANS: list[tuple[str, str]] = [
@@ -123,27 +118,38 @@ PLANS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("statement", "index"), PLANS)
-def test_a_query_uses_its_index(schema: Schema, statement: str, index: str) -> None:
-    schema.execute("SET enable_seqscan = off")
-    plan = "\n".join(row[0] for row in schema.execute(f"EXPLAIN {statement}"))
+def test_a_query_uses_its_index(migrated: Schema, statement: str, index: str) -> None:
+    migrated.execute("SET enable_seqscan = off")
+    plan = "\n".join(row[0] for row in migrated.execute(f"EXPLAIN {statement}"))
     assert index in plan
     assert "Sort" not in plan
 
 
-def test_deleting_a_user_needs_no_scan_of_the_posts(schema: Schema) -> None:
-    """The foreign key's cascade looks its posts up by user_id."""
-    indexed = schema.execute(
-        "SELECT a.attname FROM pg_index i"
+def test_every_cascade_finds_its_rows_by_an_index(migrated: Schema) -> None:
+    indexed = migrated.execute(
+        "SELECT i.indrelid::regclass::text, a.attname FROM pg_index i"
         " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
-        " WHERE i.indrelid = 'posts'::regclass"
-    )
-    assert ("user_id",) in indexed.fetchall()
+    ).fetchall()
+    references = [
+        (table.name, column.name)
+        for table in RESOURCE_TABLES
+        for column in table.columns
+        if column.foreign_keys
+    ]
+    assert references
+    assert set(references) <= set(indexed)
 
 
-@pytest.mark.parametrize("table", ["users", "posts"])
-def test_ids_are_the_databases_alone(schema: Schema, table: str) -> None:
+@pytest.mark.parametrize("table", RESOURCE_TABLES, ids=str)
+def test_ids_are_generated_and_within_the_range_of_pages(migrated: Schema, table: Table) -> None:
+    columns, values = zip(*values_of(table).items(), strict=True)
+    insert = f"INSERT INTO {table.name} (id, {', '.join(columns)})"
+    select = f"SELECT %s, {', '.join(values)} FROM generate_series(1, 1) n"
     with pytest.raises(psycopg.errors.GeneratedAlways):
-        schema.execute(f"INSERT INTO {table} (id) VALUES (7)")
+        migrated.execute(f"{insert} {select}".encode(), [7])
+    for row_id in (-1, 0, 2**63 - BLOCK_IDS, 2**63 - 1):
+        with pytest.raises(psycopg.errors.CheckViolation, match=f"{table.name}_id_range"):
+            migrated.execute(f"{insert} OVERRIDING SYSTEM VALUE {select}".encode(), [row_id])
 
 
 def test_row_counts_are_exact_whatever_writes(schema: Schema, empty_url: str) -> None:
@@ -185,18 +191,6 @@ def test_ids_never_change(schema: Schema, statement: str) -> None:
     with pytest.raises(psycopg.errors.GeneratedAlways, match=r"ids of (users|posts) never change"):
         schema.execute(statement)
     assert_counts_are_exact(schema)
-
-
-@pytest.mark.parametrize("table", ["users", "posts"])
-@pytest.mark.parametrize("row_id", [-1, 0, 2**63 - BLOCK_IDS, 2**63 - 1])
-def test_an_id_that_no_page_could_show_is_rejected(schema: Schema, table: str, row_id: int) -> None:
-    columns, values = {
-        "users": ("name, email", "'A', 'a@example.org'"),
-        "posts": ("user_id, title, content", "1, 'T', 'C'"),
-    }[table]
-    insert = f"INSERT INTO {table} (id, {columns}) OVERRIDING SYSTEM VALUE VALUES (%s, {values})"
-    with pytest.raises(psycopg.errors.CheckViolation, match=f"{table}_id_range"):
-        schema.execute(insert, [row_id])
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
@@ -296,18 +290,18 @@ def test_rows_are_counted_again_where_the_counts_change(schema: Schema, migrate:
         ("", ""),
     ],
 )
-def test_the_parts_of_a_name_are_its_letters_pairs_and_threes(
-    schema: Schema, name: str, parts: str
+def test_the_parts_of_a_name_are_its_letters_bigrams_and_trigrams(
+    migrated: Schema, name: str, parts: str
 ) -> None:
-    row = schema.execute("SELECT DISTINCT name_parts(7, fold_case(%s))", [name]).fetchone()
+    row = migrated.execute("SELECT DISTINCT name_parts(7, fold_case(%s))", [name]).fetchone()
     assert row is not None
     assert set(row[0]) == {f"7:{part.replace('_', ' ')}" for part in parts.split()}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 11, 50, 200, 600])
-def test_few_parts_of_what_is_searched_for_are_looked_up(schema: Schema, length: int) -> None:
+def test_few_parts_of_what_is_searched_for_are_looked_up(migrated: Schema, length: int) -> None:
     name = "".join(map(chr, range(0x4E00, 0x4E00 + length)))
-    row = schema.execute(
+    row = migrated.execute(
         "SELECT name_parts(7, %(name)s), search_parts(7, %(name)s)", {"name": name}
     ).fetchone()
     assert row is not None
