@@ -55,8 +55,8 @@ class Settings(BaseModel):
     database_auth: Annotated[
         Literal["password", "iam"],
         Field(
-            description="How the user of `DATABASE_URL` is authenticated: `iam`, for RDS, Aurora "
-            "and RDS Proxy, signs a token for each connection by the function's role."
+            description="Authentication of the user in `DATABASE_URL`: `iam` (RDS, Aurora and RDS "
+            "Proxy) signs a token for each connection with the function's role."
         ),
     ] = "password"
     database_connect_timeout_seconds: Annotated[
@@ -75,8 +75,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             pattern=r"^[a-z][a-z0-9-]{0,39}$",
-            description="Name of the ElastiCache replication group whose user in `REDIS_URL` is "
-            "authenticated by IAM. Unset: by the URL's password, if it has one.",
+            description="Name of the ElastiCache replication group, for IAM authentication of the "
+            "user in `REDIS_URL`. Unset: the URL's password is used, if any.",
         ),
     ] = None
     redis_timeout_seconds: Annotated[
@@ -85,8 +85,8 @@ class Settings(BaseModel):
     tls_required: Annotated[
         bool,
         Field(
-            description="PostgreSQL and Redis are reached by TLS that verifies their names and "
-            "authorities, or by a Unix socket. `false`, for local servers, leaves it to their URLs."
+            description="Whether connections must use TLS with verified certificates and host "
+            "names, or a Unix socket. `false`, for local servers: as the URLs say."
         ),
     ] = True
     cache_key_prefix: Annotated[

@@ -1,7 +1,7 @@
-"""The authorities by which the server of a host's name is verified.
+"""The certificate authorities that verify a server, by host name.
 
-Amazon's are in the layer, a file for the RDS of each region, and one with the public roots that
-have signed the rest. To load a file of few takes 1 ms, and the system's hundred take 20.
+The layer contains Amazon's: a file per region for RDS, and one with the public roots for other
+services. Loading such a file takes 1 ms; loading the system's takes 20.
 """
 
 import re
@@ -14,9 +14,9 @@ REGION = re.compile(r"[a-z]+(-[a-z]+)+-\d")
 
 
 def authorities(host: str) -> str | None:
-    """Their file; None for the system's own.
+    """Return the file of the authorities for the host; None for the system's.
 
-    Raises `ValueError` for a PostgreSQL of RDS in a region whose authorities are not in the layer.
+    Raises `ValueError` for RDS in a region whose authorities are not in the layer.
     """
     labels = host.lower().split(".")
     is_rds = "rds" in labels and "amazonaws" in labels
@@ -27,21 +27,21 @@ def authorities(host: str) -> str | None:
         if not file.exists():
             raise ValueError(
                 f"the layer has no authorities of RDS in {region}: "
-                "add their file (docs/deployment.md), or name it by sslrootcert"
+                "add their file (docs/deployment.md), or set sslrootcert"
             )
         return str(file)
     return str(CERTIFICATES / "amazon.pem") if host.endswith(".amazonaws.com") else None
 
 
 def postgresql_authorities(host: str) -> str:
-    """Their file, for libpq. Raises as `authorities`.
+    """Return the file of the authorities, for libpq. Raises as `authorities` does.
 
-    Its own way to the system's, `system`, leads nowhere in psycopg's wheel, except on Debian.
+    libpq's own `system` works in psycopg's wheel only on Debian.
     """
     return authorities(host) or ssl.get_default_verify_paths().cafile or "system"
 
 
 @cache
 def tls_context(file: str | None) -> ssl.SSLContext:
-    """Verifies the server's name, and that an authority of the file has signed it."""
+    """Return a context that verifies host names and certificates by the file's authorities."""
     return ssl.create_default_context(cafile=file)

@@ -1,4 +1,4 @@
-"""What the functions need of AWS, by the standard library: signatures, credentials, certificates.
+"""A minimal AWS client on the standard library: credentials, signatures, tokens, secrets.
 
 boto3 would cost a cold start more than 100 ms.
 """

@@ -1,9 +1,9 @@
 """The credentials of the function's role.
 
-They are in the environment (`AWS_ACCESS_KEY_ID`, …), as Lambda sets them, or, where it does not, as
-with SnapStart, at the endpoint that `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `…_FULL_URI` names.
-That one asks for the token of `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, which changes, or
-`…_TOKEN`, and its credentials expire. botocore has the same rules ("Container provider").
+Lambda sets them in the environment (`AWS_ACCESS_KEY_ID`, …). With SnapStart it provides them at the
+endpoint in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `…_FULL_URI`, which requires the token in
+`AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` (it changes) or `…_TOKEN`; these credentials expire. The
+rules are those of botocore's "Container provider".
 """
 
 import json
@@ -20,14 +20,14 @@ from blog.process import per_process
 TIMEOUT_SECONDS = 2.0
 ATTEMPTS = 2
 RENEW_BEFORE = timedelta(minutes=5)
-"""What is signed must still be valid when it is used."""
+"""A signature must still be valid when it is used."""
 CONTAINER_HOST = "http://169.254.170.2"
 PLAIN_HOSTS = ("localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
-"""Besides loopback addresses; any other must have TLS, as the response is secret."""
+"""Allowed without TLS, as are loopback addresses; the response of any other host is secret."""
 
 
 class CredentialsUnavailable(RequestFailed):
-    """None are configured, or the endpoint does not provide them; the message has no value."""
+    """There are no credentials; the message never contains their values."""
 
 
 class Credentials(NamedTuple):
@@ -37,7 +37,7 @@ class Credentials(NamedTuple):
 
 
 class ContainerCredentials:
-    """Those of the endpoint, asked for again before they expire."""
+    """Credentials from the endpoint, renewed before they expire."""
 
     def __init__(self, url: str) -> None:
         host = urlsplit(url).hostname or ""
@@ -75,7 +75,7 @@ class ContainerCredentials:
 def current_credentials() -> Credentials:
     """Credentials that are valid for minutes. Raises `CredentialsUnavailable`.
 
-    It blocks where the endpoint has to be asked.
+    Blocks while the endpoint is called.
     """
     access_key = os.environ.get("AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")

@@ -1,4 +1,4 @@
-"""One HTTP request to an endpoint of AWS."""
+"""A single HTTP request to an AWS endpoint."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class RequestFailed(Exception):
-    """No good response in time; the message quotes nothing of it but AWS's code of the error."""
+    """No successful response in time; of the response the message has only AWS's error code."""
 
 
 def request(
@@ -21,10 +21,10 @@ def request(
     timeout_seconds: float,
     tls: ssl.SSLContext | None = None,
 ) -> bytes:
-    """The body of a response of status 200. Raises `RequestFailed`.
+    """Return the body of a response with status 200. Raises `RequestFailed`.
 
-    `timeout_seconds` is for connecting, and for each wait for the response; `tls` None trusts the
-    system's authorities.
+    `timeout_seconds` applies to connecting, and to each wait for data. Without `tls` the system's
+    certificate authorities are trusted.
     """
     parts = urlsplit(url)
     connection = (
@@ -46,7 +46,7 @@ def request(
 
 
 def _error_code(content: bytes) -> str:
-    """Such as `ResourceNotFoundException`; empty if the response has none."""
+    """Return the error code, such as `ResourceNotFoundException`, or an empty string."""
     try:
         error = json.loads(content)
         return str(error.get("__type") or error.get("code") or "")

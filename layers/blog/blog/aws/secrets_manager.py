@@ -1,4 +1,4 @@
-"""Secrets Manager's GetSecretValue, as one signed request."""
+"""Secrets Manager's GetSecretValue as one signed request."""
 
 import json
 import os
@@ -17,14 +17,14 @@ DOMAINS = {
     "aws-iso-e": "cloud.adc-e.uk",
     "aws-iso-f": "csp.hci.ic.gov",
 }
-"""By partition, where it is not amazonaws.com."""
+"""By partition; the others use amazonaws.com."""
 
 
 def fetch_secret(arn: str, timeout_seconds: float) -> str:
-    """The text of the secret. Raises `RequestFailed`.
+    """Return the text of the secret. Raises `RequestFailed` after two attempts.
 
-    One of two attempts has to succeed; the second trusts the system's authorities instead of
-    Amazon's, which are quicker to load. `timeout_seconds` is that of `request`.
+    The first trusts Amazon's certificate authorities, which load faster, the second the system's.
+    `timeout_seconds` is that of `request`.
     """
     url = endpoint(arn)
     parts = urlsplit(url)
@@ -51,7 +51,7 @@ def fetch_secret(arn: str, timeout_seconds: float) -> str:
 
 
 def endpoint(arn: str) -> str:
-    """The URL of Secrets Manager in the secret's region, or the one that the environment names."""
+    """Return the URL of Secrets Manager: from the environment, or in the secret's region."""
     for name in ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL"):
         if url := os.environ.get(name):
             return url

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, as far as the functions need it: a URL, or the headers of a request.
+"""AWS Signature Version 4 of presigned URLs and of request headers.
 
 Source: AWS's IAM User Guide, "Create a signed AWS API request". Tests compare it with botocore.
 """
@@ -17,14 +17,14 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True)
 class Signer:
-    """Signs for one service, such as `rds-db`, in a region."""
+    """Signs requests to a service, such as `rds-db`, in a region."""
 
     service: str
     region: str
     credentials: Credentials
 
     def url(self, host: str, query: Mapping[str, str], valid_seconds: int) -> str:
-        """`host/?…` of a GET request that is allowed for so long."""
+        """Return the presigned `host/?…` of a GET request, valid for so long."""
         time = now().strftime("%Y%m%dT%H%M%SZ")
         signed = {
             **query,
@@ -41,7 +41,7 @@ class Signer:
         return f"{host}/?{text}&X-Amz-Signature={signature}"
 
     def headers(self, host: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Those of a POST request to `/`, with the ones that sign it; names in lower case."""
+        """Return the headers of a POST request to `/`, signature included; names in lower case."""
         time = now().strftime("%Y%m%dT%H%M%SZ")
         signed = {**headers, "host": host, "x-amz-date": time}
         if self.credentials.session_token:

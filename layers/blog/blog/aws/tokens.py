@@ -1,7 +1,7 @@
-"""Tokens of IAM in place of passwords, signed on this machine: no request, no limit but AWS's own.
+"""IAM authentication tokens, which replace passwords; signed locally, without a request to AWS.
 
-A token is a password for 15 minutes; connections made with it live on. So each new connection gets
-a new one. ElastiCache ends connections after 12 hours; ours end earlier, see `CONNECTION_SECONDS`.
+A token is valid for 15 minutes, but connections made with it stay open, so each new connection gets
+a new token. ElastiCache closes connections after 12 hours; `CONNECTION_SECONDS` is shorter.
 """
 
 import os
@@ -13,17 +13,19 @@ TOKEN_SECONDS = 900
 
 
 def database_token(host: str, port: int, user: str) -> str:
-    """For the user of a PostgreSQL of RDS or Aurora, or of RDS Proxy.
+    """Return a token for a PostgreSQL user of RDS, Aurora or RDS Proxy.
 
-    `host` is its own name at AWS, which is signed: an alias would be rejected. Raises
+    `host` must be the server's own AWS name, which is signed: an alias would be rejected. Raises
     `CredentialsUnavailable`.
     """
     return _token("rds-db", f"{host}:{port}", {"Action": "connect", "DBUser": user})
 
 
 def cache_token(cache: str, user: str) -> str:
-    """For the user of an ElastiCache replication group, given by its name. Raises
-    `CredentialsUnavailable`."""
+    """Return a token for a user of the ElastiCache replication group with that name.
+
+    Raises `CredentialsUnavailable`.
+    """
     return _token("elasticache", cache, {"Action": "connect", "User": user})
 
 

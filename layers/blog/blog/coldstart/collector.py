@@ -1,4 +1,4 @@
-"""Python's garbage collector, which finds nothing to collect in what is imported."""
+"""Tuning of Python's garbage collector: imported modules contain nothing to collect."""
 
 import gc
 from collections.abc import Iterator

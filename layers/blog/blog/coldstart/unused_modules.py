@@ -1,10 +1,10 @@
-"""Modules of others that run when a name of theirs is used, not when they are imported.
+"""Third-party modules that are executed when one of their names is used, not when imported.
 
-`import redis.asyncio.client` runs the `__init__` of `redis` and of `redis.asyncio`, which import
-cluster and blocking clients that are never used. SQLAlchemy's dialect imports the drivers that it
-could use. Such a module, deferred, gives its submodules at once; any other name runs it first, as
-the import would have done. So nothing changes but the time, and an import that takes another name
-(`from redis.asyncio import Redis`) takes as long as ever.
+`import redis.asyncio.client` executes the `__init__` of `redis` and of `redis.asyncio`, which
+import cluster and blocking clients that are never used. SQLAlchemy's dialect imports every driver
+that it supports. Submodules of a deferred module are available at once; the first use of any other
+name executes it, as the import would have done. Only the time changes: `from redis.asyncio import
+Redis` takes as long as before.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from types import ModuleType
 
 
 class _Deferred(ModuleType):
-    """A module that has not run yet."""
+    """A module that has not been executed yet."""
 
     def __getattr__(self, name: str) -> object:
         submodule = f"{self.__name__}.{name}"
@@ -27,7 +27,7 @@ class _Deferred(ModuleType):
         return getattr(self, name)
 
     def _run(self) -> None:
-        """Run it. Raises what it raises, and so does the next use."""
+        """Execute the module. Its exceptions are raised, again at the next use."""
         assert self.__spec__ is not None
         assert isinstance(self.__spec__.loader, _DeferringLoader)
         self.__class__ = ModuleType  # type: ignore[assignment]
@@ -62,5 +62,5 @@ class _Finder(MetaPathFinder):
 
 
 def defer_unused(*names: str) -> None:
-    """Defer these modules; one that has been imported before stays as it is."""
+    """Defer these modules, except those that were imported before."""
     sys.meta_path.insert(0, _Finder(names))
