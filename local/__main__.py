@@ -175,8 +175,13 @@ def _project(
     with _running_services(arguments, console) as services:
         if console:
             console.step(f"Reading {arguments.template}")
-        urls = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
-        yield loading.result().with_environment(urls), services
+        reached_by = {
+            "DATABASE_URL": services.database_url,
+            "REDIS_URL": services.redis_url,
+            # Servers of a developer's machine have no certificates.
+            "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
+        }
+        yield loading.result().with_environment(reached_by), services
 
 
 def _load_template(path: Path) -> "Future[Template]":

@@ -34,6 +34,7 @@ def test_a_run_with_changes_of_code(start: Start, project: Path) -> None:
     seen = program.get("/toy?mode=environment").json()
     assert seen["DATABASE_URL"].startswith("postgresql://postgres@/blog?host=")
     assert seen["REDIS_URL"].startswith("unix:///")
+    assert seen["TLS_REQUIRED"] == "false"
 
     (project / "layers" / "shared" / "shared" / "__init__.py").write_text("VALUE = 2222\n")
     program.wait_for("layers/shared/shared/__init__.py changed: new code", 5)

@@ -35,7 +35,8 @@ Resources:
       CodeUri: functions/toy
       Handler: toy.handler.handler
       Layers: [!Ref Libraries, !Ref Dependencies]
-      Environment: {Variables: {DATABASE_URL: template, REDIS_URL: template, GREETING: hello}}
+      Environment:
+        Variables: {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello}
       Events:
         Toy: {Type: HttpApi, Properties: {ApiId: !Ref Api, Path: /toy, Method: ANY}}
         Rest: {Type: HttpApi, Properties: {ApiId: !Ref Api}}
@@ -116,7 +117,7 @@ def toy_function(project: Path, *, timeout_seconds: int = 3, name: str = "ToyFun
 
 def environment(**changes: str) -> dict[str, str]:
     """The shell of a developer: no URLs, unless given."""
-    quiet = {"DATABASE_URL", "REDIS_URL", "PORT", "NO_COLOR", "GREETING"}
+    quiet = {"DATABASE_URL", "REDIS_URL", "TLS_REQUIRED", "PORT", "NO_COLOR", "GREETING"}
     return {name: value for name, value in os.environ.items() if name not in quiet} | changes
 
 
