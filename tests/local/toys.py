@@ -36,7 +36,8 @@ Resources:
       Handler: toy.handler.handler
       Layers: [!Ref Libraries, !Ref Dependencies]
       Environment:
-        Variables: {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello}
+        Variables:
+          {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello}
       Events:
         Toy: {Type: HttpApi, Properties: {ApiId: !Ref Api, Path: /toy, Method: ANY}}
         Rest: {Type: HttpApi, Properties: {ApiId: !Ref Api}}
