@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import TypeVar
 
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +11,7 @@ from blog.database.connection import translate_violation
 from blog.database.models import posts
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
-from blog.errors import InvalidReference, NotFound
+from blog.errors import InvalidReference, found
 from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (posts.c.id, posts.c.user_id, posts.c.title, posts.c.content, posts.c.created_at)
@@ -30,7 +29,6 @@ COUNTS = PagedQuery(
     posts.c.user_id,
 )
 
-R = TypeVar("R")
 PostRow = Row[int, int, str, str, datetime]
 
 
@@ -43,8 +41,8 @@ async def insert_post(transaction: Transaction, user_id: int, title: str, conten
 
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
     """Return the post. Raises `NotFound`."""
-    found = await connection.execute(FIND, {"post_id": post_id})
-    return _found(found.one_or_none(), post_id)
+    selected = await connection.execute(FIND, {"post_id": post_id})
+    return found(selected.one_or_none(), f"post {post_id}")
 
 
 async def update_post(
@@ -53,13 +51,13 @@ async def update_post(
     """Return the updated post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
     with translate_violation("posts_user_id_fkey", _unknown_user()):
         updated = await transaction.execute(UPDATE, {"post_id": post_id, **values})
-    return _found(updated.one_or_none(), post_id)
+    return found(updated.one_or_none(), f"post {post_id}")
 
 
 async def delete_post(transaction: Transaction, post_id: int) -> None:
     """Delete the post. Raises `NotFound`."""
     deleted = await transaction.execute(DELETE, {"post_id": post_id})
-    _found(deleted.one_or_none(), post_id)
+    found(deleted.one_or_none(), f"post {post_id}")
 
 
 async def list_posts(
@@ -89,12 +87,6 @@ def _posts(*, of_user: bool, newest_first: bool) -> PagedQuery:
         statement = statement.where(posts.c.user_id == USER_ID)
         total = select(func.count()).where(posts.c.user_id == USER_ID)
     return PagedQuery(statement, posts.c.id, newest_first, total, whole_table=not of_user)
-
-
-def _found(row: R | None, post_id: int) -> R:
-    if row is None:
-        raise NotFound(f"There is no post {post_id}.")
-    return row
 
 
 def _unknown_user() -> InvalidReference:

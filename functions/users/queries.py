@@ -6,7 +6,6 @@ The search is in `users.search`.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +28,7 @@ from blog.database.connection import translate_violation
 from blog.database.models import BLOCK_IDS, row_counts, users
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
-from blog.errors import Conflict, NotFound
+from blog.errors import Conflict, found
 from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (users.c.id, users.c.name, users.c.email, users.c.created_at)
@@ -44,7 +43,6 @@ UPDATE = update(users).where(users.c.id == USER_ID).returning(*COLUMNS)
 DELETE = delete(users).where(users.c.id == USER_ID).returning(users.c.id)
 ALL = PagedQuery(select(*COLUMNS), users.c.id, total=TOTAL, whole_table=True)
 
-R = TypeVar("R")
 UserRow = Row[int, str, str, datetime]
 
 
@@ -56,8 +54,8 @@ async def insert_user(transaction: Transaction, name: str, email: str) -> UserRo
 
 async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
     """Return the user. Raises `NotFound`."""
-    found = await connection.execute(FIND, {"user_id": user_id})
-    return _found(found.one_or_none(), user_id)
+    selected = await connection.execute(FIND, {"user_id": user_id})
+    return found(selected.one_or_none(), f"user {user_id}")
 
 
 async def update_user(
@@ -66,13 +64,13 @@ async def update_user(
     """Return the updated user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
     with translate_violation("users_email_key", _email_taken()):
         updated = await transaction.execute(UPDATE, {"user_id": user_id, **values})
-    return _found(updated.one_or_none(), user_id)
+    return found(updated.one_or_none(), f"user {user_id}")
 
 
 async def delete_user(transaction: Transaction, user_id: int) -> None:
     """Delete the user and its posts. Raises `NotFound`."""
     deleted = await transaction.execute(DELETE, {"user_id": user_id})
-    _found(deleted.one_or_none(), user_id)
+    found(deleted.one_or_none(), f"user {user_id}")
 
 
 async def list_users(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
@@ -87,12 +85,6 @@ async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a user's id is in that block of ids."""
     return and_(users.c.id >= block * BLOCK_IDS, users.c.id < (block + 1) * BLOCK_IDS)
-
-
-def _found(row: R | None, user_id: int) -> R:
-    if row is None:
-        raise NotFound(f"There is no user {user_id}.")
-    return row
 
 
 def _email_taken() -> Conflict:

@@ -24,7 +24,9 @@ contains text from a database, a stack trace, or a value that the client sent.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+R = TypeVar("R")
 
 RETRY_AFTER_SECONDS = 1
 MAX_ERRORS = 20
@@ -73,6 +75,13 @@ class InvalidReference(ApiError):
 class NotFound(ApiError):
     status, title, code = 404, "Not found", "not-found"
     description = "There is no such path, or no resource with that id."
+
+
+def found(row: R | None, resource: str) -> R:
+    """Return the row of a resource, such as `user 7`. Raises `NotFound` when it is None."""
+    if row is None:
+        raise NotFound(f"There is no {resource}.")
+    return row
 
 
 class MethodNotAllowed(ApiError):
