@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 class Sandbox:
-    """This process as a sandbox of Lambda that has read no settings and connected to nothing."""
+    """This process as a worker that has read no settings and connected to nothing."""
 
     def __init__(self, environment: pytest.MonkeyPatch) -> None:
         self._environment = environment
@@ -32,7 +32,7 @@ class Sandbox:
         self.restart(SERVICE=self.service)
 
     def restart(self, **environment: str | None) -> None:
-        """Begin anew with these variables; those that are None are taken away."""
+        """Begin again with these variables; those that are None are removed."""
         self.close()
         for name, value in environment.items():
             if value is None:
@@ -55,7 +55,7 @@ class Sandbox:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """PostgreSQL with the schema, and Redis, for the whole run and for nobody else."""
+    """PostgreSQL with the schema, and Redis, for this run only."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
     with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
@@ -72,7 +72,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 @pytest.fixture
 def sandbox(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A new sandbox; `sandbox.service` is its name in logs and in `pg_stat_activity`."""
+    """A new worker; `sandbox.service` is its name in logs and in `pg_stat_activity`."""
     new = Sandbox(monkeypatch)
     yield new
     new.close()

@@ -1,7 +1,7 @@
 """In CI no test is skipped in silence: a missing tool fails the tests that need it.
 
 CI is where the variable CI is set to `true`, as GitHub and others do. What truly cannot be there is
-named by its marker, in full view of whoever reads the CI's configuration:
+named by its marker, in full view in the CI's configuration:
 
     CI_MAY_SKIP=docker .ci/run
 """

@@ -113,10 +113,10 @@ class ValkeyServer:
 
 
 def until(condition: Any) -> None:
-    """Waits until it is true; fails where that takes too long."""
-    give_up_at = time.monotonic() + START_SECONDS
+    """Wait until it is true; fail if that takes too long."""
+    deadline = time.monotonic() + START_SECONDS
     while not condition():
-        assert time.monotonic() < give_up_at
+        assert time.monotonic() < deadline
         time.sleep(POLL_SECONDS)
 
 

@@ -90,7 +90,7 @@ class Debugger:
 
 def _connect(port: int) -> socket.socket:
     """Docker accepts connections to a port before the process behind it listens: read a byte."""
-    give_up_at = time.monotonic() + CONNECT_SECONDS
+    deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
             connection = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
@@ -99,5 +99,5 @@ def _connect(port: int) -> socket.socket:
             connection.close()
         except OSError:
             pass
-        assert time.monotonic() < give_up_at, f"no debugger answers on port {port}"
+        assert time.monotonic() < deadline, f"no debugger responds on port {port}"
         time.sleep(0.2)

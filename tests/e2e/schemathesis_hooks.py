@@ -1,6 +1,6 @@
 """What Schemathesis cannot read from the OpenAPI document.
 
-Requests that keep to the schema and are refused all the same, as the contract says, are mended
+Requests that keep to the schema and are rejected all the same, as the contract says, are adjusted
 before they are sent; the behaviour tests cover them.
 """
 
@@ -29,8 +29,8 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """One way to enter a list at a time, no made-up cursor, no id with a fraction (to JSON Schema
-    1.0 is an integer), no key of another request, and no name of marks alone."""
+    """One way to enter a list at a time, no invented cursor, no id with a fraction (to JSON Schema
+    1.0 is an integer), no key of another request, and no name of marks only."""
     _leave_one_way(case.query or {})
     headers: Any = case.headers or {}
     if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):

@@ -193,21 +193,21 @@ def _client(port: int) -> Iterator[httpx.Client]:
 
 
 def _wait_for_port(port: int) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
-            assert time.monotonic() < give_up_at, f"nothing listens on port {port}"
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
             time.sleep(0.1)
         else:
             return
 
 
 def _wait_until_ready(client: httpx.Client) -> None:
-    give_up_at = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while not _is_healthy(client):
-        assert time.monotonic() < give_up_at, "the API did not start"
+        assert time.monotonic() < deadline, "the API did not start"
         time.sleep(0.1)
 
 

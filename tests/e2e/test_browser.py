@@ -58,9 +58,9 @@ def test_try_it_out_creates_a_user_through_the_api(
 
     operation.get_by_role("button", name="Execute").click()
 
-    answer = operation.locator(".live-responses-table .response-col_status").last
-    answer.wait_for()
-    assert answer.inner_text().startswith("201")
+    response = operation.locator(".live-responses-table .response-col_status").last
+    response.wait_for()
+    assert response.inner_text().startswith("201")
     assert docker_free_api.get("/users/stats").json()["total_users"] == total + 1
 
 

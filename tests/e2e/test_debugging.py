@@ -39,26 +39,26 @@ def test_a_breakpoint_in_a_route_is_hit_under_sam(sam_local_api: httpx.Client) -
 
 
 @contextmanager
-def _request_under_way(api: httpx.Client, path: str) -> Iterator[list[httpx.Response]]:
-    answers: list[httpx.Response] = []
-    thread = threading.Thread(target=lambda: answers.append(api.get(path)))
+def _request_in_progress(api: httpx.Client, path: str) -> Iterator[list[httpx.Response]]:
+    responses: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: responses.append(api.get(path)))
     thread.start()
-    yield answers
+    yield responses
     thread.join(timeout=60)
-    assert answers
+    assert responses
 
 
 def _hit_breakpoint(api: httpx.Client, debug_port: int, remote_root: str) -> None:
     line = _line_of("await database.read(queries.find_user, user_id)")
     with (
-        _request_under_way(api, "/users/9000000000") as answers,
+        _request_in_progress(api, "/users/9000000000") as responses,
         Debugger(debug_port, targets.ROOT / "functions", remote_root) as debugger,
     ):
         debugger.break_at(ROUTES, line)
         assert debugger.wait_for_stop() == ("get_user", line)
-        assert answers == []
+        assert responses == []
         debugger.let_go()
-    assert answers[0].status_code == 404
+    assert responses[0].status_code == 404
 
 
 def _line_of(text: str) -> int:

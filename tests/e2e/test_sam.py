@@ -56,7 +56,7 @@ def test_a_function_with_its_layers_is_small(sam_local_api: httpx.Client, name: 
     assert sum(sizes.values()) < MAX_FUNCTION_BYTES, sizes
 
 
-def test_the_layer_has_nothing_that_the_runtime_brings_or_nobody_runs(
+def test_the_layer_has_nothing_that_the_runtime_provides_or_no_code_runs(
     sam_local_api: httpx.Client,
 ) -> None:
     packages = {path.name for path in (BUILD / "DependenciesLayer" / "python").iterdir()}
@@ -89,23 +89,23 @@ def test_a_cold_start_and_its_first_request_compile_nothing(
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
-def test_invoke_answers_one_event(sam_local_api: httpx.Client) -> None:
+def test_invoke_responds_to_an_event(sam_local_api: httpx.Client) -> None:
     printed = targets.sam(
         "local", "invoke", "UsersFunction", "--event", "local/events/users-list_users.json"
     )
-    answer = json.loads(printed.strip().splitlines()[-1])
-    assert answer["statusCode"] == 200
-    assert "data" in json.loads(answer["body"])
+    response = json.loads(printed.strip().splitlines()[-1])
+    assert response["statusCode"] == 200
+    assert "data" in json.loads(response["body"])
 
 
 @pytest.mark.parametrize("name", sorted(sample_events.sample_events()))
-def test_start_lambda_answers_every_sample_event(functions: Any, name: str) -> None:
+def test_start_lambda_responds_to_every_sample_event(functions: Any, name: str) -> None:
     function = f"{name.partition('-')[0].title()}Function"
-    answer = functions.invoke(
+    response = functions.invoke(
         FunctionName=function, Payload=json.dumps(sample_events.sample_events()[name])
     )
-    assert "FunctionError" not in answer
-    result = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in response
+    result = json.loads(response["Payload"].read())
     if function == "MigrationsFunction":
         assert "revision" in result
     else:

@@ -1,4 +1,4 @@
-"""A sandbox whose PostgreSQL and Redis are behind proxies that can be turned proxied."""
+"""A worker whose PostgreSQL and Redis are behind proxies that fail on command."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class ProxiedApi:
         self.transport = LambdaTransport(FUNCTION_SECONDS)
 
     def start(self, session_options: str = "") -> None:
-        """A new sandbox with its connections, one user, and the first page cached."""
+        """A new worker with its connections, one user, and the first page cached."""
         self.database.execute(EMPTY)
         self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
         self.cache.flushdb()
@@ -99,7 +99,7 @@ class ProxiedApi:
         self.postgresql.failure = self.redis.failure = Failure.NONE
 
     def end_backends(self) -> None:
-        """End the sandbox's connections at PostgreSQL."""
+        """End the worker's connections at PostgreSQL."""
         self.database.execute(
             "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
             "WHERE application_name = %s",

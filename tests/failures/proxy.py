@@ -1,4 +1,4 @@
-"""A TCP proxy before a server's Unix socket that turns proxied when it is told to.
+"""A TCP proxy before a server's Unix socket that fails on command.
 
     with FailingProxy("/dir/server.sock") as proxy:
         proxy.failure = Failure.BLACKHOLE        # from now on, for old and new connections
@@ -6,7 +6,7 @@
         proxy.when_client_sends(b"COMMIT", Failure.RESET)
 
 It runs in a thread with an event loop of its own; its methods may be called from any thread, and
-have taken effect when they return. A connection that met a blackhole stays silent for ever.
+have taken effect when they return. A connection that met a blackhole stays silent.
 """
 
 import asyncio
@@ -41,9 +41,9 @@ class Failure(StrEnum):
     LATENCY = "latency"
     """Each response comes `LATENCY_SECONDS` later."""
     DRIP = "drip"
-    """Answers come a byte at a time, one each `DRIP_SECONDS`."""
+    """Responses come a byte at a time, one each `DRIP_SECONDS`."""
     HALF_CLOSE = "half-close"
-    """The server's side is closed in order, the client's goes on being read."""
+    """The server's side is closed in order, the client's is still read."""
 
 
 @dataclass
@@ -122,7 +122,7 @@ class FailingProxy:
         """Turn proxied at the next request with `pattern`, which is lost.
 
         `responded`: it reaches the server, and its response is lost. `once`: connections made later
-        are sound.
+        are healthy.
         """
 
         def strike() -> None:
@@ -133,7 +133,7 @@ class FailingProxy:
         self._trigger = Trigger(pattern, strike, responded)
 
     def call_when_client_sends(self, pattern: bytes, strike: Callable[[], None]) -> None:
-        """Call `strike` before the next request with `pattern` goes on to the server."""
+        """Call `strike` before the next request with `pattern` is passed to the server."""
         self._trigger = Trigger(pattern, strike, responded=False)
 
     def _wait_for(self, step: Coroutine[Any, Any, R]) -> R:

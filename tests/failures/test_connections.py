@@ -15,9 +15,9 @@ def test_a_connection_that_comes_too_late_is_closed(proxied: ProxiedApi) -> None
         proxied.postgresql.failure = Failure.LATENCY
         assert_problem(proxied.call(READS[1]), "deadline-exceeded")
         proxied.heal()
-        give_up = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + WAIT_SECONDS
         while connections(proxied):
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""What a client is told when the deadline strikes a write, before and after its change."""
+"""A deadline that expires during a write, before and after its change."""
 
 import asyncio
 from time import monotonic
@@ -67,7 +67,7 @@ def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
 
 
-def test_a_query_that_the_deadline_cuts_is_stopped_at_the_server(
+def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
     sandbox: Sandbox, database: psycopg.Connection[Any]
 ) -> None:
     async def sleep(connection: AsyncConnection) -> None:
@@ -85,7 +85,7 @@ def test_a_query_that_the_deadline_cuts_is_stopped_at_the_server(
         assert monotonic() < stopped_by, active
 
 
-def test_the_sandboxs_connection_is_bounded(sandbox: Sandbox) -> None:
+def test_the_workers_connection_is_bounded(sandbox: Sandbox) -> None:
     async def driver_connection() -> Any:
         async with worker_connection().acquire() as (connection, _):
             return (await connection.get_raw_connection()).driver_connection

@@ -1,4 +1,4 @@
-"""A worker goes on when both servers have closed its connections while it was frozen."""
+"""A worker continues when both servers have closed its connections while it was frozen."""
 
 import os
 import signal

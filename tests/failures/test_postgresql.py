@@ -57,7 +57,7 @@ DOWN = (
 )
 COMMIT = b"COMMIT\0"
 """Not the one of READ COMMITTED."""
-ABSENT = Route("PATCH", "/users/4711", 404, b"UPDATE", {"name": "Nobody"})
+ABSENT = Route("PATCH", "/users/4711", 404, b"UPDATE", {"name": "Unknown"})
 SERIALIZATION_FAILURE = """
 CREATE FUNCTION fail_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'psycopg SQL' USING ERRCODE = 'serialization_failure'; END $$;
@@ -317,7 +317,7 @@ def failing_at_commit(proxied: ProxiedApi) -> Iterator[None]:
 
 @contextmanager
 def read_only(proxied: ProxiedApi) -> Iterator[None]:
-    """As after a failover: the sandbox's connection is to a server that is no primary any more."""
+    """As after a failover: the worker is connected to a server that is no longer the primary."""
     proxied.database.execute("ALTER DATABASE blog SET default_transaction_read_only = on")
     proxied.end_backends()
     yield

@@ -142,7 +142,7 @@ def test_at_commit(proxied: ProxiedApi, row: Row[Failure]) -> None:
 
 @pytest.fixture
 def primary(proxied: ProxiedApi, tmp_path: Path) -> Iterator[ValkeyServer]:
-    """The sandbox's Redis, which is for this test alone."""
+    """The worker's Redis, of this test only."""
     with ValkeyServer(tmp_path / "primary") as server:
         proxied.redis.server_path = server.socket
         yield server
@@ -196,7 +196,7 @@ def test_fails_over(
 
 @rows(Row("redis-recovered", Failure.BLACKHOLE, RECOVERED, 0.3, added=True))
 def test_recovered(proxied: ProxiedApi, row: Row[Failure]) -> None:
-    """The page from before the write is still there, and was valid when Redis fell silent."""
+    """The page from before the write is still there, and was valid when Redis failed."""
     proxied.start()
     proxied.redis.failure = row.failure
     assert_responds(proxied, row, PATCH)

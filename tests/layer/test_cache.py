@@ -20,7 +20,7 @@ from tests.conftest import Sandbox
 from tests.valkey import ValkeyServer
 
 DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
-REFUSING_REDIS = "redis://127.0.0.1:1/0"
+NO_REDIS = "redis://127.0.0.1:1/0"
 THINGS = PageCache("things")
 PAGE = "1:10"
 KEY = "things:1:10"
@@ -45,7 +45,7 @@ class Database:
 
 @pytest.fixture
 def record() -> Iterator[RequestRecord]:
-    """What the request under way notes of itself."""
+    """What the request in progress records."""
     new = RequestRecord("GET", "gateway", None, cold_start=False)
     token = current_request.set(new)
     yield new
@@ -85,7 +85,7 @@ async def write(
     await fences.committed()
 
 
-def test_a_miss_fills_the_page_after_its_generation(
+def test_a_miss_populates_the_page_after_its_generation(
     fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     assert fetch(Database(b"page")) == b"page"
@@ -122,7 +122,7 @@ def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff", b"x" * 2_000_000])
-def test_content_is_kept_byte_by_byte(fetch: Fetch, content: bytes) -> None:
+def test_content_is_cached_byte_by_byte(fetch: Fetch, content: bytes) -> None:
     fetch(Database(content))
     assert fetch(Database(b"other")) == content
 
@@ -147,7 +147,7 @@ def test_a_lost_generation_makes_every_page_a_miss(fetch: Fetch, cache: Client) 
     assert cache.get("things:generation") not in (None, lost)
 
 
-def test_a_page_without_a_key_is_not_kept(
+def test_a_page_without_a_key_is_not_cached(
     sandbox: Sandbox, cache: Client, record: RequestRecord
 ) -> None:
     database = Database()
@@ -229,7 +229,7 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
     assert outcomes == ["miss", "hit"] * 2
 
 
-def test_lists_and_pages_are_kept_apart(sandbox: Sandbox, cache: Client) -> None:
+def test_lists_share_no_page(sandbox: Sandbox, cache: Client) -> None:
     wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
     for (name, page), content in wanted.items():
         sandbox.run(PageCache(name).fetch(page, Database(content).load))
@@ -237,7 +237,7 @@ def test_lists_and_pages_are_kept_apart(sandbox: Sandbox, cache: Client) -> None
         assert sandbox.run(PageCache(name).fetch(page, Database().load)) == content
 
 
-def test_a_write_ends_the_pages_of_its_lists_alone(sandbox: Sandbox, cache: Client) -> None:
+def test_a_write_invalidates_only_the_pages_of_its_lists(sandbox: Sandbox, cache: Client) -> None:
     for name in ("a", "b", "c"):
         sandbox.run(PageCache(name).fetch(PAGE, Database(b"old").load))
     sandbox.run(write(PageCache("a"), PageCache("b")))
@@ -248,26 +248,26 @@ def test_a_write_ends_the_pages_of_its_lists_alone(sandbox: Sandbox, cache: Clie
     assert found == [b"new", b"new", b"old"]
 
 
-def test_while_a_fence_stands_nothing_is_served_and_nothing_filled(
+def test_while_a_fence_is_set_no_page_is_served_or_populated(
     sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     fetch(Database(b"before"))
-    answers = []
+    responses = []
 
     async def read() -> None:
         assert cache.zcard("things:fence") == 1
-        answers.append(await THINGS.fetch(PAGE, Database(b"during").load))
+        responses.append(await THINGS.fetch(PAGE, Database(b"during").load))
         assert not cache.exists(LEASE)
 
     sandbox.run(write(THINGS, while_fenced=read))
 
-    assert answers == [b"during"]
+    assert responses == [b"during"]
     assert outcome(record) == "bypass"
     assert fetch(Database(b"after")) == b"after"
     assert fetch(Database(b"later")) == b"after"
 
 
-def test_a_reader_from_before_a_write_fills_nothing_after_it(
+def test_a_reader_from_before_a_write_populates_no_page_after_it(
     sandbox: Sandbox, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
@@ -279,7 +279,7 @@ def test_a_reader_from_before_a_write_fills_nothing_after_it(
     assert sandbox.run(THINGS.fetch(PAGE, Database(b"after").load)) == b"after"
 
 
-def test_a_reader_that_was_overtaken_by_a_fill_of_the_next_generation_does_not_overwrite_it(
+def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_next(
     sandbox: Sandbox, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
@@ -292,9 +292,7 @@ def test_a_reader_that_was_overtaken_by_a_fill_of_the_next_generation_does_not_o
     assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"after"
 
 
-def test_a_writers_end_does_not_take_down_anothers_fence(
-    sandbox: Sandbox, fetch: Fetch, cache: Client
-) -> None:
+def test_a_writer_clears_only_its_own_fence(sandbox: Sandbox, fetch: Fetch, cache: Client) -> None:
     async def other_write() -> None:
         await write(THINGS)
         assert cache.zcard("things:fence") == 1
@@ -305,7 +303,7 @@ def test_a_writers_end_does_not_take_down_anothers_fence(
     assert not cache.exists("things:fence")
 
 
-def test_a_page_from_before_a_write_does_not_outlive_it_even_when_its_fence_was_lost(
+def test_a_page_from_before_a_write_is_stale_after_it_even_when_its_fence_was_lost(
     sandbox: Sandbox, fetch: Fetch, cache: Client
 ) -> None:
     async def lose_fence_and_fill() -> None:
@@ -317,7 +315,7 @@ def test_a_page_from_before_a_write_does_not_outlive_it_even_when_its_fence_was_
     assert fetch(Database(b"after")) == b"after"
 
 
-def test_a_failed_write_takes_its_fence_down(sandbox: Sandbox, cache: Client) -> None:
+def test_a_failed_write_clears_its_fence(sandbox: Sandbox, cache: Client) -> None:
     async def fail() -> None:
         raise LookupError
 
@@ -332,7 +330,7 @@ async def set_fences() -> None:
     await crashed.ready()
 
 
-def test_a_crashed_writers_fence_runs_out_by_itself(
+def test_a_crashed_writers_fence_expires(
     sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     fetch(Database(b"before"))
@@ -350,7 +348,7 @@ def test_a_crashed_writers_fence_runs_out_by_itself(
     assert not cache.exists("things:fence")
 
 
-def test_a_lease_lets_one_reader_fill_while_the_others_wait(
+def test_a_lease_lets_one_reader_populate_the_page_while_others_wait(
     sandbox: Sandbox, cache: Client
 ) -> None:
     database = Database(b"page")
@@ -366,7 +364,7 @@ def test_a_lease_lets_one_reader_fill_while_the_others_wait(
     assert database.loads == 1
 
 
-def test_a_reader_does_not_wait_for_ever_for_anothers_lease(
+def test_a_reader_waits_for_a_lease_only_so_long(
     fetch: Fetch, cache: Client, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "LEASE_WAIT_SECONDS", 0.05)
@@ -405,7 +403,7 @@ def test_a_restarted_redis_is_used_at_once(
     assert outcome(record) == "hit"
 
 
-def test_what_load_raises_is_raised_and_nothing_is_kept(sandbox: Sandbox, cache: Client) -> None:
+def test_what_load_raises_is_raised_and_nothing_cached(sandbox: Sandbox, cache: Client) -> None:
     async def load() -> Loaded:
         raise LookupError
 
@@ -426,10 +424,10 @@ def test_without_a_redis_everything_goes_to_the_database(
     assert outcome(record) == "bypass"
 
 
-def test_a_refusing_redis_is_noted_as_an_error_and_then_left_alone(
+def test_an_unavailable_redis_is_an_error_and_then_skipped(
     sandbox: Sandbox, record: RequestRecord
 ) -> None:
-    sandbox.restart(REDIS_URL=REFUSING_REDIS)
+    sandbox.restart(REDIS_URL=NO_REDIS)
     assert sandbox.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "error"
 
@@ -439,7 +437,7 @@ def test_a_refusing_redis_is_noted_as_an_error_and_then_left_alone(
 
 
 def test_a_write_goes_through_without_redis(sandbox: Sandbox, record: RequestRecord) -> None:
-    sandbox.restart(REDIS_URL=REFUSING_REDIS)
+    sandbox.restart(REDIS_URL=NO_REDIS)
     written = []
 
     async def commit() -> None:
@@ -450,7 +448,7 @@ def test_a_write_goes_through_without_redis(sandbox: Sandbox, record: RequestRec
     assert outcome(record) == "error"
 
 
-def test_the_breaker_closes_again_when_redis_is_back(
+def test_the_circuit_closes_when_redis_has_recovered(
     sandbox: Sandbox,
     services: Services,
     cache: Client,
@@ -471,7 +469,7 @@ def test_the_breaker_closes_again_when_redis_is_back(
     assert cache.get(KEY).endswith(b"page")
 
 
-def test_an_error_of_the_script_itself_is_no_error_of_the_reader(
+def test_an_error_of_the_script_does_not_fail_the_reader(
     fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     cache.lpush("things:generation", "of a wrong type")

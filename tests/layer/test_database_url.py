@@ -30,7 +30,7 @@ def in_form(scheme: str, url: str) -> str:
     return f"{url.replace(SCHEMES[0], scheme)}&ssl=disable"
 
 
-async def answer(connection: AsyncConnection) -> object:
+async def query(connection: AsyncConnection) -> object:
     return await connection.scalar(text("SELECT 42"))
 
 
@@ -42,7 +42,7 @@ def test_a_function_connects_with_every_form(
     assert settings().database_url == in_form(SCHEMES[0], services.database_url).replace(
         "&ssl=", "&sslmode="
     )
-    assert sandbox.run(read(answer)) == 42
+    assert sandbox.run(read(query)) == 42
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -48,6 +48,6 @@ def test_the_document_is_the_same() -> None:
     assert len(lean["components"]["securitySchemes"]) == 9
 
 
-def test_fastapi_that_was_imported_before_is_left_as_it_is() -> None:
+def test_fastapi_that_was_imported_before_is_unchanged() -> None:
     code = f"import fastapi, sys\n{DEFER}\nprint(type(sys.modules['{MODELS}']) is type(sys))"
     assert python(code).strip() == "True"

@@ -1,4 +1,4 @@
-"""The error tree: its docstring, its classes and the answers agree."""
+"""The error tree: its docstring, its classes and the responses agree."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def test_the_docstrings_tree_has_every_errors_status(error: type[ApiError]) -> N
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_every_error_has_status_title_code_and_meaning(error: type[ApiError]) -> None:
+def test_every_error_has_status_title_code_and_description(error: type[ApiError]) -> None:
     assert error.status in vars(http_status).values()
     assert error.title
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
@@ -57,18 +57,18 @@ def test_codes_are_unique() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_every_error_is_answered_as_a_problem(error: type[ApiError]) -> None:
-    answer = problem_response(made(error))
-    problem = json.loads(bytes(answer.body))
+def test_every_error_is_returned_as_a_problem(error: type[ApiError]) -> None:
+    response = problem_response(made(error))
+    problem = json.loads(bytes(response.body))
 
-    assert answer.status_code == problem["status"] == error.status
-    assert answer.headers["content-type"] == "application/problem+json"
+    assert response.status_code == problem["status"] == error.status
+    assert response.headers["content-type"] == "application/problem+json"
     assert problem["type"] == f"/problems#{error.code}"
     assert problem["title"] == error.title
     assert problem["detail"]
     assert ("errors" in problem) == (error is InvalidRequest)
     worth_repeating = issubclass(error, (ServiceUnavailable, RequestInProgress))
-    assert ("retry-after" in answer.headers) == worth_repeating
+    assert ("retry-after" in response.headers) == worth_repeating
 
 
 def test_an_invalid_request_lists_each_field_and_says_all_in_its_detail() -> None:

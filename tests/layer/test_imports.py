@@ -88,7 +88,7 @@ def test_a_resource_has_the_files_that_every_resource_has(resource: str) -> None
 
 
 @pytest.mark.parametrize(("resource", "name"), FILES)
-def test_a_resources_files_import_downwards_alone(resource: str, name: str) -> None:
+def test_a_resources_files_import_only_downwards(resource: str, name: str) -> None:
     imported = set(imports_of(FUNCTIONS / resource / f"{name}.py"))
     siblings = {other for other in ORDER if f"{resource}.{other}" in imported}
     assert siblings <= MAY_IMPORT[name]

@@ -55,7 +55,7 @@ def test_every_use_of_a_broken_module_shows_what_is_wrong_with_it(
         assert raised.type is error
 
 
-def test_a_module_that_imports_a_broken_one_is_whole_when_that_is(package: Path) -> None:
+def test_a_module_works_once_what_it_imports_is_mended(package: Path) -> None:
     (package / "below.py").write_text("1 / 0\n", encoding="utf-8")
     (package / "above.py").write_text("from lazy_toys.below import VALUE\n", encoding="utf-8")
     above = deferred("lazy_toys.above")
@@ -65,7 +65,7 @@ def test_a_module_that_imports_a_broken_one_is_whole_when_that_is(package: Path)
     assert above.VALUE == "now it is there"
 
 
-def test_a_name_that_a_module_does_not_have_is_told_as_its_own(package: Path) -> None:
+def test_the_error_of_a_missing_name_is_the_modules_own(package: Path) -> None:
     (package / "small.py").touch()
     small = deferred("lazy_toys.small")
     with pytest.raises(
@@ -74,6 +74,6 @@ def test_a_name_that_a_module_does_not_have_is_told_as_its_own(package: Path) ->
         _ = small.absent
 
 
-def test_a_module_that_is_not_there_is_missed_at_once(package: Path) -> None:
+def test_a_missing_module_is_an_error_at_once(package: Path) -> None:
     with pytest.raises(ModuleNotFoundError, match=r"lazy_toys\.absent"):
         defer_import("lazy_toys.absent")

@@ -24,7 +24,7 @@ from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret
 
 
-async def answer(connection: AsyncConnection) -> object:
+async def query(connection: AsyncConnection) -> object:
     return await connection.scalar(text("SELECT 42"))
 
 
@@ -36,7 +36,7 @@ def test_the_database_is_reached_through_the_secret(
     sandbox.restart(DATABASE_URL=secret)
     assert database_url().drivername == "postgresql+psycopg"
     assert database_url().query == make_url(services.database_url).query | {"sslmode": "disable"}
-    assert sandbox.run(read(answer)) == 42
+    assert sandbox.run(read(query)) == 42
 
 
 def test_a_secret_without_a_url_is_told_without_its_value(
@@ -94,19 +94,19 @@ class RotatedDatabase:
         self._manager.put_secret_value(SecretId=self.arn, SecretString=self.url(password))
 
     def change_password(self, password: str) -> None:
-        """In the server alone, which ends the connection made with the old one when it is idle."""
+        """Only in the server, which ends the connection made with the old one when it is idle."""
         self._admin.execute(f"ALTER ROLE app PASSWORD '{password}'")
         self.wait_for_requests("SELECT pg_terminate_backend(pid, 1000)")
 
     def wait_for_requests(self, select: str = "SELECT") -> None:
         """Until the sandbox has a connection that is idle after a request."""
-        give_up_at = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         connections = (
             f"{select} FROM pg_stat_activity WHERE usename = 'app'"
             " AND state = 'idle' AND (query LIKE 'SELECT users%' OR query = 'COMMIT')"
         )
         while not self._admin.execute(connections).rowcount:
-            assert time.monotonic() < give_up_at
+            assert time.monotonic() < deadline
             time.sleep(0.001)
 
     def close(self) -> None:
@@ -167,15 +167,15 @@ def test_requests_go_on_while_the_password_is_rotated(
     assert rotated.reads == 1 + 5
 
 
-def test_a_password_that_stays_refused_is_503_and_no_reread_a_request(
+def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
     rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "REREAD_SECONDS", 60.0)
     assert api.get("/users/1").status_code == 404
     rotated.change_password("unknown")
-    answers = [api.get("/users/1") for _ in range(10)]
-    assert {answer.status_code for answer in answers} == {503}
-    assert answers[0].json()["type"] == "/problems#database-unavailable"
+    responses = [api.get("/users/1") for _ in range(10)]
+    assert {response.status_code for response in responses} == {503}
+    assert responses[0].json()["type"] == "/problems#database-unavailable"
     assert rotated.reads == 1
 
     monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
@@ -189,7 +189,7 @@ def test_a_secret_that_cannot_be_read_is_503(
     arn = new_secret(manager, "postgresql://")
     manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
     sandbox.restart(DATABASE_URL=arn)
-    answer = api.get("/users/1")
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems#database-unavailable"
-    assert "arn:" not in answer.text
+    response = api.get("/users/1")
+    assert response.status_code == 503
+    assert response.json()["type"] == "/problems#database-unavailable"
+    assert "arn:" not in response.text

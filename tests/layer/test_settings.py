@@ -1,4 +1,4 @@
-"""Settings: every fault names its variable and never shows its value."""
+"""Settings: every error names its variable and never shows its value."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.conftest import Sandbox
 
 SECRET = "postgresql://ada:tr0ub4dor@db.example.org/blog"
 
-FAULTS = [
+INVALID = [
     ("DATABASE_URL", "mysql://ada:tr0ub4dor@db.example.org/blog"),
     ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db example"),
     ("DATABASE_URL", "postgresql://ada:tr0ub4dor@db.example.org:x/blog"),
@@ -35,7 +35,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), FAULTS)
+@pytest.mark.parametrize(("name", "value"), INVALID)
 def test_a_malformed_variable_is_named_and_not_shown(
     sandbox: Sandbox, name: str, value: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_missing_database_url_is_named(sandbox: Sandbox) -> None:
         settings()
 
 
-def test_every_fault_is_named_at_once(sandbox: Sandbox) -> None:
+def test_every_invalid_variable_is_named(sandbox: Sandbox) -> None:
     sandbox.restart(DATABASE_URL=None, LOG_LEVEL="LOUD", CACHE_TTL_SECONDS="never")
     with pytest.raises(SettingsError) as raised:
         settings()

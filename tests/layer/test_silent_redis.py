@@ -1,4 +1,4 @@
-"""A Redis that takes connections and never answers costs little, and once."""
+"""A Redis that accepts connections and never responds costs little, and once."""
 
 import socket
 from collections.abc import Iterator
@@ -38,12 +38,12 @@ def test_a_request_waits_once_and_the_next_does_not(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/users", "/users/search", "/users/stats", "/posts"])
-def test_a_refusing_redis_fails_no_request(sandbox: Sandbox, api: httpx.Client, path: str) -> None:
+def test_no_read_fails_without_redis(sandbox: Sandbox, api: httpx.Client, path: str) -> None:
     sandbox.restart(REDIS_URL="redis://127.0.0.1:1/0")
     assert api.get(path).status_code == 200
 
 
-def test_a_refusing_redis_fails_no_write(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_no_write_fails_without_redis(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.restart(REDIS_URL="redis://127.0.0.1:1/0")
     body = {"name": "A", "email": "a@example.org"}
 

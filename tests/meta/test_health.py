@@ -1,4 +1,4 @@
-"""GET /health: whether PostgreSQL and Redis answer, within a bounded time."""
+"""GET /health: whether PostgreSQL and Redis response, within a bounded time."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from tests.valkey import ValkeyServer
 
 BOUND_SECONDS = 2.5
 
-REFUSING_POSTGRESQL = "postgresql://nobody@127.0.0.1:1/blog"
-REFUSING_REDIS = "redis://127.0.0.1:1/0"
+NO_POSTGRESQL = "postgresql://nobody@127.0.0.1:1/blog"
+NO_REDIS = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def timed(api: httpx.Client) -> tuple[httpx.Response, float]:
     return api.get("/health"), perf_counter() - started_at
 
 
-def test_it_is_ok_when_both_answer(sandbox: Sandbox, api: httpx.Client) -> None:
-    answer = api.get("/health")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {"status": "ok", "postgresql": "up", "redis": "up"}
+def test_it_is_ok_when_both_are_up(sandbox: Sandbox, api: httpx.Client) -> None:
+    response = api.get("/health")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {"status": "ok", "postgresql": "up", "redis": "up"}
 
 
 @pytest.mark.parametrize("reject", [ValkeyServer.demote, ValkeyServer.deny_writes])
@@ -45,10 +45,10 @@ def test_it_is_degraded_where_redis_rejects_writes(
         sandbox.restart(REDIS_URL=server.url)
         assert api.get("/health").json()["redis"] == "up"
         reject(server)
-        answer = api.get("/health")
+        response = api.get("/health")
 
-    assert answer.status_code == 200
-    assert answer.json() == {"status": "degraded", "postgresql": "up", "redis": "read-only"}
+    assert response.status_code == 200
+    assert response.json() == {"status": "degraded", "postgresql": "up", "redis": "read-only"}
 
 
 def test_it_leaves_nothing_in_redis(api: httpx.Client, cache: Any) -> None:
@@ -56,60 +56,60 @@ def test_it_leaves_nothing_in_redis(api: httpx.Client, cache: Any) -> None:
     assert not [key for key in cache.scan_iter() if cache.pttl(key) < 0]
 
 
-@pytest.mark.parametrize("redis_url", [REFUSING_REDIS, None])
+@pytest.mark.parametrize("redis_url", [NO_REDIS, None])
 def test_it_is_degraded_without_redis(
     sandbox: Sandbox, api: httpx.Client, redis_url: str | None
 ) -> None:
     sandbox.restart(REDIS_URL=redis_url)
-    answer = api.get("/health")
+    response = api.get("/health")
 
-    assert answer.status_code == 200
-    assert "retry-after" not in answer.headers
-    assert answer.json() == {"status": "degraded", "postgresql": "up", "redis": "down"}
+    assert response.status_code == 200
+    assert "retry-after" not in response.headers
+    assert response.json() == {"status": "degraded", "postgresql": "up", "redis": "down"}
 
 
 def test_it_is_down_without_postgresql(sandbox: Sandbox, api: httpx.Client) -> None:
-    sandbox.restart(DATABASE_URL=REFUSING_POSTGRESQL)
-    answer = api.get("/health")
+    sandbox.restart(DATABASE_URL=NO_POSTGRESQL)
+    response = api.get("/health")
 
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"] == "1"
-    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "up"}
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert response.json() == {"status": "down", "postgresql": "down", "redis": "up"}
 
 
 def test_it_is_down_without_both(sandbox: Sandbox, api: httpx.Client) -> None:
-    sandbox.restart(DATABASE_URL=REFUSING_POSTGRESQL, REDIS_URL=REFUSING_REDIS)
-    answer = api.get("/health")
+    sandbox.restart(DATABASE_URL=NO_POSTGRESQL, REDIS_URL=NO_REDIS)
+    response = api.get("/health")
 
-    assert answer.status_code == 503
-    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "down"}
+    assert response.status_code == 503
+    assert response.json() == {"status": "down", "postgresql": "down", "redis": "down"}
 
 
-def test_a_silent_redis_is_not_waited_for(
+def test_a_redis_that_does_not_respond_is_not_waited_for(
     sandbox: Sandbox, api: httpx.Client, silent_port: int
 ) -> None:
     sandbox.restart(REDIS_URL=f"redis://127.0.0.1:{silent_port}/0")
-    answer, seconds = timed(api)
+    response, seconds = timed(api)
 
-    assert answer.json()["status"] == "degraded"
+    assert response.json()["status"] == "degraded"
     assert seconds < 1.0
 
 
-def test_silent_servers_are_answered_within_bounds(
+def test_servers_that_stop_responding_are_waited_for_within_bounds(
     sandbox: Sandbox, api: httpx.Client, silent_port: int
 ) -> None:
     sandbox.restart(
         DATABASE_URL=f"postgresql://nobody@127.0.0.1:{silent_port}/blog",
         REDIS_URL=f"redis://127.0.0.1:{silent_port}/0",
     )
-    answer, seconds = timed(api)
+    response, seconds = timed(api)
 
-    assert answer.status_code == 503
-    assert answer.json() == {"status": "down", "postgresql": "down", "redis": "down"}
+    assert response.status_code == 503
+    assert response.json() == {"status": "down", "postgresql": "down", "redis": "down"}
     assert seconds < BOUND_SECONDS
 
 
-def test_it_tells_nothing_of_the_servers(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_it_reveals_nothing_of_the_servers(sandbox: Sandbox, api: httpx.Client) -> None:
     sandbox.restart(
         DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/blog",
         REDIS_URL="redis://:s3cret@127.0.0.1:1/0",

@@ -51,10 +51,10 @@ def test_the_committed_document_is_current(document: dict[str, Any]) -> None:
 
 def test_the_served_document_is_the_committed_one() -> None:
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
-        answer = client.get("/openapi.json")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.content == OPENAPI_FILE.read_bytes()
+        response = client.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.content == OPENAPI_FILE.read_bytes()
 
 
 def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> None:
@@ -78,13 +78,13 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
     for path in ("/users", "/users/{user_id}", "/posts", "/posts/{post_id}", "/users/search"):
         for operation in document["paths"][path].values():
             errors = {
-                status: answer
-                for status, answer in operation["responses"].items()
+                status: response
+                for status, response in operation["responses"].items()
                 if status >= "400"
             }
             assert {"422", "503"} <= set(errors)
-            for answer in errors.values():
-                assert list(answer["content"]) == ["application/problem+json"]
+            for response in errors.values():
+                assert list(response["content"]) == ["application/problem+json"]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         ("get", "/health", {"200", "503"}),
     ],
 )
-def test_an_operation_documents_the_statuses_that_it_answers(
+def test_an_operation_documents_its_statuses(
     document: dict[str, Any], method: str, path: str, statuses: set[str]
 ) -> None:
     assert set(document["paths"][path][method]["responses"]) == statuses
 
 
-def test_creating_documents_each_conflict_that_it_can_meet(document: dict[str, Any]) -> None:
+def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> None:
     conflicts = {
         path: document["paths"][path]["post"]["responses"]["409"]["description"]
         for path in ("/users", "/posts")

@@ -29,38 +29,38 @@ def codes_below(parent: type[ApiError]) -> dict[str, type[ApiError]]:
 
 
 def test_home_leads_to_the_docs(pages: httpx.Client) -> None:
-    answer = pages.get("/")
-    assert answer.status_code == 307
-    assert answer.headers["location"] == "/docs"
+    response = pages.get("/")
+    assert response.status_code == 307
+    assert response.headers["location"] == "/docs"
 
 
 def assets(html: str) -> set[str]:
     return set(re.findall(r'(?:src|href)="([^"]+)"', html)) - {"data:,"}
 
 
-def test_the_docs_page_loads_nothing_from_elsewhere(pages: httpx.Client) -> None:
-    answer = pages.get("/docs")
+def test_the_docs_page_loads_only_its_own_files(pages: httpx.Client) -> None:
+    response = pages.get("/docs")
 
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert {path.partition("?")[0] for path in assets(answer.text)} == {
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert {path.partition("?")[0] for path in assets(response.text)} == {
         f"/docs/{name}" for name in SWAGGER_UI_FILES
     }
-    assert "//" not in re.sub(r"<!doctype.*?>", "", answer.text)
-    assert 'url: "/openapi.json"' in answer.text
+    assert "//" not in re.sub(r"<!doctype.*?>", "", response.text)
+    assert 'url: "/openapi.json"' in response.text
 
 
 @pytest.mark.parametrize("path", ["/docs", "/problems"])
 def test_a_page_allows_its_own_inline_code_and_no_other(pages: httpx.Client, path: str) -> None:
-    answer = pages.get(path)
-    policy = answer.headers["content-security-policy"]
-    inline = re.findall(r"<(?:script|style)>(.+?)</", answer.text, re.DOTALL)
+    response = pages.get(path)
+    policy = response.headers["content-security-policy"]
+    inline = re.findall(r"<(?:script|style)>(.+?)</", response.text, re.DOTALL)
     hashes = [b64encode(sha256(code.encode()).digest()).decode() for code in inline]
 
     assert re.findall(r"'sha256-(.+?)'", policy) == hashes
     assert len(hashes) == 1
     assert "unsafe" not in policy
-    assert " style=" not in answer.text
+    assert " style=" not in response.text
     for directive in ("default-src", "base-uri", "form-action", "frame-ancestors"):
         assert f"{directive} 'none'" in policy
 
@@ -88,18 +88,18 @@ def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
 ) -> None:
     del pages.headers["accept-encoding"]
     headers = {} if accept_encoding is None else {"Accept-Encoding": accept_encoding}
-    answer = pages.get(f"/docs/{name}", headers=headers)
+    response = pages.get(f"/docs/{name}", headers=headers)
 
-    assert answer.status_code == 200
-    assert answer.headers.get("content-encoding") == encoding
-    assert answer.headers["vary"] == "Accept-Encoding"
-    assert answer.headers["content-type"] == SWAGGER_UI_FILES[name]
-    assert answer.content == swagger_ui_file(name)
+    assert response.status_code == 200
+    assert response.headers.get("content-encoding") == encoding
+    assert response.headers["vary"] == "Accept-Encoding"
+    assert response.headers["content-type"] == SWAGGER_UI_FILES[name]
+    assert response.content == swagger_ui_file(name)
     if encoding:
-        assert int(answer.headers["content-length"]) < len(answer.content) / 3
+        assert int(response.headers["content-length"]) < len(response.content) / 3
 
 
-def test_a_file_is_kept_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
+def test_a_file_is_cached_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
     paths = assets(pages.get("/docs").text)
     kept = {pages.get(path).headers["cache-control"] for path in paths}
     asked_again = {
@@ -113,14 +113,14 @@ def test_a_file_is_kept_for_good_under_the_address_that_the_page_has(pages: http
 
 
 @pytest.mark.parametrize("name", ["other.js", "swagger-ui.css.map", "handler.py", "%00"])
-def test_there_is_no_other_file(pages: httpx.Client, name: str) -> None:
+def test_another_file_is_not_found(pages: httpx.Client, name: str) -> None:
     assert pages.get(f"/docs/{name}").status_code == 404
 
 
 def test_the_problems_page_lists_every_error(pages: httpx.Client) -> None:
-    answer = pages.get("/problems")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    listed = re.findall(r'<h2 id="([a-z-]+)">(\d{3}) ([^<]+)</h2>', answer.text)
+    response = pages.get("/problems")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    listed = re.findall(r'<h2 id="([a-z-]+)">(\d{3}) ([^<]+)</h2>', response.text)
 
     assert {code: (int(status), title) for code, status, title in listed} == {
         code: (error.status, error.title) for code, error in codes_below(ApiError).items()

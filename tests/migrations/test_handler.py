@@ -73,7 +73,7 @@ def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: s
     assert names(empty_url) == SCHEMA
 
 
-def test_down_takes_everything_away_and_up_brings_it_back(migrate: Migrate, empty_url: str) -> None:
+def test_down_removes_everything_and_up_restores_it(migrate: Migrate, empty_url: str) -> None:
     migrate()
     wanted = settings(empty_url)
     assert migrate(action="downgrade", revision="base")["revision"] is None
@@ -85,7 +85,9 @@ def test_down_takes_everything_away_and_up_brings_it_back(migrate: Migrate, empt
     assert settings(empty_url) == wanted
 
 
-def test_a_schema_with_rows_goes_down(schema: psycopg.Connection[Any], migrate: Migrate) -> None:
+def test_a_schema_with_rows_is_downgraded(
+    schema: psycopg.Connection[Any], migrate: Migrate
+) -> None:
     schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
     schema.execute("INSERT INTO posts (user_id, title, content) VALUES (1, 'T', 'C')")
     assert migrate(action="downgrade", revision="base")["revision"] is None
@@ -103,7 +105,7 @@ def test_a_schema_with_rows_goes_down(schema: psycopg.Connection[Any], migrate: 
         {"action": "upgrade", "sql": True},
     ],
 )
-def test_an_event_that_is_none_is_refused_and_nothing_done(
+def test_an_invalid_event_is_rejected_and_nothing_done(
     migrate: Migrate, empty_url: str, event: dict[str, Any]
 ) -> None:
     with pytest.raises(ValidationError):
@@ -112,7 +114,7 @@ def test_an_event_that_is_none_is_refused_and_nothing_done(
 
 
 @pytest.mark.parametrize("revision", ["9999", "nonsense"])
-def test_an_unknown_revision_is_refused(migrate: Migrate, empty_url: str, revision: str) -> None:
+def test_an_unknown_revision_is_rejected(migrate: Migrate, empty_url: str, revision: str) -> None:
     with pytest.raises(CommandError):
         migrate(revision=revision)
     assert "users" not in names(empty_url)
@@ -129,8 +131,8 @@ def test_a_failed_run_changes_nothing(migrate: Migrate, empty_url: str) -> None:
 
 
 def test_a_run_waits_for_another_to_end(migrate: Migrate, empty_url: str) -> None:
-    answers: list[dict[str, Any]] = []
-    runs = [threading.Thread(target=lambda: answers.append(migrate())) for _ in range(2)]
+    responses: list[dict[str, Any]] = []
+    runs = [threading.Thread(target=lambda: responses.append(migrate())) for _ in range(2)]
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         for run in runs:
@@ -141,7 +143,7 @@ def test_a_run_waits_for_another_to_end(migrate: Migrate, empty_url: str) -> Non
         for run in runs:
             run.join()
 
-    assert answers == [AT_HEAD] * 2
+    assert responses == [AT_HEAD] * 2
     assert names(empty_url) == SCHEMA
 
 
@@ -151,9 +153,9 @@ def wait_for_waiting(connection: psycopg.Connection[Any], number: int) -> None:
         "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
         " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
     )
-    give_up_at = monotonic() + 10
+    deadline = monotonic() + 10
     while connection.execute(waiting).fetchone() != (number,):
-        assert monotonic() < give_up_at
+        assert monotonic() < deadline
 
 
 def test_a_runs_session_ends_with_it(migrate: Migrate, empty_url: str) -> None:
@@ -167,7 +169,7 @@ def test_a_runs_session_ends_with_it(migrate: Migrate, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "answer"),
+    ("event", "result"),
     [({"action": "delete-expired-keys"}, {"deleted": 2500}), ({}, AT_HEAD)],
     ids=["schedule", "upgrade"],
 )
@@ -175,7 +177,7 @@ def test_expired_keys_are_deleted_and_no_others(
     schema: psycopg.Connection[Any],
     migrate: Migrate,
     event: dict[str, str],
-    answer: dict[str, Any],
+    response: dict[str, Any],
 ) -> None:
     insert = (
         "INSERT INTO idempotency_keys (path, key, resource_id, expires_at)"
@@ -183,7 +185,7 @@ def test_expired_keys_are_deleted_and_no_others(
     )
     schema.execute(insert, ["old-", timedelta(seconds=-1), 2500])
     schema.execute(insert, ["new-", timedelta(hours=1), 3])
-    assert migrate(**event) == answer
+    assert migrate(**event) == response
     keys = schema.execute("SELECT key FROM idempotency_keys ORDER BY key").fetchall()
     assert keys == [("new-1",), ("new-2",), ("new-3",)]
 

@@ -42,10 +42,10 @@ def load(url: str, script: bytes) -> None:
 
 def wait_for_lock(connection: Schema) -> None:
     """Until a session waits for a table's lock."""
-    give_up_at = monotonic() + 10
+    deadline = monotonic() + 10
     waiting = "SELECT FROM pg_locks WHERE locktype = 'relation' AND NOT granted"
     while not connection.execute(waiting).rowcount:
-        assert monotonic() < give_up_at
+        assert monotonic() < deadline
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def target_url(services: Services) -> Iterator[str]:
 
 @pytest.fixture
 def migrate_target(sandbox: Sandbox, schema: Schema, target_url: str) -> Migrate:
-    """Runs the migrations where the dump goes to; where it comes from, they have been run."""
+    """Migrate the dump's target; its source is migrated."""
     sandbox.restart(DATABASE_URL=target_url)
     return lambda **event: handler(event, None)
 
@@ -72,7 +72,7 @@ def source(schema: Schema) -> Schema:
     [DATA, (*DATA, "--disable-triggers"), (*DATA, "--inserts", "--rows-per-insert=500")],
     ids=["copy", "disabled-triggers", "inserts"],
 )
-def test_data_goes_into_a_migrated_database_with_exact_counts(
+def test_data_is_restored_into_a_migrated_database_with_exact_counts(
     source: Schema, empty_url: str, target_url: str, migrate_target: Migrate, options: list[str]
 ) -> None:
     migrate_target()
@@ -168,9 +168,9 @@ def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
 
 
 def wait_until(connection: Schema, condition: str) -> None:
-    give_up_at = monotonic() + 30
+    deadline = monotonic() + 30
     while connection.execute(condition).fetchone() != (True,):
-        assert monotonic() < give_up_at
+        assert monotonic() < deadline
         sleep(0.05)
 
 

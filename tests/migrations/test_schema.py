@@ -229,13 +229,13 @@ SELECT 'A', gen_random_uuid(), now() - n * interval '1 minute' FROM generate_ser
 """
 
 
-def test_each_block_has_its_count_and_span(schema: Schema) -> None:
+def test_each_id_range_has_its_count_and_span(schema: Schema) -> None:
     schema.execute(INSERT_USERS, [2 * BLOCK_IDS])
     assert len(schema.execute(BLOCKS).fetchall()) == 3
     assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
 
 
-def test_a_block_spans_dates_that_were_changed(schema: Schema) -> None:
+def test_an_id_range_spans_dates_that_were_changed(schema: Schema) -> None:
     schema.execute(INSERT_USERS, [10])
     schema.execute("UPDATE users SET created_at = '2001-01-01' WHERE id = 3")
     schema.execute("UPDATE users SET created_at = '2100-01-01' WHERE id = 4")
@@ -243,7 +243,7 @@ def test_a_block_spans_dates_that_were_changed(schema: Schema) -> None:
     assert schema.execute(BLOCKS).fetchall() == schema.execute(BLOCKS_COUNTED).fetchall()
 
 
-def test_the_shards_of_a_finished_block_are_put_together(schema: Schema, empty_url: str) -> None:
+def test_the_shards_of_a_finished_id_range_are_merged(schema: Schema, empty_url: str) -> None:
     for users in (BLOCK_IDS - 10, BLOCK_IDS, BLOCK_IDS, 10):
         with psycopg.connect(empty_url, autocommit=True) as another_shard:
             another_shard.execute(INSERT_USERS, [users])
@@ -299,7 +299,7 @@ def test_the_parts_of_a_name_are_its_letters_bigrams_and_trigrams(
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 11, 50, 200, 600])
-def test_few_parts_of_what_is_searched_for_are_looked_up(migrated: Schema, length: int) -> None:
+def test_a_search_looks_up_few_parts(migrated: Schema, length: int) -> None:
     name = "".join(map(chr, range(0x4E00, 0x4E00 + length)))
     row = migrated.execute(
         "SELECT name_parts(7, %(name)s), search_parts(7, %(name)s)", {"name": name}
@@ -346,7 +346,7 @@ def test_names_become_nfc_where_they_are_not(schema: Schema, migrate: Migrate) -
     ("first", "second"),
     [("ada@example.org", "ADA@example.org"), ("Ü@example.org", "ü@example.org")],
 )
-def test_addresses_are_unique_whatever_their_case(schema: Schema, first: str, second: str) -> None:
+def test_addresses_are_unique_in_any_case(schema: Schema, first: str, second: str) -> None:
     insert = "INSERT INTO users (name, email) VALUES ('A', %s)"
     schema.execute(insert, [first])
     with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):

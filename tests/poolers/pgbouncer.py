@@ -3,8 +3,8 @@
     with running_pgbouncer(directory, services.database_url, server_connections=2) as pooler:
         pooler.url(services.database_url)    # the same database through the pooler
 
-It listens on a port of 127.0.0.1, lets everybody in who comes from there, and ends with the
-block. PgBouncer refuses to run as root: there it becomes the user that PostgreSQL runs as, and
+It listens on a port of 127.0.0.1, accepts every client from there, and ends with the
+block. PgBouncer does not run as root: there it becomes the user that PostgreSQL runs as, and
 finds the server's socket from its working directory, since it may not pass through what is above.
 """
 
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 START_SECONDS = 5.0
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-# Servers are taken in turn, so that a session's state would meet somebody else soon.
+# Servers are taken in turn, so that a session's state would meet another client soon.
 CONFIGURATION = """\
 [databases]
 * = host={server_directory} user=postgres
@@ -96,13 +96,13 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    give_up = time.monotonic() + START_SECONDS
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > give_up:
+    deadline = time.monotonic() + START_SECONDS
+    while not _accepts(port):
+        if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"PgBouncer does not start: {log.read_text()}")
         time.sleep(0.02)
 
 
-def _answers(port: int) -> bool:
+def _accepts(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0

@@ -23,7 +23,7 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement's text; `prepared_as` is its name at the server, empty where it has none."""
+    """A statement's text; `prepared_as` is its name at the server, empty if it is not prepared."""
 
     text: str
     prepared_as: str = ""
@@ -55,8 +55,8 @@ class Recorder(socketserver.ThreadingTCPServer):
         client: socket.socket = request
         with socket.socket(socket.AF_UNIX) as server:
             server.connect(self.server_path)
-            answers = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
-            answers.start()
+            responses = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            responses.start()
             received = bytearray()
             messages = _messages(received)
             while chunk := client.recv(CHUNK_BYTES):
@@ -66,7 +66,7 @@ class Recorder(socketserver.ThreadingTCPServer):
                 server.sendall(chunk)
             with suppress(OSError):  # the server may have closed it already
                 server.shutdown(socket.SHUT_RDWR)
-            answers.join()
+            responses.join()
 
     def _note(self, kind: bytes, content: bytes) -> None:
         if kind == b"Q":

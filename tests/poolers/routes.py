@@ -9,7 +9,7 @@ LONGEST_CONTENT = "\N{MUSICAL SYMBOL G CLEF}" * 10_000
 
 
 def take_the_tour(api: httpx.Client) -> None:
-    """On an empty database. Asserts each answer."""
+    """On an empty database. Asserts each response."""
     ada = _tour_of_users(api)
     _tour_of_posts(api, ada)
     assert api.get("/health").status_code == 200
@@ -59,9 +59,9 @@ def _tour_of_posts(api: httpx.Client, user_id: int) -> None:
 
 
 def _created(api: httpx.Client, path: str, body: dict[str, Any]) -> int:
-    answer = api.post(path, json=body)
-    assert answer.status_code == 201, answer.text
-    return int(answer.json()["id"])
+    response = api.post(path, json=body)
+    assert response.status_code == 201, response.text
+    return int(response.json()["id"])
 
 
 def _created_once(api: httpx.Client, path: str, body: dict[str, Any]) -> int:

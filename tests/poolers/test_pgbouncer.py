@@ -149,7 +149,7 @@ def test_a_key_creates_once_whatever_connections_the_retries_get(
 
 
 @pytest.mark.usefixtures("pooled_url")
-def test_server_connections_that_died_at_rest_are_not_noticed(
+def test_idle_server_connections_that_died_fail_no_request(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     assert api.get("/users?skip=1").status_code == 200
@@ -172,9 +172,9 @@ def test_a_server_connection_that_dies_in_a_write_means_a_retry_or_a_503(
         other.execute("SELECT 1 FROM users FOR UPDATE")
 
         def kill_the_waiting() -> None:
-            give_up = time.monotonic() + WAIT_SECONDS
+            deadline = time.monotonic() + WAIT_SECONDS
             while not (waiting := server_pids(database, "wait_event_type = 'Lock'")):
-                assert time.monotonic() < give_up
+                assert time.monotonic() < deadline
                 time.sleep(0.01)
             kill(database, waiting)
             other.rollback()

@@ -49,15 +49,15 @@ def tour(services: Services) -> list[Statement]:
         return recorder.statements
 
 
-def test_none_changes_the_session(tour: list[Statement]) -> None:
+def test_no_statement_changes_the_session(tour: list[Statement]) -> None:
     assert [statement.text for statement in tour if PINNING.search(statement.text)] == []
 
 
-def test_none_is_prepared_under_a_name(tour: list[Statement]) -> None:
+def test_no_statement_is_prepared_under_a_name(tour: list[Statement]) -> None:
     assert [statement for statement in tour if statement.prepared_as] == []
 
 
-def test_none_is_long_whatever_the_request_holds(tour: list[Statement]) -> None:
+def test_no_statement_is_long_even_if_the_request_is(tour: list[Statement]) -> None:
     assert max(len(statement.text.encode()) for statement in tour) < LONGEST_STATEMENT_BYTES
 
 
@@ -74,7 +74,7 @@ def test_timeouts_are_read_back_once_and_in_one_message_with_the_first_begin(
     assert len([statement for statement in tour if "current_setting" in statement.text]) == 1
 
 
-def test_the_tour_is_recorded_whole(tour: list[Statement]) -> None:
+def test_the_whole_tour_is_recorded(tour: list[Statement]) -> None:
     begun = [" ".join(statement.text.split()[:2]) for statement in tour]
     for beginning in ("INSERT INTO", "DELETE FROM", "UPDATE users", "UPDATE posts", "COMMIT"):
         assert beginning in begun
