@@ -169,7 +169,7 @@ def test_a_runs_session_ends_with_it(migrate: Migrate, empty_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "result"),
+    ("event", "response"),
     [({"action": "delete-expired-keys"}, {"deleted": 2500}), ({}, AT_HEAD)],
     ids=["schedule", "upgrade"],
 )
