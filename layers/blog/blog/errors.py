@@ -154,6 +154,9 @@ class InternalError(ApiError):
     status, title, code = 500, "Internal error", "internal-error"
     description = "An internal server error, logged with the request's id."
 
+    def __init__(self, detail: str = "The server failed; the error has been logged.") -> None:
+        super().__init__(detail)
+
 
 class ServiceUnavailable(ApiError):
     status, title, code = 503, "Service unavailable", "service-unavailable"

@@ -305,7 +305,7 @@ def _api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
     state = sqlstate_of(error)
     if lost or state is None or state.startswith(TRANSIENT_ERRORS):
         return _unavailable(connection_lost=lost)
-    return InternalError("The server failed; the failure has been logged.")
+    return InternalError()
 
 
 def _unavailable(*, connection_lost: bool = False) -> DatabaseUnavailable:

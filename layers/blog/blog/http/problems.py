@@ -61,7 +61,7 @@ def register_error_handlers(app: FastAPI) -> None:
         return problem_response(_from_http_exception(app, request, error))
 
     async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
-        return problem_response(InternalError("The server failed; the error has been logged."))
+        return problem_response(InternalError())
 
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
@@ -96,7 +96,7 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
         return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if error.status_code == MalformedJson.status:
         return MalformedJson("The body cannot be read as JSON.")
-    return InternalError("The server failed; the error has been logged.")
+    return InternalError()
 
 
 def unknown_path() -> NotFound:
