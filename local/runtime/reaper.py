@@ -1,11 +1,13 @@
 """A small process that cleans up behind its owner, however the owner ends.
 
 The owner holds the write end of a pipe to it. When the pipe closes, even by SIGKILL of the owner,
-the reaper ends the sessions that it watches, and stops the services in `directory` unless another
-program uses them. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread*
-ends, and it does not reach the runtime below the emulator. The cost is an idle Python process.
+the reaper ends the sessions that it watches, and after a killed owner stops the services in
+`directory` unless another program uses them. PR_SET_PDEATHSIG would not do: the kernel sends it
+when the starting *thread* ends, and it does not reach the runtime below the emulator. The cost is
+an idle Python process.
 
-Protocol, a line each on stdin: `watch PID`, `forget PID`; PID leads a session. Linux only.
+Protocol, a line each on stdin: `watch PID`, `forget PID`, where PID leads a session, and `close 0`
+at an orderly end. Linux only.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +24,8 @@ from local import ROOT
 from local.errors import LocalError
 
 EXIT_SECONDS = 2.0
+SETTLE_SECONDS = 1.0
+"""A server can be found this long after its start; its owner may be killed before."""
 
 
 class Reaper:
@@ -63,6 +68,7 @@ class Reaper:
     def close(self) -> None:
         """Let the reaper finish and wait for it."""
         with self._lock, contextlib.suppress(BrokenPipeError):
+            self._write("close 0\n")
             self._stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(EXIT_SECONDS)
@@ -111,14 +117,16 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sessions: set[int] = set()
+    word = ""
     for line in sys.stdin:
         word, pid = line.split()
         (sessions.add if word == "watch" else sessions.discard)(int(pid))
     for session in sessions:
         end_session(session)
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 1 and word != "close":
         from local.services import stop_unused_services
 
+        time.sleep(SETTLE_SECONDS)
         stop_unused_services(Path(sys.argv[1]))
 
 

@@ -152,8 +152,10 @@ class Worker:
         self.broken = True
         with self._lock:
             process, self._process = self._process, None
-        if process and self._log_reader:
-            self._reaper.end(process)
+        if process is None:
+            return
+        self._reaper.end(process)
+        if self._log_reader:
             self._log_reader.join(LOG_SECONDS)  # its remaining output precedes the next request's
 
     def _post(self, event: bytes) -> tuple[int, bytes]:

@@ -49,7 +49,8 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
     if _is_ready(directory):
         return None
     stop(directory)  # its owner was killed while it started
-    _remove_stale_pid_file(directory)
+    # A killed server leaves it, and PostgreSQL does not start while any process has that PID.
+    _pid_file(directory).unlink(missing_ok=True)
     _make_passable(directory)
     data = directory / "postgres"
     if not data.exists():
@@ -76,31 +77,28 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
 
 def stop(directory: Path) -> None:
     """Stop the server, if there is one: "fast", and "immediate" if that takes too long."""
-    process.stop(_socket(directory), signal.SIGINT, signal.SIGQUIT)
-
-
-def _socket(directory: Path) -> Path:
-    return process.socket_directory(directory) / ".s.PGSQL.5432"
+    process.stop(_pid(directory), signal.SIGINT, signal.SIGQUIT)
 
 
 def _is_ready(directory: Path) -> bool:
     """Without a driver: importing one would take longer than the server takes to start."""
-    if process.listener(_socket(directory)) is None:
+    socket = process.socket_directory(directory) / ".s.PGSQL.5432"
+    if _pid(directory) is None or process.listener(socket) is None:
         return False
     return _pid_file(directory).read_text().split()[-1:] == ["ready"]
 
 
+def _pid(directory: Path) -> int | None:
+    """Return the server's PID, None when it does not run, though the PID may have been reused."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        pid = int(_pid_file(directory).read_text().split()[0])
+        if Path(f"/proc/{pid}/cwd").samefile(directory / "postgres"):
+            return pid
+    return None
+
+
 def _pid_file(directory: Path) -> Path:
     return directory / "postgres" / "postmaster.pid"
-
-
-def _remove_stale_pid_file(directory: Path) -> None:
-    """Remove what a killed server left: PostgreSQL does not start while any process has its PID."""
-    with contextlib.suppress(OSError, IndexError):
-        pid = _pid_file(directory).read_text().split()[0]
-        if Path(f"/proc/{pid}/comm").read_text() == "postgres\n":
-            return
-    _pid_file(directory).unlink(missing_ok=True)
 
 
 def _initialise(directory: Path, ephemeral: bool) -> None:

@@ -1,7 +1,6 @@
 """A server process behind a Unix socket: where it listens, how it is started and stopped.
 
-Linux only, as the Lambda emulator is. A server is found by its socket, and its process by the
-socket's credentials, so that a PID that was reused is never taken for a server.
+Linux only, as the Lambda emulator is.
 """
 
 import contextlib
@@ -66,10 +65,15 @@ def start(
     """Start a server and wait until it is ready. Raises LocalError with the log's reason."""
     process = spawn(command, log, **options)
     deadline = time.monotonic() + START_SECONDS
-    while not is_ready():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise LocalError(f"{name} does not start: {reason_in(log)}; see {log}")
-        time.sleep(0.01)
+    try:
+        while not is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LocalError(f"{name} does not start: {reason_in(log)}; see {log}")
+            time.sleep(0.01)
+    except BaseException:
+        stop(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
     return process
 
 
@@ -97,9 +101,8 @@ def spawn(
         )
 
 
-def stop(path: Path, *signals: signal.Signals) -> None:
-    """End the process that listens on this socket, finally by SIGKILL."""
-    pid = listener(path)
+def stop(pid: int | None, *signals: signal.Signals) -> None:
+    """End this process, if there is one, finally by SIGKILL."""
     if pid is None:
         return
     with contextlib.suppress(ProcessLookupError), contextlib.ExitStack() as stack:

@@ -39,7 +39,7 @@ def start(directory: Path) -> "subprocess.Popen[bytes] | None":
 
 def stop(directory: Path) -> None:
     """Stop the server, if there is one."""
-    process.stop(_socket(directory), signal.SIGTERM)
+    process.stop(process.listener(_socket(directory)), signal.SIGTERM)
 
 
 def _socket(directory: Path) -> Path:
