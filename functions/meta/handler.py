@@ -1,6 +1,6 @@
 """Lambda handler of the documentation, the health check, and all paths of no resource."""
 
-from blog.coldstart import fast_imports
+from blog.coldstart import fast_imports, prepare
 
 with fast_imports(deferred=("blog.database", "meta.queries")):
     from blog.http.application import create_app, lambda_handler
@@ -8,3 +8,4 @@ with fast_imports(deferred=("blog.database", "meta.queries")):
 
 app = create_app(router)
 handler = lambda_handler(app)
+prepare(handler, "/health")

@@ -1,0 +1,212 @@
+"""Initialization ahead of requests: SnapStart, with its hooks, and provisioned concurrency."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis as redis_sync
+
+from benchmarks.systems import migrate_and_fill
+from local.services import running_services
+from tests.worker_process import PYTHON_PATH
+
+SERVICE = "blog-ahead"
+SNAP_START, PROVISIONED, ON_DEMAND = "snap-start", "provisioned-concurrency", "on-demand"
+INITIALIZATION_SECONDS = 10
+"""What Lambda allows."""
+FROZEN_SECONDS = 5
+NOWHERE = {
+    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none?sslmode=disable",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+# Lambda's own client runs the hooks; evaluates an expression a line, and prints its value as JSON.
+PROGRAM = """
+import importlib, json, random, sys
+from contextlib import redirect_stdout
+from awslambdaric.lambda_runtime_hooks_runner import run_after_restore, run_before_snapshot
+results = sys.stdout
+with redirect_stdout(sys.stderr):
+    module = importlib.import_module(sys.argv[1] + ".handler")
+    for line in sys.stdin:
+        print(json.dumps(eval(line)), file=results, flush=True)
+"""
+
+
+class Environment:
+    """A process that imports a handler, and then does as it is asked."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def evaluate(self, expression: str) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(expression, file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
+
+    def get(self, path: str) -> int:
+        """Return the status."""
+        ahead = "importlib.import_module('blog.coldstart.initialization')"
+        request = f"module.handler({ahead}._event({path!r}), {ahead}._Context())"
+        return int(self.evaluate(f"{request}['statusCode']"))
+
+    def freeze(self) -> None:
+        os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        os.kill(self._process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def initialized(
+    kind: str, log: Path, function: str = "users", **variables: str
+) -> Iterator[Environment]:
+    variables |= {
+        "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+        "SERVICE": SERVICE,
+        "PYTHONPATH": PYTHON_PATH,
+    }
+    with (
+        log.open("a") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, function],
+            env=os.environ | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        ) as process,
+    ):
+        environment = Environment(process)
+        assert environment.evaluate("0") == 0, log.read_text()
+        yield environment
+        process.kill()
+
+
+def connections(database: psycopg.Connection[Any]) -> set[int]:
+    """Return the process ids of the environment's connections to PostgreSQL."""
+    rows = database.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [SERVICE]
+    ).fetchall()
+    return {pid for (pid,) in rows}
+
+
+def clients(cache: redis_sync.Redis) -> set[str]:
+    """Return the ids of Redis's clients but this one."""
+    own = str(cache.client_id())
+    return {str(client["id"]) for client in cache.client_list()} - {own}
+
+
+@pytest.mark.parametrize("function", ["users", "posts", "meta"])
+@pytest.mark.parametrize("kind", [SNAP_START, PROVISIONED])
+def test_everything_is_imported_and_a_request_made_ahead(
+    kind: str,
+    function: str,
+    database: psycopg.Connection[Any],
+    cache: redis_sync.Redis,
+    tmp_path: Path,
+) -> None:
+    before = clients(cache)
+    with initialized(kind, tmp_path / "log", function) as environment:
+        assert len(connections(database)) == 1
+        assert len(clients(cache) - before) == 1
+        loaded = set(environment.evaluate("sorted(sys.modules)"))
+        path = "/health" if function == "meta" else f"/{function}"
+        assert environment.get(path) == 200
+        later = set(environment.evaluate("sorted(sys.modules)")) - loaded
+        assert {name for name in later if not name.startswith("_")} == set()
+
+
+def test_on_demand_there_is_no_request_ahead(
+    database: psycopg.Connection[Any], cache: object, tmp_path: Path
+) -> None:
+    with initialized(ON_DEMAND, tmp_path / "log") as environment:
+        assert connections(database) == set()
+        assert not environment.evaluate("'sqlalchemy' in sys.modules")
+
+
+@pytest.mark.parametrize("kind", [SNAP_START, PROVISIONED])
+def test_initialization_needs_no_network(kind: str, tmp_path: Path) -> None:
+    started_at = time.monotonic()
+    with initialized(kind, tmp_path / "log", **NOWHERE) as environment:
+        assert time.monotonic() - started_at < INITIALIZATION_SECONDS
+        assert environment.get("/users") == 503
+
+
+def test_a_snapshot_has_no_connection_and_what_is_restored_makes_new_ones(
+    database: psycopg.Connection[Any], cache: redis_sync.Redis, tmp_path: Path
+) -> None:
+    before = clients(cache)
+    with initialized(SNAP_START, tmp_path / "log") as environment:
+        primed, primed_clients = connections(database), clients(cache) - before
+        environment.evaluate("run_before_snapshot()")
+        assert wait_until_empty(lambda: connections(database))
+        assert wait_until_empty(lambda: clients(cache) - before)
+        environment.evaluate("run_after_restore()")
+        assert environment.get("/users") == 200
+        assert environment.get("/users/1") == 404
+        assert len(connections(database) - primed) == 1
+        assert len(clients(cache) - before - primed_clients) == 1
+
+
+def test_restored_environments_have_random_states_of_their_own(tmp_path: Path) -> None:
+    with initialized(SNAP_START, tmp_path / "log") as environment:
+        environment.evaluate("run_before_snapshot()")
+        snapshot = environment.evaluate("random.getstate()")
+        states = []
+        for _ in range(2):
+            environment.evaluate(f"random.setstate(({snapshot[0]}, tuple({snapshot[1]}), None))")
+            environment.evaluate("run_after_restore()")
+            states.append(environment.evaluate("random.getstate()"))
+        assert snapshot not in states
+        assert states[0] != states[1]
+
+
+def test_a_restored_environment_reads_its_settings_again(tmp_path: Path) -> None:
+    settings = "importlib.import_module('blog.settings').settings().stage"
+    with initialized(SNAP_START, tmp_path / "log", STAGE="blue") as environment:
+        assert environment.evaluate(settings) == "blue"
+        environment.evaluate("run_before_snapshot()")
+        environment.evaluate("importlib.import_module('os').environ.update(STAGE='green')")
+        environment.evaluate("run_after_restore()")
+        assert environment.evaluate(settings) == "green"
+
+
+@pytest.mark.parametrize("kind", [SNAP_START, PROVISIONED])
+def test_servers_that_restart_while_it_is_frozen_are_found_again(kind: str, tmp_path: Path) -> None:
+    directory, servers = tmp_path / "services", ExitStack()
+    with servers:
+        services = servers.enter_context(running_services(directory))
+        migrate_and_fill(services.database_url, users=1, posts_per_user=1)
+        urls = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
+        with initialized(kind, tmp_path / "log", **urls) as environment:
+            if kind == SNAP_START:
+                environment.evaluate("run_before_snapshot()")
+            environment.freeze()
+            servers.close()
+            with running_services(directory):
+                time.sleep(FROZEN_SECONDS)
+                environment.thaw()
+                if kind == SNAP_START:
+                    environment.evaluate("run_after_restore()")
+                assert environment.get("/users") == 200
+                assert environment.get("/users/1") == 200
+
+
+def wait_until_empty(read: Callable[[], set[Any]]) -> bool:
+    """Return whether it becomes empty within a second: servers close connections in their time."""
+    deadline = time.monotonic() + 1
+    while read() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not read()
