@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from blog.errors import RETRY_AFTER_SECONDS, NotFound
+from blog.http.router import operation_id
 from meta.health import Health, check_health
 from meta.pages import (
     SWAGGER_UI_FILES,
@@ -22,7 +23,7 @@ from meta.pages import (
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 IMMUTABLE = "public, max-age=31536000, immutable"
 
-router = APIRouter(tags=["meta"])
+router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
 
 
 @router.get("/", include_in_schema=False)

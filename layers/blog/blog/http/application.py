@@ -4,7 +4,6 @@ The handler responds to events of an API Gateway HTTP API (payload format 2.0).
 """
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
 from mangum import Mangum
 
 from blog.http.middleware import RequestMiddleware
@@ -18,12 +17,12 @@ def create_app(router: APIRouter) -> FastAPI:
     is off (see `blog.observability`).
     """
     app = FastAPI(
+        # Not by include_router, which makes each route once more, at the first request.
+        routes=router.routes,
         openapi_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.include_router(router)
     register_error_handlers(app)
     return app
 
@@ -35,7 +34,3 @@ def lambda_handler(app: FastAPI) -> Mangum:
         lifespan="off",
         text_mime_types=["text/", "application/json", PROBLEM_MEDIA_TYPE],
     )
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

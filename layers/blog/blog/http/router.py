@@ -1,6 +1,7 @@
 """The router of a resource, and the errors that its operations have in common."""
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from blog.errors import (
     ContentTooLarge,
@@ -23,4 +24,13 @@ CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 def api_router(tag: str) -> APIRouter:
     """Return a router whose operations have the tag, and document the errors that all have."""
     responses = problem_responses(InvalidRequest, ServiceUnavailable)
-    return APIRouter(tags=[tag], responses=responses, route_class=RetriedRoute)
+    return APIRouter(
+        tags=[tag],
+        responses=responses,
+        route_class=RetriedRoute,
+        generate_unique_id_function=operation_id,
+    )
+
+
+def operation_id(route: APIRoute) -> str:
+    return route.name
