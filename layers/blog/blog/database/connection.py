@@ -22,7 +22,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, NullPool
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_async_engine
 
 from blog.database.access import database_url, provide_tokens, rejected_certificate
 from blog.errors import ApiError, DatabaseUnavailable, InternalError
@@ -290,6 +290,8 @@ def _engine(url: URL) -> AsyncEngine:
         connect_args=connect_arguments,
     )
     provide_tokens(engine.sync_engine)
+    # Saves the first connection four round trips, which ask for what only DDL depends on.
+    engine.dialect.initialize = lambda _connection: None  # type: ignore[assignment]
     return engine
 
 
