@@ -1,7 +1,7 @@
 """SQL of the health check."""
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 
 async def ping(connection: AsyncConnection) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
 from blog.database.pagination import AFTER, ROWS, to_page

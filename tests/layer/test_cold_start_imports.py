@@ -66,6 +66,8 @@ FORBIDDEN = {
     "fastapi.staticfiles": "only the docs have files",
     "opentelemetry.exporter": "no telemetry but ours",
     "opentelemetry.sdk": "no telemetry but ours",
+    "redis.asyncio.cluster": "cluster mode is off; import from `redis.asyncio.client`",
+    "redis.cluster": "cluster mode is off; import from `redis.asyncio.client`",
     "redis.commands.bf": "modules of Redis that are not used",
     "redis.commands.json": "modules of Redis that are not used",
     "redis.commands.search": "modules of Redis that are not used",
@@ -74,6 +76,7 @@ FORBIDDEN = {
     "sqlalchemy.dialects.mysql": "not our database",
     "sqlalchemy.dialects.oracle": "not our database",
     "sqlalchemy.dialects.sqlite": "not our database",
+    "sqlalchemy.orm": "50 ms; Core's tables, and `sqlalchemy.ext.asyncio.engine`",
 }
 
 COLD_START = """

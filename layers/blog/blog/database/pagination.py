@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.models import BLOCK_IDS, row_counts
 from blog.pagination import PagePosition, PageResult

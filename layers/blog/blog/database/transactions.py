@@ -16,7 +16,7 @@ from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar
 import psycopg
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database.connection import (
