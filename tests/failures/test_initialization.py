@@ -16,6 +16,8 @@ import pytest
 import redis as redis_sync
 
 from benchmarks.systems import migrate_and_fill
+from local.gateway.events import Request, event_of
+from local.gateway.routing import Match, Route
 from local.services import running_services
 from tests.worker_process import PYTHON_PATH
 
@@ -34,6 +36,10 @@ PROGRAM = """
 import importlib, json, random, sys
 from contextlib import redirect_stdout
 from awslambdaric.lambda_runtime_hooks_runner import run_after_restore, run_before_snapshot
+class Context:
+    aws_request_id = "test"
+    def get_remaining_time_in_millis(self):
+        return 10_000
 results = sys.stdout
 with redirect_stdout(sys.stderr):
     module = importlib.import_module(sys.argv[1] + ".handler")
@@ -56,9 +62,9 @@ class Environment:
 
     def get(self, path: str) -> int:
         """Return the status."""
-        ahead = "importlib.import_module('blog.coldstart.initialization')"
-        request = f"module.handler({ahead}._event({path!r}), {ahead}._Context())"
-        return int(self.evaluate(f"{request}['statusCode']"))
+        request = Request("GET", path, [("host", "api.test")], b"", "127.0.0.1")
+        event = event_of(request, Match(Route("$default", frozenset(), ""), {}), "test", 80)
+        return int(self.evaluate(f"module.handler({event!r}, Context())['statusCode']"))
 
     def freeze(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)
