@@ -131,18 +131,22 @@ def test_metrics_are_valid_embedded_metric_format(
     assert all(isinstance(emf[name], int | float) for name in units)
 
 
-def test_a_worker_has_one_cold_start(sandbox: Sandbox, capsys: Printed) -> None:
+def test_a_worker_has_one_cold_start_and_another_one_when_it_is_restored(
+    sandbox: Sandbox, capsys: Printed
+) -> None:
     router = APIRouter()
     router.add_api_route("/things", _nothing)
     transport = LambdaTransport(handler=lambda_handler(create_app(router)))
     for _ in range(3):
         transport.handle_request(httpx.Request("GET", "http://api.test/things"))
+    sandbox.close()  # as before a snapshot
+    transport.handle_request(httpx.Request("GET", "http://api.test/things"))
     printed = lines(capsys)
     starts = [line["cold_start"] for line in printed if line.get("message") == "request"]
     metrics = [line for line in printed if "_aws" in line]
 
-    assert starts == [True, False, False]
-    assert [emf["ColdStart"] for emf in metrics] == [1]
+    assert starts == [True, False, False, True]
+    assert [emf["ColdStart"] for emf in metrics] == [1, 1]
 
 
 async def _nothing() -> None:

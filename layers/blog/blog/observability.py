@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from json import JSONEncoder
 from time import perf_counter, time
 from typing import Any, Literal
@@ -56,6 +57,12 @@ class RequestRecord:
 
 
 current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
+
+
+@per_process
+def cold_starts() -> Iterator[bool]:
+    """Return whether each request is a cold start: the first one is, also after a restore."""
+    return chain([True], repeat(False))
 
 
 @per_process

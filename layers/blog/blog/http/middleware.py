@@ -16,7 +16,13 @@ from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded
 from blog.http.headers import add_default_headers
 from blog.http.problems import problem_response, unknown_path
-from blog.observability import RequestRecord, current_request, report, report_error
+from blog.observability import (
+    RequestRecord,
+    cold_starts,
+    current_request,
+    report,
+    report_error,
+)
 
 DEADLINE_MARGIN_SECONDS = 0.5
 """Reserved of the function's time to invalidate the cache, write the log line and respond."""
@@ -29,7 +35,6 @@ class RequestMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._cold_start = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # API Gateway has decoded the path; Mangum decodes it again: /users/%2531 would be user 1.
@@ -82,12 +87,11 @@ class RequestMiddleware:
         return problem_response(unknown_path()) if path.endswith("\n") else self.app
 
     def _new_record(self, scope: Scope) -> RequestRecord:
-        cold_start, self._cold_start = self._cold_start, False
         return RequestRecord(
             method=scope["method"],
             gateway_request_id=scope["aws.event"]["requestContext"]["requestId"],
             client_request_id=_client_request_id(scope["headers"]),
-            cold_start=cold_start,
+            cold_start=next(cold_starts()),
         )
 
 
