@@ -31,8 +31,7 @@ import redis
 from benchmarks import cold_profile, systems
 from benchmarks.cold_sites import RESOURCES, Sites
 from benchmarks.emulator import Emulator, function_environment
-from local.gateway.events import Request, event_of, new_request_id
-from local.gateway.routing import Match, Route
+from local.gateway.events import Request, default_event
 from local.services import running_services
 
 ROUNDS = 7
@@ -67,9 +66,7 @@ class FirstRequest:
 
     def event(self) -> dict[str, Any]:
         request = Request("GET", self.target, [("host", "api.example.com")], b"", "192.0.2.1")
-        return event_of(
-            request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), 80
-        )
+        return default_event(request, 80)
 
 
 REQUESTS = (

@@ -32,8 +32,7 @@ from random import Random
 from typing import Any, TextIO
 
 from benchmarks.system_process import Context
-from local.gateway.events import Request, event_of, new_request_id
-from local.gateway.routing import Match, Route
+from local.gateway.events import Request, default_event
 from tests.in_process import handler_of
 
 Event = dict[str, Any]
@@ -153,7 +152,7 @@ def _event(method: str, target: str, body: dict[str, Any] | None) -> Event:
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("host", "api.example.com"), ("content-type", "application/json")]
     request = Request(method, target, headers, content, source_ip="127.0.0.1")
-    return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), PORT)
+    return default_event(request, PORT)
 
 
 def _project() -> Callable[[str], Handler]:

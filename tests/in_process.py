@@ -13,9 +13,8 @@ from typing import Any
 
 import httpx
 
-from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.events import Request, default_event
 from local.gateway.responses import response_of
-from local.gateway.routing import Match, Route
 from tests.resources import RESOURCES
 
 FUNCTION_SECONDS = 10.0
@@ -74,7 +73,6 @@ def _event_of(request: httpx.Request) -> dict[str, Any]:
         body=request.read(),
         source_ip="127.0.0.1",
     )
-    match = Match(Route("$default", frozenset(), ""), {})
-    event = event_of(received, match, new_request_id(), PORT)
+    event = default_event(received, PORT)
     event["headers"]["x-forwarded-proto"] = request.url.scheme
     return event

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
-from local.gateway.routing import Match
+from local.gateway.routing import Match, Route
 
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -88,6 +88,11 @@ def event_of(request: Request, match: Match, request_id: str, port: int) -> dict
         "isBase64Encoded": is_base64,
         **{name: value for name, value in optional.items() if value},
     }
+
+
+def default_event(request: Request, port: int) -> dict[str, Any]:
+    """Return the event that the route `$default`, which takes every request, makes."""
+    return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), port)
 
 
 def _context(

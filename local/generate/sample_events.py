@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.gateway.events import Request, event_of
-from local.gateway.routing import Match, Route
+from local.gateway.events import Request, default_event
 from local.generate.openapi import OPENAPI_FILE
 
 EVENTS = Path(__file__).parents[1] / "events"
 HOST = "127.0.0.1:3000"
+FIXED_CONTEXT = {
+    "requestId": "sample-event",
+    "time": "01/Jan/2026:00:00:00 +0000",
+    "timeEpoch": 1767225600000,
+}
 MIGRATIONS = {
     "migrations-upgrade": {"action": "upgrade", "revision": "head"},
     "migrations-downgrade": {"action": "downgrade", "revision": "-1"},
@@ -42,12 +46,10 @@ def _event(method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any
     if body is not None:
         headers.append(("content-type", "application/json"))
     request = Request(method, target, headers, content, source_ip="127.0.0.1")
-    match = Match(Route("$default", frozenset(), ""), {})
-    event = event_of(request, match, f"sample-{method.lower()}", 3000)
+    event = default_event(request, 3000)
     # They would change every file each time.
     del event["headers"]["x-amzn-trace-id"]
-    event["requestContext"] |= {"time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 1767225600000}
-    return event
+    return event | {"requestContext": event["requestContext"] | FIXED_CONTEXT}
 
 
 def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any] | None:

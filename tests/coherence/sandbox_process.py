@@ -38,8 +38,7 @@ from unittest.mock import MagicMock
 
 import psycopg
 
-from local.gateway.events import Request, event_of, new_request_id
-from local.gateway.routing import Match, Route
+from local.gateway.events import Request, default_event
 from tests.coherence.operation_log import OperationLog
 from tests.in_process import LambdaContext
 
@@ -211,7 +210,7 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("host", "api.test"), ("content-type", "application/json")]
     request = Request(method, target, headers, content, source_ip="127.0.0.1")
-    return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), PORT)
+    return default_event(request, PORT)
 
 
 def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
