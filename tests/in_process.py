@@ -36,19 +36,27 @@ class LambdaTransport(httpx.BaseTransport):
     """Sends requests to `handler`, or to the one that API Gateway would call for the path.
 
     `last_event` is the event of the latest request, `last_payload` what its handler returned.
+    `claims` are those of the token that the gateway has verified, None if there was no token.
     """
 
     def __init__(
-        self, seconds: float = FUNCTION_SECONDS, handler: Callable[..., Any] | None = None
+        self,
+        seconds: float = FUNCTION_SECONDS,
+        handler: Callable[..., Any] | None = None,
+        claims: dict[str, str] | None = None,
     ) -> None:
         self.seconds = seconds
         self.handler = handler
+        self.claims = claims
         self.last_event: dict[str, Any] = {}
         self.last_payload: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         handler = self.handler or handler_of(request.url.path)
         self.last_event = _event_of(request)
+        if self.claims is not None:
+            authorizer = {"jwt": {"claims": self.claims, "scopes": None}}
+            self.last_event["requestContext"]["authorizer"] = authorizer
         self.last_payload = handler(self.last_event, LambdaContext(self.seconds))
         response = response_of(json.dumps(self.last_payload).encode())
         return httpx.Response(response.status, headers=response.headers, content=response.body)

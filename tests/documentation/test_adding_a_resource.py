@@ -22,6 +22,7 @@ STEP = re.compile(
 )
 # The suites that hold every resource to the rules; the rest does not read what there is.
 SUITES = (
+    "tests/auth",
     "tests/every_resource",
     "tests/layer/test_imports.py",
     "tests/layer/test_cached_lists.py",

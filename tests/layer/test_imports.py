@@ -105,8 +105,15 @@ def test_a_resources_files_know_only_their_own_libraries(resource: str, name: st
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("database", {"blog.http", "blog.cache", "blog.coldstart", "fastapi", "starlette"}),
-        ("cache", {"blog.http", "blog.database", "blog.coldstart", "fastapi", "sqlalchemy"}),
+        ("auth", {"blog.http", "blog.coldstart", "fastapi", "starlette"}),
+        (
+            "database",
+            {"blog.http", "blog.auth", "blog.cache", "blog.coldstart", "fastapi", "starlette"},
+        ),
+        (
+            "cache",
+            {"blog.http", "blog.auth", "blog.database", "blog.coldstart", "fastapi", "sqlalchemy"},
+        ),
         ("coldstart", {"blog.http", "blog.database", "blog.cache", "fastapi", "sqlalchemy"}),
         ("http", {"blog.database", "blog.coldstart", "sqlalchemy", "psycopg", "redis"}),
     ],

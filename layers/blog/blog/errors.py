@@ -3,6 +3,8 @@
     ApiError
     ├── MalformedJson            400  the body is not JSON
     ├── InvalidReference         400  a field names a resource that does not exist
+    ├── Unauthorized             401  there is no token, or it is not accepted
+    ├── Forbidden                403  the caller lacks the permission, or the resource is another's
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path does not support the method; see `Allow`
     ├── Conflict                 409  a field's value must be unique and is in use
@@ -28,6 +30,8 @@ from typing import Any, ClassVar, TypeVar
 
 R = TypeVar("R")
 
+CHALLENGE = 'Bearer realm="users-and-posts"'
+"""Of the header WWW-Authenticate; its parameters are RFC 6750's."""
 RETRY_AFTER_SECONDS = 1
 MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 64
@@ -70,6 +74,35 @@ class MalformedJson(ApiError):
 class InvalidReference(ApiError):
     status, title, code = 400, "Unknown reference", "unknown-reference"
     description = "A field of the body names a resource that does not exist; nothing was written."
+
+
+class Unauthorized(ApiError):
+    status, title, code = 401, "Unauthorized", "unauthorized"
+    description = (
+        "There is no bearer token in the header `Authorization`, or it is not accepted; the header "
+        "`WWW-Authenticate` tells which."
+    )
+
+    def __init__(self, detail: str, *, is_token_sent: bool = False) -> None:
+        error = ', error="invalid_token"' if is_token_sent else ""
+        super().__init__(detail, {"WWW-Authenticate": f"{CHALLENGE}{error}"})
+
+
+class Forbidden(ApiError):
+    status, title, code = 403, "Forbidden", "forbidden"
+    description = (
+        "The caller's roles do not have the permission that `detail` names, or have it only for "
+        "the caller's own user and posts; nothing was written."
+    )
+
+    def __init__(self, permission: str, *, own_only: bool = False) -> None:
+        """`own_only`: the caller has the permission, but not for this resource."""
+        lacking = " for what is not your own" if own_only else ", which your roles do not have"
+        scope = f'error="insufficient_scope", scope="{permission}"'
+        super().__init__(
+            f"This needs the permission {permission}{lacking}.",
+            {"WWW-Authenticate": f"{CHALLENGE}, {scope}"},
+        )
 
 
 class NotFound(ApiError):

@@ -89,6 +89,29 @@ class Settings(BaseModel):
             "names, or a Unix socket. `false`, for local servers: as the URLs say."
         ),
     ] = True
+    auth: Annotated[
+        Literal["required", "open"],
+        Field(
+            description="`required`: only callers with a token may do what their roles allow. "
+            "`open`: everybody may do everything, for an API behind something that authorizes."
+        ),
+    ] = "open"
+    token_issuer: Annotated[
+        str, Field(pattern=r"^(https?://\S+)?$", description="Issuer of the tokens: their `iss`.")
+    ] = ""
+    token_audience: Annotated[
+        str,
+        Field(
+            description="Audiences, separated by spaces. The `aud` of a token, or its `client_id` "
+            "if it has no `aud`, must be one of them."
+        ),
+    ] = ""
+    roles_claim: Annotated[
+        str, Field(min_length=1, description="Claim with the caller's roles: `author`, `admin`.")
+    ] = "roles"
+    public_reads: Annotated[
+        bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
+    ] = False
     cache_key_prefix: Annotated[
         str,
         Field(

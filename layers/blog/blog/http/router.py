@@ -10,9 +10,9 @@ from blog.errors import (
     ServiceUnavailable,
     UnsupportedMediaType,
 )
+from blog.http.authorization import AuthorizedRoute
 from blog.http.idempotency_key import KEY_ERRORS
 from blog.http.problems import problem_responses
-from blog.http.retry import RetriedRoute
 
 BODY_ERRORS = (MalformedJson, ContentTooLarge, UnsupportedMediaType)
 """Errors of every operation that takes a body."""
@@ -22,12 +22,15 @@ CREATE_ERRORS = (*BODY_ERRORS, *KEY_ERRORS)
 
 
 def api_router(tag: str) -> APIRouter:
-    """Return a router whose operations have the tag, and document the errors that all have."""
+    """Return a router whose operations have the tag, and document the errors that all have.
+
+    Each operation is authorized by its row in `blog.auth.policy`, before its body is parsed.
+    """
     responses = problem_responses(InvalidRequest, ServiceUnavailable)
     return APIRouter(
         tags=[tag],
         responses=responses,
-        route_class=RetriedRoute,
+        route_class=AuthorizedRoute,
         generate_unique_id_function=operation_id,
     )
 

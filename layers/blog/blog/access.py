@@ -1,0 +1,43 @@
+"""Who calls, and what the request may do; passed from `blog.auth` to `blog.database`."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from blog.settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The subject of a token; only together with its issuer does it identify anybody."""
+
+    issuer: str
+    subject: str
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What one request may do: `operation`, with everything or, if `own_only`, with the caller's.
+
+    `permission` is what it needs, for the error; `caller` is None for anonymous requests.
+    """
+
+    operation: str
+    permission: str
+    caller: Caller | None
+    own_only: bool
+
+
+OPEN = Access(operation="", permission="", caller=None, own_only=False)
+
+current_access: ContextVar[Access | None] = ContextVar("current_access", default=None)
+
+
+def granted_access() -> Access:
+    """Return the request's. Raises `LookupError` if nothing has authorized it."""
+    access = current_access.get()
+    if access is not None:
+        return access
+    if settings().auth == "required":
+        raise LookupError("The request was not authorized: its route is not an api_router's.")
+    return OPEN

@@ -1,0 +1,1 @@
+"""Who calls (`identity`), and what they may do (`policy`)."""

@@ -1,0 +1,147 @@
+"""The policy covers every route, and every operation obeys it."""
+
+import importlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from blog.auth.policy import POLICY, ROLES, Grant, Rule
+from blog.http.application import create_app, lambda_handler
+from blog.http.authorization import AuthorizedRoute
+from blog.http.router import api_router
+from local.generate.sample_events import sample_events
+from tests.auth.claims import REQUIRED, claims_of
+from tests.auth.conftest import ApiOf
+from tests.conftest import Sandbox
+from tests.in_process import LambdaContext
+from tests.resources import RESOURCES, ROUTED
+
+pytestmark = pytest.mark.usefixtures("database", "cache")
+
+EVENTS = {
+    name.partition("-")[2]: (name.partition("-")[0], event)
+    for name, event in sample_events().items()
+    if "requestContext" in event
+}
+
+
+def routes_of(function: str) -> Iterator[APIRoute]:
+    for route in importlib.import_module(f"{function}.routes").router.routes:
+        assert isinstance(route, APIRoute)
+        yield route
+
+
+def call(function: str, event: dict[str, Any], claims: dict[str, str] | None) -> dict[str, Any]:
+    context = dict(event["requestContext"])
+    if claims is not None:
+        context["authorizer"] = {"jwt": {"claims": claims, "scopes": None}}
+    handler = importlib.import_module(f"{function}.handler").handler
+    response: dict[str, Any] = handler(event | {"requestContext": context}, LambdaContext())
+    return response
+
+
+def test_every_route_of_a_resource_is_in_the_policy_and_no_other() -> None:
+    operations = set()
+    for resource in RESOURCES:
+        for route in routes_of(resource):
+            assert isinstance(route, AuthorizedRoute), route.name
+            operations.add(route.name)
+    assert set(POLICY) == operations
+
+
+def test_only_meta_is_public() -> None:
+    assert set(ROUTED) - set(RESOURCES) == {"meta"}
+    assert not any(isinstance(route, AuthorizedRoute) for route in routes_of("meta"))
+
+
+@pytest.mark.parametrize("operation", [name for name in EVENTS if name not in POLICY])
+def test_a_public_operation_needs_no_token(sandbox: Sandbox, operation: str) -> None:
+    sandbox.restart(**REQUIRED)
+    assert call(*EVENTS[operation], claims=None)["statusCode"] == 200
+
+
+@pytest.mark.parametrize("operation", POLICY)
+def test_an_operation_without_a_token_is_401(sandbox: Sandbox, operation: str) -> None:
+    sandbox.restart(**REQUIRED)
+    response = call(*EVENTS[operation], claims=None)
+    assert response["statusCode"] == 401
+    assert json.loads(response["body"])["type"] == "/problems#unauthorized"
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("operation", POLICY)
+def test_an_operation_is_granted_to_the_roles_of_its_rule(
+    sandbox: Sandbox, operation: str, role: str
+) -> None:
+    sandbox.restart(**REQUIRED)
+    rule = POLICY[operation]
+    response = call(*EVENTS[operation], claims=claims_of(role))
+    if getattr(rule, role) is Grant.NONE:
+        assert response["statusCode"] == 403
+        assert json.loads(response["body"])["detail"] == (
+            f"This needs the permission {rule.permission}, which your roles do not have."
+        )
+        assert response["headers"]["www-authenticate"] == (
+            f'Bearer realm="users-and-posts", error="insufficient_scope", scope="{rule.permission}"'
+        )
+    elif getattr(rule, role) is Grant.ALL:
+        assert response["statusCode"] in {200, 201, 400, 404}, response["body"]
+
+
+@pytest.mark.parametrize("role", ["", "owner", "Admin", "[admin]", "permission", "is_read"])
+def test_an_unknown_role_adds_nothing(api_of: ApiOf, role: str) -> None:
+    api = api_of(role)
+    assert api.get("/users").status_code == 200
+    assert api.delete("/users/1").status_code == 403
+
+
+def test_roles_add_up(api_of: ApiOf) -> None:
+    assert api_of("reader", "admin", "author").delete("/users/1").status_code == 404
+
+
+def test_who_may_not_call_is_told_nothing_else(api_of: ApiOf) -> None:
+    """403 comes before what is wrong with the body, the parameters or the resource."""
+    reader = api_of("reader")
+    assert reader.post("/users", content=b"{").status_code == 403
+    assert reader.put("/posts/4711", json={"title": ""}).status_code == 403
+
+
+@pytest.mark.parametrize("auth", ["required", "open"])
+def test_a_route_without_a_rule_fails_closed(sandbox: Sandbox, auth: str) -> None:
+    sandbox.restart(**REQUIRED | {"AUTH": auth})
+    router = api_router("things")
+
+    @router.get("/things")
+    async def list_things() -> str:
+        return "things"
+
+    event = EVENTS["list_users"][1] | {"rawPath": "/things"}
+    event["requestContext"] = event["requestContext"] | {
+        "authorizer": {"jwt": {"claims": claims_of("admin", "author", "reader"), "scopes": None}}
+    }
+    handler: Any = lambda_handler(create_app(router))
+    response = handler(event, LambdaContext())
+    assert response["statusCode"] == (403 if auth == "required" else 200)
+
+
+@pytest.mark.parametrize("operation", POLICY)
+def test_public_reads_are_reads(sandbox: Sandbox, operation: str) -> None:
+    sandbox.restart(**REQUIRED, PUBLIC_READS="true")
+    status = call(*EVENTS[operation], claims=None)["statusCode"]
+    assert (status != 401) == (EVENTS[operation][1]["requestContext"]["http"]["method"] == "GET")
+
+
+def test_open_is_open(sandbox: Sandbox) -> None:
+    sandbox.restart(**REQUIRED | {"AUTH": "open"})
+    for operation in POLICY:
+        assert call(*EVENTS[operation], claims=None)["statusCode"] not in {401, 403}
+
+
+def test_a_rule_names_its_resource_and_gives_no_role_less_than_a_lower_one() -> None:
+    for operation, rule in POLICY.items():
+        assert isinstance(rule, Rule)
+        assert rule.permission.split(":")[0] == EVENTS[operation][0]
+        assert list(rule[1:]) == sorted(rule[1:])
