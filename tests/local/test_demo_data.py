@@ -94,6 +94,12 @@ def test_running_twice_adds_users_with_other_addresses(load: Load, database: Dat
     assert rows_and_totals(database) == {"users": (3000, 3000), "posts": (200, 200)}
 
 
+def test_a_run_may_start_as_soon_as_another_has_ended(load: Load, database: Database) -> None:
+    for _ in range(5):
+        load("--users", "1", "--posts", "0")
+        assert column(database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [0]
+
+
 def test_addresses_are_new_after_users_were_deleted(load: Load, database: Database) -> None:
     load("--users", "50", "--posts", "0")
     database.execute("DELETE FROM users WHERE id % 2 = 0")
