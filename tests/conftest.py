@@ -13,7 +13,7 @@ import psycopg
 import pytest
 import redis
 
-from blog.database.connection import TIMEOUTS
+from blog.database.driver import TIMEOUTS
 from blog.process import reset
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport

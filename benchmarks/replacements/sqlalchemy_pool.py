@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from blog.database import connection as database
-from blog.database.connection import BoundedConnection
+from blog.database.driver import BoundedConnection
 
 IDLE_SINCE = "idle since"
 
@@ -43,7 +43,7 @@ def _check(adapted: Any, record: Any, _proxy: Any) -> None:
     if IDLE_SINCE not in record.info:
         return
     idle_seconds = monotonic() - record.info[IDLE_SINCE]
-    if database._is_readable(driver) or (
+    if driver.is_readable or (
         idle_seconds > database.PING_AFTER_SECONDS
         and not adapted.run_async(BoundedConnection.is_responding)
     ):

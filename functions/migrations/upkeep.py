@@ -6,7 +6,7 @@ exact row counts. Every upgrade to the head repairs both, and reports what it re
 
 from sqlalchemy import Connection, text
 
-from blog.database.connection import LACKING_TIMEOUTS, TIMEOUTS
+from blog.database.driver import LACKING_TIMEOUTS, TIMEOUTS
 from blog.database.models import BLOCK_IDS, METADATA
 
 SETTINGS = {"TimeZone": "UTC", "jit": "off", **TIMEOUTS}

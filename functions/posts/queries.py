@@ -7,7 +7,7 @@ from functools import cache
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
-from blog.database.connection import translate_violation
+from blog.database.failures import translate_violation
 from blog.database.models import posts
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
-from blog.database.connection import translate_violation
+from blog.database.failures import translate_violation
 from blog.database.models import BLOCK_IDS, row_counts, users
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction

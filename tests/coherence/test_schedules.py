@@ -27,7 +27,7 @@ from blog.cache.lists import USERS, CachedList
 from blog.cache.pages import Loaded
 from blog.cache.scripts import redis_scripts
 from blog.database import connection as postgresql
-from blog.database import read, transaction, transactions
+from blog.database import driver, read, transaction, transactions
 from blog.database.connection import WorkerConnection
 from blog.database.models import users
 from blog.database.transactions import Invalidation
@@ -443,7 +443,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
 ) -> None:
     """Else the page that is filled when the fence is gone would miss the commit that follows."""
     monkeypatch.setattr(fences, "FENCE_SECONDS", 1.0)
-    monkeypatch.setitem(postgresql.TIMEOUTS, "transaction_timeout", "500ms")
+    monkeypatch.setitem(driver.TIMEOUTS, "transaction_timeout", "500ms")
     database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
     writer = stage.writer("late")
     await writer.reaches("fenced")

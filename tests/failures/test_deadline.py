@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database import Transaction, read
-from blog.database.connection import BoundedConnection, worker_connection
+from blog.database.connection import worker_connection
+from blog.database.driver import BoundedConnection
 from blog.deadline import request_deadline
 from blog.errors import OutcomeUnknown
 from tests.conftest import Sandbox

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database import Transaction, read, translate_violation
-from blog.database.connection import TIMEOUTS, worker_connection
+from blog.database.connection import worker_connection
+from blog.database.driver import TIMEOUTS
 from blog.errors import Conflict, DatabaseUnavailable, InternalError, NotFound
 from blog.http.application import create_app, lambda_handler
 from blog.http.router import api_router

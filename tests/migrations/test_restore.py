@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import psycopg
 import pytest
 
-from blog.database.connection import TIMEOUTS
+from blog.database.driver import TIMEOUTS
 from local.services import Services, running_services
 from local.services.postgresql import postgres_binary
 from migrations.handler import handler

@@ -1,6 +1,6 @@
 """PostgreSQL: models, the worker's connection, transactions, pagination, idempotency."""
 
-from blog.database.connection import translate_violation
+from blog.database.failures import translate_violation
 from blog.database.idempotency import execute_idempotently
 from blog.database.transactions import Transaction, read, transaction
 

@@ -19,13 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database.connection import (
-    ROLLBACK_SECONDS,
-    BoundedConnection,
-    log_failure,
-    sqlstate_of,
-    worker_connection,
-)
+from blog.database.connection import worker_connection
+from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
+from blog.database.failures import log_failure, sqlstate_of
 from blog.errors import OutcomeUnknown
 from blog.observability import database_time
 

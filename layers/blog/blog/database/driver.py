@@ -1,0 +1,141 @@
+"""The driver's connection: it sends statements ahead in one round trip, and fails fast.
+
+`TIMEOUTS` are the database's own settings, made by the migrations. The first transaction of a
+connection reads them back with its BEGIN; if some are lacking, as after the restore of a dump, that
+is logged and each transaction sets them for itself. So no transaction outlives the cache's fence.
+"""
+
+import asyncio
+import select
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from typing import Any, LiteralString, Self, cast
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from blog.observability import logger
+
+PING_SECONDS = 1.0
+CANCEL_SECONDS = 0.1
+ROLLBACK_SECONDS = 0.2
+"""A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
+fits into the margin that `blog.http.middleware` keeps of the request's time."""
+TIMEOUTS: dict[LiteralString, LiteralString] = {
+    "statement_timeout": "8s",
+    "transaction_timeout": "9s",
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+}
+"""The longest that a session may have; `blog.cache.fences` relies on them."""
+_NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
+LACKING_TIMEOUTS = f"""
+SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
+WHERE current_setting(name)::interval NOT BETWEEN '1ms' AND longest::interval
+"""  # noqa: S608 - of constants
+"""Names of those that the session has not, or longer ones."""
+SentAhead = tuple[psycopg.AsyncCursor[Any], LiteralString, Sequence[object]]
+
+
+class PipelinedCursor(psycopg.AsyncCursor[Any]):
+    """A cursor whose statement takes along those that its connection is to send ahead."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        connection = cast("BoundedConnection", self.connection)
+        ahead = connection.take_ahead()
+        if not ahead:
+            return await super().execute(query, params, **options)
+        async with connection.pipeline():
+            for cursor, statement, values in ahead:
+                await cursor.execute(statement, values)
+            await super().execute(query, params, **options)
+        return self
+
+
+class BoundedConnection(psycopg.AsyncConnection[Any]):
+    """A connection that fails fast, also when its server stops responding.
+
+    psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
+    """
+
+    _opening: Sequence[LiteralString] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ahead: list[SentAhead] = []
+
+    async def begin(self) -> None:
+        """Begin a transaction that has all of TIMEOUTS.
+
+        BEGIN is sent with the first statement, but for the connection's first transaction.
+        """
+        if self._opening is None:
+            self._opening = await self._begin_first()
+            return
+        for statement in self._opening:
+            self.send_ahead(statement)
+
+    def send_ahead(
+        self, statement: LiteralString, values: Sequence[object] = ()
+    ) -> psycopg.AsyncCursor[Any]:
+        """Send this in one round trip with the next statement, and before it."""
+        cursor: psycopg.AsyncCursor[Any] = psycopg.AsyncCursor(self)
+        self._ahead.append((cursor, statement, values))
+        return cursor
+
+    def take_ahead(self) -> list[SentAhead]:
+        taken, self._ahead = self._ahead, []
+        return taken
+
+    async def end_transaction(self) -> None:
+        """Roll back what is open. Raises nothing: a connection that fails here is closed."""
+        self._ahead.clear()
+        if self.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            with suppress(psycopg.Error):
+                await self._within(ROLLBACK_SECONDS, self.rollback())
+
+    async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
+        """Ask the server once to stop the query, and drop the connection in any case.
+
+        The next request pays for a new connection; it never waits for the old one.
+        """
+        try:
+            await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
+        finally:
+            self.pgconn.finish()
+
+    @property
+    def is_readable(self) -> bool:
+        """True if the server has closed the connection, or sent something unasked."""
+        socket_events = select.poll()
+        socket_events.register(self.pgconn.socket, select.POLLIN)
+        return bool(socket_events.poll(0))
+
+    async def is_responding(self) -> bool:
+        try:
+            await self._within(PING_SECONDS, self.execute(""))
+        except psycopg.Error:
+            return False
+        return True
+
+    async def _begin_first(self) -> list[LiteralString]:
+        """Begin, and return what begins the connection's other transactions."""
+        # In one message, and so one round trip.
+        responses = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
+        responses.nextset()
+        lacking = [name for (name,) in await responses.fetchall()]
+        settings = [f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking]
+        if lacking:
+            logger().warning(
+                "the database lacks timeouts; run the migrations, which set them", lacking=lacking
+            )
+            await self.execute("; ".join(settings))
+        return ["BEGIN", *settings]
+
+    async def _within(self, seconds: float, response: Awaitable[object]) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await response
+        except TimeoutError:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("no response in time") from None

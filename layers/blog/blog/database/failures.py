@@ -1,0 +1,75 @@
+"""Database errors as errors of `blog.errors`; their own text is logged, never in a response."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from blog.errors import ApiError, DatabaseUnavailable, InternalError
+from blog.observability import logger
+
+# SQLSTATE classes of transient failures: connection, resources, operator intervention (timeouts,
+# shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
+# Source: PostgreSQL's appendix "Error Codes".
+TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+
+
+@contextmanager
+def translate_violation(constraint: str, error: ApiError) -> Iterator[None]:
+    """Raise `error` if the block violates the constraint of that name."""
+    try:
+        yield
+    except IntegrityError as violation:
+        if _constraint_name(violation) == constraint:
+            raise error from None
+        raise
+
+
+def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
+    state = sqlstate_of(error)
+    if lost or state is None or state.startswith(TRANSIENT_ERRORS):
+        return database_unavailable(connection_lost=lost)
+    return InternalError()
+
+
+def database_unavailable(*, connection_lost: bool = False) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        "The database does not respond; nothing was changed.", connection_lost=connection_lost
+    )
+
+
+def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
+    """Log what the operator needs; the driver's own text may quote a client's values."""
+    logger().error(
+        "database error",
+        error=type(_driver_error(error)).__name__,
+        sqlstate=sqlstate_of(error),
+        constraint=_constraint_name(error),
+        statement=error.statement if isinstance(error, DBAPIError) else None,
+        reason=reason,
+    )
+
+
+def sqlstate_of(error: DBAPIError | psycopg.Error) -> str | None:
+    state = getattr(_driver_error(error), "sqlstate", None)
+    return None if state is None else str(state)
+
+
+def _constraint_name(error: DBAPIError | psycopg.Error) -> str | None:
+    diagnostic = getattr(_driver_error(error), "diag", None)
+    return getattr(diagnostic, "constraint_name", None)
+
+
+def _driver_error(error: DBAPIError | psycopg.Error) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def is_rejected_password(error: DBAPIError) -> bool:
+    """Return whether the server asked for the password and then rejected the connection.
+
+    libpq has no SQLSTATE of a failed connection, and its text is in the server's language.
+    """
+    driver_error = _driver_error(error)
+    connection = driver_error.pgconn if isinstance(driver_error, psycopg.Error) else None
+    return connection is not None and connection.used_password
