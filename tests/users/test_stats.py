@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.resources import insert_rows
+from tests.resources import RESOURCES, insert_rows
 from tests.users.conftest import CreateUser, Database, ids_where, insert_many_users
 
 
@@ -44,7 +44,7 @@ def test_a_rolled_back_insert_is_not_counted(api: httpx.Client, database: Databa
     assert api.get("/users/stats").json()["total_users"] == 0
 
 
-@pytest.mark.parametrize("table", ["users, posts", "users CASCADE"])
+@pytest.mark.parametrize("table", [", ".join(RESOURCES), "users CASCADE"])
 def test_a_truncated_table_counts_from_zero(
     api: httpx.Client, database: Database, table: str
 ) -> None:
