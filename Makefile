@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data test lint format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data token test lint format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -26,6 +26,9 @@ migrate: $(READY)  ## migrate the database's schema
 
 demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=10000 POSTS=50000)
 	@$(BIN)/python -m local demo-data $(if $(USERS),--users $(USERS)) $(if $(POSTS),--posts $(POSTS))
+
+token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT=ada)
+	@$(BIN)/python -m local token $(if $(ROLE),--role $(ROLE)) $(if $(SUBJECT),--subject $(SUBJECT))
 
 test: $(READY)   ## run all tests (ARGS='-k name' for some)
 	@$(BIN)/pytest $(ARGS)

@@ -5,6 +5,7 @@ python -m local invoke UsersFunction    one function, one event
 python -m local migrate                 the database schema, to a revision
 python -m local demo-data               fake users and posts, up to millions
 python -m local services                only PostgreSQL and Valkey
+python -m local token --role author     a token of the local issuer
 """
 
 import argparse
@@ -14,11 +15,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from local.console import Console
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 MIGRATIONS = "MigrationsFunction"
 DEFAULT_PORT = 3000
 DEBUG_PORT = 5678
+OVERRIDES = "an object that overrides the token's; null removes a member"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -91,18 +93,27 @@ def _parser() -> argparse.ArgumentParser:
 
     command("services", "run only PostgreSQL and Valkey", _services)
     demo_data.add_arguments(command("demo-data", "add fake users and posts", _demo_data))
+
+    token = command("token", "print a token of the local issuer", _token)
+    token.add_argument("--role", help="author or admin; default: a reader")
+    token.add_argument("--subject", default="local-user", help="default: %(default)s")
+    token.add_argument("--claims", type=_json_object, default={}, metavar="JSON", help=OVERRIDES)
+    token.add_argument("--header", type=_json_object, default={}, metavar="JSON", help=OVERRIDES)
+    token.add_argument("--port", type=int, help="of the gateway; default: $PORT or 3000")
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from local.gateway.server import Api, Gateway
+    from local.gateway.trust import trust
 
     console = Console(verbose=arguments.verbose)
     emulator_path()
     with contextlib.ExitStack() as stack:
         gateway = Gateway(_port(arguments.port))
         stack.callback(gateway.close)
-        template, _ = stack.enter_context(_project(arguments, console))
+        trusted = trust(_directory(arguments), gateway.port, os.environ)
+        template, _ = stack.enter_context(_project(arguments, trusted.environment, console))
         for notice in template.notices:
             console.notice(notice)
         pool = stack.enter_context(WorkerPool(console.log))
@@ -112,8 +123,20 @@ def _run(arguments: argparse.Namespace) -> int:
             template = replace(template, functions=template.functions | {name: function})
             console.notice(f"{name} waits for a debugger on port {arguments.debug_port}")
         stack.enter_context(_watching(arguments.template.resolve(), template, pool, console))
-        gateway.serve(Api(RouteTable(template.routes), template.functions, pool, console.exchange))
-        console.ready(f"http://127.0.0.1:{gateway.port}", "MetaFunction" in template.functions)
+        api = Api(
+            RouteTable(template.routes),
+            template.functions,
+            pool,
+            console.exchange,
+            trusted.authorizer,
+            trusted.documents,
+        )
+        gateway.serve(api)
+        console.ready(
+            f"http://127.0.0.1:{gateway.port}",
+            has_docs="MetaFunction" in template.functions,
+            notice=trusted.notice if api.routes.require_tokens else None,
+        )
         try:
             threading.Event().wait()
         finally:
@@ -128,7 +151,9 @@ def _invoke(arguments: argparse.Namespace) -> int:
 
     emulator_path()
     event = _read_event(arguments.event)
-    with _project(arguments) as (template, _), WorkerPool(print_log) as pool:
+    # No gateway has checked a token, as under `sam local invoke`.
+    access = {"AUTH": os.environ.get("AUTH") or "open"}
+    with _project(arguments, access) as (template, _), WorkerPool(print_log) as pool:
         invocation = pool.invoke(_function(template, arguments.function), event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
@@ -166,11 +191,39 @@ def _demo_data(arguments: argparse.Namespace) -> int:
         return demo_data.run(arguments, services.database_url, services.redis_url)
 
 
+def _token(arguments: argparse.Namespace) -> int:
+    from local.gateway.trust import embedded_issuer
+
+    port = _port(arguments.port)
+    issuer = embedded_issuer(_directory(arguments), port, os.environ)
+    header = issuer.header() | arguments.header
+    claims = issuer.claims(arguments.role, arguments.subject) | arguments.claims
+    print(issuer.sign(_without_nulls(header), _without_nulls(claims)))
+    return 0
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        value = json.loads(text)
+        if isinstance(value, dict):
+            return value
+    raise argparse.ArgumentTypeError(f"not a JSON object: {text}")
+
+
+def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
 @contextlib.contextmanager
 def _project(
-    arguments: argparse.Namespace, console: Console | None = None
+    arguments: argparse.Namespace,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    console: Console | None = None,
 ) -> Iterator[tuple["Template", Services]]:
-    """Run the services; yield them and the template, whose functions have their URLs."""
+    """Run the services; yield them and the template.
+
+    Its functions have the services' URLs and this environment, as far as they declare it.
+    """
     loading = _load_template(arguments.template.resolve())
     with _running_services(arguments, console) as services:
         if console:
@@ -181,7 +234,7 @@ def _project(
             # Servers of a developer's machine have no certificates.
             "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
         }
-        yield loading.result().with_environment(reached_by), services
+        yield loading.result().with_environment({**reached_by, **environment}), services
 
 
 def _load_template(path: Path) -> "Future[Template]":
@@ -209,9 +262,15 @@ def _running_services(
         database = "DATABASE_URL" if database_url else "built in, data in .local"
         cache = "REDIS_URL" if redis_url else "built in"
         console.step(f"Starting PostgreSQL ({database}) and Valkey ({cache})")
-    directory = arguments.template.resolve().parent / ".local"
+    directory = _directory(arguments)
     with running_services(directory, database_url=database_url, redis_url=redis_url) as services:
         yield services
+
+
+def _directory(arguments: argparse.Namespace) -> Path:
+    """Return the folder of what is made on this machine: databases, the issuer's key."""
+    path: Path = arguments.template
+    return path.resolve().parent / ".local"
 
 
 def _function(template: "Template", name: str) -> Function:

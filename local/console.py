@@ -53,11 +53,13 @@ class Console:
         """Show a step of starting or stopping."""
         self._write(f"{self._paint('==>', 'blue')} {text}")
 
-    def ready(self, url: str, has_docs: bool) -> None:
-        """Show where the API responds now."""
+    def ready(self, url: str, *, has_docs: bool, notice: str | None = None) -> None:
+        """Show where the API responds now, and what to know about it."""
         self._write(f"\n    API   {self._paint(url, 'bold')}")
         if has_docs:
             self._write(f"    Docs  {self._paint(url + '/docs', 'bold')}")
+        if notice:
+            self._write(f"    {notice}")
         self._write("    Press Ctrl-C to stop.\n")
 
     def notice(self, text: str) -> None:

@@ -6,15 +6,15 @@ nor is its gateway, which queues telemetry for every request.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ["SAM_CLI_TELEMETRY"] = "0"  # before the imports, which read it
 
 from click import ClickException
 from samcli.commands.validate.lib.exceptions import InvalidSamDocumentException
-from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.provider import Function as SamFunction
 from samcli.lib.providers.provider import Stack
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
@@ -22,9 +22,13 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.lambdafn.env_vars import EnvironmentVariables
 
 from local.errors import LocalError
-from local.gateway.routing import Route
+from local.gateway.routing import ANY_METHODS, Route
 from local.runtime.function import Function
 
+HTTP_API = "AWS::Serverless::HttpApi"
+IMPLICIT_API = "ServerlessHttpApi"
+ANY = "ANY"
+DEFAULT_PATH = "$default"
 DEFAULT_MEMORY_MEGABYTES = 128
 DEFAULT_TIMEOUT_SECONDS = 3
 
@@ -63,16 +67,14 @@ def load_template(path: Path) -> Template:
     try:
         stacks, _ = SamLocalStackProvider.get_stacks(str(path), language_extensions_enabled=False)
         sam_functions = list(SamFunctionProvider(stacks).get_all())
-        api = ApiProvider(stacks, cwd=str(path.parent), disable_authorizer=True).api
     except (ClickException, InvalidSamDocumentException, ValueError) as error:
         raise LocalError(f"{path.name} does not parse: {_one_line(error)}") from error
     if not sam_functions:
         raise LocalError(f"{path.name} has no functions")
     functions = {function.name: _function(function, path.parent) for function in sam_functions}
-    routes = tuple(
-        Route(route.path, frozenset(route.methods), route.function_name) for route in api.routes
-    )
-    return Template(functions, routes, _notices(stacks, api.cors is not None))
+    apis = {name: api for stack in stacks for name, api in _resources(stack, HTTP_API)}
+    routes = [route for stack in stacks for route in _routes(stack, apis)]
+    return Template(functions, tuple(routes), tuple(_notices(apis)))
 
 
 def _function(function: SamFunction, directory: Path) -> Function:
@@ -113,15 +115,46 @@ def _environment(function: SamFunction) -> dict[str, str]:
     return resolved
 
 
-def _notices(stacks: list[Stack], has_cors: bool) -> tuple[str, ...]:
-    notices = ["CorsConfiguration has no effect locally"] if has_cors else []
-    for stack in stacks:
-        for name, resource in stack.resources.items():
-            if resource.get("Type") == "AWS::Serverless::HttpApi" and "Auth" in resource.get(
-                "Properties", {}
-            ):
-                notices.append(f"{name}: authorizers have no effect locally")
-    return tuple(notices)
+def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
+    """From the functions' events: SAM's own reader merges routes and loses their authorizers."""
+    for name, function in _resources(stack, "AWS::Serverless::Function"):
+        for event in (function.get("Events") or {}).values():
+            if event["Type"] == "HttpApi":
+                properties = event.get("Properties") or {}
+                method = str(properties.get("Method") or ANY).upper()
+                yield Route(
+                    properties.get("Path") or DEFAULT_PATH,
+                    ANY_METHODS
+                    if method in (ANY, "X-AMAZON-APIGATEWAY-ANY-METHOD")
+                    else frozenset({method}),
+                    name,
+                    _requires_token(properties, apis),
+                )
+
+
+def _requires_token(event: dict[str, Any], apis: dict[str, Any]) -> bool:
+    """Whether the event's route has a JWT authorizer: its own or, by default, its API's."""
+    auth = apis.get(event.get("ApiId") or IMPLICIT_API, {}).get("Auth") or {}
+    default = auth.get("DefaultAuthorizer")
+    name = (event.get("Auth") or {}).get("Authorizer", default)
+    return "JwtConfiguration" in (auth.get("Authorizers") or {}).get(name, {})
+
+
+def _notices(apis: dict[str, Any]) -> Iterator[str]:
+    for name, api in apis.items():
+        if "CorsConfiguration" in api:
+            yield "CorsConfiguration has no effect locally"
+        for authorizer, properties in (api.get("Auth", {}).get("Authorizers") or {}).items():
+            if "JwtConfiguration" not in properties:
+                yield f"{name}: the authorizer {authorizer} has no effect locally"
+            elif "AuthorizationScopes" in properties:
+                yield f"{name}: the scopes of {authorizer} have no effect locally"
+
+
+def _resources(stack: Stack, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in stack.resources.items():
+        if resource.get("Type") == kind:
+            yield name, resource.get("Properties") or {}
 
 
 def _one_line(error: Exception) -> str:

@@ -10,11 +10,15 @@ ANY_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "P
 
 @dataclass(frozen=True)
 class Route:
-    """A route of the API: `path` as in the template, `$default` for the catch-all."""
+    """A route of the API: `path` as in the template, `$default` for the catch-all.
+
+    `requires_token` if it has a JWT authorizer.
+    """
 
     path: str
     methods: frozenset[str]
     function_name: str
+    requires_token: bool = False
 
     @property
     def is_default(self) -> bool:
@@ -46,6 +50,7 @@ class RouteTable:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         ordered = sorted(routes, key=_precedence)
+        self.require_tokens = any(route.requires_token for route in ordered)
         self._default = next((route for route in ordered if route.is_default), None)
         self._compiled = [
             (route, *_compile(route.path)) for route in ordered if not route.is_default

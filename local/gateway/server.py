@@ -1,9 +1,9 @@
 """The HTTP server in front of the workers: an API Gateway HTTP API on 127.0.0.1.
 
 uvicorn speaks HTTP with h11, a strict parser, on an event loop in a thread of its own. Functions
-run on threads, as the pool blocks. Some responses are API Gateway's own: 403 for a host that is not
-this machine, 404 without a route, 413 for a payload over Lambda's 6 MB, 500 for a function that
-failed, 503 when no worker became free.
+run on threads, as the pool blocks. Some responses are API Gateway's own: 401 without a valid token,
+403 for a host that is not this machine, 404 without a route, 413 for a payload over Lambda's 6 MB,
+500 for a function that failed, 503 when no worker became free.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 import uvicorn
@@ -26,7 +26,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from local.errors import LocalError
+from local.gateway.authorizer import JwtAuthorizer, Unauthorized
 from local.gateway.events import Request, event_of, new_request_id
+from local.gateway.hosts import LOCAL_HOST
 from local.gateway.responses import (
     InvalidFunctionResponse,
     Response,
@@ -41,10 +43,6 @@ from local.runtime.worker import Invocation
 HOST = "127.0.0.1"
 # A path, or a whole URL as a proxy gets it.
 TARGET = re.compile(r"(https?://(?P<authority>[^/?#]*))?(/|$)", re.IGNORECASE)
-# A foreign name that DNS points here would let a web page read the API: DNS rebinding.
-LOCAL_HOST = re.compile(
-    r"(([a-z0-9_-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:[0-9]*)?", re.IGNORECASE
-)
 MAX_HEAD_BYTES = 10 * 1024  # of the target and the headers' values
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_EVENT_BYTES = 6 * 1024 * 1024
@@ -70,12 +68,18 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Api:
-    """An API to serve."""
+    """An API to serve.
+
+    `authorizer` is for the routes that require a token. `documents` are served before any route:
+    JSON by path.
+    """
 
     routes: RouteTable
     functions: Mapping[str, Function]
     pool: WorkerPool
     on_exchange: Callable[[Exchange], None]
+    authorizer: JwtAuthorizer | None = None
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class RejectedRequest(Exception):
@@ -200,11 +204,22 @@ class _Application:
         self._threads.submit(self._report, exchange).add_done_callback(Future.result)
 
     def _run(self, request: Request, request_id: str, exchange: Exchange) -> Response:
+        if document := self._api.documents.get(request.path):
+            return Response(200, [("Content-Type", "application/json")], document)
         match = self._api.routes.match(request.method, request.path)
         if match is None:
             return message_response(404, "Not Found")
-        exchange.function_name = name = match.route.function_name
-        event = json.dumps(event_of(request, match, request_id, self._port)).encode()
+        event = event_of(request, match, request_id, self._port)
+        if match.route.requires_token:
+            assert self._api.authorizer
+            try:
+                event["requestContext"]["authorizer"] = self._api.authorizer.authorize(request)
+            except Unauthorized as error:
+                return error.response
+        return self._invoke(match.route.function_name, json.dumps(event).encode(), exchange)
+
+    def _invoke(self, name: str, event: bytes, exchange: Exchange) -> Response:
+        exchange.function_name = name
         if len(event) > MAX_EVENT_BYTES:
             return message_response(413, "Request Entity Too Large")
         try:

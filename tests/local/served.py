@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from local.gateway.authorizer import JwtAuthorizer
 from local.gateway.routing import Route, RouteTable
 from local.gateway.server import Api, Exchange, Gateway
 from local.runtime.pool import WorkerPool
@@ -15,20 +16,22 @@ from tests.local.toys import toy_function
 class Served:
     """A gateway before a pool, and what it told its console."""
 
-    def __init__(self, project: Path, **pool: Any) -> None:
+    def __init__(self, project: Path, authorizer: JwtAuthorizer | None = None, **pool: Any) -> None:
         self.project = project
         self.lines: list[str] = []
         self.exchanges: list[Exchange] = []
         self.pool = WorkerPool(lambda _, line: self.lines.append(line.text), **pool)
         self.gateway = Gateway(0)
+        protected = authorizer is not None
         routes = RouteTable(
             [
-                Route("/toy", frozenset({"GET", "POST"}), "ToyFunction"),
+                Route("/toy", frozenset({"GET", "POST"}), "ToyFunction", protected),
                 Route("/{proxy+}", frozenset({"GET", "TRACE", "HEAD"}), "ToyFunction"),
             ]
         )
         function = toy_function(project, timeout_seconds=1)
-        api = Api(routes, {"ToyFunction": function}, self.pool, self.exchanges.append)
+        functions = {"ToyFunction": function}
+        api = Api(routes, functions, self.pool, self.exchanges.append, authorizer)
         self.gateway.serve(api)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.gateway.port}", timeout=15)
 

@@ -1,0 +1,88 @@
+"""The JWT authorizer of an API Gateway HTTP API: a request's claims, or API Gateway's own 401.
+
+The claims reach the function as AWS writes them: all are strings, an array is `[a b]`, and members
+that are null are left out.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from local.gateway.events import Request
+from local.gateway.hosts import LOCAL_ORIGIN
+from local.gateway.responses import Response, message_response
+from local.identity.parsing import InvalidToken
+from local.identity.verification import Keys, verify_token
+
+# AWS takes the token with and without the scheme.
+AUTHORIZATION = re.compile(r"(?:Bearer +)?([^ ]+)", re.IGNORECASE)
+
+
+class Unauthorized(Exception):
+    """No valid token came with the request."""
+
+    def __init__(self, description: str | None = None) -> None:
+        super().__init__(description)
+        challenge = "Bearer"
+        if description:
+            challenge += f' scope="" error="invalid_token" error_description="{description}"'
+        message = message_response(401, "Unauthorized")
+        headers = [*message.headers, ("WWW-Authenticate", challenge)]
+        self.response = Response(message.status, headers, message.body)
+
+
+@dataclass(frozen=True)
+class JwtAuthorizer:
+    """Checks the tokens of one issuer for an API that has these audiences.
+
+    `sign_in` returns the claims of a request without an `Authorization` header; None rejects it.
+    """
+
+    issuer: str
+    audiences: Sequence[str]
+    keys: Keys
+    sign_in: Callable[[], dict[str, Any]] | None = None
+
+    def authorize(self, request: Request) -> dict[str, Any]:
+        """Return `requestContext.authorizer` of the event. Raises Unauthorized."""
+        try:
+            claims = self._claims(request)
+        except InvalidToken as error:
+            raise Unauthorized(str(error)) from None
+        written = {name: _written(value) for name, value in claims.items() if value is not None}
+        return {"jwt": {"claims": written, "scopes": None}}
+
+    def _claims(self, request: Request) -> dict[str, Any]:
+        values = [value for name, value in request.headers if name.lower() == "authorization"]
+        if not values:
+            if self.sign_in and _is_same_site(request):
+                return self.sign_in()
+            raise Unauthorized
+        found = AUTHORIZATION.fullmatch(values[0])
+        if len(values) > 1 or not found:
+            raise InvalidToken("the header Authorization is invalid")
+        return verify_token(found[1], issuer=self.issuer, audiences=self.audiences, keys=self.keys)
+
+
+def _is_same_site(request: Request) -> bool:
+    """Whether no web page of another host sent it: such a page must not act as an administrator."""
+    origins = [value for name, value in request.headers if name.lower() == "origin"]
+    return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)
+
+
+def _written(value: Any) -> str:
+    """Return the value as Go prints it, in which API Gateway is written."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case list():
+            return f"[{' '.join(map(_written, value))}]"
+        case dict():
+            members = (f"{name}:{_written(value[name])}" for name in sorted(value))
+            return f"map[{' '.join(members)}]"
+        case float() if value.is_integer():
+            return str(int(value))
+        case None:
+            return "<nil>"
+    return str(value)

@@ -1,0 +1,100 @@
+"""The strict form of a signed token, checked before a library reads it.
+
+The usual libraries let pass duplicate members, padding, altered tail bits, other encodings,
+numbers that are not finite and unknown critical headers: two readers could then see two tokens.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+MAX_TOKEN_CHARACTERS = 8192
+ALGORITHMS = ("RS256", "RS384", "RS512")  # API Gateway supports RSA only
+TYPES = (None, "JWT", "at+jwt")
+PART = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class InvalidToken(Exception):
+    """Must not be accepted; the text is the error description for the client."""
+
+
+@dataclass(frozen=True)
+class ParsedToken:
+    """A token whose signature and claims are still unchecked."""
+
+    kid: str
+    claims: dict[str, Any]
+
+
+def parse_token(token: str) -> ParsedToken:
+    """Raises InvalidToken for anything but the one form of a token (RFC 7515, compact)."""
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise InvalidToken("the token is too long")
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise InvalidToken("the token does not have three parts")
+    header, claims, _ = map(_decoded, parts)
+    return ParsedToken(_checked_header(_json_object(header)), _json_object(claims))
+
+
+def _decoded(part: str) -> bytes:
+    """Base64url without padding, in the one form that encoding would give."""
+    if not PART.fullmatch(part):
+        raise InvalidToken("the token is not base64url")
+    try:
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error:
+        raise InvalidToken("the token is not base64url") from None
+    if base64.urlsafe_b64encode(decoded).decode().rstrip("=") != part:
+        raise InvalidToken("the token is not base64url")
+    return decoded
+
+
+def _json_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_reject_number,
+            parse_float=_finite,
+        )
+        json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
+    except (ValueError, RecursionError):
+        raise InvalidToken("the token is not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidToken("the token is not a JSON object")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidToken("the token has a member twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _reject_number(text)
+
+
+def _reject_number(text: str) -> NoReturn:
+    raise InvalidToken(f"the token has the number {text[:20]}")
+
+
+def _checked_header(header: dict[str, Any]) -> str:
+    """Return the id of the key that signed the token."""
+    kid = header.get("kid")
+    if header.get("alg") not in ALGORITHMS:
+        raise InvalidToken("the signing method is invalid")
+    if header.get("typ") not in TYPES:
+        raise InvalidToken("the type of the token is invalid")
+    if header.keys() & {"crit", "b64"}:
+        raise InvalidToken("the token has a header that is not supported")
+    if not isinstance(kid, str) or not kid:
+        raise InvalidToken("the token has no key ID")
+    return kid
