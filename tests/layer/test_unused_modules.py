@@ -61,6 +61,17 @@ def test_a_name_of_the_package_runs_it(toys: Path, code: str, printed: str) -> N
     assert python(f"{code}\n{HEAVY_IS_LOADED}", toys) == [printed, "True"]
 
 
+def test_a_package_that_has_run_is_as_any_other(toys: Path) -> None:
+    (toys / "toys" / "data.txt").write_text("data", encoding="utf-8")
+    code = """
+import importlib.resources, toys
+toys.NAME
+print(type(toys).__name__, type(toys.__spec__.loader).__name__)
+print(importlib.resources.files(toys).joinpath("data.txt").read_text())
+"""
+    assert python(code, toys) == ["module SourceFileLoader", "data"]
+
+
 def test_what_is_wrong_with_a_package_shows_at_every_use(toys: Path) -> None:
     (toys / "toys" / "heavy.py").write_text("1 / 0\n", encoding="utf-8")
     use = "try: toys.NAME\nexcept ZeroDivisionError: print('broken')\n"

@@ -27,14 +27,17 @@ class _Deferred(ModuleType):
         return getattr(self, name)
 
     def _run(self) -> None:
-        """Execute the module. Its exceptions are raised, again at the next use."""
+        """Run it. Raises what it raises, and so does the next use."""
         assert self.__spec__ is not None
-        assert isinstance(self.__spec__.loader, _DeferringLoader)
+        deferring = self.__spec__.loader
+        assert isinstance(deferring, _DeferringLoader)
         self.__class__ = ModuleType  # type: ignore[assignment]
+        self.__spec__.loader = self.__loader__ = deferring.loader
         try:
-            self.__spec__.loader.loader.exec_module(self)
+            deferring.loader.exec_module(self)
         except BaseException:
             self.__class__ = _Deferred
+            self.__spec__.loader = self.__loader__ = deferring
             raise
 
 
