@@ -158,5 +158,5 @@ def test_a_long_header_is_not_echoed(api: httpx.Client, header: str, value: str)
     body = b'{"name": "Ada", "email": "ada@example.org"}'
     headers = [(b"Content-Type", b"application/json"), (header.encode(), value.encode("latin-1"))]
     request = httpx.Request("POST", "http://api.test/users", content=body, headers=headers)
-    expected = {"Idempotency-Key": {422}, "Content-Type": {415}}.get(header, {201, 409})
-    assert payload(request)["statusCode"] in expected
+    expected = {"Idempotency-Key": 422, "Content-Type": 415}.get(header, 201)
+    assert payload(request)["statusCode"] == expected
