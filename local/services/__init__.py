@@ -10,6 +10,7 @@ password and no port. PostgreSQL's data stays between runs, Valkey's does not.
 
 import contextlib
 import fcntl
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import IO
 from local.runtime.reaper import Reaper
 from local.services import postgresql, valkey
 from local.services.given import check_redis, checked_database
+from local.services.process import socket_directory
 
 COLLECT_SECONDS = 0.1
 
@@ -93,6 +95,7 @@ def _leave(directory: Path, users: IO[str]) -> None:
             return  # another program uses them
         valkey.stop(directory)
         postgresql.stop(directory)
+        shutil.rmtree(socket_directory(directory), ignore_errors=True)  # it may be in /tmp
         fcntl.flock(users, fcntl.LOCK_UN)
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,9 @@ def test_a_long_path_works(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     with running_services(deep, ephemeral=True) as services:
         assert is_up(services)
+        sockets = Path(services.redis_url.removeprefix("unix://").partition("?")[0]).parent
+        assert sockets.parent == Path(tempfile.gettempdir())
+    assert not sockets.exists()
 
 
 def test_given_urls_are_used_and_their_servers_not_stopped(
