@@ -1,6 +1,6 @@
 """A circuit breaker: after a failure, calls are skipped for a while instead of waited for.
 
-A sandbox serves one request at a time, so one failure is enough to open the circuit and the next
+A worker serves one request at a time, so one failure is enough to open the circuit and the next
 call after the pause is the probe; there is no half-open state to keep.
 """
 

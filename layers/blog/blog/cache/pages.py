@@ -16,8 +16,8 @@ fence stands no page is served and none is leased: readers read the database. A 
 fence before COMMIT; after COMMIT and before it responds it clears the fence and deletes the
 generation. If nothing was committed, it clears the fence, and the pages are served again. A fence
 whose writer crashed, or does not know whether COMMIT came through, expires later than PostgreSQL
-lets the transaction live (`transaction_timeout`, set by the migrations); whoever finds it expired
-deletes the generation.
+lets the transaction live (`transaction_timeout`, set by the migrations); the reader that finds it
+expired deletes the generation.
 
 Redis is never needed: without it reads use the database and writes succeed. Readers do not ask a
 Redis that failed for `BREAKER_PAUSE_SECONDS`. Writers ask it every time, as it may have recovered

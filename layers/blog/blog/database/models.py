@@ -89,15 +89,14 @@ posts = Table(
 
 
 class RowCountColumns(TypedColumns):
-    """Exact row counts, kept by triggers in the writer's own transaction, and by them alone.
+    """Exact row counts, kept only by triggers, in the writer's own transaction.
 
     An INSERT or COPY from outside a trigger, as a dump's, adds nothing. Sessions in which triggers
-    do not fire leave the counts as they are; the next run of the migrations counts again.
+    do not fire leave the counts unchanged; the next run of the migrations counts again.
 
-    A row counts one block of `BLOCK_IDS` neighbouring ids, and spans the created_at of its rows;
-    the span is never too narrow, and too wide where rows were deleted. A table's total is a sum
-    over few rows, a row far down the list is found by adding up blocks, and blocks that are too
-    old are passed over.
+    A row counts one block of `BLOCK_IDS` consecutive ids, and spans the created_at of its rows;
+    the span is never too narrow, and too wide if rows were deleted. A table's total is a sum over
+    few rows, a deep offset is found by adding up blocks, and blocks that are too old are skipped.
 
     The count of a block that is being filled is spread over shards, one per server process modulo
     64, so that concurrent writers do not queue on one row; shard -1 holds what they left.
@@ -115,7 +114,7 @@ row_counts = Table("row_counts", METADATA, RowCountColumns)
 
 
 class IdempotencyKeyColumns(TypedColumns):
-    """The first answer to a POST that carried the key (see `blog.database.idempotency`).
+    """The first response to a POST with the key (see `blog.database.idempotency`).
 
     A trigger empties `fingerprint` and `body` when the resource is deleted.
     """
