@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MAX_TOKEN_CHARACTERS = 8192
+MAX_DEPTH = 20
 ALGORITHMS = ("RS256", "RS384", "RS512")  # API Gateway supports RSA only
 TYPES = (None, "JWT", "at+jwt")
 PART = re.compile(r"[A-Za-z0-9_-]+")
@@ -67,7 +68,16 @@ def _json_object(data: bytes) -> dict[str, Any]:
         raise InvalidToken("the token is not JSON") from None
     if not isinstance(value, dict):
         raise InvalidToken("the token is not a JSON object")
+    _check_depth(value, MAX_DEPTH)
     return value
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if levels == 0:
+        raise InvalidToken("the token is nested too deeply")
+    if isinstance(value, (dict, list)):
+        for child in value.values() if isinstance(value, dict) else value:
+            _check_depth(child, levels - 1)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

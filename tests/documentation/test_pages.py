@@ -57,7 +57,7 @@ def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
     development = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
     commands = "\n".join(blocks(README, "sh") + blocks(development, "sh"))
     examples = re.findall(r"curl .*?(?=\n\n|\n(?=curl)|\Z)", commands, re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for example in examples:
         answer = send(api, example)
         assert answer.is_success, f"{example}: {answer.text}"

@@ -1,0 +1,73 @@
+"""Forged tokens against an API over HTTP: none is accepted, and none is a 5xx.
+
+The API is that of this repository behind the local gateway or, by the environment variable
+BASE_URL, a running one, which must require tokens: `BASE_URL=… make test-tokens`. TOKEN is a valid
+token of its issuer; without it, the API must be one of `SIGN_IN=off make run` in this checkout.
+"""
+
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from local.identity.issuer import Issuer, checkout_key, issuer_url
+from tests.resources import ROOT
+from tests.tokens.forger import Attempt, Forger
+from tests.tokens.forgeries import FORGERIES
+
+VICTIM = {"name": "Victim", "email": "victim@example.com"}
+REJECTED = {400, 401, 403, 431}
+CASES = [(category, name) for category, made in FORGERIES.items() for name in made]
+BASE_URL = os.environ.get("BASE_URL", "")
+
+
+@pytest.fixture(scope="module")
+def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    url = BASE_URL or request.getfixturevalue("closed_api")
+    with httpx.Client(base_url=url, timeout=30) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def forger(client: httpx.Client) -> Iterator[Forger]:
+    if token := os.environ.get("TOKEN"):
+        yield Forger(token, None, "/users/1")
+        return
+    key = checkout_key(ROOT / ".local")
+    issuer = Issuer(issuer_url(urlsplit(str(client.base_url)).port or 80), key)
+    token = issuer.sign(issuer.header(), issuer.claims("admin", "victim"))
+    bearer = {"Authorization": f"Bearer {token}"}
+    victim = client.post("/users", headers=bearer, json=VICTIM)
+    assert victim.status_code == 201, victim.text
+    path = f"/users/{victim.json()['id']}"
+    yield Forger(token, key, path)
+    after = client.get(path, headers=bearer)
+    client.delete(path, headers=bearer)
+    assert after.json() == victim.json(), "a forged token changed a user"
+
+
+def send(client: httpx.Client, attempt: Attempt) -> httpx.Response:
+    headers = [(name.encode(), value.encode()) for name, value in attempt.headers]
+    return client.request(attempt.method, attempt.path, headers=headers, json=attempt.json)
+
+
+def test_there_are_at_least_120_cases_in_every_category() -> None:
+    assert len(CASES) >= 120
+    assert all(FORGERIES.values())
+
+
+def test_the_genuine_token_is_accepted(client: httpx.Client, forger: Forger) -> None:
+    bearer = [("Authorization", f"Bearer {forger.genuine}")]
+    assert send(client, Attempt(bearer)).status_code == 200
+
+
+@pytest.mark.parametrize(("category", "name"), CASES, ids=lambda part: part)
+def test_a_forged_token_is_rejected(
+    client: httpx.Client, forger: Forger, category: str, name: str
+) -> None:
+    response = send(client, FORGERIES[category][name](forger))
+    assert response.status_code in REJECTED, response.text
+    if response.status_code == 401:
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
