@@ -282,6 +282,14 @@ def test_too_many_connections(proxied: ProxiedApi, row: Row[None]) -> None:
         proxied.database.execute("DROP ROLE narrow")
 
 
+@rows(Row("postgresql-unknown-database", None, REJECTED, 1.0))
+def test_unknown_database(proxied: ProxiedApi, row: Row[None]) -> None:
+    proxied.start()
+    proxied.sandbox.restart(DATABASE_URL=proxied.database_url().replace("/blog?", "/nowhere?"))
+    for route in (READS[0], PATCH):
+        assert_unavailable(proxied, row, route)
+
+
 @rows(Row("postgresql-restart", None, RESTARTING, 1.0))
 def test_restart(proxied: ProxiedApi, row: Row[None], own_postgresql: OwnPostgresql) -> None:
     proxied.sandbox.restart(DATABASE_URL=own_postgresql.url)
@@ -333,21 +341,20 @@ class Rejection:
     session_options: str = ""
 
 
+REJECTIONS = {
+    "statement-timeout": Rejection(row_locked, "-c statement_timeout=100"),
+    "lock-timeout": Rejection(row_locked, "-c lock_timeout=100"),
+    "transaction-timeout": Rejection(row_locked, "-c transaction_timeout=100"),
+    "read-only": Rejection(read_only),
+    "serialization-failure": Rejection(failing_at_commit),
+}
+
+
 @rows(
-    Row(
-        "postgresql-rejects-statement-timeout",
-        Rejection(row_locked, "-c statement_timeout=100"),
-        REJECTED,
-        1.0,
-    ),
-    Row(
-        "postgresql-rejects-lock-timeout",
-        Rejection(row_locked, "-c lock_timeout=100"),
-        REJECTED,
-        1.0,
-    ),
-    Row("postgresql-rejects-read-only", Rejection(read_only), REJECTED, 1.0),
-    Row("postgresql-rejects-serialization-failure", Rejection(failing_at_commit), REJECTED, 1.0),
+    *(
+        Row(f"postgresql-rejects-{what}", rejection, REJECTED, 1.0)
+        for what, rejection in REJECTIONS.items()
+    )
 )
 def test_rejects(proxied: ProxiedApi, row: Row[Rejection]) -> None:
     proxied.start(row.failure.session_options)

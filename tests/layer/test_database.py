@@ -254,29 +254,6 @@ def test_other_errors_than_violations_are_raised_unchanged() -> None:
         raise LookupError
 
 
-TRANSIENT: dict[str, tuple[str, str]] = {
-    "statement timeout": ("-c statement_timeout=30", "SELECT pg_sleep(5)"),
-    "lock timeout": ("-c lock_timeout=30", "SELECT * FROM users FOR UPDATE"),
-    "read-only": ("-c default_transaction_read_only=on", INSERT),
-    "transaction timeout": ("-c transaction_timeout=30", "SELECT pg_sleep(5)"),
-}
-
-
-@pytest.mark.parametrize(("options", "statement"), TRANSIENT.values(), ids=TRANSIENT.keys())
-def test_a_transient_failure_is_service_unavailable(
-    sandbox: Sandbox, services: Services, database: Database, options: str, statement: str
-) -> None:
-    database.execute(INSERT)
-    sandbox.restart(DATABASE_URL=with_options(services, options))
-    with database.transaction():
-        database.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
-        database.execute("SELECT * FROM users FOR UPDATE")
-        with pytest.raises(DatabaseUnavailable):
-            sandbox.run(write(Query(statement)))
-
-    assert users(database) == 1
-
-
 def test_a_wrong_statement_is_an_internal_error(sandbox: Sandbox) -> None:
     query = Query("SELECT nonsense")
     with pytest.raises(InternalError):
@@ -323,42 +300,6 @@ def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_
         with pytest.raises(DatabaseUnavailable):
             sandbox.run(write(Query(INSERT)))
         assert monotonic() - started_at < 2
-
-
-def hold_lock(database: Database) -> None:
-    database.execute("SELECT * FROM users FOR UPDATE")
-
-
-UNAVAILABLE: dict[str, Callable[[Services], str]] = {
-    "not there": lambda _: NO_DATABASE,
-    "wrong database": lambda services: services.database_url.replace("/blog", "/nix"),
-    "lock timeout": lambda services: with_options(services, "-c lock_timeout=30"),
-    "read-only": lambda services: with_options(services, "-c default_transaction_read_only=on"),
-}
-
-
-@pytest.mark.parametrize("url", UNAVAILABLE.values(), ids=UNAVAILABLE.keys())
-def test_an_unavailable_database_is_503_without_its_text(
-    sandbox: Sandbox,
-    api: httpx.Client,
-    services: Services,
-    database: Database,
-    url: Callable[[Services], str],
-) -> None:
-    database.execute(INSERT)
-    sandbox.restart(DATABASE_URL=url(services))
-    with database.transaction():
-        database.execute("SELECT * FROM users FOR UPDATE")
-        response = api.patch("/users/1", json={"name": "Bob Secret"})
-
-    assert response.status_code == 503
-    assert response.headers["retry-after"] == "1"
-    assert response.headers["content-type"] == "application/problem+json"
-    assert response.json()["type"] == "/problems#database-unavailable"
-    assert set(response.json()) == {"type", "title", "status", "detail"}
-    for word in ("psycopg", "SQL", "UPDATE", "lock", "127.0.0.1", "refused", "Bob Secret"):
-        assert word not in response.text
-    assert database.execute("SELECT name FROM users").fetchall() == [("Ada",)]
 
 
 def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
