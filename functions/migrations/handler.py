@@ -6,7 +6,8 @@ default is an upgrade to the head. Response: `{"revision": the current id, null 
 `repaired`, such as `"setting lock_timeout"` or `"row_counts of users"`. Concurrent runs wait for
 each other.
 
-Event: `{"action": "delete-expired-keys"}`, sent by a schedule. Response: `{"deleted": a number}`.
+Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
+of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from blog.database.access import database_url, provide_tokens
-from migrations.upkeep import delete_expired_keys, restore_row_counts, restore_settings
+from migrations.upkeep import delete_expired, restore_row_counts, restore_settings
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
 
@@ -28,7 +29,7 @@ ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
 class MigrationEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["upgrade", "downgrade", "delete-expired-keys"] = "upgrade"
+    action: Literal["upgrade", "downgrade", "delete-expired"] = "upgrade"
     revision: Annotated[str, Field(min_length=1)] = "head"
 
 
@@ -42,8 +43,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     provide_tokens(engine)
     try:
         with engine.connect() as connection:
-            if action.action == "delete-expired-keys":
-                return {"deleted": delete_expired_keys(connection)}
+            if action.action == "delete-expired":
+                return {"deleted": delete_expired(connection)}
             _prepare_session(connection)
             config = _config(connection)
             run = command.upgrade if action.action == "upgrade" else command.downgrade
@@ -79,5 +80,5 @@ def _repair(engine: Engine, connection: Connection) -> list[str]:
     with engine.connect() as new_session:
         repaired = restore_settings(new_session)
     repaired += restore_row_counts(connection)
-    delete_expired_keys(connection)
+    delete_expired(connection)
     return repaired

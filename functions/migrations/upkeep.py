@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from blog.database.driver import LACKING_TIMEOUTS, TIMEOUTS
 from blog.database.models import BLOCK_IDS, METADATA
+from blog.settings import settings
 
 SETTINGS = {"TimeZone": "UTC", "jit": "off", **TIMEOUTS}
 LACKING_SETTINGS = f"""
@@ -40,11 +41,17 @@ SELECT 'TABLE', id / {BLOCK_IDS}, -1, count(*), min(created_at), max(created_at)
 FROM TABLE GROUP BY 2
 """  # noqa: S608 - of constants
 
-KEYS_PER_STATEMENT = 1000
+ROWS_PER_STATEMENT = 1000
 DELETE_EXPIRED_KEYS = """
-DELETE FROM idempotency_keys WHERE (path, key) IN (
-    SELECT path, key FROM idempotency_keys WHERE expires_at <= now()
+DELETE FROM idempotency_keys WHERE (path, key, issuer, subject) IN (
+    SELECT path, key, issuer, subject FROM idempotency_keys WHERE expires_at <= now()
     ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+"""
+DELETE_EXPIRED_AUDIT_ROWS = """
+DELETE FROM audit_log WHERE id IN (
+    SELECT id FROM audit_log WHERE at <= now() - make_interval(days => :days)
+    ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
 """
 
@@ -85,12 +92,20 @@ def restore_row_counts(connection: Connection) -> list[str]:
     return [f"row_counts of {table}" for table in wrong]
 
 
-def delete_expired_keys(connection: Connection) -> int:
-    """Delete expired keys, a thousand per transaction. Return their number."""
+def delete_expired(connection: Connection) -> dict[str, int]:
+    """Delete what has expired, a thousand rows per transaction. Return their number by table."""
+    days = {"days": settings().audit_retention_days}
+    return {
+        "idempotency_keys": _delete(connection, DELETE_EXPIRED_KEYS, {}),
+        "audit_log": _delete(connection, DELETE_EXPIRED_AUDIT_ROWS, days),
+    }
+
+
+def _delete(connection: Connection, statement: str, values: dict[str, int]) -> int:
     deleted = 0
     while True:
-        result = connection.execute(text(DELETE_EXPIRED_KEYS), {"limit": KEYS_PER_STATEMENT})
+        result = connection.execute(text(statement), {"limit": ROWS_PER_STATEMENT, **values})
         connection.commit()
         deleted += result.rowcount
-        if result.rowcount < KEYS_PER_STATEMENT:
+        if result.rowcount < ROWS_PER_STATEMENT:
             return deleted

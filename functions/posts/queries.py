@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.failures import translate_violation
 from blog.database.models import posts
+from blog.database.ownership import is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
 from blog.errors import InvalidReference, found
@@ -20,10 +21,30 @@ TOTAL = row_count(posts.name)
 POST_ID = bindparam("post_id", type_=posts.c.id.type)
 USER_ID = bindparam("of_user", type_=posts.c.user_id.type)
 
-INSERT = insert(posts).returning(*COLUMNS)
+AUTHOR = bindparam("author", type_=posts.c.user_id.type)
+"""The user whose the post will be; None leaves it as it is."""
+
+INSERT = (
+    insert(posts)
+    .from_select(
+        ["user_id", "title", "content"],
+        select(
+            AUTHOR, bindparam("new_title", type_=Text), bindparam("new_content", type_=Text)
+        ).where(is_own(AUTHOR)),
+    )
+    .returning(*COLUMNS)
+)
 FIND = select(*COLUMNS).where(posts.c.id == POST_ID)
-UPDATE = update(posts).where(posts.c.id == POST_ID).returning(*COLUMNS)
-DELETE = delete(posts).where(posts.c.id == POST_ID).returning(posts.c.id)
+UPDATE = (
+    update(posts)
+    .where(
+        posts.c.id == POST_ID,
+        is_own(posts.c.user_id),
+        is_own(func.coalesce(AUTHOR, posts.c.user_id)),
+    )
+    .returning(*COLUMNS)
+)
+DELETE = delete(posts).where(posts.c.id == POST_ID, is_own(posts.c.user_id)).returning(posts.c.id)
 COUNTS = PagedQuery(
     select(posts.c.user_id, func.count().label("post_count")).group_by(posts.c.user_id),
     posts.c.user_id,
@@ -33,10 +54,15 @@ PostRow = Row[int, int, str, str, datetime]
 
 
 async def insert_post(transaction: Transaction, user_id: int, title: str, content: str) -> PostRow:
-    """Return the new post. Raises `InvalidReference` when there is no such user."""
-    values = {"user_id": user_id, "title": title, "content": content}
+    """Return the new post.
+
+    Raises `InvalidReference` when there is no such user, and `Forbidden`.
+    """
+    values = {"author": user_id, "new_title": title, "new_content": content}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        return (await transaction.execute(INSERT, values)).one()
+        row = await write_own(transaction, INSERT, values)
+    assert row is not None
+    return row
 
 
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
@@ -48,16 +74,20 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
 async def update_post(
     transaction: Transaction, post_id: int, values: Mapping[str, object]
 ) -> PostRow:
-    """Return the updated post. Raises `NotFound`, or `InvalidReference` as `insert_post` does."""
+    """Return the updated post.
+
+    Raises `NotFound`, and `InvalidReference` and `Forbidden` as `insert_post` does.
+    """
+    values = {"post_id": post_id, "author": values.get("user_id"), **values}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        updated = await transaction.execute(UPDATE, {"post_id": post_id, **values})
-    return found(updated.one_or_none(), f"post {post_id}")
+        updated = await write_own(transaction, UPDATE, values, FIND)
+    return found(updated, f"post {post_id}")
 
 
 async def delete_post(transaction: Transaction, post_id: int) -> None:
-    """Delete the post. Raises `NotFound`."""
-    deleted = await transaction.execute(DELETE, {"post_id": post_id})
-    found(deleted.one_or_none(), f"post {post_id}")
+    """Delete the post. Raises `NotFound` and `Forbidden`."""
+    deleted = await write_own(transaction, DELETE, {"post_id": post_id}, FIND)
+    found(deleted, f"post {post_id}")
 
 
 async def list_posts(

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    Text,
     and_,
     bindparam,
     cast,
@@ -23,9 +24,11 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database.failures import translate_violation
-from blog.database.models import BLOCK_IDS, row_counts, users
+from blog.database.models import BLOCK_IDS, identities, row_counts, users
+from blog.database.ownership import ISSUER, SUBJECT, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
 from blog.errors import Conflict, found
@@ -39,17 +42,27 @@ USER_ID = bindparam("user_id", type_=users.c.id.type)
 
 INSERT = insert(users).returning(*COLUMNS)
 FIND = select(*COLUMNS).where(users.c.id == USER_ID)
-UPDATE = update(users).where(users.c.id == USER_ID).returning(*COLUMNS)
-DELETE = delete(users).where(users.c.id == USER_ID).returning(users.c.id)
+UPDATE = update(users).where(users.c.id == USER_ID, is_own(users.c.id)).returning(*COLUMNS)
+DELETE = delete(users).where(users.c.id == USER_ID, is_own(users.c.id)).returning(users.c.id)
 ALL = PagedQuery(select(*COLUMNS), users.c.id, total=TOTAL, whole_table=True)
 
 UserRow = Row[int, str, str, datetime]
 
 
 async def insert_user(transaction: Transaction, name: str, email: str) -> UserRow:
-    """Return the new user. Raises `Conflict` when the address, in any case, is in use."""
-    with translate_violation("users_email_key", _email_taken()):
-        return (await transaction.execute(INSERT, {"name": name, "email": email})).one()
+    """Return the new user, which is the caller's own unless it may create any.
+
+    Raises `Conflict` when the address, in any case, is in use, or the caller has a user.
+    """
+    statement = _insert_own() if transaction.access.own_only else INSERT
+    own_exists = Conflict("You have created your own user already.")
+    with (
+        translate_violation("users_email_key", _email_taken()),
+        translate_violation("identities_pkey", own_exists),
+    ):
+        row = await write_own(transaction, statement, {"name": name, "email": email})
+    assert row is not None
+    return row
 
 
 async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
@@ -61,16 +74,19 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
 async def update_user(
     transaction: Transaction, user_id: int, values: Mapping[str, object]
 ) -> UserRow:
-    """Return the updated user. Raises `NotFound`, or `Conflict` as `insert_user` does."""
+    """Return the updated user.
+
+    Raises `NotFound`, `Forbidden`, or `Conflict` when the address is in use.
+    """
     with translate_violation("users_email_key", _email_taken()):
-        updated = await transaction.execute(UPDATE, {"user_id": user_id, **values})
-    return found(updated.one_or_none(), f"user {user_id}")
+        updated = await write_own(transaction, UPDATE, {"user_id": user_id, **values}, FIND)
+    return found(updated, f"user {user_id}")
 
 
 async def delete_user(transaction: Transaction, user_id: int) -> None:
-    """Delete the user and its posts. Raises `NotFound`."""
-    deleted = await transaction.execute(DELETE, {"user_id": user_id})
-    found(deleted.one_or_none(), f"user {user_id}")
+    """Delete the user and its posts. Raises `NotFound` and `Forbidden`."""
+    deleted = await write_own(transaction, DELETE, {"user_id": user_id}, FIND)
+    found(deleted, f"user {user_id}")
 
 
 async def list_users(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
@@ -85,6 +101,17 @@ async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a user's id is in that block of ids."""
     return and_(users.c.id >= block * BLOCK_IDS, users.c.id < (block + 1) * BLOCK_IDS)
+
+
+@cache
+def _insert_own() -> TypedReturnsRows[int, str, str, datetime]:
+    """`INSERT`, and the record that the new user is the caller's."""
+    values = {name: bindparam(name, type_=Text) for name in ("name", "email")}
+    created = insert(users).values(values).returning(*COLUMNS).cte("created")
+    own = insert(identities).from_select(
+        ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, created.c.id)
+    )
+    return select(*(created.c[column.name] for column in COLUMNS)).add_cte(own.cte("own"))
 
 
 def _email_taken() -> Conflict:

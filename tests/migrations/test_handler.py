@@ -170,10 +170,16 @@ def test_a_runs_session_ends_with_it(migrate: Migrate, empty_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("event", "response"),
-    [({"action": "delete-expired-keys"}, {"deleted": 2500}), ({}, AT_HEAD)],
+    [
+        (
+            {"action": "delete-expired"},
+            {"deleted": {"idempotency_keys": 2500, "audit_log": 1500}},
+        ),
+        ({}, AT_HEAD),
+    ],
     ids=["schedule", "upgrade"],
 )
-def test_expired_keys_are_deleted_and_no_others(
+def test_expired_rows_are_deleted_and_no_others(
     schema: psycopg.Connection[Any],
     migrate: Migrate,
     event: dict[str, str],
@@ -185,9 +191,16 @@ def test_expired_keys_are_deleted_and_no_others(
     )
     schema.execute(insert, ["old-", timedelta(seconds=-1), 2500])
     schema.execute(insert, ["new-", timedelta(hours=1), 3])
+    audit = (
+        "INSERT INTO audit_log (at, action, resource, resource_id, request_id)"
+        " SELECT now() - %s, 'create_user', 'users', n, '' FROM generate_series(1, %s) n"
+    )
+    schema.execute(audit, [timedelta(days=365, seconds=1), 1500])
+    schema.execute(audit, [timedelta(days=364), 2])
     assert migrate(**event) == response
     keys = schema.execute("SELECT key FROM idempotency_keys ORDER BY key").fetchall()
     assert keys == [("new-1",), ("new-2",), ("new-3",)]
+    assert schema.execute("SELECT count(*) FROM audit_log").fetchone() == (2,)
 
 
 def test_the_schedules_event_is_one_that_the_function_takes() -> None:
@@ -197,5 +210,5 @@ def test_the_schedules_event_is_one_that_the_function_takes() -> None:
     function = template["Resources"]["MigrationsFunction"]["Properties"]
     inputs = [event["Properties"]["Input"] for event in function["Events"].values()]
     assert [MigrationEvent.model_validate_json(text).action for text in inputs] == [
-        "delete-expired-keys"
+        "delete-expired"
     ]

@@ -19,13 +19,18 @@ class Caller:
 class Access:
     """What one request may do: `operation`, with everything or, if `own_only`, with the caller's.
 
-    `permission` is what it needs, for the error; `caller` is None for anonymous requests.
+    `permission` is what it needs, such as `posts:write`; `caller` is None for anonymous requests.
     """
 
     operation: str
     permission: str
     caller: Caller | None
     own_only: bool
+
+    @property
+    def resource(self) -> str:
+        """The kind of resource that it is for: `posts`."""
+        return self.permission.partition(":")[0]
 
 
 OPEN = Access(operation="", permission="", caller=None, own_only=False)

@@ -126,6 +126,9 @@ class Settings(BaseModel):
     idempotency_key_ttl_seconds: Annotated[
         int, Field(ge=1, le=2_592_000, description="Lifetime of an `Idempotency-Key`.")
     ] = 86_400
+    audit_retention_days: Annotated[
+        int, Field(ge=1, le=36_500, description="Lifetime of a row of the audit log.")
+    ] = 365
 
 
 @per_process

@@ -7,9 +7,10 @@ resource, by whatever statement, takes the response's data out of the row in the
 trigger of the migrations); the key stays, and a retry gets 409 `resource-deleted`. A request that
 created nothing leaves no key.
 
-Expired keys mean nothing; a schedule deletes them (`functions/migrations`). Powertools' idempotency
-utility cannot promise this: it keeps its records in DynamoDB or Redis, and a crash between COMMIT
-and its own write lets a retry create the resource again.
+A key belongs to its caller, so that no caller gets another's response. Expired keys mean nothing; a
+schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot promise this:
+it keeps its records in DynamoDB or Redis, and a crash between COMMIT and its own write lets a retry
+create the resource again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,8 @@ EARLIER = select(
 ).where(
     idempotency_keys.c.path == bindparam("path"),
     idempotency_keys.c.key == bindparam("key"),
+    idempotency_keys.c.issuer == bindparam("issuer"),
+    idempotency_keys.c.subject == bindparam("subject"),
     idempotency_keys.c.expires_at > func.now(),
 )
 
@@ -70,11 +73,23 @@ async def _find_earlier(transaction: Transaction, request: IdempotentRequest) ->
     ends, at once: this one does not wait for theirs either."""
     if request.key is None:
         return None
-    lock = transaction.send_ahead(LOCK, [f"{request.path} {request.key}"])
-    found = await transaction.look_up(EARLIER, {"path": request.path, "key": request.key})
+    key = _primary_key(transaction, request)
+    lock = transaction.send_ahead(LOCK, [" ".join(filter(None, key.values()))])
+    found = await transaction.look_up(EARLIER, key)
     if await lock.fetchone() != (True,):
         raise RequestInProgress("Another request with this Idempotency-Key is in progress.")
     return found.one_or_none()
+
+
+def _primary_key(transaction: Transaction, request: IdempotentRequest) -> dict[str, str]:
+    """A key is its caller's; only the subject, which is the last, can have spaces."""
+    caller = transaction.access.caller
+    return {
+        "path": request.path,
+        "key": request.key or "",
+        "issuer": caller.issuer if caller else "",
+        "subject": caller.subject if caller else "",
+    }
 
 
 def _remember(
@@ -91,8 +106,9 @@ def _remember(
         "body": created.body,
         "expires_at": func.now() + timedelta(seconds=settings().idempotency_key_ttl_seconds),
     }
-    statement = insert(idempotency_keys).values(path=request.path, key=request.key, **values)
-    index = [idempotency_keys.c.path, idempotency_keys.c.key]
+    key = _primary_key(transaction, request)
+    statement = insert(idempotency_keys).values(**key, **values)
+    index = [idempotency_keys.c[name] for name in key]
     transaction.execute_with_commit(
         statement.on_conflict_do_update(index_elements=index, set_=values)
     )

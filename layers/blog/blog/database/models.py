@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypedColumns,
+    UniqueConstraint,
     func,
     text,
 )
@@ -88,6 +89,17 @@ posts = Table(
 )
 
 
+class IdentityColumns(TypedColumns):
+    """The user whom a caller has created as its own, and who is deleted with it."""
+
+    issuer: Named[str] = Column(Text, primary_key=True)
+    subject: Named[str] = Column(Text, primary_key=True)
+    user_id: Named[int] = Column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+
+
+identities = Table("identities", METADATA, IdentityColumns, UniqueConstraint("user_id"))
+
+
 class RowCountColumns(TypedColumns):
     """Exact row counts, kept only by triggers, in the writer's own transaction.
 
@@ -114,13 +126,16 @@ row_counts = Table("row_counts", METADATA, RowCountColumns)
 
 
 class IdempotencyKeyColumns(TypedColumns):
-    """The first response to a POST with the key (see `blog.database.idempotency`).
+    """The first response to a caller's POST with the key (see `blog.database.idempotency`).
 
-    A trigger empties `fingerprint` and `body` when the resource is deleted.
+    A trigger empties `fingerprint` and `body` when the resource is deleted. `issuer` and `subject`
+    are empty for anonymous callers.
     """
 
     path: Named[str] = Column(Text, primary_key=True)
     key: Named[str] = Column(Text, primary_key=True)
+    issuer: Named[str] = Column(Text, primary_key=True, server_default="")
+    subject: Named[str] = Column(Text, primary_key=True, server_default="")
     resource_id: Named[int] = Column(BigInteger)
     fingerprint: Named[bytes | None] = Column(LargeBinary)
     body: Named[str | None] = Column(Text)
@@ -133,4 +148,30 @@ idempotency_keys = Table(
     IdempotencyKeyColumns,
     Index("idempotency_keys_expires_at_idx", "expires_at"),
     Index("idempotency_keys_resource_idx", "path", "resource_id"),
+)
+
+
+class AuditColumns(TypedColumns):
+    """A write of one row, in its own transaction: who, what, and by which request.
+
+    Nothing in it is personal but the token's subject, which is null for anonymous callers. Rows
+    that a write deletes by cascade are not in it.
+    """
+
+    id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)
+    at: Named[datetime] = Column(DateTime(timezone=True), server_default=func.now())
+    issuer: Named[str | None] = Column(Text)
+    subject: Named[str | None] = Column(Text)
+    action: Named[str] = Column(Text)
+    resource: Named[str] = Column(Text)
+    resource_id: Named[int] = Column(BigInteger)
+    request_id: Named[str] = Column(Text)
+
+
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    AuditColumns,
+    Index("audit_log_at_idx", "at"),
+    Index("audit_log_resource_idx", "resource", "resource_id"),
 )

@@ -2,7 +2,8 @@
 
 `read` runs a query in AUTOCOMMIT, one round trip a statement. `transaction` is a block that is
 committed at its end: BEGIN travels with its first statement, what is invalidated is announced while
-that statement runs, and what was announced is ended before the response.
+that statement runs, the audit log's rows travel with COMMIT, and what was announced is ended before
+the response.
 
 If the connection broke before COMMIT, the `DatabaseUnavailable` that they raise says so, and the
 request is retried once (`blog.http.retry`).
@@ -14,19 +15,25 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from blog.access import Access, granted_access
 from blog.database.connection import worker_connection
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
-from blog.errors import OutcomeUnknown
-from blog.observability import database_time
+from blog.errors import Forbidden, OutcomeUnknown
+from blog.observability import current_request, database_time
 
 # transaction_resolution_unknown and statement_completion_unknown, as poolers respond to a COMMIT.
 UNKNOWN_OUTCOMES = ("08007", "40003")
+
+AUDIT = """
+INSERT INTO audit_log (issuer, subject, action, resource, resource_id, request_id)
+VALUES (%s, %s, %s, %s, %s, %s)
+"""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,16 +62,41 @@ class Invalidation(Protocol):
 
 
 class Transaction:
-    """The statements of one transaction, each one round trip."""
+    """The statements of one transaction, each one round trip, and the `access` that it has."""
 
     def __init__(
-        self, connection: AsyncConnection, driver: BoundedConnection, invalidates: Invalidation
+        self,
+        connection: AsyncConnection,
+        driver: BoundedConnection,
+        invalidates: Invalidation,
+        access: Access,
     ) -> None:
         self._connection = connection
         self.driver = driver
         self._invalidates = invalidates
+        self.access = access
+        self._written: list[int] = []
         self._last: Executable | None = None
         self.has_changes = False
+
+    async def write(
+        self,
+        statement: TypedReturnsRows[*Ts],
+        values: Values | None = None,
+        *,
+        checks_owner: bool = False,
+    ) -> Row[*Ts] | None:
+        """Run a statement that changes one row of a resource; return the row, which has its `id`.
+
+        None if nothing was changed. The change is recorded in the audit log. Raises `Forbidden` if
+        the caller may only write what is its own, and the statement does not check that.
+        """
+        if self.access.own_only and not checks_owner:
+            raise Forbidden(self.access.permission, own_only=True)
+        row = (await self.execute(statement, values)).one_or_none()
+        if row is not None:
+            self._written.append(row.id)
+        return row
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
@@ -92,13 +124,22 @@ class Transaction:
     async def commit(self) -> None:
         """Raises the driver's and SQLAlchemy's errors."""
         with database_time():
-            if self._last is None:
+            if self._last is None and not self._written:
                 await self.driver.commit()
                 return
             async with self.driver.pipeline():
-                await self._connection.execute(self._last)
+                for row_id in self._written:
+                    await self.driver.execute(AUDIT, self._audit_values(row_id))
+                if self._last is not None:
+                    await self._connection.execute(self._last)
                 # The driver's own `commit` waits for a round trip within the pipeline.
                 await self.driver.execute("COMMIT")
+
+    def _audit_values(self, row_id: int) -> Sequence[object]:
+        access, request = self.access, current_request.get()
+        caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
+        request_id = request.gateway_request_id if request else ""
+        return (*caller, access.operation, access.resource, row_id, request_id)
 
 
 async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
@@ -118,10 +159,11 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
     Raises `DatabaseUnavailable` (nothing was changed), `OutcomeUnknown` (perhaps it was), and
     what the block raises (nothing was changed).
     """
+    access = granted_access()
     async with worker_connection().acquire() as (connection, driver):
         with database_time():
             await driver.begin()
-        block = Transaction(connection, driver, invalidates)
+        block = Transaction(connection, driver, invalidates, access)
         try:
             yield block
             await invalidates.ready()

@@ -1,0 +1,85 @@
+"""Each write leaves a row in the audit log, if and only if it was committed."""
+
+import json
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from blog.auth.policy import POLICY
+from tests.auth.claims import ISSUER, claims_of
+from tests.auth.conftest import ApiOf
+from tests.auth.test_policy import EVENTS, call
+from tests.resources import ROOT, insert_rows
+
+Database = psycopg.Connection[Any]
+ADA = {"name": "Ada", "email": "ada@example.org"}
+
+
+def audit_rows(database: Database, columns: str) -> list[Any]:
+    return database.execute(f"SELECT {columns} FROM audit_log ORDER BY id".encode()).fetchall()
+
+
+WRITES = [name for name, rule in POLICY.items() if not rule.is_read]
+
+
+@pytest.mark.parametrize("operation", WRITES)
+def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation: str) -> None:
+    insert_rows(database, 1, 1)
+    resource, event = EVENTS[operation]
+    response = call(resource, event, claims_of("admin"))
+    assert response["statusCode"] in {200, 201, 204}, response
+    written = json.loads(response["body"])["id"] if response["body"] else 1
+    columns = "issuer, subject, action, resource, resource_id, request_id"
+    request_id = event["requestContext"]["requestId"]
+    assert audit_rows(database, columns) == [
+        (ISSUER, "ada", operation, resource, written, request_id)
+    ]
+    assert database.execute("SELECT now() - at < '10 s' FROM audit_log").fetchone() == (True,)
+
+
+def test_an_anonymous_write_leaves_a_row_without_an_actor(
+    api: httpx.Client, database: Database
+) -> None:
+    api.post("/users", json=ADA).raise_for_status()
+    rows = audit_rows(database, "issuer, subject, action, resource, resource_id")
+    assert rows == [(None, None, "create_user", "users", 1)]
+
+
+def test_a_write_that_was_not_committed_leaves_none(api_of: ApiOf, database: Database) -> None:
+    ada, bob = api_of("author"), api_of("author", subject="bob")
+    assert ada.post("/users", json=ADA).status_code == 201
+    assert bob.post("/users", json=ADA).status_code == 409
+    assert bob.patch("/users/1", json={"name": "Bob"}).status_code == 403
+    assert ada.patch("/users/4711", json={"name": "Bob"}).status_code == 404
+    assert ada.patch("/users/1", json={}).status_code == 200
+    assert ada.get("/users").status_code == 200
+    assert audit_rows(database, "subject, action") == [("ada", "create_user")]
+
+
+def test_no_row_no_write(api_of: ApiOf, database: Database) -> None:
+    ada = api_of("author")
+    with database.transaction(force_rollback=True):
+        database.execute("LOCK TABLE audit_log")
+        assert ada.post("/users", json=ADA).status_code == 503
+    assert ada.get("/users").json()["total"] == 0
+    assert audit_rows(database, "*") == []
+
+
+def test_a_retry_with_a_key_leaves_no_second_row(api_of: ApiOf, database: Database) -> None:
+    ada, key = api_of("author"), {"Idempotency-Key": "key-1"}
+    for _ in range(2):
+        assert ada.post("/users", json=ADA, headers=key).status_code == 201
+    assert audit_rows(database, "action") == [("create_user",)]
+
+
+def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    query = page.partition("```sql\n")[2].partition("```")[0]
+    ada, admin = api_of("author"), api_of("admin", subject="root")
+    ada.post("/users", json=ADA).raise_for_status()
+    admin.patch("/users/1", json={"name": "Countess"}).raise_for_status()
+    admin.post("/users", json=ADA | {"email": "other@example.org"}).raise_for_status()
+    found = [row[1:4] for row in database.execute(query.encode())]
+    assert found == [(ISSUER, "root", "update_user"), (ISSUER, "ada", "create_user")]

@@ -1,0 +1,57 @@
+"""Tokens, ownership and the audit log cost no round trip: an author's requests make as many."""
+
+import httpx
+import pytest
+
+from benchmarks.slow_network import SlowNetwork
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Sandbox
+from tests.in_process import LambdaTransport
+from tests.network.test_round_trips import ADA, KEY, NEW, NOTES, ROUND_TRIP_SECONDS, Case
+
+pytestmark = pytest.mark.usefixtures("database", "cache")
+
+
+def another(api: httpx.Client) -> None:
+    assert api.post("/users", json=NEW).status_code == 409
+
+
+CASES = (
+    Case("cached list of users", 1, "GET", "/users"),
+    Case("one user", 1, "GET", "/users/1"),
+    Case("create a post", 3, "POST", "/posts", 201, NOTES),
+    Case("create a post with a key", 4, "POST", "/posts", 201, NOTES, KEY),
+    # The first time loads the script that withdraws fences.
+    Case("create another", 2, "POST", "/users", 409, NEW, before=another),
+    Case("update a user", 3, "PUT", "/users/1", 200, NEW),
+    Case("update a post", 3, "PUT", "/posts/1", 200, NOTES),
+    Case("delete a post", 3, "DELETE", "/posts/1", 204),
+    Case("delete a user", 3, "DELETE", "/users/1", 204),
+    Case("create a user", 3, "POST", "/users", 201, NEW, before=lambda api: api.delete("/users/1")),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_authors_request_makes_so_many_round_trips(
+    case: Case, sandbox: Sandbox, network: SlowNetwork
+) -> None:
+    network.set_round_trip(0)
+    sandbox.restart(
+        DATABASE_URL=network.database_url("blog"),
+        REDIS_URL=network.redis_url(0),
+        REDIS_TIMEOUT_SECONDS="1",
+        **REQUIRED,
+    )
+    transport = LambdaTransport(claims=claims_of("author"))
+    with httpx.Client(transport=transport, base_url="http://api.test") as api:
+        assert api.post("/users", json=ADA).status_code == 201
+        assert api.post("/posts", json=NOTES).status_code == 201
+        assert api.get("/users").status_code == 200
+        if case.before:
+            case.before(api)
+        network.set_round_trip(ROUND_TRIP_SECONDS)
+        network.reset_count()
+        response = api.request(case.method, case.path, json=case.body, headers=case.headers)
+        assert response.status_code == case.status, response.text
+        assert network.sequential_round_trips() == case.round_trips
+    network.set_round_trip(0)
