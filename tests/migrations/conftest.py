@@ -22,6 +22,7 @@ def new_database(services: Services, options: str = "") -> Iterator[str]:
     """The URL of a new database without a schema."""
     name = f"migrations_{uuid.uuid4().hex}"
     with psycopg.connect(services.database_url, autocommit=True) as server:
+        server.execute("SET statement_timeout = 0")  # a busy machine's disk may take long
         server.execute(f"CREATE DATABASE {name} {options}")
         parts = urlsplit(services.database_url)
         # urlunsplit leaves out an empty host; the socket's directory is in the query.
