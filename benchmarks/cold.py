@@ -1,8 +1,8 @@
 """Cold starts: from the event to the response of a new process, its first request included.
 
 Each runs in AWS's Lambda runtime emulator under AWS's runtime client, on Lambda's version of
-Python and from read-only directories (`cold_sites`), against one PostgreSQL and one Redis. The
-systems take turns in rounds:
+Python and from read-only directories (`cold_sites`), against one PostgreSQL and one Redis, both
+behind a network with TLS (`slow_network`). The systems take turns in rounds:
 
     no_op      a handler that does nothing: Python, the runtime client and the emulator
     plain      the baseline as plain `sam build` ships it, without bytecode
@@ -13,6 +13,7 @@ A page is `cached` when a warm worker of the same system responded to the same r
 `not cached` when Redis has been emptied. The baseline does not cache posts.
 """
 
+import json
 import os
 import platform
 import statistics
@@ -28,13 +29,16 @@ from typing import Any
 
 import redis
 
-from benchmarks import cold_profile, systems
+from benchmarks import cold_at_once, cold_profile, systems
+from benchmarks.cold_at_once import at_once
 from benchmarks.cold_sites import RESOURCES, Sites
 from benchmarks.emulator import Emulator, function_environment
+from benchmarks.slow_network import SlowNetwork
 from local.gateway.events import Request, default_event
 from local.services import running_services
 
 ROUNDS = 7
+ROUND_TRIP_SECONDS = 0.0005
 USERS = 1000
 POSTS_PER_USER = 5
 SYSTEMS = ("no_op", "plain", "bytecode", "project")
@@ -77,6 +81,9 @@ REQUESTS = (
     FirstRequest("/posts?user_id=1&limit=10", cached=False),
 )
 PROFILED = [request for request in REQUESTS if request.target == "/users"]
+RESTORABLE = (REQUESTS[0], REQUESTS[2])
+"""A page that is not cached is so only once: its warm requests would be hits."""
+RESTORED = Path(__file__).with_name("cold_restored.py")
 
 
 class Stage:
@@ -87,7 +94,10 @@ class Stage:
         self.sites = Sites(directory / "sites")
         stack.callback(self.sites.remove)
         services = stack.enter_context(running_services(directory / "services"))
-        self._environments = systems.prepare(services, USERS, POSTS_PER_USER)
+        direct = systems.prepare(services, USERS, POSTS_PER_USER)
+        network = stack.enter_context(SlowNetwork(directory, services))
+        network.set_round_trip(ROUND_TRIP_SECONDS)
+        self._environments = systems.behind(network, direct)
         self._redis = stack.enter_context(redis.Redis.from_url(services.redis_url))
         self._warm_workers = {
             (system, resource): stack.enter_context(self._emulator(system, resource))
@@ -104,17 +114,31 @@ class Stage:
         self.sites.check_untouched()
         return took_seconds
 
+    def at_once(self, request: FirstRequest) -> dict[str, float]:
+        self._set_cache("project", request)
+        return at_once(lambda: self._emulator("project", request.resource), request.event())
+
     def profiled(self, request: FirstRequest) -> dict[str, Any]:
         """Return where the time of this project's cold start goes."""
+        return cold_profile.profile(self._cold_start(request))
+
+    def restored(self, request: FirstRequest) -> dict[str, float]:
+        """Return medians of milliseconds: the first request after a restore, and warm ones."""
+        start = self._cold_start(request, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+        runs = [json.loads(start.run(program=RESTORED).stdout) for _ in range(ROUNDS)]
+        first = statistics.median(run["first"] for run in runs)
+        warm = statistics.median(statistics.median(run["warm"]) for run in runs)
+        hooks = statistics.median(run["restore"] for run in runs)
+        return {"hooks_ms": round(hooks, 2), "first_ms": round(first, 2), "warm_ms": round(warm, 2)}
+
+    def _cold_start(self, request: FirstRequest, **variables: str) -> cold_profile.ColdStart:
         roots, handler, environment = self._function("project", request.resource)
-        return cold_profile.profile(
-            cold_profile.ColdStart(
-                python=self.sites.python,
-                handler=handler,
-                event=request.event(),
-                environment=function_environment(roots, handler, environment),
-                prepare=lambda: self._set_cache("project", request),
-            )
+        return cold_profile.ColdStart(
+            python=self.sites.python,
+            handler=handler,
+            event=request.event(),
+            environment=function_environment(roots, handler, environment) | variables,
+            prepare=lambda: self._set_cache("project", request),
         )
 
     def _emulator(self, system: str, resource: str) -> Emulator:
@@ -136,7 +160,8 @@ class Stage:
 
 
 def measure() -> dict[str, Any]:
-    """Milliseconds by request, then by system, with ratios of the medians; then the profile."""
+    """Milliseconds by request, then by system, with ratios of the lower quartiles, which other load
+    on the machine affects least; then restored and concurrent starts, and the profile."""
     with ExitStack() as stack:
         stage = Stage(stack)
         times = _rounds(stage)
@@ -145,6 +170,8 @@ def measure() -> dict[str, Any]:
             "python": _version(stage.sites.python),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "requests": {request.name: _figures(times, request) for request in REQUESTS},
+            "restored": {request.name: stage.restored(request) for request in RESTORABLE},
+            "at_once": {request.name: stage.at_once(request) for request in PROFILED},
             "profile": {request.name: stage.profiled(request) for request in PROFILED},
         }
 
@@ -173,10 +200,29 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"client on Python {results['python']} ({results['machine']}), read-only directories. "
             "*plain* is the baseline as plain `sam build` ships it, without bytecode; *bytecode* "
             "is the baseline with bytecode; *no-op* is a handler that does nothing. Files are in "
-            "the page cache, as the first round is discarded; there is no network in between.",
+            "the page cache, as the first round is discarded. A round trip takes "
+            f"{ROUND_TRIP_SECONDS * 1000:g} ms to both servers, by TLS. Ratios are of "
+            "lower quartiles.",
+            "",
+            _restored(results["restored"]),
+            "",
+            cold_at_once.markdown(results["at_once"]),
             "",
             cold_profile.markdown(results["profile"]),
         ]
+    )
+
+
+def _restored(requests: Mapping[str, Mapping[str, float]]) -> str:
+    first = "; ".join(
+        f"`{name}` {figures['first_ms']:.1f} ms, then {figures['warm_ms']:.1f} ms"
+        for name, figures in requests.items()
+    )
+    hooks = max(figures["hooks_ms"] for figures in requests.values())
+    return (
+        f"With SnapStart, the first request after a restore takes {first} (warm). The hooks before "
+        f"it take {hooks:.1f} ms, what Lambda takes to load a snapshot is not measured. Its "
+        "connections are new: Redis takes 2 round trips to connect, PostgreSQL 5."
     )
 
 
@@ -203,8 +249,9 @@ def _figures(
         }
         for system in SYSTEMS
     }
+    quick = {system: sorted(times[system, request])[ROUNDS // 4] for system in SYSTEMS}
     for one, other in RATIOS:
-        figures[f"{one}_to_{other}"] = round(medians[one] / medians[other], 3)
+        figures[f"{one}_to_{other}"] = round(quick[one] / quick[other], 3)
     return figures
 
 

@@ -37,9 +37,9 @@ class ColdStart:
     environment: Mapping[str, str]
     prepare: Callable[[], None]
 
-    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *options: str, program: Path = PROGRAM) -> subprocess.CompletedProcess[str]:
         self.prepare()
-        command = [self.python, *options, str(PROGRAM), self.handler, json.dumps(self.event)]
+        command = [self.python, *options, str(program), self.handler, json.dumps(self.event)]
         return subprocess.run(
             command, env=self.environment, capture_output=True, text=True, check=True
         )

@@ -39,7 +39,7 @@ def behind(
     baseline_url = network.database_url("baseline")
     return {
         "project": {
-            "DATABASE_URL": network.database_url("blog"),
+            "DATABASE_URL": f"{network.database_url('blog')}&sslnegotiation=direct",
             "REDIS_URL": network.redis_url(0),
             "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],
         },

@@ -16,8 +16,7 @@ import pytest
 import redis as redis_sync
 
 from benchmarks.systems import migrate_and_fill
-from local.gateway.events import Request, event_of
-from local.gateway.routing import Match, Route
+from local.gateway.events import Request, default_event
 from local.services import running_services
 from tests.worker_process import PYTHON_PATH
 
@@ -63,7 +62,7 @@ class Environment:
     def get(self, path: str) -> int:
         """Return the status."""
         request = Request("GET", path, [("host", "api.test")], b"", "127.0.0.1")
-        event = event_of(request, Match(Route("$default", frozenset(), ""), {}), "test", 80)
+        event = default_event(request, 80)
         return int(self.evaluate(f"module.handler({event!r}, Context())['statusCode']"))
 
     def freeze(self) -> None:
