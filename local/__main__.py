@@ -26,6 +26,7 @@ from local.console import Console
 from local.demo import data as demo_data
 from local.errors import LocalError
 from local.gateway.routing import RouteTable
+from local.identity.settings import token_settings
 from local.runtime.function import Function
 from local.runtime.logs import LogLine
 from local.runtime.pool import WorkerPool
@@ -113,7 +114,8 @@ def _run(arguments: argparse.Namespace) -> int:
         gateway = Gateway(_port(arguments.port))
         stack.callback(gateway.close)
         trusted = trust(_directory(arguments), gateway.port, os.environ)
-        template, _ = stack.enter_context(_project(arguments, trusted.environment, console))
+        settings = token_settings(gateway.port, os.environ)
+        template, _ = stack.enter_context(_project(arguments, settings, console))
         for notice in template.notices:
             console.notice(notice)
         pool = stack.enter_context(WorkerPool(console.log))
@@ -152,8 +154,8 @@ def _invoke(arguments: argparse.Namespace) -> int:
     emulator_path()
     event = _read_event(arguments.event)
     # No gateway has checked a token, as under `sam local invoke`.
-    access = {"AUTH": os.environ.get("AUTH") or "open"}
-    with _project(arguments, access) as (template, _), WorkerPool(print_log) as pool:
+    settings = {"AUTH": os.environ.get("AUTH") or "open"}
+    with _project(arguments, settings) as (template, _), WorkerPool(print_log) as pool:
         invocation = pool.invoke(_function(template, arguments.function), event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
@@ -217,24 +219,25 @@ def _without_nulls(members: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _project(
     arguments: argparse.Namespace,
-    environment: Mapping[str, str] = MappingProxyType({}),
+    settings: Mapping[str, str] = MappingProxyType({}),
     console: Console | None = None,
 ) -> Iterator[tuple["Template", Services]]:
     """Run the services; yield them and the template.
 
-    Its functions have the services' URLs and this environment, as far as they declare it.
+    Its functions have the services' URLs and these settings, as far as they declare them.
     """
     loading = _load_template(arguments.template.resolve())
     with _running_services(arguments, console) as services:
         if console:
             console.step(f"Reading {arguments.template}")
-        reached_by = {
+        environment = {
             "DATABASE_URL": services.database_url,
             "REDIS_URL": services.redis_url,
             # Servers of a developer's machine have no certificates.
             "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
+            **token_settings(DEFAULT_PORT, os.environ),
         }
-        yield loading.result().with_environment({**reached_by, **environment}), services
+        yield loading.result().with_environment({**environment, **settings}), services
 
 
 def _load_template(path: Path) -> "Future[Template]":

@@ -27,8 +27,7 @@ from local.runtime.function import Function
 
 HTTP_API = "AWS::Serverless::HttpApi"
 IMPLICIT_API = "ServerlessHttpApi"
-ANY = "ANY"
-DEFAULT_PATH = "$default"
+ANY_METHOD = "x-amazon-apigateway-any-method"
 DEFAULT_MEMORY_MEGABYTES = 128
 DEFAULT_TIMEOUT_SECONDS = 3
 
@@ -65,7 +64,11 @@ def load_template(path: Path) -> Template:
     if not path.is_file():
         raise LocalError(f"there is no template {path}")
     try:
-        stacks, _ = SamLocalStackProvider.get_stacks(str(path), language_extensions_enabled=False)
+        stacks, _ = SamLocalStackProvider.get_stacks(
+            str(path),
+            parameter_overrides=_parameters(os.environ),
+            language_extensions_enabled=False,
+        )
         sam_functions = list(SamFunctionProvider(stacks).get_all())
     except (ClickException, InvalidSamDocumentException, ValueError) as error:
         raise LocalError(f"{path.name} does not parse: {_one_line(error)}") from error
@@ -115,29 +118,52 @@ def _environment(function: SamFunction) -> dict[str, str]:
     return resolved
 
 
+def _parameters(shell: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of the template whose settings decide about authorizers as well."""
+    named = {"Auth": "AUTH", "PublicReads": "PUBLIC_READS"}
+    return {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
+
+
 def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
     """From the functions' events: SAM's own reader merges routes and loses their authorizers."""
     for name, function in _resources(stack, "AWS::Serverless::Function"):
         for event in (function.get("Events") or {}).values():
             if event["Type"] == "HttpApi":
                 properties = event.get("Properties") or {}
-                method = str(properties.get("Method") or ANY).upper()
+                path = properties.get("Path") or "$default"
+                method = str(properties.get("Method") or ANY_METHOD).lower()
+                is_any = method in ("any", ANY_METHOD)
                 yield Route(
-                    properties.get("Path") or DEFAULT_PATH,
-                    ANY_METHODS
-                    if method in (ANY, "X-AMAZON-APIGATEWAY-ANY-METHOD")
-                    else frozenset({method}),
+                    path,
+                    ANY_METHODS if is_any else frozenset({method.upper()}),
                     name,
-                    _requires_token(properties, apis),
+                    _requires_token(properties, apis, path, ANY_METHOD if is_any else method),
                 )
 
 
-def _requires_token(event: dict[str, Any], apis: dict[str, Any]) -> bool:
-    """Whether the event's route has a JWT authorizer: its own or, by default, its API's."""
-    auth = apis.get(event.get("ApiId") or IMPLICIT_API, {}).get("Auth") or {}
-    default = auth.get("DefaultAuthorizer")
-    name = (event.get("Auth") or {}).get("Authorizer", default)
-    return "JwtConfiguration" in (auth.get("Authorizers") or {}).get(name, {})
+def _requires_token(event: dict[str, Any], apis: dict[str, Any], path: str, method: str) -> bool:
+    """Whether the event's route has a JWT authorizer.
+
+    It is the event's own, that of the operation in the API's OpenAPI document or, by default, the
+    API's.
+    """
+    api = apis.get(event.get("ApiId") or IMPLICIT_API, {})
+    auth = api.get("Auth") or {}
+    operation = _member(api, "DefinitionBody", "paths", path, method)
+    security = operation.get("security", [{auth.get("DefaultAuthorizer"): []}])
+    if own := _member(event, "Auth").get("Authorizer"):
+        security = [{own: []}]
+    authorizers = _member(auth, "Authorizers")
+    return any(
+        "JwtConfiguration" in _member(authorizers, name) for item in security for name in item
+    )
+
+
+def _member(value: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return an object within objects; an empty one where there is none."""
+    for name in names:
+        value = value.get(name) or {}
+    return value
 
 
 def _notices(apis: dict[str, Any]) -> Iterator[str]:

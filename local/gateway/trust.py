@@ -10,44 +10,33 @@ from pathlib import Path
 
 from local.gateway.authorizer import JwtAuthorizer
 from local.identity.discovery import DiscoveredKeys
-from local.identity.issuer import AUDIENCE, ROLES_CLAIM, Issuer, checkout_key, issuer_url
+from local.identity.issuer import Issuer, checkout_key
+from local.identity.settings import issuer_url, token_settings
 
 ADMINISTRATOR = "local-admin"
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What the gateway enforces, what it serves for the issuer, and what the functions check.
-
-    `notice` is for the developer.
-    """
+    """What the gateway enforces, and what it serves for the issuer. `notice` is for the console."""
 
     authorizer: JwtAuthorizer
     documents: dict[str, bytes]
-    environment: dict[str, str]
     notice: str
 
 
-def embedded_issuer(directory: Path, port: int, shell: Mapping[str, str]) -> Issuer:
-    """Return the issuer of this checkout's gateway at this port."""
-    return Issuer(
-        issuer_url(port),
-        checkout_key(directory),
-        audience=_audiences(shell)[0],
-        roles_claim=shell.get("ROLES_CLAIM") or ROLES_CLAIM,
-    )
-
-
 def trust(directory: Path, port: int, shell: Mapping[str, str]) -> Trust:
-    """Return what the variables of the shell ask for."""
-    audiences = _audiences(shell)
-    if url := shell.get("TOKEN_ISSUER"):
-        authorizer = JwtAuthorizer(url, audiences, DiscoveredKeys(url))
-        return Trust(authorizer, {}, _environment(url, audiences), f"Tokens are those of {url}.")
+    """Return what the variables of the shell ask for; the issuer's key is in the directory."""
+    settings = token_settings(port, shell)
+    url, audiences = settings["TOKEN_ISSUER"], settings["TOKEN_AUDIENCE"].split()
+    if url != issuer_url(port):
+        return Trust(
+            JwtAuthorizer(url, audiences, DiscoveredKeys(url)), {}, f"Tokens are of {url}."
+        )
     issuer = embedded_issuer(directory, port, shell)
     signs_in = shell.get("SIGN_IN") != "off"
     authorizer = JwtAuthorizer(
-        issuer.url,
+        url,
         audiences,
         issuer,
         sign_in=(lambda: issuer.claims("admin", ADMINISTRATOR)) if signs_in else None,
@@ -57,12 +46,15 @@ def trust(directory: Path, port: int, shell: Mapping[str, str]) -> Trust:
         if signs_in
         else "Requests need a token: make token ROLE=author SUBJECT=ada"
     )
-    return Trust(authorizer, issuer.documents(), _environment(issuer.url, audiences), notice)
+    return Trust(authorizer, issuer.documents(), notice)
 
 
-def _audiences(shell: Mapping[str, str]) -> list[str]:
-    return (shell.get("TOKEN_AUDIENCE") or AUDIENCE).split() or [AUDIENCE]
-
-
-def _environment(issuer: str, audiences: list[str]) -> dict[str, str]:
-    return {"TOKEN_ISSUER": issuer, "TOKEN_AUDIENCE": " ".join(audiences)}
+def embedded_issuer(directory: Path, port: int, shell: Mapping[str, str]) -> Issuer:
+    """Return the issuer of this checkout's gateway at this port."""
+    settings = token_settings(port, shell)
+    return Issuer(
+        issuer_url(port),
+        checkout_key(directory),
+        audience=settings["TOKEN_AUDIENCE"].split()[0],
+        roles_claim=settings["ROLES_CLAIM"],
+    )

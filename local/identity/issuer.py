@@ -19,22 +19,15 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from local.errors import LocalError
+from local.identity.settings import AUDIENCE, ISSUER_PATH, ROLES_CLAIM
 
-ISSUER_PATH = "/local-issuer"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 JWKS_PATH = "/.well-known/jwks.json"
-AUDIENCE = "users-and-posts"
-ROLES_CLAIM = "roles"
 ALGORITHM = "RS256"
 KEY_BITS = 2048
 LIFETIME_SECONDS = 12 * 3600
 
 Claims = dict[str, Any]
-
-
-def issuer_url(port: int) -> str:
-    """Return the URL of the issuer that the gateway at this port serves."""
-    return f"http://127.0.0.1:{port}{ISSUER_PATH}"
 
 
 class Issuer:

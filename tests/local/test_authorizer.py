@@ -133,23 +133,23 @@ def test_the_shell_decides_who_is_trusted(
     trusted = trust(tmp_path, 3000, shell)
     sign_in = trusted.authorizer.sign_in
     claims = sign_in() if sign_in else None
-    assert trusted.environment == {
-        "TOKEN_ISSUER": shell.get("TOKEN_ISSUER", URL),
-        "TOKEN_AUDIENCE": shell.get("TOKEN_AUDIENCE", "users-and-posts"),
-    }
+    assert trusted.authorizer.issuer == shell.get("TOKEN_ISSUER", URL)
     assert (claims and {name: claims[name] for name in expected or ()}) == expected
 
 
-def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
+def with_api(project: Path, properties: str, event: str = "") -> Path:
+    """The project's template, with these properties of its API and of its default route."""
     path = project / "template.yaml"
     text = path.read_text().replace(
         "{Type: AWS::Serverless::HttpApi}",
-        f"{{Type: AWS::Serverless::HttpApi, Properties: {{Auth: {AUTH}}}}}",
+        f"{{Type: AWS::Serverless::HttpApi, Properties: {{{properties}}}}}",
     )
-    path.write_text(
-        text.replace("ApiId: !Ref Api}}", "ApiId: !Ref Api, Auth: {Authorizer: NONE}}}")
-    )
-    template = load_template(path)
+    path.write_text(text.replace("ApiId: !Ref Api}}", f"ApiId: !Ref Api{event}}}}}"))
+    return path
+
+
+def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
+    template = load_template(with_api(project, f"Auth: {AUTH}", event=", Auth: {Authorizer: NONE}"))
     assert {route.path: route.requires_token for route in template.routes} == {
         "/toy": True,
         "$default": False,
@@ -157,16 +157,33 @@ def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
     assert template.notices == ("Api: the authorizer Lambda has no effect locally",)
 
 
+@pytest.mark.parametrize(
+    ("auth", "is_protected"), [(None, True), ("required", True), ("open", False)]
+)
+def test_conditions_of_the_openapi_document_decide_by_the_shell(
+    project: Path, monkeypatch: pytest.MonkeyPatch, auth: str | None, is_protected: bool
+) -> None:
+    if auth:
+        monkeypatch.setenv("AUTH", auth)
+    authorizers = AUTH.replace("DefaultAuthorizer: Tokens,", "")
+    security = "{security: !If [NeedsToken, [{Tokens: []}], []]}"
+    paths = f"{{/toy: {{x-amazon-apigateway-any-method: {security}}}}}"
+    path = with_api(project, f"Auth: {authorizers}, DefinitionBody: {{paths: {paths}}}")
+    path.write_text(
+        path.read_text()
+        + "Parameters: {Auth: {Type: String, Default: required}}\n"
+        + "Conditions: {NeedsToken: !Equals [!Ref Auth, required]}\n"
+    )
+    assert {route.path: route.requires_token for route in load_template(path).routes} == {
+        "/toy": is_protected,
+        "$default": False,
+    }
+
+
 def test_a_run_serves_its_issuer_and_takes_the_tokens_that_the_command_prints(
     project: Path, start: Any, run_local: Any, given: dict[str, str]
 ) -> None:
-    path = project / "template.yaml"
-    path.write_text(
-        path.read_text().replace(
-            "{Type: AWS::Serverless::HttpApi}",
-            f"{{Type: AWS::Serverless::HttpApi, Properties: {{Auth: {AUTH}}}}}",
-        )
-    )
+    with_api(project, f"Auth: {AUTH}")
     program: Program = start("run", "--port", "0", SIGN_IN="off", **given)
     port = program.url.rpartition(":")[2]
     program.wait_for("Requests need a token: make token")

@@ -10,6 +10,7 @@ from local.gateway.routing import RouteTable
 from local.gateway.server import Api, Gateway
 from local.gateway.trust import trust
 from local.identity.issuer import Issuer, checkout_key
+from local.identity.settings import token_settings
 from local.runtime.pool import WorkerPool
 from local.services import Services
 from local.template import load_template
@@ -33,7 +34,7 @@ def closed_api(services: Services) -> Iterator[str]:
     """The URL of the API behind the local gateway, which signs in no one."""
     gateway = Gateway(0)
     trusted = trust(ROOT / ".local", gateway.port, {"SIGN_IN": "off"})
-    environment = trusted.environment | {
+    environment = token_settings(gateway.port, {}) | {
         "DATABASE_URL": services.database_url,
         "REDIS_URL": services.redis_url,
         "TLS_REQUIRED": "false",

@@ -39,6 +39,7 @@ from tests.tokens.forger import (
 
 NOW = int(time.time())
 HOUR = 3600
+ADA: dict[str, Any] = {"sub": "ada", "roles": ["author"]}
 READER: dict[str, Any] = {"sub": "reader", "roles": REMOVED}
 USER = {"name": "Forged", "email": "forged@example.com"}
 POST = {"user_id": 1, "title": "Forged", "content": "Forged"}
@@ -452,6 +453,12 @@ AUTHORISATION: dict[str, Make] = {
     "a reader deletes a user": attempted("DELETE", "{victim}", **READER),
     "a reader creates a post": attempted("POST", "/posts", POST, **READER),
     "a reader deletes a post": attempted("DELETE", "/posts/1", **READER),
+    "an author replaces another's user": attempted("PUT", "{victim}", USER, **ADA),
+    "an author updates another's user": attempted("PATCH", "{victim}", {"name": "Forged"}, **ADA),
+    "an author deletes another's user": attempted("DELETE", "{victim}", **ADA),
+    "an author writes a post of another's": lambda f: attempted(
+        "POST", "/posts", {**POST, "user_id": f.victim_id}, **ADA
+    )(f),
     **{
         f"{name}, deletes a user": attempted("DELETE", "{victim}", **claims)
         for name, claims in NO_ADMINISTRATORS.items()

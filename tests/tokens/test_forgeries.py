@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from local.identity.issuer import Issuer, checkout_key, issuer_url
+from local.identity.issuer import Issuer, checkout_key
+from local.identity.settings import issuer_url
 from tests.resources import ROOT
 from tests.tokens.forger import Attempt, Forger
 from tests.tokens.forgeries import FORGERIES
