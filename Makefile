@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data token test test-tokens lint format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test test-tokens lint format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -44,6 +44,9 @@ lint: $(READY)   ## check format, style and types
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+migration: $(READY)  ## write a migration to what the models declare (MESSAGE='…')
+	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
 
 openapi: $(READY)  ## write the merged OpenAPI document and the sample events
 	@$(BIN)/python -m local.generate.openapi

@@ -107,7 +107,7 @@ def _part(plot: str) -> str:
 def _headlines(results: Mapping[str, Any]) -> list[str]:
     return [
         *_cold_headlines(results["cold"]["requests"]),
-        *_warm_headlines(results["warm"]),
+        *_network_headlines(results["network"]),
         *_scale_headlines(results["scale"]["requests"]["1000000"]),
         *_load_headlines(results["load"]),
     ]
@@ -128,12 +128,19 @@ def _cold_headlines(requests: Mapping[str, Any]) -> list[str]:
     return rows
 
 
-def _warm_headlines(kinds: Mapping[str, Any]) -> list[str]:
+def _network_headlines(figures: Mapping[str, Any]) -> list[str]:
+    round_trip, kinds = _shown_round_trip(figures)
     return [
-        f"| warm: {kind} | {figures['project']['p50_us'] / 1000:.2f} ms"
-        f" | {figures['baseline']['p50_us'] / 1000:.2f} ms | {figures['ratio']:.2f} |"
-        for kind, figures in kinds.items()
+        f"| warm, servers {round_trip} away: {kind} | {times['project']['p50_ms']:.1f} ms"
+        f" | {times['baseline']['p50_ms']:.1f} ms | {times['ratio']:.2f} |"
+        for kind, times in kinds.items()
     ]
+
+
+def _shown_round_trip(figures: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return the time of a round trip for which headlines and plots are, and its figures."""
+    shown: tuple[str, Mapping[str, Any]] = list(figures["latency"].items())[1]
+    return shown
 
 
 def _scale_headlines(kinds: Mapping[str, Any]) -> list[str]:
@@ -195,7 +202,7 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
 
 
 def _network_plot(figures: Mapping[str, Any]) -> str:
-    round_trip, kinds = list(figures["latency"].items())[1]
+    round_trip, kinds = _shown_round_trip(figures)
     return _bars(
         f"Milliseconds in the handler, median, at {round_trip} a round trip",
         {kind: {s: kinds[kind][s]["p50_ms"] for s in ("project", "baseline")} for kind in kinds},

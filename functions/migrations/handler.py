@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             if action.action == "delete-expired":
                 return {"deleted": delete_expired(connection)}
             _prepare_session(connection)
-            config = _config(connection)
+            config = alembic_config(connection)
             run = command.upgrade if action.action == "upgrade" else command.downgrade
             run(config, action.revision)
             revision = MigrationContext.configure(connection).get_current_revision()
@@ -69,7 +69,8 @@ def _prepare_session(connection: Connection) -> None:
     connection.commit()
 
 
-def _config(connection: Connection) -> Config:
+def alembic_config(connection: Connection) -> Config:
+    """Return Alembic's configuration, with which its commands use this connection."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection

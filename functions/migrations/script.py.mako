@@ -1,8 +1,16 @@
+<%
+    import re
+    created = re.findall(r"op\.create_table\(\s*[\"'](\w+)", upgrades or "")
+%>\
 """${message}."""
 
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
+% if created:
+
+from migrations.triggers import count_rows_of, forget_responses_of
+% endif
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
@@ -11,7 +19,14 @@ depends_on = None
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
+% for table in created:
+    count_rows_of("${table}")
+    forget_responses_of("${table}")
+% endfor
 
 
 def downgrade() -> None:
     ${downgrades if downgrades else "pass"}
+% for table in created:
+    op.execute("DELETE FROM row_counts WHERE table_name = '${table}'")
+% endfor

@@ -77,16 +77,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    revisions = sorted(
-        path.name[:4] for path in (folder / "functions/migrations/versions").glob("[0-9]*.py")
-    )
-    page = PAGE.replace("REVISION", f"{int(revisions[-1]) + 1:04}").replace("HEAD", revisions[-1])
-    for step in STEP.finditer(page):
+    for step in STEP.finditer(PAGE):
         _carry_out(folder / step["path"], step["verb"], step["before"], step["code"])
     (folder / "tests" / "comments").mkdir()
     (folder / "tests" / "comments" / "__init__.py").touch()
     (folder / "tests" / "comments" / "test_comments.py").write_text(BEHAVIOUR, encoding="utf-8")
-    # As `make format` and `make openapi` do.
+    # As `make migration`, `make format` and `make openapi` do.
+    message = re.search("make migration MESSAGE='(.*)'", PAGE)
+    assert message is not None
+    _run([sys.executable, "-m", "local.generate.migration", message[1]], folder)
     _run([sys.executable, "-m", "ruff", "format", "."], folder)
     for module in ("local.generate.openapi", "local.generate.sample_events"):
         _run([sys.executable, "-m", module], folder)
