@@ -59,6 +59,7 @@ class Stage:
             if variant.sql:
                 database, redis_database = _own_database(services, variant, number), number
             self._environments[variant.name] = {
+                "AUTH": "open",
                 "DATABASE_URL": self._network.database_url(database),
                 "REDIS_URL": self._network.redis_url(redis_database),
                 "DIRECT_REDIS_URL": services.redis_url.replace("db=0", f"db={redis_database}"),

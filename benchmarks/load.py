@@ -85,6 +85,7 @@ class Fleet:
             "REDIS_URL": target.redis_url,
             "SERVICE": name,  # this project connects under this name, the baseline under PGAPPNAME
             "PGAPPNAME": name,
+            "AUTH": "open",
             "TLS_REQUIRED": "false",  # PgBouncer has no certificate here
         }
         with log.open("a") as errors:

@@ -31,6 +31,7 @@ from urllib.parse import urlencode
 
 import psycopg
 
+from benchmarks.systems import OPEN
 from local.demo import data as demo_data
 from local.demo.rows import RAREST_NAME
 from local.demo.vocabulary import languages
@@ -125,7 +126,8 @@ class Databases:
         baseline_url = services.database_url.replace("/blog?", "/baseline?")
         self.urls = {"project": services.database_url, "baseline": baseline_url}
         self.environments = {
-            "project": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+            "project": OPEN
+            | {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
             "baseline": {
                 "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
                 "REDIS_URL": services.redis_url.replace("db=0", "db=1"),

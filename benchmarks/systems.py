@@ -15,12 +15,15 @@ CREATE_SCHEMA = (
     "import asyncio; from benchmarks.baseline import app; asyncio.run(app.create_schema())"
 )
 
+OPEN = {"AUTH": "open"}
+"""The baseline has no authorization either."""
+
 
 def prepare(services: Services, users: int, posts_per_user: int) -> dict[str, dict[str, str]]:
     """Create both schemas and so many rows; return the environment of each system."""
     baseline_url = create_database(services, "baseline")
     environments = {
-        "project": {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
+        "project": OPEN | {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url},
         "baseline": {
             "DATABASE_URL": baseline_url.replace("postgresql://", "postgresql+psycopg://"),
             "REDIS_URL": services.redis_url.replace("db=0", "db=1"),
@@ -38,7 +41,8 @@ def behind(
     """Return the environments of `prepare`, with URLs through the network."""
     baseline_url = network.database_url("baseline")
     return {
-        "project": {
+        "project": OPEN
+        | {
             "DATABASE_URL": f"{network.database_url('blog')}&sslnegotiation=direct",
             "REDIS_URL": network.redis_url(0),
             "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],

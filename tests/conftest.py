@@ -22,6 +22,8 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  #
 
 R = TypeVar("R")
 
+os.environ["AUTH"] = "open"  # tests of authorization set it themselves
+
 
 class Sandbox:
     """This process as a worker that has read no settings and connected to nothing."""

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import BaseModel
 
 from blog.errors import RETRY_AFTER_SECONDS, NotFound
 from blog.http.router import operation_id
+from blog.settings import settings
 from meta.health import Health, check_health
 from meta.pages import (
     SWAGGER_UI_FILES,
@@ -75,6 +77,25 @@ async def get_health(response: Response) -> Health:
         response.status_code = 503
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return health
+
+
+class ProtectedResource(BaseModel):
+    """Metadata of an OAuth 2.0 protected resource, as defined by RFC 9728."""
+
+    resource: str
+    authorization_servers: list[str] | None
+    bearer_methods_supported: list[str]
+
+
+@router.get("/.well-known/oauth-protected-resource", response_model_exclude_none=True)
+async def get_protected_resource(request: Request) -> ProtectedResource:
+    """Return the issuer whose tokens the API accepts; an open API accepts none."""
+    is_open = settings().auth == "open"
+    return ProtectedResource(
+        resource=f"{request.url.scheme}://{request.url.netloc}",
+        authorization_servers=None if is_open else [settings().token_issuer],
+        bearer_methods_supported=[] if is_open else ["header"],
+    )
 
 
 def _html(page: Page) -> HTMLResponse:

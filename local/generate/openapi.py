@@ -10,14 +10,18 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
+from blog.auth.policy import POLICY, Grant
 from blog.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
     MAX_FIELD_CHARACTERS,
     MAX_MESSAGE_CHARACTERS,
+    Forbidden,
+    Unauthorized,
 )
 from blog.http.application import create_app
 from blog.http.ids import MAX_ID
+from blog.http.problems import problem_responses
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
@@ -62,6 +66,19 @@ PROBLEM_SCHEMA = {
 }
 
 
+SECURITY_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": (
+            "An access token of the API's issuer, which `/.well-known/oauth-protected-resource` "
+            "names. An operation names the permission that it needs."
+        ),
+    }
+}
+
+
 def merged_openapi() -> dict[str, Any]:
     """Return the document over every function that has routes, by name, meta last."""
     paths: dict[str, Any] = {}
@@ -75,10 +92,27 @@ def merged_openapi() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": INFO,
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
+    _add_security(document)
     _make_bounds_exact(document)
     return document
+
+
+def _add_security(document: dict[str, Any]) -> None:
+    """Add the policy to the operations; those that are not in it are public."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            rule = POLICY.get(operation["operationId"])
+            operation["security"] = [{"token": [rule.permission]}] if rule else []
+            if rule:
+                all_may = rule.reader is Grant.ALL
+                errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
+                added = {str(key): value for key, value in problem_responses(*errors).items()}
+                operation["responses"] = dict(sorted((operation["responses"] | added).items()))
 
 
 def _make_bounds_exact(node: Any) -> None:

@@ -36,6 +36,7 @@ def test_a_variant_answers_every_route(
     copy_project(tmp_path / "copy", variant)
     paths = [tmp_path / "copy" / "functions", tmp_path / "copy" / "layers" / "blog", Path.cwd()]
     environment = {
+        "AUTH": "open",
         "DATABASE_URL": services.database_url,
         "REDIS_URL": services.redis_url,
         "PYTHONPATH": os.pathsep.join(map(str, paths)),

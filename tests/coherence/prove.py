@@ -369,6 +369,7 @@ class Proof:
             "DATABASE_URL": database_url,
             "REDIS_URL": self._servers.redis.url,
             "TLS_REQUIRED": "false",
+            "AUTH": "open",
             "LOG_LEVEL": "WARNING",
             # Powertools warns of each request of the ordinary way, as it counts nothing.
             "PYTHONWARNINGS": "ignore",

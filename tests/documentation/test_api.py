@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from blog.auth.policy import POLICY, ROLES, Grant
 from blog.errors import ApiError
 from tests.documentation.curl import blocks, send
 from tests.resources import FUNCTIONS, ROOT
@@ -44,6 +45,16 @@ def test_every_operation_of_a_section_is_shown() -> None:
 def test_every_error_is_in_the_table() -> None:
     rows = [f"| {error.status} | `{error.code}` | {error.description} |" for error in _errors()]
     assert "\n".join(sorted(rows)) in PAGE
+
+
+def test_the_policy_is_the_table() -> None:
+    words = {Grant.NONE: "none", Grant.OWN: "own", Grant.ALL: "all"}
+    rows = [
+        f"| `{name}` | `{rule.permission}` | {' | '.join(words[grant] for grant in rule[1:])} |"
+        for name, rule in POLICY.items()
+    ]
+    assert f"| operation | permission | {' | '.join(ROLES)} |\n" in PAGE
+    assert [line for line in PAGE.split("\n") if line.startswith("| `") and ":" in line] == rows
 
 
 def _content(body: str) -> Any:

@@ -74,6 +74,20 @@ def test_the_layer_imports_no_function_and_no_tool(source: Path) -> None:
     assert not packages_of(source) & ({*FUNCTION_NAMES, "local", "tests"})
 
 
+def test_only_transactions_know_the_caller() -> None:
+    """So a page that is cached for one caller is right for all (docs/cache.md)."""
+    knowing = {
+        str(source.relative_to(ROOT))
+        for folder in (BLOG, FUNCTIONS)
+        for source in folder.rglob("*.py")
+        if {"blog.access.granted_access", "blog.access.current_access"} & set(imports_of(source))
+    }
+    assert knowing == {
+        "layers/blog/blog/database/transactions.py",
+        "layers/blog/blog/http/authorization.py",
+    }
+
+
 @pytest.mark.parametrize("function", FUNCTION_NAMES)
 def test_a_function_imports_no_other_function(function: str) -> None:
     others = {*FUNCTION_NAMES} - {function} | {"local", "tests"}

@@ -95,7 +95,7 @@ class Settings(BaseModel):
             description="`required`: only callers with a token may do what their roles allow. "
             "`open`: everybody may do everything, for an API behind something that authorizes."
         ),
-    ] = "open"
+    ] = "required"
     token_issuer: Annotated[
         str, Field(pattern=r"^(https?://\S+)?$", description="Issuer of the tokens: their `iss`.")
     ] = ""

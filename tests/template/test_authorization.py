@@ -1,0 +1,121 @@
+"""The template's authorizers, the policy and the OpenAPI document agree; and its rules."""
+
+import json
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from blog.auth.policy import POLICY
+from local.gateway.routing import RouteTable
+from local.template import load_template
+from tests.resources import FUNCTIONS, RESOURCES, ROOT
+
+DOCUMENT = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
+OPERATIONS = [
+    (method.upper(), path, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+]
+ANY = "x-amazon-apigateway-any-method"
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def routes() -> RouteTable:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("AUTH")
+        return RouteTable(load_template(ROOT / "template.yaml").routes)
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_a_token_is_required_by_the_policy_the_document_and_the_gateway(
+    routes: RouteTable, method: str, path: str, operation: dict[str, Any]
+) -> None:
+    rule = POLICY.get(operation["operationId"])
+    assert operation["security"] == ([{"token": [rule.permission]}] if rule else [])
+    for sent in {method} | ({"HEAD"} if method == "GET" else set()):
+        match = routes.match(sent, path.replace("{", "").replace("}", ""))
+        assert match
+        assert match.route.requires_token == (rule is not None)
+    assert ("401" in operation["responses"]) == (rule is not None)
+    assert ("403" in operation["responses"]) == (rule is not None and not rule.is_read)
+
+
+def test_public_reads_open_get_and_head_and_nothing_else(template: dict[str, Any]) -> None:
+    paths = template["Resources"]["Api"]["Properties"]["DefinitionBody"]["paths"]
+    reads = {"Fn::If": ["ReadsNeedToken", [{"Token": []}], []]}
+    writes = {"Fn::If": ["WritesNeedToken", [{"Token": []}], []]}
+    assert paths == {
+        f"/{resource}{rest}": {
+            "get": {"security": reads},
+            "head": {"security": reads},
+            ANY: {"security": writes},
+        }
+        for resource in RESOURCES
+        for rest in ("", "/{proxy+}")
+    }
+    assert template["Conditions"]["WritesNeedToken"] == {
+        "Fn::Equals": [{"Ref": "Auth"}, "required"]
+    }
+    assert template["Conditions"]["ReadsNeedToken"] == {
+        "Fn::And": [
+            {"Condition": "WritesNeedToken"},
+            {"Fn::Equals": [{"Ref": "PublicReads"}, "false"]},
+        ]
+    }
+
+
+def test_a_deployment_is_closed_by_default(template: dict[str, Any]) -> None:
+    defaults = {name: made.get("Default") for name, made in template["Parameters"].items()}
+    assert (defaults["Auth"], defaults["PublicReads"]) == ("required", "false")
+
+
+def evaluate(node: Any, parameters: dict[str, Any]) -> Any:
+    """The value of a rule's functions."""
+    if not isinstance(node, dict):
+        return node
+    (name, argument), *_ = node.items()
+    if name == "Ref":
+        return parameters[argument]
+    values = [evaluate(value, parameters) for value in argument]
+    if name == "Fn::Equals":
+        return values[0] == values[1]
+    if name == "Fn::Contains":
+        return values[1] in values[0]
+    return {"Fn::And": all(values), "Fn::Not": not values[0]}[name]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "broken"),
+    [
+        ({}, []),
+        ({"Stage": "prod"}, []),
+        ({"Auth": "open"}, []),
+        ({"Stage": "prod", "Auth": "open"}, ["NobodyOpensProductionByMistake"]),
+        ({"Stage": "prod", "Auth": "open", "OpenProduction": "true"}, []),
+        ({"TokenIssuer": "https://issuer.example.org"}, ["AnIssuerHasAnAudience"]),
+        ({"TokenIssuer": "https://issuer.example.org", "TokenAudience": ["api"]}, []),
+    ],
+)
+def test_rules_reject_what_is_not_meant(
+    template: dict[str, Any], parameters: dict[str, Any], broken: list[str]
+) -> None:
+    given = {
+        "Stage": "dev",
+        "Auth": "required",
+        "OpenProduction": "false",
+        "TokenIssuer": "",
+        "TokenAudience": [""],
+    } | parameters
+    assert [
+        name
+        for name, rule in template["Rules"].items()
+        if evaluate(rule["RuleCondition"], given)
+        and not all(evaluate(one["Assert"], given) for one in rule["Assertions"])
+    ] == broken
