@@ -163,6 +163,7 @@ def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
 def test_conditions_of_the_openapi_document_decide_by_the_shell(
     project: Path, monkeypatch: pytest.MonkeyPatch, auth: str | None, is_protected: bool
 ) -> None:
+    monkeypatch.delenv("AUTH")
     if auth:
         monkeypatch.setenv("AUTH", auth)
     authorizers = AUTH.replace("DefaultAuthorizer: Tokens,", "")
