@@ -83,7 +83,7 @@ class ProtectedResource(BaseModel):
     """Metadata of an OAuth 2.0 protected resource, as defined by RFC 9728."""
 
     resource: str
-    authorization_servers: list[str] | None
+    authorization_servers: list[str] | None = None
     bearer_methods_supported: list[str]
 
 

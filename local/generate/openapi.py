@@ -66,6 +66,13 @@ PROBLEM_SCHEMA = {
 }
 
 
+GATEWAYS_UNAUTHORIZED = {
+    "schema": {
+        "type": "object",
+        "required": ["message"],
+        "properties": {"message": {"const": "Unauthorized", "description": "API Gateway's own."}},
+    }
+}
 SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -112,6 +119,7 @@ def _add_security(document: dict[str, Any]) -> None:
                 all_may = rule.reader is Grant.ALL
                 errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
                 added = {str(key): value for key, value in problem_responses(*errors).items()}
+                added["401"]["content"]["application/json"] = GATEWAYS_UNAUTHORIZED
                 operation["responses"] = dict(sorted((operation["responses"] | added).items()))
 
 

@@ -48,16 +48,28 @@ def in_process(_services: Services) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def docker_free(services: Services, *options: str) -> Iterator[httpx.Client]:
-    """`options` go to `python -m local run`."""
+def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iterator[httpx.Client]:
+    """Requires tokens; the client is an administrator, by one of its own if `sign_in` is off.
+
+    `options` go to `python -m local run`.
+    """
     port = free_port()
     environment = os.environ | {
         "DATABASE_URL": services.database_url,
         "REDIS_URL": services.redis_url,
+        "AUTH": "required",
+        "SIGN_IN": "on" if sign_in else "off",
     }
     command = [sys.executable, "-m", "local", "run", "--port", str(port), *options]
     with _running(command, environment), _client(port) as client:
+        if not sign_in:
+            client.headers["Authorization"] = f"Bearer {administrators_token(port)}"
         yield client
+
+
+def administrators_token(port: int) -> str:
+    command = [sys.executable, "-m", "local", "token", "--role", "admin", "--port", str(port)]
+    return run(command, dict(os.environ)).strip()
 
 
 @contextmanager
