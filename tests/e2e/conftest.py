@@ -19,6 +19,13 @@ def docker_free_api(services: Services) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
+def closed_api(services: Services) -> Iterator[httpx.Client]:
+    """The API without the local administrator: each request needs a token."""
+    with targets.docker_free(services, sign_in=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
 def sam_local_api(services: Services) -> Iterator[httpx.Client]:
     with targets.sam_local(services) as client:
         yield client

@@ -49,7 +49,7 @@ def in_process(_services: Services) -> Iterator[httpx.Client]:
 
 @contextmanager
 def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iterator[httpx.Client]:
-    """Requires tokens; the client is an administrator, by one of its own if `sign_in` is off.
+    """Requires tokens, also of this client unless `sign_in`, which makes it an administrator.
 
     `options` go to `python -m local run`.
     """
@@ -62,14 +62,13 @@ def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iter
     }
     command = [sys.executable, "-m", "local", "run", "--port", str(port), *options]
     with _running(command, environment), _client(port) as client:
-        if not sign_in:
-            client.headers["Authorization"] = f"Bearer {administrators_token(port)}"
         yield client
 
 
-def administrators_token(port: int) -> str:
-    command = [sys.executable, "-m", "local", "token", "--role", "admin", "--port", str(port)]
-    return run(command, dict(os.environ)).strip()
+def token(api: httpx.Client, role: str, subject: str = "tester") -> str:
+    """A token for `docker_free`, as `make token` prints it."""
+    arguments = ("--role", role, "--subject", subject, "--port", str(api.base_url.port))
+    return run([sys.executable, "-m", "local", "token", *arguments], dict(os.environ)).strip()
 
 
 @contextmanager

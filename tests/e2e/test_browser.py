@@ -1,11 +1,15 @@
 """The docs page in a real browser that can reach nothing but the API."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e import targets
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
@@ -25,17 +29,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, docker_free_api: httpx.Client) -> Iterator[Page]:
+    with opened(browser, docker_free_api) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, api: httpx.Client) -> Iterator[Page]:
     """A page that fails the test on any request to elsewhere, and on any error of a script or of
     the content security policy."""
-    origin = str(docker_free_api.base_url).rstrip("/")
+    origin = str(api.base_url).rstrip("/")
     troubles: list[str] = []
-    with browser.new_page(base_url=origin) as opened:
-        opened.on("pageerror", lambda error: troubles.append(str(error)))
-        opened.on(
+    with browser.new_page(base_url=origin) as page:
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on(
             "console",
             lambda message: troubles.append(message.text) if message.type == "error" else None,
         )
-        opened.on(
+        page.on(
             "request",
             lambda request: (
                 None
@@ -43,8 +53,19 @@ def page(browser: Browser, docker_free_api: httpx.Client) -> Iterator[Page]:
                 else troubles.append(request.url)
             ),
         )
-        yield opened
+        yield page
     assert troubles == []
+
+
+def create_user(page: Page, email: str) -> str:
+    """The status that Swagger UI shows for this operation."""
+    operation = page.locator("#operations-users-create_user")
+    operation.locator("button.opblock-summary-control").click()
+    operation.locator("textarea").fill(json.dumps({"name": "From Swagger", "email": email}))
+    operation.get_by_role("button", name="Execute").click()
+    response = operation.locator(".live-responses-table .response-col_status").last
+    response.wait_for()
+    return response.inner_text()
 
 
 def test_try_it_out_creates_a_user_through_the_api(
@@ -52,16 +73,20 @@ def test_try_it_out_creates_a_user_through_the_api(
 ) -> None:
     total = docker_free_api.get("/users/stats").json()["total_users"]
     page.goto("/docs")
-    operation = page.locator("#operations-users-create_user")
-    operation.locator("button.opblock-summary-control").click()
-    operation.locator("textarea").fill('{"name": "From Swagger", "email": "swagger@example.com"}')
-
-    operation.get_by_role("button", name="Execute").click()
-
-    response = operation.locator(".live-responses-table .response-col_status").last
-    response.wait_for()
-    assert response.inner_text().startswith("201")
+    assert create_user(page, "swagger@example.com").startswith("201")
     assert docker_free_api.get("/users/stats").json()["total_users"] == total + 1
+
+
+def test_a_token_that_is_entered_under_authorize_is_sent(
+    browser: Browser, closed_api: httpx.Client
+) -> None:
+    with opened(browser, closed_api) as page:
+        page.goto("/docs")
+        page.get_by_role("button", name="Authorize").first.click()
+        page.locator(".modal-ux input").fill(targets.token(closed_api, "author", "swagger"))
+        page.locator(".modal-ux button.authorize").click()
+        page.locator(".modal-ux button.btn-done").click()
+        assert create_user(page, "authorized@example.com").startswith("201")
 
 
 def test_the_page_lists_every_operation(page: Page, docker_free_api: httpx.Client) -> None:

@@ -26,8 +26,10 @@ BASE_URL = os.environ.get("BASE_URL", "")
 
 @pytest.fixture(scope="module")
 def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    url = BASE_URL or request.getfixturevalue("closed_api")
-    with httpx.Client(base_url=url, timeout=30) as opened:
+    if not BASE_URL:
+        yield request.getfixturevalue("closed_api")
+        return
+    with httpx.Client(base_url=BASE_URL, timeout=30) as opened:
         yield opened
 
 
