@@ -38,7 +38,7 @@ class Issuer:
     ) -> None:
         self.url = url
         self.audience = audience
-        self._key = key
+        self.key = key
         self._roles_claim = roles_claim
 
     def claims(self, role: str | None, subject: str) -> Claims:
@@ -57,15 +57,15 @@ class Issuer:
 
     def header(self) -> dict[str, Any]:
         """Return the header of its tokens."""
-        return {"typ": "JWT", "alg": ALGORITHM, "kid": self._key.kid}
+        return {"typ": "JWT", "alg": ALGORITHM, "kid": self.key.kid}
 
     def sign(self, header: dict[str, Any], claims: Claims) -> str:
         """Return a token. Its signature is RS256's, whatever the header says."""
-        return sign(self._key, _json(header), _json(claims))
+        return sign(self.key, _json(header), _json(claims))
 
     def find_key(self, kid: str) -> RSAKey | None:
         """Return the key with this id."""
-        return self._key if kid == self._key.kid else None
+        return self.key if kid == self.key.kid else None
 
     def documents(self) -> dict[str, bytes]:
         """Return what the gateway serves for the issuer, JSON by path."""
@@ -77,7 +77,7 @@ class Issuer:
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": [ALGORITHM],
             },
-            JWKS_PATH: {"keys": [self._key.as_dict(private=False)]},
+            JWKS_PATH: {"keys": [self.key.as_dict(private=False)]},
         }
         return {ISSUER_PATH + path: _json(content) for path, content in contents.items()}
 

@@ -12,7 +12,7 @@ import pytest
 from local.__main__ import main
 from local.services import Services
 from tests.local.served import Served
-from tests.local.toys import Program, write_project
+from tests.local.toys import QUIET, Program, write_project
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def run_local(
     """Runs a command of `python -m local` to its end, in this process: SAM is imported once."""
 
     def run_local(*arguments: str, event: str = "", **shell: str) -> Finished:
-        for name in ("DATABASE_URL", "REDIS_URL", "PORT"):
+        for name in QUIET:
             monkeypatch.delenv(name, raising=False)
         for name, value in shell.items():
             monkeypatch.setenv(name, value)

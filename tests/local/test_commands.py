@@ -38,6 +38,15 @@ def test_invoke_prints_the_response_and_the_report(
     assert re.match(r"REPORT RequestId: \S+\tInit Duration: [\d.]+ ms\tDuration: ", report)
 
 
+@pytest.mark.parametrize(("shell", "auth"), [({}, "open"), ({"AUTH": "required"}, "required")])
+def test_invoke_needs_no_token_as_no_gateway_has_checked_one(
+    run_local: RunLocal, given: dict[str, str], shell: dict[str, str], auth: str
+) -> None:
+    event = json.dumps({"mode": "environment"})
+    finished = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given, **shell)
+    assert json.loads(finished.stdout)["AUTH"] == auth
+
+
 def test_invoke_shows_how_a_function_failed(
     run_local: RunLocal, tmp_path: Path, given: dict[str, str]
 ) -> None:

@@ -37,7 +37,8 @@ Resources:
       Layers: [!Ref Libraries, !Ref Dependencies]
       Environment:
         Variables:
-          {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello}
+          {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello,
+           AUTH: required}
       Events:
         Toy: {Type: HttpApi, Properties: {ApiId: !Ref Api, Path: /toy, Method: ANY}}
         Rest: {Type: HttpApi, Properties: {ApiId: !Ref Api}}
@@ -76,6 +77,13 @@ def handler(event, context):
     body = json.dumps({"event": event, "pid": os.getpid(), "value": VALUE})
     return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": body}
 """
+# Variables of the machine that runs the tests, which a developer's shell does not have.
+QUIET = frozenset(
+    {
+        *("DATABASE_URL", "REDIS_URL", "TLS_REQUIRED", "PORT", "NO_COLOR", "GREETING"),
+        *("AUTH", "SIGN_IN", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "ROLES_CLAIM"),
+    }
+)
 START_SECONDS = 20.0
 END_SECONDS = 4.0
 
@@ -118,8 +126,7 @@ def toy_function(project: Path, *, timeout_seconds: int = 3, name: str = "ToyFun
 
 def environment(**changes: str) -> dict[str, str]:
     """The shell of a developer: no URLs, unless given."""
-    quiet = {"DATABASE_URL", "REDIS_URL", "TLS_REQUIRED", "PORT", "NO_COLOR", "GREETING"}
-    return {name: value for name, value in os.environ.items() if name not in quiet} | changes
+    return {name: value for name, value in os.environ.items() if name not in QUIET} | changes
 
 
 def lives(process: psutil.Process) -> bool:
