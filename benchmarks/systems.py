@@ -74,6 +74,8 @@ def _run(code: str, environment: dict[str, str]) -> None:
 
 def _fill(database_url: str, users: int, posts_per_user: int) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET statement_timeout = 0")  # the schema's is for requests
+        connection.execute("SET transaction_timeout = 0")
         connection.execute(
             "INSERT INTO users (name, email)"
             " SELECT 'User ' || n, 'user' || n || '@example.com' FROM generate_series(1, %s) n",
