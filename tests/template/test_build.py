@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.resources import FUNCTION_NAMES
+
 ROOT = Path(__file__).parents[2]
 ELF_MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}  # System V ABI, e_machine
 UNCHECKED_HASH = 0b01  # PEP 552: a hash-based pyc whose source is not looked at
@@ -90,3 +92,10 @@ def test_without_a_python_the_lambda_image_makes_the_bytecode(
     (tmp_path / "module.py").write_text("VALUE = 1\n", encoding="utf-8")
     build.compile_bytecode(tmp_path, "/opt")
     assert (tmp_path / "__pycache__" / "module.cpython-313.pyc").exists()
+
+
+def test_what_checks_tokens_on_this_machine_is_not_deployed(build: ModuleType) -> None:
+    deployed = set().union(*map(build.requirements_of, [None, *FUNCTION_NAMES]))
+    names = {requirement.partition("==")[0] for requirement in deployed}
+    assert "fastapi" in names
+    assert names.isdisjoint({"cryptography", "joserfc"})
