@@ -1,1 +1,4 @@
-"""An API Gateway HTTP API on this machine: `server` serves, the other modules only compute."""
+"""An API Gateway HTTP API on this machine.
+
+`server` serves and `trust` reads or makes the issuer's key; the other modules only compute.
+"""

@@ -56,7 +56,7 @@ class JwtAuthorizer:
     def _claims(self, request: Request) -> dict[str, Any]:
         values = [value for name, value in request.headers if name.lower() == "authorization"]
         if not values:
-            if self.sign_in and _is_same_site(request):
+            if self.sign_in and _is_local(request):
                 return self.sign_in()
             raise Unauthorized
         found = AUTHORIZATION.fullmatch(values[0])
@@ -65,7 +65,7 @@ class JwtAuthorizer:
         return verify_token(found[1], issuer=self.issuer, audiences=self.audiences, keys=self.keys)
 
 
-def _is_same_site(request: Request) -> bool:
+def _is_local(request: Request) -> bool:
     """Whether no web page of another host sent it: such a page must not act as an administrator."""
     origins = [value for name, value in request.headers if name.lower() == "origin"]
     return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)

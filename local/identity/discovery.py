@@ -52,7 +52,8 @@ class DiscoveredKeys:
             return self._keys.get(kid)
 
     def _fetch(self) -> dict[str, RSAKey]:
-        found = _document(self._issuer + DISCOVERY_PATH, "OIDC discovery endpoint")
+        url = self._issuer.removesuffix("/") + DISCOVERY_PATH
+        found = _document(url, "OIDC discovery endpoint")
         if found.get("issuer") != self._issuer:
             raise InvalidToken("OIDC discovery endpoint communication error")
         keys = _document(str(found.get("jwks_uri")), "JWKS").get("keys")

@@ -74,6 +74,14 @@ def test_a_token_of_the_other_issuer_is_valid(other: OtherIssuer, keys: list[RSA
     assert claims["sub"] == "ada"
 
 
+def test_an_issuer_whose_url_ends_in_a_slash_is_found(
+    other: OtherIssuer, keys: list[RSAKey]
+) -> None:
+    other.url += "/"
+    other.publish(keys[0])
+    assert DiscoveredKeys(other.url).find_key(str(keys[0].kid))
+
+
 def test_keys_are_cached_and_stay_when_the_issuer_is_away(
     other: OtherIssuer, keys: list[RSAKey]
 ) -> None:

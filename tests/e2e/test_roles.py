@@ -1,0 +1,54 @@
+"""Every operation as every role, through the gateway's authorizers, against the policy's table."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from blog.auth.policy import NONE, OWN, POLICY, ROLES
+from local.generate.sample_events import MIGRATIONS, sample_events
+from tests.e2e import targets
+
+UNKNOWN_ID = "9000000000"
+EVENTS = {
+    name.partition("-")[2]: event
+    for name, event in sample_events().items()
+    if name not in MIGRATIONS
+}
+
+
+@pytest.fixture(scope="module")
+def tokens(closed_api: httpx.Client) -> dict[str, str]:
+    """A token of each role."""
+    return {role: targets.token(closed_api, role, f"a-{role}") for role in ROLES}
+
+
+@pytest.mark.parametrize("operation", EVENTS)
+def test_an_operation_needs_a_token_unless_it_is_public(
+    closed_api: httpx.Client, operation: str
+) -> None:
+    response = send(closed_api, EVENTS[operation])
+    assert (response.status_code == 401) == (operation in POLICY)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("operation", POLICY)
+def test_a_role_may_do_what_the_policy_grants(
+    closed_api: httpx.Client, tokens: dict[str, str], operation: str, role: str
+) -> None:
+    status = send(closed_api, EVENTS[operation], tokens[role]).status_code
+    grant = getattr(POLICY[operation], role)
+    assert status != 401
+    if grant is not OWN:  # what is not there is nobody's own
+        assert (status == 403) == (grant is NONE)
+
+
+def send(api: httpx.Client, event: dict[str, Any], token: str | None = None) -> httpx.Response:
+    """The event's request, of an item that does not exist."""
+    return api.request(
+        event["requestContext"]["http"]["method"],
+        event["rawPath"].replace("/1", f"/{UNKNOWN_ID}"),
+        content=event.get("body"),
+        headers={"Content-Type": "application/json"}
+        | ({"Authorization": f"Bearer {token}"} if token else {}),
+    )
