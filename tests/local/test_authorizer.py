@@ -119,22 +119,27 @@ def test_only_a_request_without_the_header_is_signed_in(issuer: Issuer, project:
 
 
 @pytest.mark.parametrize(
-    ("shell", "expected"),
+    ("shell", "expected", "notice"),
     [
-        ({}, {"iss": URL, "aud": "users-and-posts", "roles": ["admin"]}),
-        ({"TOKEN_AUDIENCE": "a b", "ROLES_CLAIM": "groups"}, {"aud": "a", "groups": ["admin"]}),
-        ({"SIGN_IN": "off"}, None),
-        ({"TOKEN_ISSUER": "https://issuer.example"}, None),
+        ({}, {"iss": URL, "aud": "users-and-posts", "roles": ["admin"]}, "an administrator's"),
+        (
+            {"TOKEN_AUDIENCE": "a b", "ROLES_CLAIM": "groups"},
+            {"aud": "a", "groups": ["admin"]},
+            "SIGN_IN=off ends that",
+        ),
+        ({"SIGN_IN": "off"}, None, "need a token"),
+        ({"TOKEN_ISSUER": "https://issuer.example"}, None, "of https://issuer.example"),
     ],
 )
-def test_the_shell_decides_who_is_trusted(
-    tmp_path: Path, shell: dict[str, str], expected: dict[str, Any] | None
+def test_the_shell_decides_who_is_trusted_and_the_console_says_so(
+    tmp_path: Path, shell: dict[str, str], expected: dict[str, Any] | None, notice: str
 ) -> None:
     trusted = trust(tmp_path, 3000, shell)
     sign_in = trusted.authorizer.sign_in
     claims = sign_in() if sign_in else None
     assert trusted.authorizer.issuer == shell.get("TOKEN_ISSUER", URL)
     assert (claims and {name: claims[name] for name in expected or ()}) == expected
+    assert notice in trusted.notice
 
 
 def with_api(project: Path, properties: str, event: str = "") -> Path:
