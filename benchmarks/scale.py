@@ -142,7 +142,7 @@ class Databases:
         """These rows instead of those before."""
         for system in SYSTEMS:
             with _session(self.urls[system]) as connection:
-                connection.execute("TRUNCATE users, posts RESTART IDENTITY")
+                connection.execute("TRUNCATE users, posts RESTART IDENTITY CASCADE")
         rows = argparse.Namespace(users=users, posts=users * POSTS_PER_USER, seed=users)
         demo_data.run(rows, self.urls["project"], self._services.redis_url)
         with _session(self.urls["project"]) as connection:

@@ -25,6 +25,7 @@ from local.demo import data as demo_data
 from local.demo.rows import EMAIL_DOMAINS, RAREST_NAME, Authors, User, post_rows, user_rows
 from local.errors import LocalError
 from local.services import Services
+from tests.resources import EMPTY
 
 Database = psycopg.Connection[Any]
 Load = Callable[..., None]
@@ -110,7 +111,7 @@ def test_addresses_are_new_after_users_were_deleted(load: Load, database: Databa
 
 def test_the_same_seed_gives_the_same_data(load: Load, database: Database) -> None:
     def loaded(seed: str) -> list[Any]:
-        database.execute("TRUNCATE users, posts, row_counts RESTART IDENTITY")
+        database.execute(EMPTY)
         load("--users", "1100", "--posts", "1100", "--seed", seed)
         users = database.execute("SELECT id, name, email FROM users ORDER BY id").fetchall()
         posts = database.execute("SELECT id, title, content FROM posts ORDER BY id").fetchall()

@@ -44,12 +44,12 @@ def test_a_rolled_back_insert_is_not_counted(api: httpx.Client, database: Databa
     assert api.get("/users/stats").json()["total_users"] == 0
 
 
-@pytest.mark.parametrize("table", [", ".join(RESOURCES), "users CASCADE"])
+@pytest.mark.parametrize("table", [", ".join(RESOURCES), "users"])
 def test_a_truncated_table_counts_from_zero(
     api: httpx.Client, database: Database, table: str
 ) -> None:
     insert_rows(database, 1, 3)
-    database.execute(f"TRUNCATE {table}")
+    database.execute(f"TRUNCATE {table} CASCADE")
     database.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
 
     assert api.get("/users/stats").json() == {"total_users": 1, "users_last_7_days": 1}
