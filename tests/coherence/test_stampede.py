@@ -55,7 +55,11 @@ async def ask_at_once(readers: int) -> Report:
     pages.LEASE_SECONDS = pages.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
     redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
     statements: list[str] = []
-    transport = httpx.ASGITransport(app)
+
+    async def app_with_event(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope | {"aws.event": {}}, receive, send)
+
+    transport = httpx.ASGITransport(app_with_event)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         await client.get(OTHER_PAGE)
         engine = worker_connection().engine.sync_engine
