@@ -78,6 +78,7 @@ def test_a_cold_start_and_its_first_request_compile_nothing(
         *("--volume", f"{_merged_layers(tmp_path)}:/opt:ro"),
         *("--env", "DATABASE_URL=postgresql://nobody@127.0.0.1:1/none"),
         *("--env", "REDIS_URL=redis://127.0.0.1:1/0"),
+        *("--env", "AUTH=open"),
         *("--entrypoint", "/var/lang/bin/python3.13", targets.LAMBDA_IMAGE),
         *("-v", "-c", COLD_START, function, json.dumps(event)),
     ]
