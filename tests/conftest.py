@@ -25,7 +25,7 @@ R = TypeVar("R")
 os.environ["AUTH"] = "open"  # tests of authorization set it themselves
 
 
-class Sandbox:
+class Worker:
     """This process as a worker that has read no settings and connected to nothing."""
 
     def __init__(self, environment: pytest.MonkeyPatch) -> None:
@@ -69,13 +69,13 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         migrate({}, None)
         yield started
         with pytest.MonkeyPatch.context() as environment:
-            Sandbox(environment)  # leaves no connection of the last test behind
+            Worker(environment)  # leaves no connection of the last test behind
 
 
 @pytest.fixture
-def sandbox(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """A new worker; `sandbox.service` is its name in logs and in `pg_stat_activity`."""
-    new = Sandbox(monkeypatch)
+def worker(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A new worker; `worker.service` is its name in logs and in `pg_stat_activity`."""
+    new = Worker(monkeypatch)
     yield new
     new.close()
 

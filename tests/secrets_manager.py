@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 Manager = Any
 
@@ -25,15 +25,15 @@ def aws_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def manager(
-    sandbox: Sandbox, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Manager]:
-    """A client of Secrets Manager, for a sandbox that has the rights to it."""
+    """A client of Secrets Manager, for a worker that has the rights to it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
     yield boto3.client("secretsmanager")
-    sandbox.close()
+    worker.close()
     urlopen(Request(f"{aws_endpoint}/moto-api/reset", method="POST")).close()
 
 

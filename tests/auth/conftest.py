@@ -7,16 +7,16 @@ import httpx
 import pytest
 
 from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 
 ApiOf = Callable[..., httpx.Client]
 
 
 @pytest.fixture
-def api_of(sandbox: Sandbox, database: object, cache: object) -> Iterator[ApiOf]:
+def api_of(worker: Worker, database: object, cache: object) -> Iterator[ApiOf]:
     """Returns the API for a caller of these roles, without users and posts."""
-    sandbox.restart(**REQUIRED)
+    worker.restart(**REQUIRED)
     with ExitStack() as clients:
 
         def api_of(*roles: str, subject: str = "ada", **claims: str) -> httpx.Client:

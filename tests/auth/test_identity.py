@@ -11,7 +11,7 @@ from blog.auth.identity import caller_of
 from blog.errors import Unauthorized
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.auth.conftest import ApiOf
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 
 CHALLENGE = 'Bearer realm="users-and-posts"'
@@ -79,8 +79,8 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def requiring(sandbox: Sandbox) -> None:
-    sandbox.restart(**REQUIRED)
+def requiring(worker: Worker) -> None:
+    worker.restart(**REQUIRED)
 
 
 @pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
@@ -127,8 +127,8 @@ def test_roles_are_read_from_their_claim(claim: str, roles: set[str]) -> None:
     assert caller.roles == roles
 
 
-def test_the_claim_of_the_roles_is_a_setting(sandbox: Sandbox) -> None:
-    sandbox.restart(**REQUIRED, ROLES_CLAIM="cognito:groups")
+def test_the_claim_of_the_roles_is_a_setting(worker: Worker) -> None:
+    worker.restart(**REQUIRED, ROLES_CLAIM="cognito:groups")
     claims = claims_of("admin") | {"cognito:groups": "[author]"}
     assert caller_of(event_of({"jwt": {"claims": claims}})).roles == {"author"}
 
@@ -147,7 +147,7 @@ def test_the_header_authorization_is_nothing_to_a_function(api_of: ApiOf) -> Non
 
 @pytest.mark.parametrize("missing", ["TOKEN_ISSUER", "TOKEN_AUDIENCE"])
 def test_nobody_is_let_in_where_a_setting_is_missing(
-    sandbox: Sandbox, api_of: ApiOf, missing: str
+    worker: Worker, api_of: ApiOf, missing: str
 ) -> None:
-    sandbox.restart(**{missing: None})
+    worker.restart(**{missing: None})
     assert api_of("admin", iss="", aud="").get("/users").status_code == 500

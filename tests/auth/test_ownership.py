@@ -8,7 +8,7 @@ import pytest
 
 from tests.auth.claims import REQUIRED
 from tests.auth.conftest import ApiOf
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 ADA = {"name": "Ada", "email": "ada@example.org"}
 BOB = {"name": "Bob", "email": "bob@example.org"}
@@ -109,10 +109,10 @@ def test_an_address_that_is_taken_gives_nothing_to_the_next(api_of: ApiOf) -> No
     assert create(eve, "/users", BOB) != user
 
 
-def test_a_subject_of_another_issuer_is_another_caller(api_of: ApiOf, sandbox: Sandbox) -> None:
+def test_a_subject_of_another_issuer_is_another_caller(api_of: ApiOf, worker: Worker) -> None:
     user = create(api_of("author"), "/users", ADA)
     other = "https://other.example.org/"
-    sandbox.restart(**REQUIRED | {"TOKEN_ISSUER": other})
+    worker.restart(**REQUIRED | {"TOKEN_ISSUER": other})
     assert_forbidden(api_of("author", iss=other).delete(f"/users/{user}"), "users:write")
 
 

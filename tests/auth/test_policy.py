@@ -15,7 +15,7 @@ from blog.http.router import api_router
 from local.generate.sample_events import sample_events
 from tests.auth.claims import REQUIRED, claims_of
 from tests.auth.conftest import ApiOf
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaContext
 from tests.resources import RESOURCES, ROUTED
 
@@ -58,14 +58,14 @@ def test_only_meta_is_public() -> None:
 
 
 @pytest.mark.parametrize("operation", [name for name in EVENTS if name not in POLICY])
-def test_a_public_operation_needs_no_token(sandbox: Sandbox, operation: str) -> None:
-    sandbox.restart(**REQUIRED)
+def test_a_public_operation_needs_no_token(worker: Worker, operation: str) -> None:
+    worker.restart(**REQUIRED)
     assert call(*EVENTS[operation], claims=None)["statusCode"] == 200
 
 
 @pytest.mark.parametrize("operation", POLICY)
-def test_an_operation_without_a_token_is_401(sandbox: Sandbox, operation: str) -> None:
-    sandbox.restart(**REQUIRED)
+def test_an_operation_without_a_token_is_401(worker: Worker, operation: str) -> None:
+    worker.restart(**REQUIRED)
     response = call(*EVENTS[operation], claims=None)
     assert response["statusCode"] == 401
     assert json.loads(response["body"])["type"] == "/problems#unauthorized"
@@ -74,9 +74,9 @@ def test_an_operation_without_a_token_is_401(sandbox: Sandbox, operation: str) -
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", POLICY)
 def test_an_operation_is_granted_to_the_roles_of_its_rule(
-    sandbox: Sandbox, operation: str, role: str
+    worker: Worker, operation: str, role: str
 ) -> None:
-    sandbox.restart(**REQUIRED)
+    worker.restart(**REQUIRED)
     rule = POLICY[operation]
     response = call(*EVENTS[operation], claims=claims_of(role))
     if getattr(rule, role) is Grant.NONE:
@@ -110,8 +110,8 @@ def test_who_may_not_call_is_told_nothing_else(api_of: ApiOf) -> None:
 
 
 @pytest.mark.parametrize("auth", ["required", "open"])
-def test_a_route_without_a_rule_fails_closed(sandbox: Sandbox, auth: str) -> None:
-    sandbox.restart(**REQUIRED | {"AUTH": auth})
+def test_a_route_without_a_rule_fails_closed(worker: Worker, auth: str) -> None:
+    worker.restart(**REQUIRED | {"AUTH": auth})
     router = api_router("things")
 
     @router.get("/things")
@@ -128,14 +128,14 @@ def test_a_route_without_a_rule_fails_closed(sandbox: Sandbox, auth: str) -> Non
 
 
 @pytest.mark.parametrize("operation", POLICY)
-def test_public_reads_are_reads(sandbox: Sandbox, operation: str) -> None:
-    sandbox.restart(**REQUIRED, PUBLIC_READS="true")
+def test_public_reads_are_reads(worker: Worker, operation: str) -> None:
+    worker.restart(**REQUIRED, PUBLIC_READS="true")
     status = call(*EVENTS[operation], claims=None)["statusCode"]
     assert (status != 401) == (EVENTS[operation][1]["requestContext"]["http"]["method"] == "GET")
 
 
-def test_open_is_open(sandbox: Sandbox) -> None:
-    sandbox.restart(**REQUIRED | {"AUTH": "open"})
+def test_open_is_open(worker: Worker) -> None:
+    worker.restart(**REQUIRED | {"AUTH": "open"})
     for operation in POLICY:
         assert call(*EVENTS[operation], claims=None)["statusCode"] not in {401, 403}
 

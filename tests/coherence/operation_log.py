@@ -1,12 +1,12 @@
-"""The operations of one sandbox, appended to a file of its own, one JSON array a line.
+"""The operations of one worker, appended to a file of its own, one JSON array a line.
 
     ["write", register, value, start_ns]     before the handler is called
     ["acknowledged", end_ns]                 after it has answered: the write above
-    ["page", {register: value}]              a content that the sandbox had not read just before
+    ["page", {register: value}]              a content that the worker had not read just before
     ["read", start_ns, end_ns, hit]          of the page above
     ["failed", status]                       neither acknowledged nor read
 
-Each line is one unbuffered `write`, so that a killed sandbox leaves all that it did; a line that
+Each line is one unbuffered `write`, so that a killed worker leaves all that it did; a line that
 the kill cut off is dropped. A write whose acknowledgement is missing may have happened or not.
 """
 
@@ -20,7 +20,7 @@ from tests.coherence.history import Read, Write
 
 
 class OperationLog:
-    """The writing end, of one sandbox."""
+    """The writing end, of one worker."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -47,7 +47,7 @@ class OperationLog:
 
 @dataclass
 class Operations:
-    """What all sandboxes of a phase did."""
+    """What all workers of a phase did."""
 
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)

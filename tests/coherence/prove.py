@@ -1,18 +1,18 @@
-"""Proves the cache's coherence on real sandboxes, or finds a history that breaks it.
+"""Proves the cache's coherence on real workers, or finds a history that breaks it.
 
     python -m tests.coherence.prove              our functions; minutes
     python -m tests.coherence.prove --quick      the same with a twentieth of the reads and writes
     python -m tests.coherence.prove --baseline   the ordinary way, which fails the first phase
 
-Readers and writers run as processes of their own (`sandbox_process`) on a PostgreSQL and a Redis
-that are started for the run. In nearly every phase sandboxes are killed by SIGKILL, writers in the
+Readers and writers run as processes of their own (`worker_process`) on a PostgreSQL and a Redis
+that are started for the run. In nearly every phase workers are killed by SIGKILL, writers in the
 midst of a request, and replaced; in some, something happens to Redis as well: it is flushed or
 restarted, fails over to a replica that lacks the latest writes, becomes read-only, or denies
 writes by an ACL. Each phase goes on until it has its reads and acknowledged writes; then all its
-sandboxes are killed, and `history` checks what they noted. All times are of `time.monotonic_ns`,
+workers are killed, and `history` checks what they noted. All times are of `time.monotonic_ns`,
 one clock for the whole machine.
 
-Where an ACL denies writes no sandbox is killed: one that begins meanwhile, and asks Redis for the
+Where an ACL denies writes no worker is killed: one that begins meanwhile, and asks Redis for the
 first time when writes are allowed again, does not know that a write could not invalidate its
 pages. That is left to their TTL.
 
@@ -21,7 +21,7 @@ may be shown an older state again, though never one older than an acknowledged w
 outcome that nobody was told is looked up in the database before its writer's successor begins,
 when PostgreSQL has ended the session.
 
-Exits with 1 on any violation, when a sandbox fails by itself, or when a phase takes too long for
+Exits with 1 on any violation, when a worker fails by itself, or when a phase takes too long for
 what it must show.
 """
 
@@ -48,7 +48,7 @@ from local.services import running_services
 from tests.coherence.history import History, Violation, Write
 from tests.coherence.operation_log import Operations, count_operations, read_operations
 from tests.coherence.redis_servers import OneRedis, RedisPair
-from tests.coherence.sandbox_process import (
+from tests.coherence.worker_process import (
     WATCHED_USERS,
     Assignment,
     Subject,
@@ -90,7 +90,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Phase:
-    """What happens to Redis, how often, and whether sandboxes are killed as well."""
+    """What happens to Redis, how often, and whether workers are killed as well."""
 
     name: str
     happens: Callable[[Any], None] | None = None
@@ -103,7 +103,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("sandboxes killed"),
+    Phase("workers killed"),
     Phase("Redis flushed", OneRedis.flush, (0.05, 1.0)),
     Phase("Redis restarted", OneRedis.restart, (1.5, 10.0)),
 )
@@ -178,13 +178,13 @@ def running_servers(directory: Path, kind: type[Server]) -> Iterator[Servers]:
 
 
 class Nursery:
-    """The other end of `sandbox_process.Nursery`."""
+    """The other end of `worker_process.Nursery`."""
 
     def __init__(self, subject: Subject, environment: dict[str, str], errors: Path) -> None:
         self._errors = errors
         with errors.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.coherence.sandbox_process", subject],
+                [sys.executable, "-m", "tests.coherence.worker_process", subject],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -216,13 +216,13 @@ class Nursery:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the sandboxes' parent ended: {self._errors.read_text()}")
+            raise RuntimeError(f"the workers' parent ended: {self._errors.read_text()}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 class Fleet:
-    """The sandboxes of a phase: a place each, which a successor takes when one has ended."""
+    """The workers of a phase: a place each, which a successor takes when one has ended."""
 
     def __init__(
         self, nursery: Nursery, connection: psycopg.Connection[Any], directory: Path
@@ -286,14 +286,14 @@ class Fleet:
         return tuple(row[0] for row in self._connection.execute(statement, (WATCHED_USERS,)))
 
     def _await_end_of_session(self, name: str) -> None:
-        """Until then PostgreSQL may still commit what a killed sandbox sent."""
+        """Until then PostgreSQL may still commit what a killed worker sent."""
         statement = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
         while self._connection.execute(statement, (name,)).fetchone():
             time.sleep(TICK_SECONDS / 10)
 
 
 def _await_write(log: Path) -> None:
-    """Until the sandbox begins its next write, as its log says; not for ever, as it may end."""
+    """Until the worker begins its next write, as its log says; not for ever, as it may end."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     with log.open("rb") as file:
         file.seek(0, os.SEEK_END)
@@ -334,7 +334,7 @@ class Proof:
 
     @property
     def errors(self) -> str:
-        """What sandboxes wrote to stderr: the traceback of whatever no handler answers."""
+        """What workers wrote to stderr: the traceback of whatever no handler answers."""
         return self._errors.read_text()
 
     def run(self, phases: Sequence[Phase], goal: Goal) -> Iterator[Outcome]:

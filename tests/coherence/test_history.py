@@ -1,4 +1,4 @@
-"""The checker on small histories, on real sandboxes for seconds, and on the ordinary way."""
+"""The checker on small histories, on real workers for seconds, and on the ordinary way."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.coherence.prove import (
     running_servers,
 )
 from tests.coherence.redis_servers import OneRedis, RedisPair
-from tests.coherence.sandbox_process import Subject
+from tests.coherence.worker_process import Subject
 
 BEFORE = {"user 1": "initial", "total": "2"}
 
@@ -150,7 +150,7 @@ class TestLost:
 
 class TestOperationLog:
     def test_what_is_logged_is_read_again(self, tmp_path: Path) -> None:
-        path = tmp_path / "sandbox"
+        path = tmp_path / "worker"
         log = OperationLog(path)
         values: Mapping[str, str] = {"total": "2"}
         log.read(1, 2, values, hit=False)
@@ -166,7 +166,7 @@ class TestOperationLog:
         assert (operations.acknowledged, operations.hits, operations.failures) == (1, 1, 1)
 
     def test_a_line_that_a_kill_cut_off_is_dropped(self, tmp_path: Path) -> None:
-        path = tmp_path / "sandbox"
+        path = tmp_path / "worker"
         OperationLog(path).write_begins("user 1", "a", 5)
         with path.open("a") as file:
             file.write('["acknow')

@@ -1,6 +1,6 @@
 """A Redis that rejects writes, or has lost some, serves no page from before an acknowledged write.
 
-Several sandboxes act in turn on one list, each with a connection of its own to real servers. What
+Several workers act in turn on one list, each with a connection of its own to real servers. What
 they read from is a variable: the database never goes back.
 """
 
@@ -16,7 +16,7 @@ from blog.cache.fences import Fences
 from blog.cache.pages import Loaded, PageCache
 from blog.cache.scripts import RedisScripts
 from blog.observability import RequestRecord, current_request
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy
 from tests.valkey import ValkeyServer, until
 
@@ -26,12 +26,12 @@ TIMEOUT_SECONDS = 1.0
 
 
 class Fleet:
-    """Sandboxes of one deployment, made when they first act."""
+    """Workers of one deployment, made when they first act."""
 
-    def __init__(self, sandbox: Sandbox, url: str, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, worker: Worker, url: str, patch: pytest.MonkeyPatch) -> None:
         self.url = url
         self.content = 0
-        self._sandbox = sandbox
+        self._worker = worker
         self._patch = patch
         self._redis: dict[str, RedisScripts] = {}
 
@@ -46,7 +46,7 @@ class Fleet:
             await fenced.committed()
 
         with self._acting(name):
-            self._sandbox.run(write())
+            self._worker.run(write())
 
     def read(self, name: str) -> str | None:
         """How the cache was used; what is read is never stale."""
@@ -57,7 +57,7 @@ class Fleet:
         record = RequestRecord("GET", "gateway", None, cold_start=False)
         token = current_request.set(record)
         with self._acting(name):
-            found = self._sandbox.run(PAGES.fetch(PAGE, load))
+            found = self._worker.run(PAGES.fetch(PAGE, load))
         current_request.reset(token)
         assert int(found) == self.content
         return record.cache
@@ -69,7 +69,7 @@ class Fleet:
 
     def close(self) -> None:
         for redis in self._redis.values():
-            self._sandbox.run(redis.connection.close())
+            self._worker.run(redis.connection.close())
 
     @contextmanager
     def _acting(self, name: str) -> Iterator[None]:
@@ -84,13 +84,13 @@ Start = Callable[[str], Fleet]
 
 
 @pytest.fixture
-def start(sandbox: Sandbox) -> Iterator[Start]:
+def start(worker: Worker) -> Iterator[Start]:
     """Starts the fleet of a deployment with this Redis."""
     fleets: list[Fleet] = []
     with pytest.MonkeyPatch.context() as patch:
 
         def start(url: str) -> Fleet:
-            fleets.append(Fleet(sandbox, url, patch))
+            fleets.append(Fleet(worker, url, patch))
             return fleets[-1]
 
         yield start

@@ -33,7 +33,7 @@ from blog.database.models import users
 from blog.database.transactions import Invalidation
 from blog.errors import NotFound, OutcomeUnknown
 from local.services import Services
-from tests.conftest import Sandbox, url_without_timeouts
+from tests.conftest import Worker, url_without_timeouts
 from users.queries import update_user
 
 PAGE = "1:10"
@@ -162,8 +162,8 @@ class Gates:
 class Stage:
     """Where the actors act."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
         self.cache: CachedList | CacheAside = USERS
         self.sockets: list[int] = []
         self._actors = 0
@@ -222,13 +222,13 @@ async def names() -> Loaded:
 
 
 @pytest.fixture
-def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage]:
+def stage(worker: Worker, database: Database, cache: Client) -> Iterator[Stage]:
     """A stage with two users to be named, where each actor has a connection of its own.
 
     Writes name users instead of adding them, as those that overlap might share a row counter.
     """
     database.execute(TWO_USERS_WITHOUT_A_NAME)
-    sandbox.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
+    worker.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
     make_connection = inspect.unwrap(postgresql.worker_connection)
     connections: dict[int, WorkerConnection] = {}
 
@@ -240,22 +240,22 @@ def stage(sandbox: Sandbox, database: Database, cache: Client) -> Iterator[Stage
         for made in connections.values():
             await made.close()
 
-    new = Stage(sandbox)
+    new = Stage(worker)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transactions, "worker_connection", worker_connection)
         yield new
-        sandbox.run(close())
+        worker.run(close())
 
 
 Test = Callable[..., Coroutine[Any, Any, None]]
 
 
 def schedule(test: Test) -> Callable[..., None]:
-    """The test as one that pytest can run, in the sandbox's event loop."""
+    """The test as one that pytest can run, in the worker's event loop."""
 
     @wraps(test)
     def run(stage: Stage, **fixtures: Any) -> None:
-        stage.sandbox.run(test(stage, **fixtures))
+        stage.worker.run(test(stage, **fixtures))
 
     return run
 
@@ -502,9 +502,9 @@ async def test_a_flush_after_a_write_does_not_let_an_old_page_in(
 
 
 @pytest.fixture
-def without_timeouts(sandbox: Sandbox, services: Services) -> None:
+def without_timeouts(worker: Worker, services: Services) -> None:
     """PostgreSQL as it is after the restore of a dump."""
-    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+    worker.restart(DATABASE_URL=url_without_timeouts(services))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 Each process is the users function behind its ASGI interface, warm, with readers that all ask at
 the same moment. Counted are the statements that the processes send to PostgreSQL, by the engine.
 
-A sandbox of Lambda serves one request at a time. Here more than sixty share a process, and eight
+A worker of Lambda serves one request at a time. Here more than sixty share a process, and eight
 processes a few cores, so what one waits for Redis is the others' computing. The protocol's times
 are therefore lengthened; the steps are as they are deployed.
 """
@@ -25,7 +25,7 @@ import pytest
 from sqlalchemy import event
 
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 PROCESSES = 8
 READERS = 500
@@ -85,7 +85,7 @@ def noting(statements: list[str]) -> Any:
 
 
 @pytest.fixture
-def processes(sandbox: Sandbox, services: Services) -> Iterator[list[Process]]:
+def processes(worker: Worker, services: Services) -> Iterator[list[Process]]:
     """Warm, and waiting for the moment at which to ask."""
     paths = os.pathsep.join(str(ROOT / path) for path in (".", "functions", "layers/blog"))
     environment = {

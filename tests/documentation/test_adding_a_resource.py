@@ -126,7 +126,7 @@ def test_the_page_has_steps() -> None:
 
 @pytest.mark.slow
 def test_the_resource_keeps_every_rule_and_its_lists_are_coherent(copy: Path) -> None:
-    _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES], copy)
+    _run([sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *SUITES], copy)
 
 
 @pytest.mark.slow

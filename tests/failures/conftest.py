@@ -12,7 +12,7 @@ import pytest
 import redis as redis_sync
 
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy, Failure
 from tests.failures.rows import Row
 from tests.in_process import LambdaTransport
@@ -64,13 +64,13 @@ class ProxiedApi:
 
     def __init__(
         self,
-        sandbox: Sandbox,
+        worker: Worker,
         postgresql: FailingProxy,
         redis: FailingProxy,
         database: psycopg.Connection[Any],
         cache: redis_sync.Redis,
     ) -> None:
-        self.sandbox = sandbox
+        self.worker = worker
         self.postgresql = postgresql
         self.redis = redis
         self.database = database
@@ -82,7 +82,7 @@ class ProxiedApi:
         self.database.execute(EMPTY)
         self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
         self.cache.flushdb()
-        self.sandbox.restart(
+        self.worker.restart(
             DATABASE_URL=f"{self.database_url()}&options={quote(session_options)}",
             REDIS_URL=f"redis://127.0.0.1:{self.redis.port}/0",
         )
@@ -107,7 +107,7 @@ class ProxiedApi:
         self.database.execute(
             "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity "
             "WHERE application_name = %s",
-            [self.sandbox.service],
+            [self.worker.service],
         )
 
     def users(self) -> list[Any]:
@@ -116,7 +116,7 @@ class ProxiedApi:
 
 @pytest.fixture
 def proxied(
-    sandbox: Sandbox,
+    worker: Worker,
     services: Services,
     database: psycopg.Connection[Any],
     cache: redis_sync.Redis,
@@ -125,8 +125,8 @@ def proxied(
         FailingProxy(postgresql_socket(services)) as postgresql,
         FailingProxy(urlsplit(services.redis_url).path) as redis,
     ):
-        yield ProxiedApi(sandbox, postgresql, redis, database, cache)
-        sandbox.close()
+        yield ProxiedApi(worker, postgresql, redis, database, cache)
+        worker.close()
 
 
 def postgresql_socket(services: Services) -> str:

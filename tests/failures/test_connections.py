@@ -24,7 +24,7 @@ def test_a_connection_that_comes_too_late_is_closed(proxied: ProxiedApi) -> None
 def connections(proxied: ProxiedApi) -> int:
     row = proxied.database.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s",
-        [proxied.sandbox.service],
+        [proxied.worker.service],
     ).fetchone()
     assert row is not None
     return int(row[0])

@@ -15,7 +15,7 @@ from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection
 from blog.deadline import request_deadline
 from blog.errors import OutcomeUnknown
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.transactions import NothingInvalidated, write
 
 INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
@@ -45,7 +45,7 @@ class Late(NothingInvalidated):
     ("moment", "error", "rows"), [("ready", TimeoutError, 0), ("committed", OutcomeUnknown, 1)]
 )
 def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
-    sandbox: Sandbox,
+    worker: Worker,
     database: psycopg.Connection[Any],
     moment: Literal["ready", "committed"],
     error: type[Exception],
@@ -62,14 +62,14 @@ def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
         async with asyncio.timeout(0.3):
             await write(insert, Late(moment))
 
-    sandbox.run(read(connect))  # the time is for the write only
+    worker.run(read(connect))  # the time is for the write only
     with pytest.raises(error):
-        sandbox.run(asyncio.wait_for(request(), 2.0))
+        worker.run(asyncio.wait_for(request(), 2.0))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
 
 
 def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
-    sandbox: Sandbox, database: psycopg.Connection[Any]
+    worker: Worker, database: psycopg.Connection[Any]
 ) -> None:
     async def sleep(connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT pg_sleep(5)"))
@@ -79,16 +79,16 @@ def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
             await read(sleep)
 
     with pytest.raises(TimeoutError):
-        sandbox.run(request())
+        worker.run(request())
     # The server hears of it beside the query, and may take a moment.
     stopped_by = monotonic() + 1.0
-    while (active := database.execute(ACTIVE, [sandbox.service]).fetchall()) != [(0,)]:
+    while (active := database.execute(ACTIVE, [worker.service]).fetchall()) != [(0,)]:
         assert monotonic() < stopped_by, active
 
 
-def test_the_workers_connection_is_bounded(sandbox: Sandbox) -> None:
+def test_the_workers_connection_is_bounded(worker: Worker) -> None:
     async def driver_connection() -> Any:
         async with worker_connection().acquire() as (connection, _):
             return (await connection.get_raw_connection()).driver_connection
 
-    assert isinstance(sandbox.run(driver_connection()), BoundedConnection)
+    assert isinstance(worker.run(driver_connection()), BoundedConnection)

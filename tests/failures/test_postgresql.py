@@ -147,7 +147,7 @@ def test_slow(proxied: ProxiedApi, row: Row[Failure]) -> None:
 def test_new_connection(proxied: ProxiedApi, row: Row[Failure]) -> None:
     for route in (READS[0], POST):
         proxied.start()
-        proxied.sandbox.restart()
+        proxied.worker.restart()
         proxied.postgresql.failure = row.failure
         assert proxied.call(CACHED).response.status_code == CACHED.status
         assert_unavailable(proxied, row, route)
@@ -271,13 +271,13 @@ def test_too_many_connections(proxied: ProxiedApi, row: Row[None]) -> None:
     proxied.database.execute("ALTER DATABASE blog CONNECTION LIMIT 0")
     proxied.database.execute("CREATE ROLE narrow LOGIN IN ROLE pg_read_all_data")
     try:
-        proxied.sandbox.restart(DATABASE_URL=proxied.database_url("narrow"))
+        proxied.worker.restart(DATABASE_URL=proxied.database_url("narrow"))
         for route in (READS[0], POST):
             assert_unavailable(proxied, row, route)
         proxied.database.execute("ALTER DATABASE blog CONNECTION LIMIT -1")
         assert_works_again(proxied, READS[0])
     finally:
-        proxied.sandbox.close()
+        proxied.worker.close()
         proxied.database.execute("ALTER DATABASE blog CONNECTION LIMIT -1")
         proxied.database.execute("DROP ROLE narrow")
 
@@ -285,14 +285,14 @@ def test_too_many_connections(proxied: ProxiedApi, row: Row[None]) -> None:
 @rows(Row("postgresql-unknown-database", None, REJECTED, 1.0))
 def test_unknown_database(proxied: ProxiedApi, row: Row[None]) -> None:
     proxied.start()
-    proxied.sandbox.restart(DATABASE_URL=proxied.database_url().replace("/blog?", "/nowhere?"))
+    proxied.worker.restart(DATABASE_URL=proxied.database_url().replace("/blog?", "/nowhere?"))
     for route in (READS[0], PATCH):
         assert_unavailable(proxied, row, route)
 
 
 @rows(Row("postgresql-restart", None, RESTARTING, 1.0))
 def test_restart(proxied: ProxiedApi, row: Row[None], own_postgresql: OwnPostgresql) -> None:
-    proxied.sandbox.restart(DATABASE_URL=own_postgresql.url)
+    proxied.worker.restart(DATABASE_URL=own_postgresql.url)
     migrate({}, None)
     assert proxied.call(POST).response.status_code == POST.status
     for first, second in ((READS[0], PATCH), (PATCH, READS[0])):
@@ -306,7 +306,7 @@ def test_restart(proxied: ProxiedApi, row: Row[None], own_postgresql: OwnPostgre
         own_postgresql.stop()
         own_postgresql.start()
         assert proxied.call(second).response.status_code == second.status
-    proxied.sandbox.close()
+    proxied.worker.close()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from blog import settings
 from blog.http.application import create_app, lambda_handler
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 
 SLOW_COMMIT = """
@@ -26,7 +26,7 @@ FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()
 """
 
 Route = Callable[[], Awaitable[object]]
-pytestmark = pytest.mark.usefixtures("sandbox")
+pytestmark = pytest.mark.usefixtures("worker")
 
 
 def serve(route: Route, seconds: float = 10.0) -> LambdaTransport:
@@ -88,7 +88,7 @@ def test_requests_go_on_after_a_deadline() -> None:
 
 
 def test_a_write_that_waits_past_its_deadline_changes_nothing(
-    sandbox: Sandbox, api: httpx.Client, database: psycopg.Connection[Any]
+    worker: Worker, api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
     api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
     with (
@@ -208,7 +208,7 @@ def test_every_response_has_its_request_id(api: httpx.Client, method: str, path:
 
 
 def test_a_deadline_during_commit_is_an_unknown_outcome(
-    sandbox: Sandbox, database: psycopg.Connection[Any]
+    worker: Worker, database: psycopg.Connection[Any]
 ) -> None:
     database.execute(SLOW_COMMIT)
     try:

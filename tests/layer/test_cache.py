@@ -16,7 +16,7 @@ from blog.cache.pages import Loaded, PageCache
 from blog.cache.scripts import TOKEN_BYTES, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.valkey import ValkeyServer
 
 DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
@@ -53,9 +53,9 @@ def record() -> Iterator[RequestRecord]:
 
 
 @pytest.fixture
-def fetch(sandbox: Sandbox, cache: Client) -> Callable[[Database], bytes]:
-    """Fetches the page in this sandbox."""
-    return lambda database: sandbox.run(THINGS.fetch(PAGE, database.load))
+def fetch(worker: Worker, cache: Client) -> Callable[[Database], bytes]:
+    """Fetches the page in this worker."""
+    return lambda database: worker.run(THINGS.fetch(PAGE, database.load))
 
 
 Fetch = Callable[[Database], bytes]
@@ -127,9 +127,9 @@ def test_content_is_cached_byte_by_byte(fetch: Fetch, content: bytes) -> None:
     assert fetch(Database(b"other")) == content
 
 
-def test_the_time_to_live_is_a_setting(sandbox: Sandbox, cache: Client) -> None:
-    sandbox.restart(CACHE_TTL_SECONDS="7")
-    sandbox.run(THINGS.fetch(PAGE, Database().load))
+def test_the_time_to_live_is_a_setting(worker: Worker, cache: Client) -> None:
+    worker.restart(CACHE_TTL_SECONDS="7")
+    worker.run(THINGS.fetch(PAGE, Database().load))
     assert 5 <= cache.ttl(KEY) <= 7
 
 
@@ -148,11 +148,11 @@ def test_a_lost_generation_makes_every_page_a_miss(fetch: Fetch, cache: Client) 
 
 
 def test_a_page_without_a_key_is_not_cached(
-    sandbox: Sandbox, cache: Client, record: RequestRecord
+    worker: Worker, cache: Client, record: RequestRecord
 ) -> None:
     database = Database()
     for _ in range(2):
-        sandbox.run(THINGS.fetch(None, database.load))
+        worker.run(THINGS.fetch(None, database.load))
 
     assert (database.loads, cache.keys(), record.cache) == (2, [], "bypass")
 
@@ -161,7 +161,7 @@ def test_a_page_without_a_key_is_not_cached(
     ("prefix", "first_key"), [(None, b"things:"), ("staging:", b"staging:things:")]
 )
 def test_every_key_has_the_prefix(
-    sandbox: Sandbox, cache: Client, prefix: str | None, first_key: bytes
+    worker: Worker, cache: Client, prefix: str | None, first_key: bytes
 ) -> None:
     seen: set[bytes] = set()
 
@@ -172,84 +172,84 @@ def test_every_key_has_the_prefix(
         await look()
         return Loaded(b"page")
 
-    sandbox.restart(CACHE_KEY_PREFIX=prefix)
-    sandbox.run(THINGS.fetch(PAGE, load))
-    sandbox.run(look())
-    sandbox.run(write(THINGS, while_fenced=look))
+    worker.restart(CACHE_KEY_PREFIX=prefix)
+    worker.run(THINGS.fetch(PAGE, load))
+    worker.run(look())
+    worker.run(write(THINGS, while_fenced=look))
     kinds = (b"generation", b"fence", b"1:10", b"1:10:lease")
     assert seen == {first_key + kind for kind in kinds}
 
 
 def test_deployments_with_prefixes_of_their_own_share_a_redis(
-    sandbox: Sandbox, cache: Client
+    worker: Worker, cache: Client
 ) -> None:
     prefixes = ("", "staging:", "test:")
     for prefix in prefixes:
-        sandbox.restart(CACHE_KEY_PREFIX=prefix)
-        sandbox.run(THINGS.fetch(PAGE, Database(f"of {prefix}".encode()).load))
+        worker.restart(CACHE_KEY_PREFIX=prefix)
+        worker.run(THINGS.fetch(PAGE, Database(f"of {prefix}".encode()).load))
     for prefix in prefixes:
-        sandbox.restart(CACHE_KEY_PREFIX=prefix)
-        assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == f"of {prefix}".encode()
+        worker.restart(CACHE_KEY_PREFIX=prefix)
+        assert worker.run(THINGS.fetch(PAGE, Database().load)) == f"of {prefix}".encode()
 
-    sandbox.run(write(THINGS))
-    assert sandbox.run(THINGS.fetch(PAGE, Database(b"new").load)) == b"new"
-    sandbox.restart(CACHE_KEY_PREFIX="staging:")
-    assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"of staging:"
+    worker.run(write(THINGS))
+    assert worker.run(THINGS.fetch(PAGE, Database(b"new").load)) == b"new"
+    worker.restart(CACHE_KEY_PREFIX="staging:")
+    assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"of staging:"
 
 
 def test_an_empty_page_lives_no_longer_than_a_lease(
-    sandbox: Sandbox, cache: Client, record: RequestRecord
+    worker: Worker, cache: Client, record: RequestRecord
 ) -> None:
     async def load() -> Loaded:
         return Loaded(b"[]", is_empty=True)
 
-    assert sandbox.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert worker.run(THINGS.fetch(PAGE, load)) == b"[]"
     assert 0 < cache.pttl(KEY) <= protocol.LEASE_SECONDS * 1000
-    assert sandbox.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert worker.run(THINGS.fetch(PAGE, load)) == b"[]"
     assert outcome(record) == "hit"
 
 
 def test_a_user_with_the_rights_that_the_docs_name_is_enough(
-    sandbox: Sandbox, tmp_path: Path, record: RequestRecord
+    worker: Worker, tmp_path: Path, record: RequestRecord
 ) -> None:
     [rights] = re.findall(r"`(\+select .*?)`", DEPLOYMENT.read_text(encoding="utf-8"), re.DOTALL)
     with ValkeyServer(tmp_path / "valkey") as server:
         server.command("ACL", "SETUSER", "app", "on", ">secret", "~prod:*", *rights.split())
         url = f"redis://app:secret@127.0.0.1:{server.port}/1"
-        sandbox.restart(REDIS_URL=url, CACHE_KEY_PREFIX="prod:")
+        worker.restart(REDIS_URL=url, CACHE_KEY_PREFIX="prod:")
         outcomes: list[str | None] = []
         for content in (b"before", b"after"):
-            sandbox.run(write(THINGS))
+            worker.run(write(THINGS))
             for _ in range(2):
                 record.cache = None
-                assert sandbox.run(THINGS.fetch(PAGE, Database(content).load)) == content
+                assert worker.run(THINGS.fetch(PAGE, Database(content).load)) == content
                 outcomes.append(record.cache)
-        sandbox.run(check_redis())
-        sandbox.close()
+        worker.run(check_redis())
+        worker.close()
     assert outcomes == ["miss", "hit"] * 2
 
 
-def test_lists_share_no_page(sandbox: Sandbox, cache: Client) -> None:
+def test_lists_share_no_page(worker: Worker, cache: Client) -> None:
     wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
     for (name, page), content in wanted.items():
-        sandbox.run(PageCache(name).fetch(page, Database(content).load))
+        worker.run(PageCache(name).fetch(page, Database(content).load))
     for (name, page), content in wanted.items():
-        assert sandbox.run(PageCache(name).fetch(page, Database().load)) == content
+        assert worker.run(PageCache(name).fetch(page, Database().load)) == content
 
 
-def test_a_write_invalidates_only_the_pages_of_its_lists(sandbox: Sandbox, cache: Client) -> None:
+def test_a_write_invalidates_only_the_pages_of_its_lists(worker: Worker, cache: Client) -> None:
     for name in ("a", "b", "c"):
-        sandbox.run(PageCache(name).fetch(PAGE, Database(b"old").load))
-    sandbox.run(write(PageCache("a"), PageCache("b")))
+        worker.run(PageCache(name).fetch(PAGE, Database(b"old").load))
+    worker.run(write(PageCache("a"), PageCache("b")))
 
     found = [
-        sandbox.run(PageCache(name).fetch(PAGE, Database(b"new").load)) for name in ("a", "b", "c")
+        worker.run(PageCache(name).fetch(PAGE, Database(b"new").load)) for name in ("a", "b", "c")
     ]
     assert found == [b"new", b"new", b"old"]
 
 
 def test_while_a_fence_is_set_no_page_is_served_or_populated(
-    sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
+    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     fetch(Database(b"before"))
     responses = []
@@ -259,7 +259,7 @@ def test_while_a_fence_is_set_no_page_is_served_or_populated(
         responses.append(await THINGS.fetch(PAGE, Database(b"during").load))
         assert not cache.exists(LEASE)
 
-    sandbox.run(write(THINGS, while_fenced=read))
+    worker.run(write(THINGS, while_fenced=read))
 
     assert responses == [b"during"]
     assert outcome(record) == "bypass"
@@ -268,19 +268,19 @@ def test_while_a_fence_is_set_no_page_is_served_or_populated(
 
 
 def test_a_reader_from_before_a_write_populates_no_page_after_it(
-    sandbox: Sandbox, cache: Client
+    worker: Worker, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
         await write(THINGS)
         return Loaded(b"before")
 
-    assert sandbox.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
+    assert worker.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
     assert not cache.exists(KEY)
-    assert sandbox.run(THINGS.fetch(PAGE, Database(b"after").load)) == b"after"
+    assert worker.run(THINGS.fetch(PAGE, Database(b"after").load)) == b"after"
 
 
 def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_next(
-    sandbox: Sandbox, cache: Client
+    worker: Worker, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
         await write(THINGS)
@@ -288,39 +288,39 @@ def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_nex
         await THINGS.fetch(PAGE, Database(b"after").load)
         return Loaded(b"before")
 
-    sandbox.run(THINGS.fetch(PAGE, overtaken_load))
-    assert sandbox.run(THINGS.fetch(PAGE, Database().load)) == b"after"
+    worker.run(THINGS.fetch(PAGE, overtaken_load))
+    assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"after"
 
 
-def test_a_writer_clears_only_its_own_fence(sandbox: Sandbox, fetch: Fetch, cache: Client) -> None:
+def test_a_writer_clears_only_its_own_fence(worker: Worker, fetch: Fetch, cache: Client) -> None:
     async def other_write() -> None:
         await write(THINGS)
         assert cache.zcard("things:fence") == 1
         await THINGS.fetch(PAGE, Database(b"before").load)
         assert not cache.exists(KEY)
 
-    sandbox.run(write(THINGS, while_fenced=other_write))
+    worker.run(write(THINGS, while_fenced=other_write))
     assert not cache.exists("things:fence")
 
 
 def test_a_page_from_before_a_write_is_stale_after_it_even_when_its_fence_was_lost(
-    sandbox: Sandbox, fetch: Fetch, cache: Client
+    worker: Worker, fetch: Fetch, cache: Client
 ) -> None:
     async def lose_fence_and_fill() -> None:
         cache.delete("things:fence")
         await THINGS.fetch(PAGE, Database(b"before").load)
         assert cache.exists(KEY)
 
-    sandbox.run(write(THINGS, while_fenced=lose_fence_and_fill))
+    worker.run(write(THINGS, while_fenced=lose_fence_and_fill))
     assert fetch(Database(b"after")) == b"after"
 
 
-def test_a_failed_write_clears_its_fence(sandbox: Sandbox, cache: Client) -> None:
+def test_a_failed_write_clears_its_fence(worker: Worker, cache: Client) -> None:
     async def fail() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        sandbox.run(write(THINGS, while_fenced=fail))
+        worker.run(write(THINGS, while_fenced=fail))
     assert not cache.exists("things:fence")
 
 
@@ -331,10 +331,10 @@ async def set_fences() -> None:
 
 
 def test_a_crashed_writers_fence_expires(
-    sandbox: Sandbox, fetch: Fetch, cache: Client, record: RequestRecord
+    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     fetch(Database(b"before"))
-    sandbox.run(set_fences())
+    worker.run(set_fences())
     (deadline,) = [score for _, score in cache.zrange("things:fence", 0, -1, withscores=True)]
     seconds_left = (deadline - server_milliseconds(cache)) / 1000
     assert FENCE_SECONDS - 1 < seconds_left <= FENCE_SECONDS
@@ -349,7 +349,7 @@ def test_a_crashed_writers_fence_expires(
 
 
 def test_a_lease_lets_one_reader_populate_the_page_while_others_wait(
-    sandbox: Sandbox, cache: Client
+    worker: Worker, cache: Client
 ) -> None:
     database = Database(b"page")
 
@@ -360,7 +360,7 @@ def test_a_lease_lets_one_reader_populate_the_page_while_others_wait(
     async def readers() -> list[bytes]:
         return await asyncio.gather(*(THINGS.fetch(PAGE, slow_load) for _ in range(8)))
 
-    assert sandbox.run(readers()) == [b"page"] * 8
+    assert worker.run(readers()) == [b"page"] * 8
     assert database.loads == 1
 
 
@@ -376,7 +376,7 @@ def test_a_reader_waits_for_a_lease_only_so_long(
     assert cache.get(LEASE) == b"another reader"
 
 
-def test_a_lease_ends_with_its_holder(sandbox: Sandbox, cache: Client) -> None:
+def test_a_lease_ends_with_its_holder(worker: Worker, cache: Client) -> None:
     lifetimes = []
 
     async def load() -> Loaded:
@@ -384,7 +384,7 @@ def test_a_lease_ends_with_its_holder(sandbox: Sandbox, cache: Client) -> None:
         cache.set(LEASE, b"taken by another since")
         return Loaded(b"page")
 
-    sandbox.run(THINGS.fetch(PAGE, load))
+    worker.run(THINGS.fetch(PAGE, load))
     assert 0 < lifetimes[0] <= protocol.LEASE_SECONDS * 1000
     assert cache.get(LEASE) == b"taken by another since"
 
@@ -403,68 +403,68 @@ def test_a_restarted_redis_is_used_at_once(
     assert outcome(record) == "hit"
 
 
-def test_what_load_raises_is_raised_and_nothing_cached(sandbox: Sandbox, cache: Client) -> None:
+def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Client) -> None:
     async def load() -> Loaded:
         raise LookupError
 
     with pytest.raises(LookupError):
-        sandbox.run(THINGS.fetch(PAGE, load))
+        worker.run(THINGS.fetch(PAGE, load))
     assert not cache.exists(KEY)
 
 
 def test_without_a_redis_everything_goes_to_the_database(
-    sandbox: Sandbox, record: RequestRecord
+    worker: Worker, record: RequestRecord
 ) -> None:
-    sandbox.restart(REDIS_URL=None)
+    worker.restart(REDIS_URL=None)
     database = Database()
-    sandbox.run(THINGS.fetch(PAGE, database.load))
-    sandbox.run(write(THINGS))
+    worker.run(THINGS.fetch(PAGE, database.load))
+    worker.run(write(THINGS))
 
     assert database.loads == 1
     assert outcome(record) == "bypass"
 
 
 def test_an_unavailable_redis_is_an_error_and_then_skipped(
-    sandbox: Sandbox, record: RequestRecord
+    worker: Worker, record: RequestRecord
 ) -> None:
-    sandbox.restart(REDIS_URL=NO_REDIS)
-    assert sandbox.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    worker.restart(REDIS_URL=NO_REDIS)
+    assert worker.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "error"
 
     record.cache = None
-    assert sandbox.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    assert worker.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "bypass"
 
 
-def test_a_write_goes_through_without_redis(sandbox: Sandbox, record: RequestRecord) -> None:
-    sandbox.restart(REDIS_URL=NO_REDIS)
+def test_a_write_goes_through_without_redis(worker: Worker, record: RequestRecord) -> None:
+    worker.restart(REDIS_URL=NO_REDIS)
     written = []
 
     async def commit() -> None:
         written.append(1)
 
-    sandbox.run(write(THINGS, while_fenced=commit))
+    worker.run(write(THINGS, while_fenced=commit))
     assert written == [1]
     assert outcome(record) == "error"
 
 
 def test_the_circuit_closes_when_redis_has_recovered(
-    sandbox: Sandbox,
+    worker: Worker,
     services: Services,
     cache: Client,
     record: RequestRecord,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "redis"
-    sandbox.restart(REDIS_URL=f"unix://{path}?db=0")
+    worker.restart(REDIS_URL=f"unix://{path}?db=0")
     redis_scripts().breaker.pause_seconds = 0.05
-    sandbox.run(THINGS.fetch(PAGE, Database().load))
+    worker.run(THINGS.fetch(PAGE, Database().load))
     assert (record.cache, redis_scripts().breaker.is_open) == ("error", True)
 
     path.symlink_to(urlsplit(services.redis_url).path)
-    sandbox.run(asyncio.sleep(0.06))
+    worker.run(asyncio.sleep(0.06))
     record.cache = None
-    sandbox.run(THINGS.fetch(PAGE, Database(b"page").load))
+    worker.run(THINGS.fetch(PAGE, Database(b"page").load))
     assert outcome(record) == "miss"
     assert cache.get(KEY).endswith(b"page")
 
@@ -477,8 +477,8 @@ def test_an_error_of_the_script_does_not_fail_the_reader(
     assert outcome(record) == "error"
 
 
-def test_a_fence_cannot_be_evicted_by_a_volatile_policy(sandbox: Sandbox, cache: Client) -> None:
+def test_a_fence_cannot_be_evicted_by_a_volatile_policy(worker: Worker, cache: Client) -> None:
     async def look() -> None:
         assert cache.ttl("things:fence") == -1
 
-    sandbox.run(write(THINGS, while_fenced=look))
+    worker.run(write(THINGS, while_fenced=look))

@@ -21,7 +21,7 @@ from blog.errors import Conflict, DatabaseUnavailable, InternalError, NotFound
 from blog.http.application import create_app, lambda_handler
 from blog.http.router import api_router
 from local.services import Services
-from tests.conftest import Sandbox, url_without_timeouts
+from tests.conftest import Worker, url_without_timeouts
 from tests.in_process import LambdaTransport
 from tests.transactions import NothingInvalidated, write
 
@@ -42,16 +42,16 @@ def users(database: Database) -> int:
     return int(count)
 
 
-def backends(database: Database, sandbox: Sandbox) -> list[int]:
-    """The sandbox's connections, as the server sees them."""
+def backends(database: Database, worker: Worker) -> list[int]:
+    """The worker's connections, as the server sees them."""
     rows = database.execute(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [sandbox.service]
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [worker.service]
     )
     return [row[0] for row in rows]
 
 
-def end_backends(database: Database, sandbox: Sandbox) -> None:
-    (pid,) = backends(database, sandbox)
+def end_backends(database: Database, worker: Worker) -> None:
+    (pid,) = backends(database, worker)
     database.execute("SELECT pg_terminate_backend(%s, 1000)", [pid])
 
 
@@ -76,7 +76,7 @@ def statement_of(sql: str) -> TypedReturnsRows[Any]:
 
 
 @pytest.fixture
-def ask(sandbox: Sandbox) -> Callable[[Query], int]:
+def ask(worker: Worker) -> Callable[[Query], int]:
     """Runs the query by a route that reads or, if it inserts, writes; returns the status."""
 
     def ask(query: Query) -> int:
@@ -114,59 +114,59 @@ def test_a_request_is_retried_only_once(
 
 @pytest.mark.parametrize("end", ["terminated", "restarted twice"])
 def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
-    sandbox: Sandbox, database: Database, end: str
+    worker: Worker, database: Database, end: str
 ) -> None:
     for _ in range(1 if end == "terminated" else 2):
-        sandbox.run(read(Query()))
-        end_backends(database, sandbox)
+        worker.run(read(Query()))
+        end_backends(database, worker)
         query = Query()
-        assert sandbox.run(read(query)) == 42
+        assert worker.run(read(query)) == 42
         assert query.calls == 1  # noticed before the query, not by it
 
 
-def test_a_write_finds_a_closed_connection_replaced(sandbox: Sandbox, database: Database) -> None:
-    sandbox.run(read(Query()))
-    end_backends(database, sandbox)
+def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Database) -> None:
+    worker.run(read(Query()))
+    end_backends(database, worker)
     query = Query(INSERT)
-    sandbox.run(write(query))
+    worker.run(write(query))
 
     assert (query.calls, users(database)) == (1, 1)
 
 
-def test_a_worker_keeps_one_connection(sandbox: Sandbox, database: Database) -> None:
+def test_a_worker_keeps_one_connection(worker: Worker, database: Database) -> None:
     for _ in range(3):
-        sandbox.run(read(Query()))
-        sandbox.run(write(Query()))
-    assert len(backends(database, sandbox)) == 1
+        worker.run(read(Query()))
+        worker.run(write(Query()))
+    assert len(backends(database, worker)) == 1
 
 
 def test_a_read_leaves_no_transaction_and_sends_nothing_after_its_statement(
-    sandbox: Sandbox, database: Database
+    worker: Worker, database: Database
 ) -> None:
-    sandbox.run(read(Query("SELECT 4711")))
+    worker.run(read(Query("SELECT 4711")))
     activity = database.execute(
-        "SELECT state, query FROM pg_stat_activity WHERE application_name = %s", [sandbox.service]
+        "SELECT state, query FROM pg_stat_activity WHERE application_name = %s", [worker.service]
     )
     assert activity.fetchall() == [("idle", "SELECT 4711")]
 
 
-def test_a_read_after_a_write_is_in_autocommit_again(sandbox: Sandbox, database: Database) -> None:
-    sandbox.run(write(Query(INSERT)))
-    sandbox.run(read(Query("SELECT 4711")))
+def test_a_read_after_a_write_is_in_autocommit_again(worker: Worker, database: Database) -> None:
+    worker.run(write(Query(INSERT)))
+    worker.run(read(Query("SELECT 4711")))
     state = database.execute(
-        "SELECT state FROM pg_stat_activity WHERE application_name = %s", [sandbox.service]
+        "SELECT state FROM pg_stat_activity WHERE application_name = %s", [worker.service]
     )
     assert state.fetchall() == [("idle",)]
 
 
-def test_a_statement_is_not_prepared_on_the_server(sandbox: Sandbox) -> None:
+def test_a_statement_is_not_prepared_on_the_server(worker: Worker) -> None:
     for _ in range(10):
-        sandbox.run(read(Query("SELECT 4711")))
-    assert sandbox.run(read(Query("SELECT count(*) FROM pg_prepared_statements"))) == 0
+        worker.run(read(Query("SELECT 4711")))
+    assert worker.run(read(Query("SELECT count(*) FROM pg_prepared_statements"))) == 0
 
 
 def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_commit(
-    sandbox: Sandbox, database: Database
+    worker: Worker, database: Database
 ) -> None:
     query = Query(INSERT)
 
@@ -180,36 +180,36 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
             await super().committed()
 
     watch = Watch()
-    sandbox.run(write(query, watch))
+    worker.run(write(query, watch))
     assert watch.calls == ["start", "ready", "committed"]
 
 
-def test_a_write_that_raises_is_rolled_back(sandbox: Sandbox, database: Database) -> None:
+def test_a_write_that_raises_is_rolled_back(worker: Worker, database: Database) -> None:
     async def insert_and_raise(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
         raise NotFound("nothing of that")
 
     watch = NothingInvalidated()
     with pytest.raises(NotFound):
-        sandbox.run(write(insert_and_raise, watch))
+        worker.run(write(insert_and_raise, watch))
     assert (users(database), watch.calls) == (0, ["start", "rolled back"])
-    sandbox.run(write(Query(INSERT)))
+    worker.run(write(Query(INSERT)))
     assert users(database) == 1
 
 
 def test_a_transaction_that_only_looked_up_invalidates_nothing(
-    sandbox: Sandbox, database: Database
+    worker: Worker, database: Database
 ) -> None:
     async def look_up(block: Transaction) -> Any:
         return (await block.look_up(statement_of("SELECT 42"))).scalar()
 
     watch = NothingInvalidated()
-    assert sandbox.run(write(look_up, watch)) == 42
+    assert worker.run(write(look_up, watch)) == 42
     assert watch.calls == ["ready"]
 
 
 def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
-    sandbox: Sandbox, database: Database
+    worker: Worker, database: Database
 ) -> None:
     async def insert_three(block: Transaction) -> Any:
         ahead = block.send_ahead("SELECT count(*) FROM users", [])
@@ -217,25 +217,25 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
         block.execute_with_commit(text(INSERT.replace("ada@", "bob@")))
         return await ahead.fetchone()
 
-    assert sandbox.run(write(Query())) == 42  # the connection's first transaction
-    assert sandbox.run(write(insert_three)) == (0,)
+    assert worker.run(write(Query())) == 42  # the connection's first transaction
+    assert worker.run(write(insert_three)) == (0,)
     assert users(database) == 2
 
 
-def test_a_last_statement_that_fails_leaves_nothing(sandbox: Sandbox, database: Database) -> None:
+def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Database) -> None:
     async def insert_twice(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
         block.execute_with_commit(text(INSERT))
 
     watch = NothingInvalidated()
     with pytest.raises(InternalError):
-        sandbox.run(write(insert_twice, watch))
+        worker.run(write(insert_twice, watch))
     assert (users(database), watch.calls) == (0, ["start", "ready", "rolled back"])
-    assert sandbox.run(read(Query())) == 42
+    assert worker.run(read(Query())) == 42
 
 
 def test_only_the_violation_of_the_constraint_becomes_its_error(
-    sandbox: Sandbox, database: Database
+    worker: Worker, database: Database
 ) -> None:
     database.execute(INSERT)
 
@@ -244,9 +244,9 @@ def test_only_the_violation_of_the_constraint_becomes_its_error(
             await block.execute(statement_of(INSERT))
 
     with pytest.raises(Conflict):
-        sandbox.run(write(partial(insert, "users_email_key")))
+        worker.run(write(partial(insert, "users_email_key")))
     with pytest.raises(InternalError):
-        sandbox.run(write(partial(insert, "users_pkey")))
+        worker.run(write(partial(insert, "users_pkey")))
 
 
 def test_other_errors_than_violations_are_raised_unchanged() -> None:
@@ -254,10 +254,10 @@ def test_other_errors_than_violations_are_raised_unchanged() -> None:
         raise LookupError
 
 
-def test_a_wrong_statement_is_an_internal_error(sandbox: Sandbox) -> None:
+def test_a_wrong_statement_is_an_internal_error(worker: Worker) -> None:
     query = Query("SELECT nonsense")
     with pytest.raises(InternalError):
-        sandbox.run(read(query))
+        worker.run(read(query))
     assert query.calls == 1
 
 
@@ -266,14 +266,14 @@ SHOW_TIMEOUTS = f"SELECT json_build_object({SESSION_TIMEOUTS})"
 
 
 def test_each_write_has_the_timeouts_that_the_database_lacks_and_its_session_stays_as_it_was(
-    sandbox: Sandbox, services: Services, capsys: pytest.CaptureFixture[str]
+    worker: Worker, services: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sandbox.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
+    assert worker.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
     assert "lack" not in capsys.readouterr().out
-    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+    worker.restart(DATABASE_URL=url_without_timeouts(services))
     for _ in range(2):
-        assert sandbox.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
-        assert sandbox.run(read(Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
+        assert worker.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
+        assert worker.run(read(Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
 
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     warnings = [line["lacking"] for line in logged if line["level"] == "WARNING"]
@@ -281,29 +281,29 @@ def test_each_write_has_the_timeouts_that_the_database_lacks_and_its_session_sta
 
 
 def test_a_stricter_timeout_stays_and_a_longer_one_does_not(
-    sandbox: Sandbox, services: Services
+    worker: Worker, services: Services
 ) -> None:
     options = "-c statement_timeout=1min -c lock_timeout=1500ms"
-    sandbox.restart(DATABASE_URL=with_options(services, options))
-    timeouts = sandbox.run(write(Query(SHOW_TIMEOUTS)))
+    worker.restart(DATABASE_URL=with_options(services, options))
+    timeouts = worker.run(write(Query(SHOW_TIMEOUTS)))
     assert timeouts == TIMEOUTS | {"lock_timeout": "1500ms"}
 
 
 def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_it(
-    sandbox: Sandbox, services: Services, database: Database, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, services: Services, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TIMEOUTS, "lock_timeout", "50ms")
-    sandbox.restart(DATABASE_URL=url_without_timeouts(services))
+    worker.restart(DATABASE_URL=url_without_timeouts(services))
     with database.transaction():
         database.execute("LOCK TABLE users IN SHARE MODE")
         started_at = monotonic()
         with pytest.raises(DatabaseUnavailable):
-            sandbox.run(write(Query(INSERT)))
+            worker.run(write(Query(INSERT)))
         assert monotonic() - started_at < 2
 
 
 def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
-    sandbox: Sandbox, api: httpx.Client, database: Database, capsys: pytest.CaptureFixture[str]
+    worker: Worker, api: httpx.Client, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database.execute("ALTER TABLE users ADD CONSTRAINT no_bob CHECK (name <> 'Bob Secret')")
     try:
@@ -324,5 +324,5 @@ def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
     assert "secret" not in printed.lower()
 
 
-def test_the_engines_own_text_hides_parameters(sandbox: Sandbox) -> None:
+def test_the_engines_own_text_hides_parameters(worker: Worker) -> None:
     assert worker_connection().engine.sync_engine.hide_parameters

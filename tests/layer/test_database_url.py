@@ -12,7 +12,7 @@ from blog.database_url import check_parameters, libpq_url
 from blog.settings import SettingsError, settings
 from local.services import Services
 from migrations.handler import handler as migrate
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 SCHEMES = (
     "postgresql://",
@@ -36,20 +36,20 @@ async def query(connection: AsyncConnection) -> object:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_function_connects_with_every_form(
-    sandbox: Sandbox, services: Services, scheme: str
+    worker: Worker, services: Services, scheme: str
 ) -> None:
-    sandbox.restart(DATABASE_URL=in_form(scheme, services.database_url))
+    worker.restart(DATABASE_URL=in_form(scheme, services.database_url))
     assert settings().database_url == in_form(SCHEMES[0], services.database_url).replace(
         "&ssl=", "&sslmode="
     )
-    assert sandbox.run(read(query)) == 42
+    assert worker.run(read(query)) == 42
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_migrations_connect_with_every_form(
-    sandbox: Sandbox, services: Services, scheme: str
+    worker: Worker, services: Services, scheme: str
 ) -> None:
-    sandbox.restart(DATABASE_URL=in_form(scheme, services.database_url))
+    worker.restart(DATABASE_URL=in_form(scheme, services.database_url))
     assert migrate({}, None)["revision"]
 
 
@@ -94,19 +94,19 @@ def test_what_cannot_be_read_is_told_without_the_password(url: str, message: str
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_parameter_of_another_driver_is_named(sandbox: Sandbox, services: Services) -> None:
+def test_a_parameter_of_another_driver_is_named(worker: Worker, services: Services) -> None:
     check_parameters(f"{services.database_url}&sslmode=disable&connect_timeout=1")
     check_parameters("postgresql://u:p?x=y@h/d")
     url = f"{services.database_url}&prepared_statement_cache_size=0"
-    sandbox.restart(DATABASE_URL=url)
+    worker.restart(DATABASE_URL=url)
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: .* prepared_statement_cache_size "):
         database_url()
 
 
 def test_a_url_that_cannot_be_read_is_a_logged_error_of_the_server(
-    api: httpx.Client, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+    api: httpx.Client, worker: Worker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sandbox.restart(DATABASE_URL="postgresql://u:s3cret@h/d?command_timeout=1")
+    worker.restart(DATABASE_URL="postgresql://u:s3cret@h/d?command_timeout=1")
     assert api.get("/users/1").status_code == 500
     log = capfd.readouterr().out
     assert "its parameter command_timeout is unknown to libpq" in log

@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter
 
 from blog.http.application import create_app, lambda_handler
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 
 Printed = pytest.CaptureFixture[str]
@@ -35,7 +35,7 @@ def names_of(emf: dict[str, Any]) -> set[str]:
 
 
 def test_a_request_is_one_line_with_its_fields(
-    sandbox: Sandbox, api: httpx.Client, capsys: Printed
+    worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
     response = api.get("/users/7", headers={"X-Request-Id": "mine-1"})
     [line] = request_lines(capsys)
@@ -43,7 +43,7 @@ def test_a_request_is_one_line_with_its_fields(
     assert response.status_code == 404
     expected = {
         "level": "INFO",
-        "service": sandbox.service,
+        "service": worker.service,
         "stage": "dev",
         "client_request_id": "mine-1",
         "method": "GET",
@@ -70,7 +70,7 @@ def test_a_request_is_one_line_with_its_fields(
         ("PUT", "/users", 405, "/users"),
     ],
 )
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("worker")
 def test_every_request_is_one_line(
     api: httpx.Client, capsys: Printed, method: str, path: str, status: int, route: str | None
 ) -> None:
@@ -81,7 +81,7 @@ def test_every_request_is_one_line(
     assert line.get("route") == route
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("worker")
 def test_the_cache_outcome_is_on_the_line_and_a_metric(api: httpx.Client, capsys: Printed) -> None:
     for path, outcome, metric in [
         ("/users", "miss", "CacheMiss"),
@@ -97,13 +97,13 @@ def test_the_cache_outcome_is_on_the_line_and_a_metric(api: httpx.Client, capsys
         assert emf[metric] == 1
 
 
-def test_a_failing_redis_is_a_metric(sandbox: Sandbox, api: httpx.Client, capsys: Printed) -> None:
-    sandbox.restart(REDIS_URL="redis://127.0.0.1:1/0")
+def test_a_failing_redis_is_a_metric(worker: Worker, api: httpx.Client, capsys: Printed) -> None:
+    worker.restart(REDIS_URL="redis://127.0.0.1:1/0")
     api.get("/users")
     assert "CacheError" in names_of(metric_objects(capsys)[0])
 
 
-@pytest.mark.usefixtures("sandbox")
+@pytest.mark.usefixtures("worker")
 def test_a_hit_takes_no_time_in_the_database(api: httpx.Client, capsys: Printed) -> None:
     api.get("/users")
     api.get("/users")
@@ -114,9 +114,9 @@ def test_a_hit_takes_no_time_in_the_database(api: httpx.Client, capsys: Printed)
 
 
 def test_metrics_are_valid_embedded_metric_format(
-    sandbox: Sandbox, api: httpx.Client, capsys: Printed
+    worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
-    sandbox.restart(STAGE="prod")
+    worker.restart(STAGE="prod")
     api.get("/users")
     [emf] = metric_objects(capsys)
     [directive] = emf["_aws"]["CloudWatchMetrics"]
@@ -124,7 +124,7 @@ def test_metrics_are_valid_embedded_metric_format(
     assert isinstance(emf["_aws"]["Timestamp"], int)
     assert directive["Namespace"] == "UsersAndPosts"
     assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [["service", "stage"]]
-    assert (emf["service"], emf["stage"]) == (sandbox.service, "prod")
+    assert (emf["service"], emf["stage"]) == (worker.service, "prod")
     units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
     assert units["DatabaseTime"] == "Milliseconds"
     assert units["CacheMiss"] == "Count"
@@ -132,14 +132,14 @@ def test_metrics_are_valid_embedded_metric_format(
 
 
 def test_a_worker_has_one_cold_start_and_another_one_when_it_is_restored(
-    sandbox: Sandbox, capsys: Printed
+    worker: Worker, capsys: Printed
 ) -> None:
     router = APIRouter()
     router.add_api_route("/things", _nothing)
     transport = LambdaTransport(handler=lambda_handler(create_app(router)))
     for _ in range(3):
         transport.handle_request(httpx.Request("GET", "http://api.test/things"))
-    sandbox.close()  # as before a snapshot
+    worker.close()  # as before a snapshot
     transport.handle_request(httpx.Request("GET", "http://api.test/things"))
     printed = lines(capsys)
     starts = [line["cold_start"] for line in printed if line.get("message") == "request"]
@@ -153,29 +153,29 @@ async def _nothing() -> None:
     """Return null."""
 
 
-def test_the_log_level_is_a_setting(sandbox: Sandbox, api: httpx.Client, capsys: Printed) -> None:
-    sandbox.restart(LOG_LEVEL="ERROR")
+def test_the_log_level_is_a_setting(worker: Worker, api: httpx.Client, capsys: Printed) -> None:
+    worker.restart(LOG_LEVEL="ERROR")
     api.get("/users")
     [line] = lines(capsys)
     assert "message" not in line
 
 
 def test_metrics_do_not_depend_on_the_log_level(
-    sandbox: Sandbox, api: httpx.Client, capsys: Printed
+    worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
-    sandbox.restart(LOG_LEVEL="ERROR", STAGE="prod")
+    worker.restart(LOG_LEVEL="ERROR", STAGE="prod")
     api.get("/users")
     [emf] = metric_objects(capsys)
 
     assert emf["CacheMiss"] == 1
-    assert (emf["service"], emf["stage"]) == (sandbox.service, "prod")
+    assert (emf["service"], emf["stage"]) == (worker.service, "prod")
 
 
 PERSONAL = ["Ada Secretson", "Secretson", "ada.secretson", "s3cret", "203.0.113.7", "agent-x"]
 
 
 def test_no_personal_data_is_printed(
-    sandbox: Sandbox, api: httpx.Client, database: psycopg.Connection[Any], capsys: Printed
+    worker: Worker, api: httpx.Client, database: psycopg.Connection[Any], capsys: Printed
 ) -> None:
     ada = {"name": "Ada Secretson", "email": "ada.secretson@example.org"}
     api.headers["User-Agent"] = "agent-x"
@@ -192,7 +192,7 @@ def test_no_personal_data_is_printed(
     api.get("/s3cret?s3cret")
     api.post("/posts", json={"user_id": 1, "title": "s3cret", "content": "s3cret"})
     api.post("/posts", json={"user_id": 99, "title": "s3cret", "content": "s3cret"})
-    sandbox.restart(DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/s3cret")
+    worker.restart(DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/s3cret")
     assert api.post("/users", json=ada).status_code == 503
     printed = "".join(capsys.readouterr())
 

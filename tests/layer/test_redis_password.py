@@ -10,7 +10,7 @@ from blog import secrets
 from blog.cache.pages import Loaded, PageCache
 from blog.cache.scripts import redis_scripts
 from blog.observability import RequestRecord, current_request
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.secrets_manager import Manager, new_secret
 from tests.valkey import ValkeyServer
 
@@ -39,19 +39,19 @@ class RotatedRedis:
 
 @pytest.fixture
 def rotated(
-    sandbox: Sandbox, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RotatedRedis]:
     monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
     with ValkeyServer(tmp_path / "valkey") as server:
         redis = RotatedRedis(server, manager)
         redis.change_password("first")
         redis.arn = new_secret(manager, redis.url("first"))
-        sandbox.restart(REDIS_URL=redis.arn)
+        worker.restart(REDIS_URL=redis.arn)
         yield redis
-        sandbox.close()
+        worker.close()
 
 
-def cache_outcome(sandbox: Sandbox) -> str | None:
+def cache_outcome(worker: Worker) -> str | None:
     """How a read of a page uses the cache."""
 
     async def load() -> Loaded:
@@ -59,33 +59,33 @@ def cache_outcome(sandbox: Sandbox) -> str | None:
 
     record = RequestRecord("GET", "gateway", None, cold_start=False)
     token = current_request.set(record)
-    assert sandbox.run(PageCache("things").fetch("1:10", load)) == b"page"
+    assert worker.run(PageCache("things").fetch("1:10", load)) == b"page"
     current_request.reset(token)
     return record.cache
 
 
-def test_a_changed_redis_password_is_read_again(sandbox: Sandbox, rotated: RotatedRedis) -> None:
-    assert [cache_outcome(sandbox), cache_outcome(sandbox)] == ["miss", "hit"]
+def test_a_changed_redis_password_is_read_again(worker: Worker, rotated: RotatedRedis) -> None:
+    assert [cache_outcome(worker), cache_outcome(worker)] == ["miss", "hit"]
     for password in ("second", "third"):
         rotated.change_secret(password)
         rotated.change_password(password)
-        assert cache_outcome(sandbox) == "hit"
+        assert cache_outcome(worker) == "hit"
 
 
 def test_a_redis_password_that_the_secret_does_not_have_yet_costs_the_cache_alone(
-    sandbox: Sandbox, rotated: RotatedRedis
+    worker: Worker, rotated: RotatedRedis
 ) -> None:
     rotated.change_password("second")
-    assert [cache_outcome(sandbox), cache_outcome(sandbox)] == ["error", "bypass"]
+    assert [cache_outcome(worker), cache_outcome(worker)] == ["error", "bypass"]
     rotated.change_secret("second")
     redis_scripts().breaker.pause_seconds = 0.0
     redis_scripts().breaker.failed()
-    assert cache_outcome(sandbox) == "miss"
+    assert cache_outcome(worker) == "miss"
 
 
 @pytest.mark.parametrize("value", ["no URL of a Redis", "redis://127.0.0.1:port"])
 def test_a_secret_without_a_redis_url_costs_the_cache_alone(
-    sandbox: Sandbox, rotated: RotatedRedis, value: str
+    worker: Worker, rotated: RotatedRedis, value: str
 ) -> None:
     rotated.manager.put_secret_value(SecretId=rotated.arn, SecretString=value)
-    assert cache_outcome(sandbox) == "error"
+    assert cache_outcome(worker) == "error"

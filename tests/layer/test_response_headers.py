@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from blog.http.application import create_app, lambda_handler
 from local.generate.openapi import OPENAPI_FILE
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.every_resource.document import DOCUMENT
 from tests.in_process import LambdaTransport
 
@@ -50,7 +50,7 @@ def responses(api: httpx.Client) -> Iterator[httpx.Response]:
     yield api.delete("/users/1%0A")
 
 
-def test_every_response_has_the_security_headers(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_every_response_has_the_security_headers(worker: Worker, api: httpx.Client) -> None:
     statuses = set()
     for response in responses(api):
         statuses.add(response.status_code)
@@ -62,7 +62,7 @@ def test_every_response_has_the_security_headers(sandbox: Sandbox, api: httpx.Cl
 
 
 def test_what_is_read_is_revalidated_and_the_rest_is_not_stored(
-    sandbox: Sandbox, api: httpx.Client
+    worker: Worker, api: httpx.Client
 ) -> None:
     for response in responses(api):
         is_read = response.request.method in ("GET", "HEAD") and response.status_code < 400
@@ -70,11 +70,11 @@ def test_what_is_read_is_revalidated_and_the_rest_is_not_stored(
         assert response.headers["cache-control"] == ("no-cache" if stored else "no-store")
 
 
-def test_failures_have_the_headers_too(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_failures_have_the_headers_too(worker: Worker, api: httpx.Client) -> None:
     async def fail() -> None:
         raise LookupError
 
-    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     unavailable = api.get("/users/1")
     router = APIRouter()
     router.add_api_route("/things", fail)
@@ -96,7 +96,7 @@ def test_browsers_keep_to_https_after_a_request_over_https(
         assert response.headers.get("strict-transport-security") == value
 
 
-def test_head_is_get_without_its_content(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_head_is_get_without_its_content(worker: Worker, api: httpx.Client) -> None:
     api.post("/users", json=ADA)
     for path in GETS:
         get, head = api.get(path), api.head(path)
@@ -110,7 +110,7 @@ def test_head_is_get_without_its_content(sandbox: Sandbox, api: httpx.Client) ->
 
 
 def test_head_is_logged_as_such(
-    sandbox: Sandbox, api: httpx.Client, capsys: pytest.CaptureFixture[str]
+    worker: Worker, api: httpx.Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     api.head("/users")
     assert '"method":"HEAD","route":"/users","status":200' in capsys.readouterr().out

@@ -19,7 +19,7 @@ from blog.secrets import SecretUnavailable, is_secret, secret_value
 from blog.settings import SettingsError
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret
 
@@ -30,19 +30,17 @@ async def query(connection: AsyncConnection) -> object:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_database_is_reached_through_the_secret(
-    sandbox: Sandbox, services: Services, manager: Manager, scheme: str
+    worker: Worker, services: Services, manager: Manager, scheme: str
 ) -> None:
     secret = new_secret(manager, in_form(scheme, services.database_url))
-    sandbox.restart(DATABASE_URL=secret)
+    worker.restart(DATABASE_URL=secret)
     assert database_url().drivername == "postgresql+psycopg"
     assert database_url().query == make_url(services.database_url).query | {"sslmode": "disable"}
-    assert sandbox.run(read(query)) == 42
+    assert worker.run(read(query)) == 42
 
 
-def test_a_secret_without_a_url_is_told_without_its_value(
-    sandbox: Sandbox, manager: Manager
-) -> None:
-    sandbox.restart(DATABASE_URL=new_secret(manager, '{"password": "s3cret"}'))
+def test_a_secret_without_a_url_is_told_without_its_value(worker: Worker, manager: Manager) -> None:
+    worker.restart(DATABASE_URL=new_secret(manager, '{"password": "s3cret"}'))
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: not a PostgreSQL URL") as raised:
         database_url()
     assert "s3cret" not in str(raised.value)
@@ -99,7 +97,7 @@ class RotatedDatabase:
         self.wait_for_requests("SELECT pg_terminate_backend(pid, 1000)")
 
     def wait_for_requests(self, select: str = "SELECT") -> None:
-        """Until the sandbox has a connection that is idle after a request."""
+        """Until the worker has a connection that is idle after a request."""
         deadline = time.monotonic() + 30
         connections = (
             f"{select} FROM pg_stat_activity WHERE usename = 'app'"
@@ -115,13 +113,13 @@ class RotatedDatabase:
 
 @pytest.fixture
 def rotated(
-    sandbox: Sandbox,
+    worker: Worker,
     services: Services,
     manager: Manager,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[RotatedDatabase]:
-    """The sandbox's database; `reads` counts calls to Secrets Manager."""
+    """The worker's database; `reads` counts calls to Secrets Manager."""
     with running_services(tmp_path, redis_url=services.redis_url, ephemeral=True) as own:
         rules = tmp_path / "postgres" / "pg_hba.conf"
         rules.write_text(f"local all app scram-sha-256\n{rules.read_text()}")
@@ -133,12 +131,12 @@ def rotated(
             return fetch(arn, timeout_seconds)
 
         monkeypatch.setattr(secrets_manager, "fetch_secret", count_and_fetch)
-        sandbox.restart(DATABASE_URL=database.arn)
+        worker.restart(DATABASE_URL=database.arn)
         migrate({}, None)
-        sandbox.restart()
+        worker.restart()
         database.reads = 0
         yield database
-        sandbox.close()
+        worker.close()
         database.close()
 
 
@@ -184,11 +182,11 @@ def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
 
 
 def test_a_secret_that_cannot_be_read_is_503(
-    sandbox: Sandbox, manager: Manager, api: httpx.Client
+    worker: Worker, manager: Manager, api: httpx.Client
 ) -> None:
     arn = new_secret(manager, "postgresql://")
     manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
-    sandbox.restart(DATABASE_URL=arn)
+    worker.restart(DATABASE_URL=arn)
     response = api.get("/users/1")
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#database-unavailable"

@@ -3,7 +3,7 @@
 import pytest
 
 from blog.settings import Settings, SettingsError, settings
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 SECRET = "postgresql://ada:tr0ub4dor@db.example.org/blog"
 
@@ -36,10 +36,8 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("name", "value"), INVALID)
-def test_a_malformed_variable_is_named_and_not_shown(
-    sandbox: Sandbox, name: str, value: str
-) -> None:
-    sandbox.restart(**{name: value})
+def test_a_malformed_variable_is_named_and_not_shown(worker: Worker, name: str, value: str) -> None:
+    worker.restart(**{name: value})
     with pytest.raises(SettingsError) as raised:
         settings()
 
@@ -48,14 +46,14 @@ def test_a_malformed_variable_is_named_and_not_shown(
     assert raised.value.__suppress_context__
 
 
-def test_a_missing_database_url_is_named(sandbox: Sandbox) -> None:
-    sandbox.restart(DATABASE_URL=None)
+def test_a_missing_database_url_is_named(worker: Worker) -> None:
+    worker.restart(DATABASE_URL=None)
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: "):
         settings()
 
 
-def test_every_invalid_variable_is_named(sandbox: Sandbox) -> None:
-    sandbox.restart(DATABASE_URL=None, LOG_LEVEL="LOUD", CACHE_TTL_SECONDS="never")
+def test_every_invalid_variable_is_named(worker: Worker) -> None:
+    worker.restart(DATABASE_URL=None, LOG_LEVEL="LOUD", CACHE_TTL_SECONDS="never")
     with pytest.raises(SettingsError) as raised:
         settings()
 
@@ -63,15 +61,15 @@ def test_every_invalid_variable_is_named(sandbox: Sandbox) -> None:
         assert name in str(raised.value)
 
 
-def test_an_empty_variable_is_as_good_as_none(sandbox: Sandbox) -> None:
-    sandbox.restart(REDIS_URL="", LOG_LEVEL="", CACHE_TTL_SECONDS="")
+def test_an_empty_variable_is_as_good_as_none(worker: Worker) -> None:
+    worker.restart(REDIS_URL="", LOG_LEVEL="", CACHE_TTL_SECONDS="")
     assert settings().redis_url is None
     assert settings().log_level == "INFO"
     assert settings().cache_ttl_seconds == 60
 
 
-def test_urls_are_not_shown_by_repr(sandbox: Sandbox) -> None:
-    sandbox.restart(DATABASE_URL=SECRET, REDIS_URL="redis://:tr0ub4dor@cache.example.org")
+def test_urls_are_not_shown_by_repr(worker: Worker) -> None:
+    worker.restart(DATABASE_URL=SECRET, REDIS_URL="redis://:tr0ub4dor@cache.example.org")
     assert "tr0ub4dor" not in repr(settings())
     assert "tr0ub4dor" not in str(settings())
 
@@ -92,8 +90,8 @@ def test_urls_are_not_shown_by_repr(sandbox: Sandbox) -> None:
         ("STAGE", "prod"),
     ],
 )
-def test_a_variable_is_read(sandbox: Sandbox, name: str, value: str) -> None:
-    sandbox.restart(**{name: value})
+def test_a_variable_is_read(worker: Worker, name: str, value: str) -> None:
+    worker.restart(**{name: value})
     assert getattr(settings(), name.lower()) == value
 
 

@@ -14,7 +14,7 @@ from blog.cache.access import redis_client
 from blog.database.access import database_url
 from blog.settings import SettingsError
 from blog.tls import CERTIFICATES, authorities, tls_context
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 # Starfield's root, which is Amazon's, has the number 0.
 pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
@@ -102,9 +102,9 @@ def test_a_region_that_is_missing_is_named(
 
 
 @pytest.mark.parametrize("mode", ["", "?sslmode=disable", "?ssl=require"])
-def test_postgresql_at_rds_is_verified_by_its_region(sandbox: Sandbox, mode: str) -> None:
+def test_postgresql_at_rds_is_verified_by_its_region(worker: Worker, mode: str) -> None:
     url = f"postgresql://u@blog.abc.eu-west-1.rds.amazonaws.com/blog{mode}"
-    sandbox.restart(DATABASE_URL=url, TLS_REQUIRED="true")
+    worker.restart(DATABASE_URL=url, TLS_REQUIRED="true")
     file = str(CERTIFICATES / "eu-west-1.pem")
     assert database_url().query == {"sslmode": "verify-full", "sslrootcert": file}
 
@@ -114,23 +114,23 @@ def test_postgresql_at_rds_is_verified_by_its_region(sandbox: Sandbox, mode: str
     [("host=/run", False), ("host=%40abstract,/run", False), ("host=/run,db", True), ("", False)],
 )
 def test_postgresql_at_a_unix_socket_has_no_tls(
-    sandbox: Sandbox, query: str, is_verified: bool
+    worker: Worker, query: str, is_verified: bool
 ) -> None:
-    sandbox.restart(DATABASE_URL=f"postgresql://u@/blog?{query}", TLS_REQUIRED="true")
+    worker.restart(DATABASE_URL=f"postgresql://u@/blog?{query}", TLS_REQUIRED="true")
     assert ("sslmode" in database_url().query) == is_verified
 
 
-def test_postgresql_at_rds_in_a_region_that_is_missing_is_an_error(sandbox: Sandbox) -> None:
+def test_postgresql_at_rds_in_a_region_that_is_missing_is_an_error(worker: Worker) -> None:
     url = "postgresql://u@blog.abc.us-gov-west-1.rds.amazonaws.com/blog"
-    sandbox.restart(DATABASE_URL=url, TLS_REQUIRED="true")
+    worker.restart(DATABASE_URL=url, TLS_REQUIRED="true")
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: the layer has no authorities of RDS"):
         database_url()
-    sandbox.restart(DATABASE_URL=f"{url}?sslrootcert=/own.pem")
+    worker.restart(DATABASE_URL=f"{url}?sslrootcert=/own.pem")
     assert database_url().query == {"sslmode": "verify-full", "sslrootcert": "/own.pem"}
 
 
-def test_a_redis_at_elasticache_is_verified_by_amazons_roots(sandbox: Sandbox) -> None:
-    sandbox.restart(TLS_REQUIRED="true")
+def test_a_redis_at_elasticache_is_verified_by_amazons_roots(worker: Worker) -> None:
+    worker.restart(TLS_REQUIRED="true")
     client = redis_client("rediss://master.blog.abc.euw1.cache.amazonaws.com:6379/0")
     connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     assert isinstance(connection, SSLConnection)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.valkey import ValkeyServer
 
 MAXIMUM_SECONDS = 2.5
@@ -28,7 +28,7 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_it_is_ok_when_both_are_up(sandbox: Sandbox, api: httpx.Client) -> None:
+def test_it_is_ok_when_both_are_up(worker: Worker, api: httpx.Client) -> None:
     response = api.get("/health")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -37,10 +37,10 @@ def test_it_is_ok_when_both_are_up(sandbox: Sandbox, api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("reject", [ValkeyServer.demote, ValkeyServer.deny_writes])
 def test_it_is_degraded_where_redis_rejects_writes(
-    sandbox: Sandbox, api: httpx.Client, tmp_path: Path, reject: Callable[[ValkeyServer], None]
+    worker: Worker, api: httpx.Client, tmp_path: Path, reject: Callable[[ValkeyServer], None]
 ) -> None:
     with ValkeyServer(tmp_path / "valkey") as server:
-        sandbox.restart(REDIS_URL=server.url)
+        worker.restart(REDIS_URL=server.url)
         assert api.get("/health").json()["redis"] == "up"
         reject(server)
         response = api.get("/health")
@@ -56,9 +56,9 @@ def test_it_leaves_nothing_in_redis(api: httpx.Client, cache: Any) -> None:
 
 @pytest.mark.parametrize("redis_url", [NO_REDIS, None, SILENT_REDIS])
 def test_it_is_degraded_without_redis(
-    sandbox: Sandbox, api: httpx.Client, silent_port: int, redis_url: str | None
+    worker: Worker, api: httpx.Client, silent_port: int, redis_url: str | None
 ) -> None:
-    sandbox.restart(REDIS_URL=redis_url and redis_url.format(port=silent_port))
+    worker.restart(REDIS_URL=redis_url and redis_url.format(port=silent_port))
     started_at = perf_counter()
     response = api.get("/health")
 
@@ -73,14 +73,14 @@ def test_it_is_degraded_without_redis(
     [(NO_POSTGRESQL, None), (NO_POSTGRESQL, NO_REDIS), (SILENT_POSTGRESQL, SILENT_REDIS)],
 )
 def test_it_is_down_without_postgresql(
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     services: Services,
     silent_port: int,
     postgresql_url: str,
     redis_url: str | None,
 ) -> None:
-    sandbox.restart(
+    worker.restart(
         DATABASE_URL=postgresql_url.format(port=silent_port),
         REDIS_URL=(redis_url or services.redis_url).format(port=silent_port),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from local.services import Services
 from migrations.handler import handler
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 Migrate = Callable[..., dict[str, Any]]
 Schema = psycopg.Connection[Any]
@@ -39,9 +39,9 @@ def empty_url(services: Services) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrate(sandbox: Sandbox, empty_url: str) -> Migrate:
+def migrate(worker: Worker, empty_url: str) -> Migrate:
     """Runs the function on that database."""
-    sandbox.restart(DATABASE_URL=empty_url)
+    worker.restart(DATABASE_URL=empty_url)
     return lambda **event: handler(event, None)
 
 
@@ -57,10 +57,10 @@ def schema(migrate: Migrate, empty_url: str) -> Iterator[Schema]:
 def migrated_url(services: Services) -> Iterator[str]:
     """The URL of a database with the newest schema, which no test of the module changes."""
     with new_database(services) as url, pytest.MonkeyPatch.context() as environment:
-        sandbox = Sandbox(environment)
-        sandbox.restart(DATABASE_URL=url)
+        worker = Worker(environment)
+        worker.restart(DATABASE_URL=url)
         handler({}, None)
-        sandbox.close()
+        worker.close()
         yield url
 
 

@@ -14,7 +14,7 @@ from blog.database.driver import TIMEOUTS
 from local.services import Services, running_services
 from local.services.postgresql import postgres_binary
 from migrations.handler import handler
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 from tests.migrations.test_handler import AT_HEAD, settings
@@ -55,9 +55,9 @@ def target_url(services: Services) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrate_target(sandbox: Sandbox, schema: Schema, target_url: str) -> Migrate:
+def migrate_target(worker: Worker, schema: Schema, target_url: str) -> Migrate:
     """Migrate the dump's target; its source is migrated."""
-    sandbox.restart(DATABASE_URL=target_url)
+    worker.restart(DATABASE_URL=target_url)
     return lambda **event: handler(event, None)
 
 
@@ -116,7 +116,7 @@ def test_tables_without_their_counts_are_counted_by_the_migrations(
 
 
 @pytest.fixture
-def logical(tmp_path: Path, services: Services, sandbox: Sandbox) -> Iterator[tuple[str, str]]:
+def logical(tmp_path: Path, services: Services, worker: Worker) -> Iterator[tuple[str, str]]:
     """URLs of two migrated databases on a server that can replicate them."""
 
     def server() -> AbstractContextManager[Services]:
@@ -128,7 +128,7 @@ def logical(tmp_path: Path, services: Services, sandbox: Sandbox) -> Iterator[tu
     with server() as restarted:
         replica_url = restarted.database_url.replace("/blog?", "/replica?")
         for url in (restarted.database_url, replica_url):
-            sandbox.restart(DATABASE_URL=url)
+            worker.restart(DATABASE_URL=url)
             handler({}, None)
         yield restarted.database_url, replica_url
 

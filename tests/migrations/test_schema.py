@@ -10,7 +10,7 @@ from blog.cache.fences import FENCE_SECONDS
 from blog.database.models import BLOCK_IDS, METADATA
 from local.services import Services
 from migrations.handler import handler
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 from tests.resources import RESOURCE_TABLES, values_of
@@ -313,11 +313,11 @@ def test_a_search_looks_up_few_parts(migrated: Schema, length: int) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_case_is_folded_alike_whatever_the_databases_locale(
-    services: Services, sandbox: Sandbox, locale: str
+    services: Services, worker: Worker, locale: str
 ) -> None:
     options = f"TEMPLATE template0 LOCALE_PROVIDER libc LOCALE '{locale}'"
     with new_database(services, options) as url:
-        sandbox.restart(DATABASE_URL=url)
+        worker.restart(DATABASE_URL=url)
         handler({}, None)
         with psycopg.connect(url) as connection:
             folded = connection.execute(

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.slow_network import SlowNetwork
 from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 from tests.network.test_round_trips import ADA, KEY, NEW, NOTES, ROUND_TRIP_SECONDS, Case
 
@@ -33,10 +33,10 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_authors_request_makes_so_many_round_trips(
-    case: Case, sandbox: Sandbox, network: SlowNetwork
+    case: Case, worker: Worker, network: SlowNetwork
 ) -> None:
     network.set_round_trip(0)
-    sandbox.restart(
+    worker.restart(
         DATABASE_URL=network.database_url("blog"),
         REDIS_URL=network.redis_url(0),
         REDIS_TIMEOUT_SECONDS="1",

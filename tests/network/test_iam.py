@@ -20,7 +20,7 @@ from benchmarks.slow_network import PASSWORD, SlowNetwork
 from blog.aws.tokens import cache_token, database_token
 from blog.cache import redis_connection
 from migrations.handler import handler as migrate
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 CACHE = "blog-cache"
 CACHE_USER = "blog-functions"
@@ -31,9 +31,9 @@ Pass = Callable[[timedelta], None]
 
 
 @pytest.fixture
-def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Pass:
+def clock(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Pass:
     """Sets the time since `START`, for a role that has credentials."""
-    sandbox.restart(
+    worker.restart(
         AWS_REGION="eu-west-1",
         AWS_ACCESS_KEY_ID="ASIAEXAMPLE",
         AWS_SECRET_ACCESS_KEY="secret",
@@ -74,12 +74,12 @@ class Database:
 
 @pytest.fixture
 def by_iam(
-    network: SlowNetwork, database: psycopg.Connection[Any], sandbox: Sandbox, clock: Pass
+    network: SlowNetwork, database: psycopg.Connection[Any], worker: Worker, clock: Pass
 ) -> Iterator[Database]:
     server = Database(network.database_url("blog"), database)
-    sandbox.restart(DATABASE_URL=server.url, DATABASE_AUTH="iam")
+    worker.restart(DATABASE_URL=server.url, DATABASE_AUTH="iam")
     yield server
-    sandbox.close()
+    worker.close()
     server.accept(PASSWORD)
 
 
@@ -117,12 +117,12 @@ def test_the_migrations_connect_by_iam(by_iam: Database) -> None:
 
 def test_without_credentials_postgresql_is_unavailable_and_the_log_says_why(
     by_iam: Database,
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     by_iam.accept_token()
-    sandbox.restart(AWS_ACCESS_KEY_ID=None)
+    worker.restart(AWS_ACCESS_KEY_ID=None)
     assert api.get("/users/1").status_code == 503
     (line,) = logged(capfd, "database error")
     assert line["reason"] == "the environment has no credentials of AWS"
@@ -130,12 +130,12 @@ def test_without_credentials_postgresql_is_unavailable_and_the_log_says_why(
 
 @pytest.fixture
 def cached_by_iam(
-    network: SlowNetwork, cache: redis.Redis, sandbox: Sandbox, clock: Pass
+    network: SlowNetwork, cache: redis.Redis, worker: Worker, clock: Pass
 ) -> Iterator[redis.Redis]:
     url = network.redis_url(0).replace("rediss://", f"rediss://{CACHE_USER}@")
-    sandbox.restart(REDIS_URL=url, REDIS_IAM_CACHE=CACHE)
+    worker.restart(REDIS_URL=url, REDIS_IAM_CACHE=CACHE)
     yield cache
-    sandbox.close()
+    worker.close()
     cache.acl_deluser(CACHE_USER)
 
 
@@ -186,12 +186,12 @@ def test_a_token_that_redis_rejects_costs_only_the_cache(
 
 def test_without_credentials_only_the_cache_is_lost_and_the_log_says_why(
     cached_by_iam: redis.Redis,
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     accept_token(cached_by_iam)
-    sandbox.restart(AWS_ACCESS_KEY_ID=None)
+    worker.restart(AWS_ACCESS_KEY_ID=None)
     assert api.get("/users").status_code == 200
     (line,) = logged(capfd, "redis error")
     assert line["reason"] == "the environment has no credentials of AWS"

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from benchmarks.slow_network import SlowNetwork
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 ROUND_TRIP_SECONDS = 0.02
 """Longer than what a request computes between two packets that it sends at the same time."""
@@ -85,13 +85,13 @@ CASES = (
 @pytest.fixture
 def warm_api(
     network: SlowNetwork,
-    sandbox: Sandbox,
+    worker: Worker,
     database: psycopg.Connection[Any],
     api: httpx.Client,
 ) -> Iterator[httpx.Client]:
-    """A sandbox that has answered requests of each kind; one of the users is Ada."""
+    """A worker that has answered requests of each kind; one of the users is Ada."""
     network.set_round_trip(0)
-    sandbox.restart(
+    worker.restart(
         DATABASE_URL=network.database_url("blog"),
         REDIS_URL=network.redis_url(0),
         REDIS_TIMEOUT_SECONDS="1",
@@ -106,7 +106,7 @@ def warm_api(
     assert api.post("/users", json=ADA).status_code == 409
     yield api
     network.set_round_trip(0)
-    sandbox.close()
+    worker.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -10,7 +10,7 @@ import trustme
 from redis.asyncio import Redis
 
 from benchmarks.slow_network import SlowNetwork
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 
 ROUND_TRIP_SECONDS = 0.05
 
@@ -55,7 +55,7 @@ def test_the_certificate_is_verified(
 
 
 def test_what_is_under_way_at_the_same_time_counts_once(
-    network: SlowNetwork, sandbox: Sandbox
+    network: SlowNetwork, worker: Worker
 ) -> None:
     async def count() -> tuple[int, int]:
         url = network.database_url("blog")
@@ -72,7 +72,7 @@ def test_what_is_under_way_at_the_same_time_counts_once(
             await database.execute("SELECT 1")
             return at_once, network.sequential_round_trips()
 
-    assert sandbox.run(count()) == (1, 2)
+    assert worker.run(count()) == (1, 2)
 
 
 def _seconds_to_connect(url: str) -> float:

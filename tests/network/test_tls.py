@@ -14,7 +14,7 @@ import trustme
 
 from benchmarks.slow_network import SlowNetwork, postgresql_socket
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy
 from tests.network.tls_servers import TlsServers
 
@@ -57,10 +57,10 @@ def logged(capfd: pytest.CaptureFixture[str], *messages: str) -> list[dict[str, 
 
 @pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
 def test_the_right_servers_are_reached_whatever_mode_the_url_has(
-    start: Start, sandbox: Sandbox, api: httpx.Client, mode: str
+    start: Start, worker: Worker, api: httpx.Client, mode: str
 ) -> None:
     network = start()
-    sandbox.restart(
+    worker.restart(
         DATABASE_URL=database_url(network, mode),
         REDIS_URL=network.redis_url(0),
         TLS_REQUIRED="true",
@@ -68,20 +68,20 @@ def test_the_right_servers_are_reached_whatever_mode_the_url_has(
     created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
     assert created.status_code == 201
     assert [api.get("/users").json()["total"] for _ in range(2)] == [1, 1]
-    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert api.get("/users").json()["total"] == 1  # from the cache
 
 
 @pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
 def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
     wrong: tuple[str, Servers],
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
     mode: str,
 ) -> None:
     kind, network = wrong
-    sandbox.restart(DATABASE_URL=database_url(network, mode), TLS_REQUIRED="true")
+    worker.restart(DATABASE_URL=database_url(network, mode), TLS_REQUIRED="true")
     response = api.get("/users/1")
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#database-unavailable"
@@ -97,14 +97,14 @@ def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
 
 def test_a_wrong_redis_costs_only_the_cache_and_the_log_names_the_reason(
     wrong: tuple[str, Servers],
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     kind, network = wrong
     lax = "ssl_cert_reqs=none&ssl_check_hostname=false"
     for redis_url in (network.redis_url(0), f"{network.redis_url(0)}&{lax}"):
-        sandbox.restart(REDIS_URL=redis_url, TLS_REQUIRED="true")
+        worker.restart(REDIS_URL=redis_url, TLS_REQUIRED="true")
         assert api.get("/users").status_code == 200
         (line,) = logged(capfd, "redis error")
         reasons = {
@@ -116,24 +116,24 @@ def test_a_wrong_redis_costs_only_the_cache_and_the_log_names_the_reason(
 
 
 def test_servers_without_tls_are_rejected(
-    sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
+    worker: Worker, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with FailingProxy(postgresql_socket(services.database_url)) as plain:
         url = f"postgresql://postgres@127.0.0.1:{plain.port}/blog?sslmode=disable"
-        sandbox.restart(DATABASE_URL=url, TLS_REQUIRED="true")
+        worker.restart(DATABASE_URL=url, TLS_REQUIRED="true")
         assert api.get("/users/1").status_code == 503
         (line,) = logged(capfd, "database error")
         assert line["reason"].endswith("server does not support SSL, but SSL was required")
 
-        sandbox.restart(TLS_REQUIRED="false")
+        worker.restart(TLS_REQUIRED="false")
         assert api.get("/users/1").status_code == 404
 
 
 def test_a_redis_url_without_tls_is_rejected(
-    sandbox: Sandbox, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
+    worker: Worker, services: Services, api: httpx.Client, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with FailingProxy(urlsplit(services.redis_url).path) as plain:
-        sandbox.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
+        worker.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
         assert api.get("/users").status_code == 200
         (line,) = logged(capfd, "redis error")
         assert line["reason"] == "REDIS_URL has no TLS: begin it with rediss://"
@@ -142,12 +142,12 @@ def test_a_redis_url_without_tls_is_rejected(
 def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
     services: Services,
     tmp_path: Path,
-    sandbox: Sandbox,
+    worker: Worker,
     api: httpx.Client,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with SlowNetwork(tmp_path, services) as network:
-        sandbox.restart(
+        worker.restart(
             DATABASE_URL=network.database_url("blog").partition("?")[0],
             REDIS_URL=network.redis_url(0).partition("?")[0],
             TLS_REQUIRED="true",
@@ -159,9 +159,9 @@ def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
         assert "unable to get local issuer certificate" in reason
 
 
-def test_unix_sockets_need_no_tls(sandbox: Sandbox, api: httpx.Client) -> None:
-    sandbox.restart(TLS_REQUIRED="true")
+def test_unix_sockets_need_no_tls(worker: Worker, api: httpx.Client) -> None:
+    worker.restart(TLS_REQUIRED="true")
     assert api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).status_code == 201
     assert api.get("/users").json()["total"] == 1
-    sandbox.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert api.get("/users").json()["total"] == 1  # from the cache

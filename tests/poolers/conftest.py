@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
 from tests.worker_process import WorkerProcess, running_worker
 
@@ -34,10 +34,10 @@ def start_pooler(services: Services, tmp_path: Path) -> Iterator[StartPooler]:
 
 
 @pytest.fixture
-def pooled_url(start_pooler: StartPooler, sandbox: Sandbox) -> str:
-    """The database through one server connection; the sandbox in this process uses it."""
+def pooled_url(start_pooler: StartPooler, worker: Worker) -> str:
+    """The database through one server connection; the worker in this process uses it."""
     url = start_pooler(1)
-    sandbox.restart(DATABASE_URL=url)
+    worker.restart(DATABASE_URL=url)
     return url
 
 

@@ -1,4 +1,4 @@
-"""No statement of a sandbox leaves a state in its session, nor pins a connection of a proxy.
+"""No statement of a worker leaves a state in its session, nor pins a connection of a proxy.
 
 What pins is what AWS's page "Avoiding pinning an RDS Proxy" lists for PostgreSQL; locks of a
 transaction do not. PgBouncer in transaction mode breaks by the same things.
@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from local.services import Services
-from tests.conftest import Sandbox
+from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
 from tests.in_process import LambdaTransport
 from tests.poolers.recorder import Recorder, Statement
@@ -43,9 +43,9 @@ def tour(services: Services) -> list[Statement]:
         cache.flushdb()
         url = f"postgresql://postgres@127.0.0.1:{recorder.port}/blog?sslmode=disable"
         environment.setenv("DATABASE_URL", url)
-        sandbox = Sandbox(environment)
+        worker = Worker(environment)
         take_the_tour(api)
-        sandbox.close()
+        worker.close()
         return recorder.statements
 
 

@@ -1,17 +1,17 @@
-"""Sandboxes as processes: they call a handler with events, one at a time, as Lambda does.
+"""Workers as processes: they call a handler with events, one at a time, as Lambda does.
 
-    python -m tests.coherence.sandbox_process blog|baseline
+    python -m tests.coherence.worker_process blog|baseline
 
-imports the handler once and then forks a sandbox for each order, so that a new one costs
+imports the handler once and then forks a worker for each order, so that a new one costs
 milliseconds and not an import. Orders and answers are JSON lines on stdin and stdout:
 
     {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its users
     {"start": {…Assignment…}}   {"pid": …}
     {"kill": pid}               {}           by SIGKILL; collected, so that its number is free
-    {"ended": true}             {"pids": […]} of sandboxes that ended by themselves
+    {"ended": true}             {"pids": […]} of workers that ended by themselves
 
 All end with the process. The subjects are the project's own functions, and the ordinary way of
-`benchmarks/baseline/app.py`. What a sandbox logs on stdout is dropped.
+`benchmarks/baseline/app.py`. What a worker logs on stdout is dropped.
 
 Times of the project are shortened. A fence stands for 1 s instead of 15 s and a transaction may
 last for 0.6 s instead of 9 s (the ratio stays 5 : 3). The killed writers would otherwise leave no
@@ -59,7 +59,7 @@ Handler = Callable[[dict[str, Any], "FunctionContext"], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a sandbox is to do. A renamer renames `users`; a counter knows who is there."""
+    """What a worker is to do. A renamer renames `users`; a counter knows who is there."""
 
     name: str
     role: Role
@@ -83,7 +83,7 @@ class CacheWatch:
     hit = False
 
 
-class Sandbox:
+class Worker:
     """One request at a time, each noted in the operation log."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Sandbox:
         while True:
             user_id = random.choice(self._assignment.users)
             self._pause()
-            # The moment is the version: it only grows, also over the sandbox's successors.
+            # The moment is the version: it only grows, also over the worker's successors.
             name = str(time.monotonic_ns())
             body = {"name": name, "email": email_of(user_id)}
             if self._change_method == "PATCH":
@@ -150,7 +150,7 @@ class Sandbox:
     def _write(
         self, register: str, value: str, method: str, path: str, body: object = None
     ) -> dict[str, Any]:
-        """The answer's body. Ends the sandbox where the write is not acknowledged: what happened
+        """The answer's body. Ends the worker where the write is not acknowledged: what happened
         is found out before a successor writes to the register."""
         event = _event(method, path, body)
         self._log.write_begins(register, value, time.monotonic_ns())
@@ -235,7 +235,7 @@ def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     routes.USERS = WatchedPages(routes.USERS.name)  # type: ignore[attr-defined]
     handler = importlib.import_module("users.handler").handler
     for lazy in ("blog.database.connection", "users.queries"):
-        assert importlib.import_module(lazy).__doc__  # imports it now, once for all sandboxes
+        assert importlib.import_module(lazy).__doc__  # imports it now, once for all workers
     return handler, "PATCH"
 
 
@@ -259,7 +259,7 @@ def _baseline() -> Any:
 
 
 class Nursery:
-    """Forks sandboxes, and ends those that it forked."""
+    """Forks workers, and ends those that it forked."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -293,7 +293,7 @@ class Nursery:
     def _start(self, assignment: Assignment) -> int:
         def work() -> None:
             os.environ["SERVICE"] = os.environ["PGAPPNAME"] = assignment.name
-            Sandbox(assignment, self._handler, self._change_method, self._watch).work()
+            Worker(assignment, self._handler, self._change_method, self._watch).work()
 
         pid = _fork(work)
         self._running.add(pid)
