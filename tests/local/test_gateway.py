@@ -91,7 +91,7 @@ def test_a_function_that_takes_too_long_is_stopped(served: Served) -> None:
     assert served.get(mode="sleep", seconds=10).status_code == 500
     exchange = served.last()
     assert exchange.invocation
-    assert exchange.invocation.function_error == "Worker.Timedout"
+    assert exchange.invocation.function_error == "Sandbox.Timedout"
     assert 1000 <= exchange.milliseconds < 3000
     assert served.get().json()["pid"] != before
 

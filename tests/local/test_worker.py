@@ -87,7 +87,7 @@ def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
         for address in emulator_ports()
     ]
     assert len(replies) == 2
-    assert any(b'"errorType": "Worker.ForgedEvent"' in reply for reply in replies)
+    assert any(b'"errorType": "Sandbox.ForgedEvent"' in reply for reply in replies)
     assert json.loads(running.invoke({}))["statusCode"] == 200
     assert "asleep" not in running.lines
 
