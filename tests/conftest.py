@@ -97,7 +97,7 @@ def cache(services: Services) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def api(database: object, cache: object) -> Iterator[httpx.Client]:
+def api(database: object, cache: object, worker: Worker) -> Iterator[httpx.Client]:
     """The API in this process, without users and posts."""
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
         yield client
