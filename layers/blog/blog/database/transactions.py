@@ -122,16 +122,11 @@ class Transaction:
         self._last = statement
 
     async def commit(self) -> None:
-        """Raises the driver's and SQLAlchemy's errors."""
+        """Send what is to go with COMMIT, and COMMIT, in one round trip.
+
+        Raises the driver's and SQLAlchemy's errors.
+        """
         with database_time():
-            if self._last is None and not self._written:
-                await self.driver.commit()
-                return
-            if self._last is None and len(self._written) == 1:
-                # The client's own cursor quotes the values: one message is cheaper than a pipeline.
-                cursor = psycopg.AsyncClientCursor(self.driver)
-                await cursor.execute(AUDIT + "; COMMIT", self._audit_values(self._written[0]))
-                return
             async with self.driver.pipeline():
                 for row_id in self._written:
                     await self.driver.execute(AUDIT, self._audit_values(row_id))
