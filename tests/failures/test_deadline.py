@@ -6,10 +6,13 @@ from typing import Any, Literal, cast
 
 import psycopg
 import pytest
+import redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from blog.cache.health import check_redis
+from blog.cache.lists import USERS
 from blog.database import Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection
@@ -66,6 +69,34 @@ def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
     with pytest.raises(error):
         worker.run(asyncio.wait_for(request(), 2.0))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
+
+
+def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connection(
+    worker: Worker, database: psycopg.Connection[Any], cache: redis.Redis
+) -> None:
+    """Redis responds after the deadline, but in the time that a rollback has."""
+
+    async def insert(block: Transaction) -> None:
+        await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
+
+    async def request() -> None:
+        async with asyncio.timeout(0.3):
+            await write(insert, USERS.on_write())
+
+    async def backend() -> int:
+        async with worker_connection().acquire() as (_, driver):
+            return driver.info.backend_pid
+
+    worker.restart(REDIS_TIMEOUT_SECONDS="1")
+    worker.run(check_redis())  # connects
+    before = worker.run(backend())
+    cache.client_pause(400)
+    with pytest.raises(TimeoutError):
+        worker.run(request())
+
+    assert worker.run(backend()) == before
+    assert database.execute("SELECT count(*) FROM users").fetchall() == [(0,)]
+    assert not cache.exists("users:fence")
 
 
 def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(

@@ -43,7 +43,8 @@ class Fences:
     async def ready(self) -> None:
         """Return when they stand, or Redis has failed."""
         if self._setting is not None:
-            await self._setting
+            # A deadline that expires here must not stop it: `rolled_back` waits for its end.
+            await asyncio.shield(self._setting)
 
     async def committed(self) -> None:
         """Void the pages, and clear the fences."""
