@@ -9,6 +9,7 @@ rules are those of botocore's "Container provider".
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from blog.aws.http import RequestFailed, request
 from blog.process import per_process
 
 TIMEOUT_SECONDS = 2.0
-ATTEMPTS = 2
+"""There are two attempts."""
 RENEW_BEFORE = timedelta(minutes=5)
 """A signature must still be valid when it is used."""
 CONTAINER_HOST = "http://169.254.170.2"
@@ -64,12 +65,11 @@ class ContainerCredentials:
 
     def _response(self) -> bytes:
         headers = {"Accept": "application/json"} | _authorization()
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return request("GET", self._url, headers, timeout_seconds=TIMEOUT_SECONDS)
-            except RequestFailed:
-                continue
-        return request("GET", self._url, headers, timeout_seconds=TIMEOUT_SECONDS)
+        attempt = partial(request, "GET", self._url, headers, timeout_seconds=TIMEOUT_SECONDS)
+        try:
+            return attempt()
+        except RequestFailed:
+            return attempt()
 
 
 def current_credentials() -> Credentials:
