@@ -101,7 +101,7 @@ def test_an_author_has_one_user_until_it_is_deleted(api_of: ApiOf) -> None:
 
 
 def test_an_address_that_is_taken_gives_nothing_to_the_next(api_of: ApiOf) -> None:
-    """An e-mail address proves nothing: whoever names another's gets neither."""
+    """An e-mail address proves nothing: a caller that names another's gets neither."""
     ada, eve = api_of("author"), api_of("author", subject="eve", email=ADA["email"])
     user = create(ada, "/users", ADA)
     assert eve.post("/users", json=ADA).status_code == 409

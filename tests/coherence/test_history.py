@@ -1,4 +1,4 @@
-"""The checker on small histories, on real workers for seconds, and on the ordinary way."""
+"""The checker on small histories, on real workers for seconds, and on cache-aside."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -206,7 +206,7 @@ def test_nothing_is_stale_lost_or_goes_backwards(
 
 
 @pytest.mark.slow
-def test_the_checker_catches_the_ordinary_way(tmp_path: Path) -> None:
+def test_the_checker_catches_cache_aside(tmp_path: Path) -> None:
     # How many of its reads are stale depends on how the machine schedules it: some runs have none.
     for attempt in range(15):
         directory = tmp_path / str(attempt)

@@ -41,10 +41,10 @@ OTHER_PAGE = "1:20"
 LONGEST_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.005
 COMMIT_LOCK = 7
-NOBODY = "nobody"
+UNNAMED = "unnamed"
 TWO_USERS_WITHOUT_A_NAME = f"""
     INSERT INTO users (name, email)
-    VALUES ('{NOBODY}', 'first@example.com'), ('{NOBODY}', 'second@example.com')
+    VALUES ('{UNNAMED}', 'first@example.com'), ('{UNNAMED}', 'second@example.com')
 """
 
 Client = Any
@@ -196,10 +196,10 @@ class Stage:
         """A write, acknowledged when this returns."""
         await self._name_user(name, self.cache.on_write())
 
-    async def name_nobody(self) -> None:
+    async def name_unknown_user(self) -> None:
         """A write that finds no user, and raises `NotFound`."""
         async with transaction(invalidates=self.cache.on_write()) as block:
-            await update_user(block, 4711, {"name": "nobody"})
+            await update_user(block, 4711, {"name": "eve"})
 
     async def _name_user(self, name: str, invalidates: Invalidation) -> None:
         self._named += 1
@@ -215,7 +215,7 @@ class Stage:
 
 async def names() -> Loaded:
     async def query(connection: AsyncConnection) -> str:
-        named = select(users.c.name).where(users.c.name != NOBODY).order_by(users.c.name)
+        named = select(users.c.name).where(users.c.name != UNNAMED).order_by(users.c.name)
         return " ".join(await connection.scalars(named))
 
     return Loaded((await read(query)).encode())
@@ -329,7 +329,7 @@ async def test_a_write_that_is_rolled_back_leaves_the_pages_as_they_were(
     assert await stage.read() == ["ada"]
     before = cache.get(f"users:{PAGE}"), cache.get("users:generation")
     with pytest.raises(NotFound):
-        await stage.name_nobody()
+        await stage.name_unknown_user()
 
     assert (cache.get(f"users:{PAGE}"), cache.get("users:generation")) == before
     assert not cache.exists("users:fence")
@@ -457,7 +457,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
     assert await stage.read() == []
     assert cache.exists(f"users:{PAGE}")
     database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
-    await nobody_is_writing(database)
+    await no_session_is_writing(database)
     assert await stage.read() == (await names()).content.decode().split()
 
 
@@ -509,7 +509,7 @@ def without_timeouts(worker: Worker, services: Services) -> None:
 
 @pytest.fixture
 def late_commits(database: Database) -> Iterator[None]:
-    """COMMIT of users waits in the server while somebody holds COMMIT_LOCK."""
+    """COMMIT of users waits in the server while a session holds COMMIT_LOCK."""
     database.execute(
         f"""
         CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -528,7 +528,7 @@ async def committing(database: Database) -> None:
     await becomes_true(lambda: database.execute(waiting).fetchone() == (1,))
 
 
-async def nobody_is_writing(database: Database) -> None:
+async def no_session_is_writing(database: Database) -> None:
     writing = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
     await becomes_true(lambda: database.execute(writing).fetchone() == (0,))
 

@@ -39,7 +39,7 @@ def test_a_role_may_do_what_the_policy_grants(
     status = send(closed_api, EVENTS[operation], tokens[role]).status_code
     grant = getattr(POLICY[operation], role)
     assert status != 401
-    if grant is not OWN:  # what is not there is nobody's own
+    if grant is not OWN:  # what does not exist has no owner
         assert (status == 403) == (grant is NONE)
 
 

@@ -59,7 +59,7 @@ def assert_responds(proxied: ProxiedApi, row: Row[Any], route: Route) -> None:
 
 
 def _asked_when_settled(proxied: ProxiedApi) -> tuple[int, int]:
-    """The proxy counts on a thread of its own, which may see a request after its client gave up."""
+    """The proxy counts on a thread of its own, which may see a request after its timeout."""
     asked = (-1, -1)
     while asked != (proxied.redis.requests, proxied.redis.accepted):
         asked = proxied.redis.requests, proxied.redis.accepted

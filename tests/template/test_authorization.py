@@ -97,7 +97,7 @@ def evaluate(node: Any, parameters: dict[str, Any]) -> Any:
         ({}, []),
         ({"Stage": "prod"}, []),
         ({"Auth": "open"}, []),
-        ({"Stage": "prod", "Auth": "open"}, ["NobodyOpensProductionByMistake"]),
+        ({"Stage": "prod", "Auth": "open"}, ["OpenProductionIsConfirmed"]),
         ({"Stage": "prod", "Auth": "open", "OpenProduction": "true"}, []),
         ({"TokenIssuer": "https://issuer.example.org"}, ["AnIssuerHasAnAudience"]),
         ({"TokenIssuer": "https://issuer.example.org", "TokenAudience": ["api"]}, []),

@@ -10,7 +10,7 @@ from blog.settings import settings
 
 
 class Caller(NamedTuple):
-    """The subject of a token; only together with its issuer does it identify anybody."""
+    """The subject of a token; it identifies a caller only together with its issuer."""
 
     issuer: str
     subject: str

@@ -93,7 +93,7 @@ class Settings(BaseModel):
         Literal["required", "open"],
         Field(
             description="`required`: only callers with a token may do what their roles allow. "
-            "`open`: everybody may do everything, for an API behind something that authorizes."
+            "`open`: any caller may do everything, for an API behind something that authorizes."
         ),
     ] = "required"
     token_issuer: Annotated[

@@ -70,7 +70,7 @@ def _audiences(claims: Mapping[str, str]) -> frozenset[str]:
 def _elements(claim: str) -> frozenset[str]:
     """The elements of a claim that is an array, or text separated by spaces.
 
-    One that has a space itself cannot be told from two: nobody but the issuer may name roles.
+    One that has a space itself cannot be told from two: only the issuer may name roles.
     """
     return frozenset((claim[1:-1] if _is_array(claim) else claim).split(" ")) - {""}
 

@@ -2,7 +2,7 @@
 
 Every token is a reader's; roles add to that. `OWN` is the caller's own user and that user's posts,
 checked in the statement that writes (`blog.database.ownership`). An operation that is not in the
-table may not be called by anybody. docs/api.md shows the same table.
+table is denied to every role. docs/api.md shows the same table.
 """
 
 from collections.abc import Mapping
