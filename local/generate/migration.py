@@ -17,12 +17,15 @@ from migrations.handler import alembic_config
 
 
 def main() -> None:
+    message = " ".join(sys.argv[1:]).strip()
+    if not message:
+        sys.exit("say what the migration does: make migration MESSAGE='Comments of posts'")
     with (
         tempfile.TemporaryDirectory() as folder,
         running_services(Path(folder), ephemeral=True) as services,
     ):
         url = make_url(services.database_url).set(drivername="postgresql+psycopg")
-        _write(sys.argv[1], create_engine(url))
+        _write(message, create_engine(url))
 
 
 def _write(message: str, engine: Engine) -> None:
