@@ -234,10 +234,11 @@ def _own_database(services: Services, variant: Variant, number: int) -> str:
 
 
 def _run_build(folder: Path, *arguments: str) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # A copy of the project has no tools of its own.
+    path = os.pathsep.join([str(build.OWN_UV.parent), os.environ["PATH"]])
     subprocess.run(
         [sys.executable, str(folder / "layers" / "build.py"), *arguments],
         env=os.environ | {"PATH": path},
         check=True,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
     )
