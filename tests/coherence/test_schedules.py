@@ -104,10 +104,11 @@ class CacheAside:
 
     async def fetch(self, page: str, load: Callable[[], Awaitable[Loaded]]) -> bytes:
         redis = redis_scripts().connection
-        if (cached := await redis.command("GET", f"users:{page}")) is not None:
+        (cached,) = await redis.execute(("GET", f"users:{page}"))
+        if cached is not None:
             return cast("bytes", cached)
         content = (await load()).content
-        await redis.command("SET", f"users:{page}", content, "EX", 60)
+        await redis.execute(("SET", f"users:{page}", content, "EX", 60))
         return content
 
     def on_write(self) -> Invalidation:
@@ -124,7 +125,7 @@ class DeletedPages:
         pass
 
     async def committed(self) -> None:
-        await redis_scripts().connection.command("DEL", f"users:{PAGE}", f"users:{OTHER_PAGE}")
+        await redis_scripts().connection.execute(("DEL", f"users:{PAGE}", f"users:{OTHER_PAGE}"))
 
     async def rolled_back(self) -> None:
         pass

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from redis.asyncio import SSLConnection
 
-from blog.cache.access import redis_client
+from blog.cache.access import new_connection
 from blog.database.access import database_url
 from blog.settings import SettingsError
 from blog.tls import CERTIFICATES, authorities, tls_context
@@ -131,8 +131,7 @@ def test_postgresql_at_rds_in_a_region_that_is_missing_is_an_error(worker: Worke
 
 def test_a_redis_at_elasticache_is_verified_by_amazons_roots(worker: Worker) -> None:
     worker.restart(TLS_REQUIRED="true")
-    client = redis_client("rediss://master.blog.abc.euw1.cache.amazonaws.com:6379/0")
-    connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    connection = new_connection("rediss://master.blog.abc.euw1.cache.amazonaws.com:6379/0")
     assert isinstance(connection, SSLConnection)
     assert connection.ssl_context.get() is tls_context(str(AMAZON))
 

@@ -2,8 +2,12 @@
 
 from typing import Any
 
-from redis.asyncio.client import Redis
-from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from blog.settings import settings
@@ -12,16 +16,15 @@ from blog.tls import authorities, tls_context
 VERIFICATION = {"ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs"}
 
 
-def redis_client(url: str) -> Redis:
-    """A client of one connection, which is not made yet, without timeouts of its own.
+def new_connection(url: str) -> AbstractConnection:
+    """Return a connection that is not made yet, without timeouts of its own.
 
     Raises redis-py's `ConnectionError` where the URL is not one of a Redis, or lacks TLS, or where
     there is no token for it.
     """
     try:
-        client = Redis.from_url(
+        pool = ConnectionPool.from_url(
             url,
-            single_connection_client=True,
             socket_timeout=None,
             socket_connect_timeout=None,
             protocol=2,  # nothing is to be pushed
@@ -30,10 +33,11 @@ def redis_client(url: str) -> Redis:
     except ValueError:
         raise RedisConnectionError("REDIS_URL leads to no URL of a Redis") from None
     if settings().tls_required:
-        _require_tls(client.connection_pool)
+        _require_tls(pool)
     if (cache := settings().redis_iam_cache) is not None:
-        _provide_token(client.connection_pool.connection_kwargs, cache)
-    return client
+        _provide_token(pool.connection_kwargs, cache)
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
 
 
 class VerifyingConnection(SSLConnection):

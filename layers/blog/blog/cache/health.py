@@ -3,6 +3,7 @@
 from secrets import token_bytes
 
 from blog.cache.pages import PageCache
+from blog.cache.redis_connection import Call
 from blog.cache.scripts import (
     CLEAR_FENCES,
     GET_OR_LEASE,
@@ -21,6 +22,8 @@ async def check_redis() -> None:
     token, fence_keys = token_bytes(TOKEN_BYTES), [checked.fence_key, checked.generation_key]
     page_keys = [checked.generation_key, checked.fence_key, *checked.page_keys("1:1")]
     redis = redis_scripts().connection
-    await redis.run(GET_OR_LEASE, page_keys, (token, token, 1))
-    await redis.run(SET_FENCES, fence_keys, (token, 1))
-    await redis.run(CLEAR_FENCES, fence_keys, (token,))
+    await redis.run(
+        Call(GET_OR_LEASE, page_keys, (token, token, 1)),
+        Call(SET_FENCES, fence_keys, (token, 1)),
+        Call(CLEAR_FENCES, fence_keys, (token,)),
+    )

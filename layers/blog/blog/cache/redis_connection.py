@@ -1,7 +1,8 @@
-"""Redis: the one connection of an execution environment, by redis-py's client.
+"""Redis: the one connection of an execution environment, a redis-py connection.
 
-An execution environment serves one request at a time, so it needs no pool. Neither connecting nor
-a response takes longer than `timeout_seconds`.
+An execution environment serves one request at a time, so it needs no pool. Calls that are made at
+the same time share a round trip, which redis-py's client cannot do on one connection. Neither
+connecting nor a response takes longer than `timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
 writes since it was demoted, or has another password. The next one is made to wherever the name
@@ -14,16 +15,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-from redis.asyncio.client import Redis
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from blog.cache.access import redis_client
+from blog.cache.access import new_connection
 from blog.secrets import SecretUnavailable, is_secret, secret_value
 
 Argument = str | bytes | int
+Command = tuple[Argument, ...]
 
 CONNECTION_SECONDS = 60.0
 """A connection's longest life: an environment that met no error follows a name that was pointed to
@@ -41,6 +43,20 @@ class Script:
         return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
+class Call(NamedTuple):
+    """A script to be run with these keys and arguments."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument] = ()
+
+    def by_digest(self) -> Command:
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
+
+    def by_text(self) -> Command:
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
+
+
 class RedisConnection:
     """Connects at the first command, to a URL or to the one that a secret of this ARN holds.
 
@@ -51,71 +67,85 @@ class RedisConnection:
         self.timeout_seconds = timeout_seconds
         self._url_or_arn = url_or_arn
         self._url: str | None = None
-        self._client: Redis | None = None
+        self._connection: AbstractConnection | None = None
         self._expires_at = 0.0
         # Requests come one by one; only the health check asks from beside them.
         self._in_use = asyncio.Lock()
 
-    async def command(self, *arguments: Argument) -> Any:
-        """The response. A command that fails is retried once on a new connection, unless it came
-        too late, and once more if that one was rejected for an outdated password."""
-        async with self._in_use:
-            for error in (RedisError, AuthenticationError):
-                try:
-                    return await self._execute(arguments)
-                except NoScriptError:
-                    raise
-                except error:
-                    continue
-            return await self._execute(arguments)
-
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """The script's response; one more round trip if Redis has forgotten the script.
+    async def run(self, *calls: Call) -> list[Any]:
+        """Return the scripts' results, after one round trip; one more for each script that Redis
+        has forgotten.
 
         redis-py's own scripts would need the right to SCRIPT LOAD, and two round trips more.
         """
-        try:
-            return await self.command("EVALSHA", script.digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+        results = await self.execute(*(call.by_digest() for call in calls))
+        for number, call in enumerate(calls):
+            if isinstance(results[number], NoScriptError):
+                (results[number],) = await self.execute(call.by_text())
+        return results
+
+    async def execute(self, *commands: Command) -> list[Any]:
+        """Return the commands' results, after one round trip; `NoScriptError` is one of them.
+
+        If one of them fails, all are retried once on a new connection, unless it came too late, and
+        once more if that one was rejected for an outdated password.
+        """
+        async with self._in_use:
+            for error in (RedisError, AuthenticationError):
+                try:
+                    return await self._execute(commands)
+                except error:
+                    continue
+            return await self._execute(commands)
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is None:
-            return
-        if client.connection is not None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             # TLS would wait for the server's farewell, which may never come.
-            await client.connection.disconnect(nowait=True)
-        await client.aclose()
+            await connection.disconnect(nowait=True)
 
-    async def _execute(self, arguments: Sequence[Argument]) -> Any:
+    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            client = await self._connected()
+            connection = await self._connected()
             async with asyncio.timeout(self.timeout_seconds):
-                return await client.execute_command(*arguments)  # type: ignore[no-untyped-call]
-        except NoScriptError:
-            raise
+                await connection.send_packed_command(connection.pack_commands(commands))
+                results = [await _response(connection) for _ in commands]
+            return [_checked(result) for result in results]
         except BaseException as error:
             if isinstance(error, AuthenticationError):
                 self._url = None  # the secret may hold another by now
             await self.close()
             raise
 
-    async def _connected(self) -> Redis:
+    async def _connected(self) -> AbstractConnection:
         if monotonic() > self._expires_at:
             await self.close()
-        if self._client is None:
-            self._client = self._new_client()
+        if self._connection is None:
+            self._connection = self._new_connection()
             self._expires_at = monotonic() + CONNECTION_SECONDS
             async with asyncio.timeout(self.timeout_seconds):
-                await self._client.initialize()
-        return self._client
+                await self._connection.connect()  # type: ignore[no-untyped-call]
+        return self._connection
 
-    def _new_client(self) -> Redis:
+    def _new_connection(self) -> AbstractConnection:
         try:
             if self._url is None:
                 given = self._url_or_arn
                 self._url = secret_value(given) if is_secret(given) else given
         except SecretUnavailable as error:
             raise RedisConnectionError("the secret of REDIS_URL cannot be read") from error
-        return redis_client(self._url)
+        return new_connection(self._url)
+
+
+async def _response(connection: AbstractConnection) -> Any:
+    """Return the next one. An error is returned, so that those after it can be read."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _checked(result: Any) -> Any:
+    if isinstance(result, ResponseError) and not isinstance(result, NoScriptError):
+        raise result
+    return result

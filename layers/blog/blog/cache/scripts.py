@@ -4,12 +4,14 @@
 each list's fence and generation, in turn.
 """
 
+import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
 from blog.cache.circuit_breaker import CircuitBreaker
-from blog.cache.redis_connection import Argument, RedisConnection, Script
+from blog.cache.redis_connection import Argument, Call, RedisConnection, Script
 from blog.observability import CacheOutcome, logger
 from blog.process import close_at_reset, per_process
 from blog.settings import settings
@@ -90,6 +92,14 @@ class CacheUnavailable(Exception):
         self.rejects = rejects
 
 
+@dataclass(frozen=True)
+class SentAhead:
+    """A call that is sent with the next one, and its result."""
+
+    call: Call
+    result: asyncio.Future[Any]
+
+
 class RedisScripts:
     """Runs scripts on the worker's Redis connection."""
 
@@ -99,6 +109,7 @@ class RedisScripts:
         self.stale_generations: set[str] = set()
         """Keys to delete before Redis is used again: a write of this worker could not, or one of
         its reads was rejected, as writes of others will have been."""
+        self._ahead: SentAhead | None = None
 
     async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         """Return the script's result. Raises `CacheUnavailable`, also while the breaker is open."""
@@ -108,9 +119,39 @@ class RedisScripts:
 
     async def run_anyway(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         """As `run`, but whatever the breaker: Redis may have recovered, and others use it."""
+        call, ahead = Call(script, keys, arguments), self._ahead
+        if ahead is None:
+            return (await self._run(call))[0]
+        self._ahead = None
+        try:
+            first, result = await self._run(ahead.call, call)
+        except CacheUnavailable as error:
+            ahead.result.set_exception(error)
+            raise
+        except BaseException:
+            ahead.result.cancel()
+            raise
+        ahead.result.set_result(first)
+        return result
+
+    def send_ahead(self, script: Script, keys: list[str], *arguments: Argument) -> SentAhead:
+        """Run this in one round trip with the next script, and before it, or in `result_of`."""
+        result = asyncio.get_running_loop().create_future()
+        self._ahead = SentAhead(Call(script, keys, arguments), result)
+        return self._ahead
+
+    async def result_of(self, ahead: SentAhead) -> Any:
+        """Return its result, running it now if nothing has taken it along. Raises as `run`."""
+        if ahead is not self._ahead:
+            return await ahead.result
+        self._ahead = None
+        script, keys, arguments = ahead.call
+        return await self.run(script, list(keys), *arguments)
+
+    async def _run(self, *calls: Call) -> list[Any]:
         try:
             await self._delete_stale_generations()
-            return await self.connection.run(script, keys, arguments)
+            return await self.connection.run(*calls)
         except (RedisError, OSError) as error:
             if not self.breaker.is_open:
                 logger().warning("redis error", error=type(error).__name__, reason=str(error))
@@ -120,7 +161,7 @@ class RedisScripts:
 
     async def _delete_stale_generations(self) -> None:
         if self.stale_generations:
-            await self.connection.command("DEL", *self.stale_generations)
+            await self.connection.execute(("DEL", *self.stale_generations))
             self.stale_generations.clear()
 
 
