@@ -62,6 +62,11 @@ PROBLEM_SCHEMA = {
                 },
             },
         },
+        "violated-policies": {
+            "type": "array",
+            "description": "The exceeded limits, as the header `RateLimit-Policy` names them.",
+            "items": {"type": "string", "enum": ["read", "write"]},
+        },
     },
 }
 

@@ -12,6 +12,7 @@ from blog.errors import (
     InvalidRequest,
     RequestInProgress,
     ServiceUnavailable,
+    TooManyRequests,
 )
 from blog.http.problems import problem_response, problem_responses
 
@@ -30,6 +31,8 @@ ERRORS = descendants(ApiError)
 def made(kind: type[ApiError]) -> ApiError:
     if issubclass(kind, InvalidRequest):
         return kind([{"in": "body", "field": "name", "message": "must not be blank"}])
+    if issubclass(kind, TooManyRequests):
+        return kind("read", retry_seconds=1)
     return kind("What happened.")
 
 
@@ -67,7 +70,7 @@ def test_every_error_is_returned_as_a_problem(error: type[ApiError]) -> None:
     assert problem["title"] == error.title
     assert problem["detail"]
     assert ("errors" in problem) == (error is InvalidRequest)
-    worth_repeating = issubclass(error, (ServiceUnavailable, RequestInProgress))
+    worth_repeating = issubclass(error, (ServiceUnavailable, RequestInProgress, TooManyRequests))
     assert ("retry-after" in response.headers) == worth_repeating
 
 

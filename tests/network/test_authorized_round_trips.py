@@ -1,4 +1,7 @@
-"""Tokens, ownership and the audit log cost no round trip: an author's requests make as many."""
+"""Tokens, ownership, limits and the audit log cost no round trip.
+
+An author's requests make as many as those of tests/network/test_round_trips.py.
+"""
 
 import httpx
 import pytest
@@ -19,6 +22,9 @@ def another(api: httpx.Client) -> None:
 CASES = (
     Case("cached list of users", 1, "GET", "/users"),
     Case("one user", 1, "GET", "/users/1"),
+    Case("search", 1, "GET", "/users/search?name=ada"),
+    Case("statistics", 1, "GET", "/users/stats"),
+    Case("uncached list of posts", 3, "GET", "/posts"),
     Case("create a post", 3, "POST", "/posts", 201, NOTES),
     Case("create a post with a key", 4, "POST", "/posts", 201, NOTES, KEY),
     # The first time loads the script that withdraws fences.
@@ -40,6 +46,8 @@ def test_an_authors_request_makes_so_many_round_trips(
         DATABASE_URL=network.database_url("blog"),
         REDIS_URL=network.redis_url(0),
         REDIS_TIMEOUT_SECONDS="1",
+        READ_LIMIT="1000",
+        WRITE_LIMIT="1000",
         **REQUIRED,
     )
     transport = LambdaTransport(claims=claims_of("author"))
@@ -53,5 +61,6 @@ def test_an_authors_request_makes_so_many_round_trips(
         network.reset_count()
         response = api.request(case.method, case.path, json=case.body, headers=case.headers)
         assert response.status_code == case.status, response.text
+        assert "RateLimit" in response.headers
         assert network.sequential_round_trips() == case.round_trips
     network.set_round_trip(0)

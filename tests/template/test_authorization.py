@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
+from blog.access import is_read
 from blog.auth.policy import POLICY
 from local.gateway.routing import RouteTable
 from local.template import load_template
@@ -44,7 +45,7 @@ def test_a_token_is_required_by_the_policy_the_document_and_the_gateway(
         assert match
         assert match.route.requires_token == (rule is not None)
     assert ("401" in operation["responses"]) == (rule is not None)
-    assert ("403" in operation["responses"]) == (rule is not None and not rule.is_read)
+    assert ("403" in operation["responses"]) == (rule is not None and not is_read(rule.permission))
 
 
 def test_public_reads_open_get_and_head_and_nothing_else(template: dict[str, Any]) -> None:

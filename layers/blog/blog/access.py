@@ -1,12 +1,14 @@
-"""Who calls, and what the request may do; passed from `blog.auth` to `blog.database`.
+"""Who calls, what the request may do, and how often; passed from `blog.auth` to `blog.database`.
 
 Named tuples: frozen data classes would cost each cold start 1 ms.
 """
 
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from blog.settings import settings
+
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Caller(NamedTuple):
@@ -33,10 +35,27 @@ class Access(NamedTuple):
         """The kind of resource that it is for: `posts`."""
         return self.permission.partition(":")[0]
 
+    @property
+    def is_read(self) -> bool:
+        return is_read(self.permission)
+
+
+class CallerLimit(Protocol):
+    """How often the request's caller may call; `headers` tell, once that is known."""
+
+    headers: Headers
+
+    async def admitted(self) -> None:
+        """Return once it is known that the request is within the limit.
+
+        Raises `TooManyRequests`.
+        """
+
 
 OPEN = Access(operation="", permission="", caller=None, own_only=False)
 
 current_access: ContextVar[Access | None] = ContextVar("current_access", default=None)
+current_limit: ContextVar[CallerLimit | None] = ContextVar("current_limit", default=None)
 
 
 def granted_access() -> Access:
@@ -47,3 +66,22 @@ def granted_access() -> Access:
     if settings().auth == "required":
         raise LookupError("The request was not authorized: its route is not an api_router's.")
     return OPEN
+
+
+def is_read(permission: str) -> bool:
+    return permission.endswith(":read")
+
+
+async def within_limit() -> None:
+    """Return once the request is known to be within its limit, if it has one.
+
+    Raises `TooManyRequests`.
+    """
+    if (limit := current_limit.get()) is not None:
+        await limit.admitted()
+
+
+def limit_headers() -> Headers:
+    """Return those that tell the caller of its limit; none while that is not known."""
+    limit = current_limit.get()
+    return () if limit is None else limit.headers

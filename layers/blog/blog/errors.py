@@ -13,6 +13,7 @@
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is invalid
+    ├── TooManyRequests          429  the caller's limit is exceeded; retry after `Retry-After`
     ├── InternalError            500  a bug in the server
     └── ServiceUnavailable       503  retry after `Retry-After`
         ├── DatabaseUnavailable       PostgreSQL failed or did not respond in time; nothing changed
@@ -181,6 +182,25 @@ class InvalidRequest(ApiError):
 
 def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+class TooManyRequests(ApiError):
+    status, title, code = 429, "Too many requests", "too-many-requests"
+    description = (
+        "The caller has exceeded the limit that `violated-policies` names; nothing was written. "
+        "Retry after the number of seconds in the header `Retry-After`."
+    )
+
+    def __init__(self, limit: str, retry_seconds: int) -> None:
+        """`limit` is the name of the limit, `read` or `write`."""
+        self.limit = limit
+        super().__init__(
+            f"This is more than the {limit} limit of a caller allows.",
+            {"Retry-After": str(retry_seconds)},
+        )
+
+    def problem(self) -> dict[str, Any]:
+        return super().problem() | {"violated-policies": [self.limit]}
 
 
 class InternalError(ApiError):

@@ -1,6 +1,7 @@
 """Logs and metrics: one JSON line per request, without personal data.
 
-Facts about a request are collected in its `RequestRecord` (`observe_cache`, `database_time`), and
+Facts about a request are collected in its `RequestRecord` (`observe_cache`, `observe_limit`,
+`database_time`), and
 written when it ends (`report`). The log line is also an object of CloudWatch's embedded metric
 format (EMF): one line instead of two halves the volume to pay for and the time to write. With a
 `LOG_LEVEL` above INFO only the metrics are written. Powertools' tracer is not used: the X-Ray SDK
@@ -29,6 +30,7 @@ from blog.process import per_process
 from blog.settings import settings
 
 CacheOutcome = Literal["hit", "miss", "bypass", "error"]
+LimitOutcome = Literal["rejected", "unavailable"]
 
 METRICS_NAMESPACE = "UsersAndPosts"
 CACHE_METRICS: dict[CacheOutcome, str] = {
@@ -36,6 +38,10 @@ CACHE_METRICS: dict[CacheOutcome, str] = {
     "miss": "CacheMiss",
     "bypass": "CacheBypass",
     "error": "CacheError",
+}
+LIMIT_METRICS: dict[LimitOutcome, str] = {
+    "rejected": "LimitRejected",
+    "unavailable": "LimitUnavailable",
 }
 DATABASE_TIME = "DatabaseTime"
 COLD_START = "ColdStart"
@@ -52,6 +58,7 @@ class RequestRecord:
     route: str | None = None
     status: int = 500
     cache: CacheOutcome | None = None
+    limit: LimitOutcome | None = None
     database_seconds: float = 0.0
     started_at: float = field(default_factory=perf_counter)
 
@@ -92,6 +99,12 @@ def observe_cache(outcome: CacheOutcome) -> None:
     record = current_request.get()
     if record is not None and record.cache != "error":
         record.cache = outcome
+
+
+def observe_limit(outcome: LimitOutcome) -> None:
+    """Record that the caller's limit was exceeded, or could not be checked."""
+    if (record := current_request.get()) is not None:
+        record.limit = outcome
 
 
 @contextmanager
@@ -171,6 +184,8 @@ def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, A
         values[COLD_START] = 1
     if record.cache is not None:
         values[CACHE_METRICS[record.cache]] = 1
+    if record.limit is not None:
+        values[LIMIT_METRICS[record.limit]] = 1
     if database_milliseconds:
         values[DATABASE_TIME] = database_milliseconds
     if not values:

@@ -112,6 +112,33 @@ class Settings(BaseModel):
     public_reads: Annotated[
         bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
     ] = False
+    read_limit: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=1_000_000,
+            description="Maximum reads of a caller in any window. Unset: no limit.",
+        ),
+    ] = None
+    read_burst: Annotated[
+        int | None,
+        Field(ge=1, description="Those that may come at once, fewer. Unset: half of them."),
+    ] = None
+    write_limit: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=1_000_000,
+            description="Maximum writes of a caller in any window. Unset: no limit.",
+        ),
+    ] = None
+    write_burst: Annotated[
+        int | None,
+        Field(ge=1, description="Those that may come at once, fewer. Unset: half of them."),
+    ] = None
+    limit_window_seconds: Annotated[
+        int, Field(ge=1, le=86_400, description="Length of the limits' window.")
+    ] = 60
     cache_key_prefix: Annotated[
         str,
         Field(

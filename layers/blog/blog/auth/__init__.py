@@ -1,1 +1,1 @@
-"""Who calls (`identity`), and what they may do (`policy`)."""
+"""Who calls (`identity`), what they may do (`policy`), and how often (`limits`)."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from blog.access import Access
+from blog.access import Access, is_read
 from blog.auth.identity import caller_of
 from blog.errors import Forbidden
 from blog.settings import settings
@@ -31,11 +31,6 @@ class Rule(NamedTuple):
     reader: Grant
     author: Grant
     admin: Grant
-
-    @property
-    def is_read(self) -> bool:
-        """Whether PUBLIC_READS makes it public."""
-        return self.permission.endswith(":read")
 
 
 ROLES = Rule._fields[1:]
@@ -63,7 +58,7 @@ POLICY = {
 def authorize(operation: str, event: Mapping[str, Any]) -> Access:
     """Return what the event's request may do. Raises `Unauthorized` and `Forbidden`."""
     rule = POLICY.get(operation, UNKNOWN)
-    if settings().auth == "open" or (rule.is_read and settings().public_reads):
+    if settings().auth == "open" or (is_read(rule.permission) and settings().public_reads):
         return Access(operation, rule.permission, caller=None, own_only=False)
     caller = caller_of(event)
     roles = {"reader", *caller.roles.intersection(ROLES)}

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.access import Access, granted_access
+from blog.access import Access, granted_access, within_limit
 from blog.database.connection import worker_connection
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
@@ -156,7 +156,7 @@ async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
 async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction]:
     """Commit what the block changed, unless it raises.
 
-    Raises `DatabaseUnavailable` (nothing was changed), `OutcomeUnknown` (perhaps it was), and
+    Raises `OutcomeUnknown` (perhaps it was changed); `DatabaseUnavailable`, `TooManyRequests`, and
     what the block raises (nothing was changed).
     """
     access = granted_access()
@@ -167,6 +167,7 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
         try:
             yield block
             await invalidates.ready()
+            await within_limit()
         except BaseException:
             await _roll_back(driver, invalidates)
             raise

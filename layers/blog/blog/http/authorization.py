@@ -1,4 +1,4 @@
-"""Routes that authorize their requests, before anything else is done with them.
+"""Routes that authorize and limit their requests, before anything else is done with them.
 
 A dependency would run after the body is parsed; FastAPI's own security classes would build all
 models at a cold start.
@@ -7,18 +7,26 @@ models at a cold start.
 from fastapi import Request, Response
 
 from blog.access import current_access
+from blog.auth.limits import request_limit
 from blog.auth.policy import authorize
 from blog.http.retry import Handler, RetriedRoute
 
 
 class AuthorizedRoute(RetriedRoute):
-    """A route whose operation, the name of its endpoint, must be granted by the policy."""
+    """A route whose operation, the name of its endpoint, must be granted by the policy, and whose
+    callers are limited."""
 
     def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            current_access.set(authorize(self.name, request.scope["aws.event"]))
-            return await handler(request)
+            event = request.scope["aws.event"]
+            access = authorize(self.name, event)
+            current_access.set(access)
+            limit = request_limit(access, event)
+            if limit is None:
+                return await handler(request)
+            async with limit:
+                return await handler(request)
 
         return handle

@@ -7,7 +7,7 @@ be revalidated (`no-cache`); errors and responses to writes are not stored (`no-
 
 from starlette.types import Message, Scope
 
-Headers = tuple[tuple[bytes, bytes], ...]
+from blog.access import Headers
 
 SECURITY: Headers = (
     (b"x-content-type-options", b"nosniff"),

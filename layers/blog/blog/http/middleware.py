@@ -12,6 +12,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from blog.access import limit_headers
 from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded
 from blog.http.headers import add_default_headers
@@ -59,6 +60,7 @@ class RequestMiddleware:
                 started = True
                 record.status = message["status"]
                 message["headers"].append((b"x-request-id", request_id))
+                message["headers"].extend(limit_headers())
                 add_default_headers(scope, message)
             elif is_head:
                 message["body"] = b""

@@ -8,6 +8,7 @@ from blog.errors import (
     InvalidRequest,
     MalformedJson,
     ServiceUnavailable,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from blog.http.authorization import AuthorizedRoute
@@ -26,7 +27,7 @@ def api_router(tag: str) -> APIRouter:
 
     Each operation is authorized by its row in `blog.auth.policy`, before its body is parsed.
     """
-    responses = problem_responses(InvalidRequest, ServiceUnavailable)
+    responses = problem_responses(InvalidRequest, TooManyRequests, ServiceUnavailable)
     return APIRouter(
         tags=[tag],
         responses=responses,

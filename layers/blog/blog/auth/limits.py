@@ -1,0 +1,203 @@
+"""How often a caller may call: reads and writes apart, by the generic cell rate algorithm (GCRA).
+
+A limit lets through `quota` requests in any `window_seconds`, of which `burst` may come at once;
+the others are spread evenly over the window. A caller is the issuer and subject of a token, else
+the address that API Gateway saw, not `X-Forwarded-For`, which clients write. Of an IPv6 address
+only the network (/64) counts, as one host has many.
+
+The time is Redis's, and the step is atomic, so a limit holds over all workers together. It costs no
+round trip: the script is sent with the request's first one to Redis, or beside its first statement.
+So a read is rejected after its statement, whose rows are dropped, and a write before its COMMIT. A
+worker that has rejected a caller goes on to do so until the time that Redis told it, by itself: a
+flood reaches neither server. Requests without the permission (401, 403) are not counted.
+
+If Redis is unavailable all are let through, and `LimitUnavailable` counts them. A request whose
+connection to Redis broke may be counted twice.
+
+Sources: GCRA is defined in ITU-T I.371; the headers in draft-ietf-httpapi-ratelimit-headers-11.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from hashlib import blake2s
+from time import monotonic
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from blog.access import Access, Headers, current_limit
+from blog.cache.redis_connection import Script
+from blog.cache.scripts import CacheUnavailable, SentAhead, redis_scripts
+from blog.errors import TooManyRequests
+from blog.observability import observe_limit
+from blog.process import per_process
+from blog.settings import SettingsError, settings
+
+MAX_REMEMBERED = 1000
+"""Rejected callers that a worker remembers; one more, and it forgets all."""
+
+# KEYS: the time at which the next request is due if they come evenly, in microseconds.
+# ARGV: the interval between even requests in microseconds, and the burst.
+# Return {1, time until all of the burst is available}, or {0, time until one request is}.
+COUNT_REQUEST = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local wait = due - now - (ARGV[2] - 1) * ARGV[1]
+if wait > 0 then return {0, wait} end
+due = due + ARGV[1]
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+return {1, due - now}
+""")
+
+
+class Limit(NamedTuple):
+    """At most `quota` requests in any `window_seconds`, at most `burst` (fewer) at once."""
+
+    name: str
+    quota: int
+    window_seconds: int
+    burst: int
+
+    @property
+    def interval_microseconds(self) -> int:
+        """Between the requests that follow a burst, if they come as often as they may."""
+        return -(-self.window_seconds * 1_000_000 // (self.quota - self.burst))
+
+
+class Decision(NamedTuple):
+    """`remaining` requests are available at once, and one more in `seconds`."""
+
+    is_admitted: bool
+    remaining: int
+    seconds: int
+
+
+class RequestLimit:
+    """A request's limit, around what handles the request.
+
+    It raises `TooManyRequests`, also in place of another error.
+    """
+
+    def __init__(self, limit: Limit, key: str) -> None:
+        self.headers: Headers = ()
+        self._limit = limit
+        self._key = key
+        self._decision: asyncio.Task[Decision | None]
+
+    async def __aenter__(self) -> Self:
+        current_limit.set(self)
+        seconds = rejected_until().get(self._key, 0.0) - monotonic()
+        if seconds > 0:
+            self._require(Decision(is_admitted=False, remaining=0, seconds=_whole(seconds)))
+        interval, burst = self._limit.interval_microseconds, self._limit.burst
+        ahead = redis_scripts().send_ahead(COUNT_REQUEST, [self._key], interval, burst)
+        self._decision = asyncio.create_task(self._decide(ahead))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            await self.admitted()
+        else:  # the deadline has expired
+            self._decision.cancel()
+
+    async def admitted(self) -> None:
+        """Return once it is known that the request is within the limit.
+
+        Raises `TooManyRequests`.
+        """
+        decision = await asyncio.shield(self._decision)
+        if decision is not None:
+            self._require(decision)
+
+    async def _decide(self, ahead: SentAhead) -> Decision | None:
+        """Return None if Redis is unavailable."""
+        await asyncio.sleep(0)  # a fence that is started with the first statement takes it along
+        try:
+            is_admitted, microseconds = await redis_scripts().result_of(ahead)
+        except CacheUnavailable:
+            observe_limit("unavailable")
+            return None
+        if not is_admitted:
+            _remember(self._key, microseconds / 1e6)
+            return Decision(is_admitted=False, remaining=0, seconds=_whole(microseconds / 1e6))
+        interval = self._limit.interval_microseconds
+        used = -(-microseconds // interval)
+        until_next = (microseconds - (used - 1) * interval) / 1e6
+        return Decision(True, self._limit.burst - used, _whole(until_next))
+
+    def _require(self, decision: Decision) -> None:
+        name, quota, window_seconds, _ = self._limit
+        policy = f'"{name}";q={quota};w={window_seconds}'
+        state = f'"{name}";r={decision.remaining};t={decision.seconds}'
+        self.headers = (
+            (b"ratelimit-policy", policy.encode()),
+            (b"ratelimit", state.encode()),
+        )
+        if not decision.is_admitted:
+            observe_limit("rejected")
+            raise TooManyRequests(name, decision.seconds)
+
+
+def request_limit(access: Access, event: Mapping[str, Any]) -> RequestLimit | None:
+    """Return the limit of an authorized request; None if none is set, or there is no Redis."""
+    limit = limits().get(access.is_read)
+    if limit is None or settings().redis_url is None:
+        return None
+    caller = access.caller
+    if caller is not None:
+        identity = f"{caller.issuer} {caller.subject}"
+    else:
+        identity = network_of(event["requestContext"]["http"]["sourceIp"])
+    # A digest, since subjects and addresses are personal data.
+    digest = blake2s(identity.encode(), digest_size=16).hexdigest()
+    return RequestLimit(limit, f"{settings().cache_key_prefix}limit:{limit.name}:{digest}")
+
+
+@per_process
+def limits() -> dict[bool, Limit]:
+    """Return those that are set; the one of reads is at True. Raises `SettingsError`."""
+    one = settings()
+    given = {
+        True: _limit("read", one.read_limit, one.read_burst),
+        False: _limit("write", one.write_limit, one.write_burst),
+    }
+    return {is_read: limit for is_read, limit in given.items() if limit is not None}
+
+
+def _limit(name: str, quota: int | None, burst: int | None) -> Limit | None:
+    if quota is None:
+        return None
+    if burst is not None and burst >= quota:
+        raise SettingsError(f"{name.upper()}_BURST must be less than {name.upper()}_LIMIT")
+    return Limit(name, quota, settings().limit_window_seconds, burst or quota // 2)
+
+
+def network_of(address: str) -> str:
+    """Return an IPv4 address, or the network (/64) of an IPv6 address."""
+    if ":" not in address:
+        return address
+    from ipaddress import IPv6Address  # callers by IPv6 pay for the import
+
+    parsed = IPv6Address(address)
+    return str(parsed.ipv4_mapped or int(parsed) >> 64)
+
+
+@per_process
+def rejected_until() -> dict[str, float]:
+    """Return the times until which callers are rejected, by `monotonic`."""
+    return {}
+
+
+def _remember(key: str, seconds: float) -> None:
+    if len(rejected_until()) >= MAX_REMEMBERED:
+        rejected_until().clear()
+    rejected_until()[key] = monotonic() + seconds
+
+
+def _whole(seconds: float) -> int:
+    return int(-(-seconds // 1))

@@ -1,0 +1,21 @@
+"""A worker in a process of its own: makes as many requests as a line of stdin says.
+
+Writes the number of those that were not rejected.
+"""
+
+import sys
+
+import httpx
+
+from tests.in_process import LambdaTransport
+
+
+def main() -> None:
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
+        for line in sys.stdin:
+            statuses = [api.get("/users").status_code for _ in range(int(line))]
+            print(sum(status != 429 for status in statuses), flush=True)
+
+
+if __name__ == "__main__":
+    main()

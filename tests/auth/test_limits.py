@@ -1,0 +1,314 @@
+"""Limits: a caller's reads and writes are counted apart, over all workers, on Redis's clock."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of
+from blog.cache.pages import PageCache
+from blog.settings import SettingsError
+from local.services import Services
+from tests.auth.claims import REQUIRED
+from tests.auth.conftest import ApiOf
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+from tests.resources import RESOURCES, ROOT, insert_rows
+
+ADA = {"name": "Ada", "email": "ada@example.org"}
+LIMITED = {"READ_LIMIT": "6", "READ_BURST": "3", "WRITE_LIMIT": "4", "WRITE_BURST": "2"}
+# An item of RFC 9651 with integer parameters, as both headers have one.
+ITEM = re.compile(r'"(?P<name>[a-z]+)"(?P<parameters>(;[a-z]+=\d+)+)')
+WORKERS = 8
+
+
+@pytest.fixture
+def limited(worker: Worker, database: object, cache: object) -> None:
+    worker.restart(**LIMITED, LIMIT_WINDOW_SECONDS="600")
+
+
+def parameters(header: str, name: str) -> dict[str, int]:
+    """The parameters of the header's one item, which has this name."""
+    item = ITEM.fullmatch(header)
+    assert item, header
+    assert item["name"] == name
+    pairs = [pair.split("=") for pair in item["parameters"][1:].split(";")]
+    return {key: int(value) for key, value in pairs}
+
+
+def client_of(**arguments: Any) -> httpx.Client:
+    return httpx.Client(transport=LambdaTransport(**arguments), base_url="http://api.test")
+
+
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("path", ["/users", "/users/1", "/users/stats", "/users/search?name=ada"])
+def test_reads_beyond_the_burst_are_429_and_the_headers_say_so(path: str) -> None:
+    with client_of() as api:
+        responses = [api.get(path) for _ in range(5)]
+    assert [response.status_code == 429 for response in responses] == [False] * 3 + [True] * 2
+    for remaining, response in zip((2, 1, 0, 0, 0), responses, strict=True):
+        assert parameters(response.headers["RateLimit-Policy"], "read") == {"q": 6, "w": 600}
+        state = parameters(response.headers["RateLimit"], "read")
+        assert state["r"] == remaining
+        assert 190 <= state["t"] <= 200  # 600 seconds for the 3 that follow the burst
+    rejected = responses[-1]
+    assert int(rejected.headers["Retry-After"]) >= state["t"]
+    assert rejected.headers["Cache-Control"] == "no-store"
+    assert rejected.headers["Content-Type"] == "application/problem+json"
+    assert rejected.json()["type"] == "/problems#too-many-requests"
+    assert rejected.json()["violated-policies"] == ["read"]
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_write_beyond_the_burst_is_429_and_changes_nothing(
+    database: psycopg.Connection[Any], cache: redis.Redis
+) -> None:
+    with client_of() as api:
+        assert api.post("/users", json=ADA).status_code == 201
+        assert api.put("/users/1", json=ADA | {"name": "Ada Lovelace"}).status_code == 200
+        before = api.get("/users")
+        statuses = [
+            api.post("/users", json=ADA | {"email": "other@example.org"}).status_code,
+            api.patch("/users/1", json={"name": "Countess"}).status_code,
+            api.delete("/users/1").status_code,
+        ]
+        assert statuses == [429] * 3
+        assert api.get("/users").json() == before.json()
+    assert database.execute("SELECT name FROM users").fetchall() == [("Ada Lovelace",)]
+    assert database.execute("SELECT count(*) FROM audit_log").fetchone() == (2,)
+    assert not cache.exists(PageCache("users").fence_key)
+
+
+def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
+    worker: Worker, database: psycopg.Connection[Any], cache: redis.Redis
+) -> None:
+    """A new worker has no memory of rejections: the statement is under way when Redis rejects."""
+    for number in range(5):
+        worker.restart(**LIMITED)
+        with client_of() as api:
+            body = {"name": "Ada", "email": f"{number}@example.org"}
+            status = api.post("/users", json=body).status_code
+        assert status == (201 if number < 2 else 429)
+    assert database.execute("SELECT count(*) FROM users").fetchone() == (2,)
+    assert not cache.exists(PageCache("users").fence_key)
+
+
+@pytest.mark.usefixtures("limited")
+def test_reads_and_writes_are_counted_apart() -> None:
+    with client_of() as api:
+        while api.get("/users").status_code == 200:
+            pass
+        assert api.post("/users", json=ADA).status_code == 201
+
+
+def test_callers_are_counted_apart_by_their_subjects(worker: Worker, api_of: ApiOf) -> None:
+    worker.restart(**REQUIRED, **LIMITED)
+    ada, same, bob = api_of(subject="ada"), api_of("admin", subject="ada"), api_of(subject="bob")
+    assert [ada.get("/users").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert same.get("/users").status_code == 429
+    assert bob.get("/users").status_code == 200
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_forwarded_address_means_nothing() -> None:
+    with client_of() as api:
+        statuses = [
+            api.get("/users", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+            for n in range(4)
+        ]
+    assert statuses == [200] * 3 + [429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+    ],
+)
+def test_an_ipv6_caller_is_its_network(one: str, other: str, *, is_same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is is_same
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_request_that_fails_counts_and_has_the_headers() -> None:
+    with client_of() as api:
+        paths = ["/users?limit=0", "/users/7", "/users?cursor=-"]
+        responses = [api.get(path) for path in paths]
+        assert [response.status_code for response in responses] == [422, 404, 422]
+        remaining = [parameters(one.headers["RateLimit"], "read")["r"] for one in responses]
+        assert remaining == [2, 1, 0]
+        assert api.get("/users?limit=0").status_code == 429
+
+
+@pytest.mark.usefixtures("database", "cache")
+@pytest.mark.parametrize("resource", sorted(RESOURCES))
+def test_no_limit_is_set_by_default(resource: str, worker: Worker) -> None:
+    worker.restart()
+    with client_of() as api:
+        headers = api.get(f"/{resource}").headers
+    assert not [name for name in headers if name.startswith("ratelimit")]
+
+
+@pytest.mark.usefixtures("database")
+def test_without_redis_there_is_no_limit(worker: Worker) -> None:
+    worker.restart(**LIMITED, REDIS_URL=None)
+    with client_of() as api:
+        assert {api.get("/users").status_code for _ in range(5)} == {200}
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("path", ["/users", "/users/stats"])
+def test_while_redis_is_unavailable_all_are_let_through_and_counted(
+    path: str, worker: Worker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker.restart(**LIMITED, REDIS_URL="redis://127.0.0.1:1/0")
+    with client_of() as api:
+        responses = [api.get(path) for _ in range(5)]
+        responses.append(api.post("/users", json=ADA))
+    assert [response.status_code for response in responses] == [200] * 5 + [201]
+    assert not any("RateLimit" in response.headers for response in responses)
+    assert capfd.readouterr().out.count('"LimitUnavailable":1') == 6
+
+
+@pytest.mark.usefixtures("limited")
+def test_rejections_are_counted(capfd: pytest.CaptureFixture[str]) -> None:
+    with client_of() as api:
+        for _ in range(5):
+            api.get("/users")
+    assert capfd.readouterr().out.count('"LimitRejected":1') == 2
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_rejected_caller_is_not_looked_up_again_until_it_may_call(cache: redis.Redis) -> None:
+    with client_of() as api:
+        while api.get("/users/1").status_code != 429:
+            pass
+        before = commands(cache)
+        assert {api.get("/users/1").status_code for _ in range(3)} == {429}
+        assert commands(cache) == before + 1  # the count itself
+
+
+def commands(cache: redis.Redis) -> int:
+    count: int = cache.info("stats")["total_commands_processed"]
+    return count
+
+
+def test_a_caller_may_call_again_when_the_limit_said_so(
+    worker: Worker, database: object, cache: object
+) -> None:
+    worker.restart(READ_LIMIT="4", READ_BURST="2", LIMIT_WINDOW_SECONDS="2")
+    with client_of() as api:
+        while (response := api.get("/users")).status_code != 429:
+            pass
+        time.sleep(int(response.headers["Retry-After"]))
+        assert api.get("/users").status_code == 200
+
+
+def test_a_callers_keys_name_nobody_and_expire(api_of: ApiOf, worker: Worker, cache: Any) -> None:
+    worker.restart(**REQUIRED, **LIMITED, CACHE_KEY_PREFIX="one:")
+    api_of(subject="ada@example.org").get("/users/1")
+    (key,) = cache.keys("one:limit:*")
+    assert re.fullmatch(rb"one:limit:read:[0-9a-f]{32}", key)
+    assert 0 < cache.pttl(key) <= 60_000
+
+
+@pytest.mark.parametrize("burst", ["4", "5"])
+def test_a_burst_of_the_whole_limit_is_an_error(burst: str, worker: Worker) -> None:
+    worker.restart(WRITE_LIMIT="4", WRITE_BURST=burst)
+    with pytest.raises(SettingsError, match=r"^WRITE_BURST must be less than WRITE_LIMIT$"):
+        limits()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    burst=st.integers(1, 5),
+    steady=st.integers(1, 5),
+    pauses_milliseconds=st.lists(st.integers(0, 12), min_size=1, max_size=20),
+)
+def test_the_script_decides_as_the_algorithms_definition(
+    services: Services, burst: int, steady: int, pauses_milliseconds: list[int]
+) -> None:
+    """Redis has one time for a whole transaction, which is read beside the script."""
+    cache = redis.Redis.from_url(services.redis_url)
+    limit = Limit("read", burst + steady, 1, burst)
+    interval = 10_000 // steady  # microseconds, so that pauses matter
+    cache.delete("limit")
+    due = 0
+    for pause in pauses_milliseconds:
+        time.sleep(pause / 1000)
+        transaction = cache.pipeline(transaction=True)
+        transaction.time()
+        transaction.eval(COUNT_REQUEST.text, 1, "limit", interval, limit.burst)
+        (seconds, microseconds), decided = transaction.execute()
+        now = seconds * 1_000_000 + microseconds
+        wait = max(due, now) - now - (burst - 1) * interval
+        if wait <= 0:
+            due = max(due, now) + interval
+        assert decided == ([0, wait] if wait > 0 else [1, due - now])
+
+
+@given(quota=st.integers(2, 60), data=st.data())
+def test_no_window_lets_more_than_the_quota_through(quota: int, data: st.DataObject) -> None:
+    limit = Limit("read", quota, 60, data.draw(st.integers(1, quota - 1)))
+    admitted, due, now = [], 0, 0
+    for pause in data.draw(st.lists(st.integers(0, 10_000_000), min_size=1, max_size=150)):
+        now += pause
+        if max(due, now) - now <= (limit.burst - 1) * limit.interval_microseconds:
+            due = max(due, now) + limit.interval_microseconds
+            admitted.append(now)
+    for start in admitted:
+        assert sum(start <= one < start + 60_000_000 for one in admitted) <= quota
+
+
+@pytest.fixture
+def workers(database: object, cache: object, worker: Worker) -> Iterator[list[Any]]:
+    """Processes of a worker each; a line to one of them is a number of requests to make."""
+    worker.restart(READ_LIMIT="300", READ_BURST="40", LIMIT_WINDOW_SECONDS="86400")
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.auth.limited_worker"],
+                    cwd=ROOT,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(WORKERS)
+        ]
+
+
+def test_the_limit_is_exact_over_workers_at_the_same_time(workers: list[Any]) -> None:
+    def admitted(process: Any) -> int:
+        return int(process.communicate("25\n")[0].splitlines()[-1])
+
+    with ThreadPoolExecutor(WORKERS) as threads:
+        assert sum(threads.map(admitted, workers)) == 40
+
+
+def test_the_same_rows_are_read_under_a_limit(
+    worker: Worker, database: psycopg.Connection[Any], cache: object
+) -> None:
+    insert_rows(database, 1, 3)
+    with client_of() as api:
+        worker.restart()
+        unlimited = api.get("/posts").content
+        worker.restart(READ_LIMIT="100")
+        assert api.get("/posts").content == unlimited
+        assert api.get("/posts").content == unlimited
