@@ -2,7 +2,8 @@
 
 A part is a module of this folder with two functions: `measure()` runs it and returns its
 results, ready for JSON; `markdown(results)` formats them. The results of each part are stored in
-`results/{part}.json`; the page and the plots (`report`) are written again after each part.
+`results/{part}.json`, and its commit and day in `results/measured.json`; the page and the plots
+(`report`) are written again after each part.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any
 
 from benchmarks import report
 
-PARTS = ("cold", "credentials", "warm", "network", "ablation", "scale", "load", "costs")
+PARTS = tuple(report.TITLES)
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def _run(part: str) -> None:
     results: dict[str, Any] = module.measure()
     path = report.RESULTS / f"{part}.json"
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    report.record(part)
     print(f"{module.markdown(results)}\n({time.monotonic() - started:.0f} s)", flush=True)
     report.write()
 

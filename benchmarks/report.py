@@ -7,7 +7,9 @@ left out of the page, and the table waits for all of them.
 import importlib
 import json
 import re
+import subprocess
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pygal.style import Style
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
+MEASURED = RESULTS / "measured.json"
 PAGE = FOLDER / "README.md"
 PLOTS = FOLDER / "plots"
 HEADLINES = FOLDER.parent / "docs" / "benchmarks.md"
@@ -28,6 +31,7 @@ TITLES = {
     "credentials": "Credentials in a cold start",
     "warm": "Warm requests",
     "network": "Over a network",
+    "callers": "Tokens and limits",
     "ablation": "Ablation",
     "scale": "A million users",
     "load": "Load",
@@ -74,14 +78,33 @@ def read_results() -> dict[str, Any]:
     }
 
 
+def record(part: str) -> None:
+    """Record that the part was measured today, and the latest commit of what was measured."""
+    command = ["git", "log", "-1", "--format=%h", "--", "layers", "functions"]
+    commit = subprocess.check_output(command, cwd=FOLDER.parent, text=True).strip()
+    measured = read_measured() | {
+        part: {"commit": commit, "day": datetime.now(UTC).date().isoformat()}
+    }
+    MEASURED.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+
+
+def read_measured() -> dict[str, dict[str, str]]:
+    """Commit and day by part."""
+    if not MEASURED.exists():
+        return {}
+    measured: dict[str, dict[str, str]] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return measured
+
+
 def page(results: Mapping[str, Any]) -> str:
-    sections = [INTRODUCTION]
+    sections, measured = [INTRODUCTION], read_measured()
     for part, figures in results.items():
         module = importlib.import_module(f"benchmarks.{part}")
         shown = "".join(
             f"![{TITLES[part]}](plots/{name}.svg)\n\n" for name in DRAWN if _part(name) == part
         )
-        sections.append(f"## {TITLES[part]}\n\n{shown}{module.markdown(figures)}\n")
+        when = f"Commit `{measured[part]['commit']}`, {measured[part]['day']}.\n"
+        sections.append(f"## {TITLES[part]}\n\n{shown}{module.markdown(figures)}\n\n{when}")
     return "\n".join(sections)
 
 

@@ -26,6 +26,14 @@ Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
 Timer = Callable[[str], float]
 
 NOT_FOUND = "unknown path (404)"
+CLAIMS = {
+    "iss": "https://issuer.example.com/",
+    "aud": "benchmark",
+    "sub": "benchmark",
+    "exp": "4102444800",
+    "roles": "[admin]",
+}
+"""Of the caller's token, where the system under test requires one."""
 KNOWN_IDS = itertools.cycle(range(1, 501))
 IDS_TO_DELETE = itertools.count(501)
 
@@ -148,6 +156,7 @@ def _event(request: Request) -> dict[str, Any]:
                 "sourceIp": "127.0.0.1",
                 "protocol": "HTTP/1.1",
             },
+            "authorizer": {"jwt": {"claims": CLAIMS, "scopes": None}},
         },
         "isBase64Encoded": False,
     }
