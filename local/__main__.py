@@ -156,7 +156,11 @@ def _invoke(arguments: argparse.Namespace) -> int:
     # No gateway has checked a token, as under `sam local invoke`.
     settings = {"AUTH": os.environ.get("AUTH") or "open"}
     with _project(arguments, settings) as (template, _), WorkerPool(print_log) as pool:
-        invocation = pool.invoke(_function(template, arguments.function), event)
+        function = _function(template, arguments.function)
+        if MIGRATIONS in template.functions and arguments.function != MIGRATIONS:
+            with WorkerPool(lambda *_: None) as migrating:
+                _invoke_migrations(template, migrating, "upgrade", "head")
+        invocation = pool.invoke(function, event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
     if invocation.report:

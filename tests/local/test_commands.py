@@ -47,6 +47,17 @@ def test_invoke_needs_no_token_as_no_gateway_has_checked_one(
     assert json.loads(finished.stdout)["AUTH"] == auth
 
 
+def test_invoke_migrates_the_database_first(
+    run_local: RunLocal, project: Path, given: dict[str, str]
+) -> None:
+    write_project(project, migrations="def handler(event, _):\n    raise RuntimeError(event)\n")
+    finished = run_local("invoke", "ToyFunction", "--event", "-", event='{"mode": "log"}', **given)
+    assert finished.code == 1
+    assert finished.stdout == ""
+    assert "the migrations failed: " in finished.stderr
+    assert "'revision': 'head'" in finished.stderr
+
+
 def test_invoke_shows_how_a_function_failed(
     run_local: RunLocal, tmp_path: Path, given: dict[str, str]
 ) -> None:
