@@ -59,8 +59,16 @@ class Settings(BaseModel):
             "Proxy) signs a token for each connection with the function's role."
         ),
     ] = "password"
+    database_app_user: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+            description="Role that the migrations create for the functions, with the rights that "
+            "these need. Unset: none.",
+        ),
+    ] = None
     database_connect_timeout_seconds: Annotated[
-        int, Field(ge=1, le=10, description="Maximum time to connect to PostgreSQL.")
+        int, Field(ge=1, le=28, description="Maximum time to connect to PostgreSQL.")
     ] = 3
     redis_url: Annotated[
         str | None,

@@ -1,0 +1,120 @@
+"""The role that the migrations create for the functions: it can do what they do, and no more."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+
+from local.generate.sample_events import MIGRATIONS, sample_events
+from tests.conftest import Worker
+from tests.in_process import LambdaContext, handler_of
+from tests.migrations.conftest import Migrate
+
+ROLE = "blog_app_of_tests"
+EVENTS = {name: event for name, event in sample_events().items() if name not in MIGRATIONS}
+
+
+@pytest.fixture
+def app_url(worker: Worker, migrate: Migrate, empty_url: str, cache: object) -> Iterator[str]:
+    """The URL of a migrated database for the role."""
+    worker.restart(DATABASE_APP_USER=ROLE)
+    assert migrate()["repaired"] == [f"role {ROLE}"]
+    yield f"{empty_url}&user={ROLE}"
+    worker.close()
+    with psycopg.connect(empty_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(ROLE)))
+
+
+def send(event: dict[str, Any]) -> int:
+    handler = handler_of(event["rawPath"])
+    event["requestContext"]["timeEpoch"] = int(time.time() * 1000)
+    status: int = handler(event, LambdaContext())["statusCode"]
+    return status
+
+
+def test_every_operation_works_as_the_role(app_url: str, worker: Worker) -> None:
+    worker.restart(DATABASE_URL=app_url)
+    # What is created first is there for the others; what deletes comes last, posts before users.
+    order = ("POST", "GET", "PUT", "PATCH", "DELETE")
+    by_method = {
+        method: [e for e in EVENTS.values() if e["requestContext"]["http"]["method"] == method]
+        for method in order
+    }
+    by_method["POST"].sort(key=lambda event: event["rawPath"], reverse=True)
+    by_method["DELETE"].sort(key=lambda event: event["rawPath"])
+    statuses = {
+        f"{method} {event['rawPath']}": send(event)
+        for method in order
+        for event in by_method[method]
+    }
+    assert len(statuses) == len(EVENTS)
+    assert {request: status for request, status in statuses.items() if status >= 400} == {}
+
+
+def test_a_retried_create_works_as_the_role(app_url: str, worker: Worker) -> None:
+    worker.restart(DATABASE_URL=app_url)
+    event = json.loads(json.dumps(EVENTS["users-create_user"]))
+    event["headers"]["idempotency-key"] = "one"
+    assert [send(event), send(event)] == [201, 201]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "DROP TABLE posts",
+        "ALTER TABLE users ADD COLUMN age int",
+        "ALTER TABLE users DISABLE TRIGGER ALL",
+        "TRUNCATE users",
+        "CREATE ROLE mine",
+        "SELECT FROM audit_log",
+        "UPDATE audit_log SET subject = NULL",
+        "DELETE FROM audit_log",
+        "SELECT FROM alembic_version",
+    ],
+)
+def test_the_role_can_do_nothing_else(app_url: str, statement: str) -> None:
+    with (
+        psycopg.connect(app_url, autocommit=True) as connection,
+        pytest.raises(InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+def test_its_rights_are_restored_by_each_upgrade(
+    app_url: str, migrate: Migrate, worker: Worker
+) -> None:
+    owner_url = app_url.removesuffix(f"&user={ROLE}")
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {ROLE}")
+    worker.restart(DATABASE_URL=app_url)
+    assert send(EVENTS["users-list_users"]) == 500
+    worker.restart(DATABASE_URL=owner_url)
+    assert migrate()["repaired"] == []
+    worker.restart(DATABASE_URL=app_url)
+    assert send(EVENTS["users-list_users"]) == 200
+
+
+def test_it_logs_in_by_iam_where_there_is_iam(app_url: str, migrate: Migrate) -> None:
+    owner_url = app_url.removesuffix(f"&user={ROLE}")
+    member = "SELECT pg_has_role(%s, 'rds_iam', 'MEMBER')"
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE rds_iam")
+        try:
+            migrate()
+            assert owner.execute(member, [ROLE]).fetchone() == (True,)
+        finally:
+            owner.execute("DROP ROLE rds_iam")
+
+
+def test_without_the_setting_no_role_is_created(migrate: Migrate, empty_url: str) -> None:
+    migrate()
+    with psycopg.connect(empty_url) as connection:
+        found = connection.execute("SELECT FROM pg_roles WHERE rolname LIKE 'blog_app%'")
+        assert found.fetchone() is None
