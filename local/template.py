@@ -119,9 +119,13 @@ def _environment(function: SamFunction) -> dict[str, str]:
 
 
 def _parameters(shell: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of the template whose settings decide about authorizers as well."""
+    """Parameters of the template whose settings decide about authorizers as well.
+
+    A given database keeps the conditions of the stack's own one, such as IAM, from being met.
+    """
     named = {"Auth": "AUTH", "PublicReads": "PUBLIC_READS"}
-    return {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
+    given = {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
+    return {"DatabaseUrl": "postgresql://localhost"} | given
 
 
 def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:

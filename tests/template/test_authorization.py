@@ -102,6 +102,9 @@ def evaluate(node: Any, parameters: dict[str, Any]) -> Any:
         ({"Stage": "prod", "Auth": "open", "OpenProduction": "true"}, []),
         ({"TokenIssuer": "https://issuer.example.org"}, ["AnIssuerHasAnAudience"]),
         ({"TokenIssuer": "https://issuer.example.org", "TokenAudience": ["api"]}, []),
+        ({"RedisUrl": "rediss://cache"}, ["ServersAreGivenTogether"]),
+        ({"SubnetIds": ["subnet-1"]}, ["ServersAreGivenTogether"]),
+        ({"DatabaseUrl": "postgresql://db/blog", "RedisUrl": "rediss://cache"}, []),
     ],
 )
 def test_rules_reject_what_is_not_meant(
@@ -113,6 +116,9 @@ def test_rules_reject_what_is_not_meant(
         "OpenProduction": "false",
         "TokenIssuer": "",
         "TokenAudience": [""],
+        "DatabaseUrl": "",
+        "RedisUrl": "",
+        "SubnetIds": [""],
     } | parameters
     assert [
         name

@@ -17,7 +17,7 @@ from samtranslator.translator.translator import Translator
 
 from blog.settings import Settings
 from local.template import Template, load_template
-from tests.resources import RESOURCES, ROUTED
+from tests.resources import RESOURCES
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
@@ -77,13 +77,6 @@ def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
         own = {name for name in function.environment if not name.startswith(("AWS_", "_"))}
         assert own - {"TZ", "LANG", "PATH"} <= settings, function.name
         assert "DATABASE_URL" in own
-
-
-def test_only_functions_that_cache_know_redis(template: Template) -> None:
-    knowing = {name for name, made in template.functions.items() if "REDIS_URL" in made.environment}
-    assert knowing == {f"{name.title()}Function" for name in ROUTED}
-    for made in template.functions.values():
-        assert ("CACHE_KEY_PREFIX" in made.environment) == ("REDIS_URL" in made.environment)
 
 
 def test_the_documentation_has_every_setting() -> None:

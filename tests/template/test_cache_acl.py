@@ -1,0 +1,116 @@
+"""The commands that the template's Valkey allows its user: those that the functions run, no others.
+
+The functions run as that user of a real Valkey, through every step of the cache's protocol and of
+the limits. `ACL LOG` has what they were denied.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+import redis
+from redis.exceptions import NoPermissionError
+
+from blog.cache import pages
+from blog.errors import DatabaseUnavailable
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+from tests.template.stacks import Stack
+
+USER = "functions"
+PASSWORD = "password"
+ADA = {"name": "Ada", "email": "ada@example.org"}
+ACCESS = Stack(Profile="standard", TokenAudience=[""], SubnetIds=[""]).properties("User")[
+    "AccessString"
+]
+COMMANDS = re.findall(r"\+(\w+)", ACCESS)
+
+
+@pytest.fixture
+def allow(cache: redis.Redis) -> Iterator[Any]:
+    """Sets the user's rights, as an access string of ElastiCache has them."""
+
+    def allow(access: str) -> None:
+        rules = ["reset", f">{PASSWORD}", *access.split()]
+        cache.execute_command("ACL", "SETUSER", USER, *rules)  # type: ignore[no-untyped-call]
+        cache.acl_log_reset()
+
+    yield allow
+    cache.acl_deluser(USER)
+    cache.acl_log_reset()
+
+
+def denied(cache: redis.Redis) -> set[str]:
+    """The commands that users were denied."""
+    return {str(entry["object"]) for entry in cache.acl_log()}
+
+
+def run_all_steps(worker: Worker, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hits, misses, writes, an expired fence, a lease released after an error, and limits."""
+    url = _as_user(cache)
+    worker.restart(REDIS_URL=url, READ_LIMIT="1000", WRITE_LIMIT="1000")
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
+        api.post("/users", json=ADA)
+        api.post("/users", json=ADA)  # 409: the fence is withdrawn
+        for _ in range(2):
+            api.get("/users")
+        cache.zadd("users:fence", {"crashed": 1})  # long expired
+        api.get("/users")
+        with monkeypatch.context() as patches:
+            patches.setattr("users.queries.list_users", _fail)
+            api.get("/users?page=2")
+        api.get("/health")
+        cache.script_flush()  # and its commands by EVAL
+        api.get("/users?page=3")
+
+
+async def _fail(*_arguments: object) -> None:
+    raise DatabaseUnavailable("for this test")
+
+
+def _as_user(cache: redis.Redis) -> str:
+    """The URL of the server's socket for the user."""
+    options = cache.connection_pool.connection_kwargs
+    return f"unix://{USER}:{PASSWORD}@{quote(options['path'])}?db=0"
+
+
+def test_the_functions_run_nothing_that_is_denied(
+    allow: Any,
+    worker: Worker,
+    database: object,
+    cache: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    allow(ACCESS)
+    run_all_steps(worker, cache, monkeypatch)
+    assert denied(cache) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_needed(
+    command: str,
+    allow: Any,
+    worker: Worker,
+    database: object,
+    cache: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pages, "LEASE_WAIT_SECONDS", 0.0)
+    allow(f"{ACCESS} -{command}")
+    run_all_steps(worker, cache, monkeypatch)
+    assert command in denied(cache)
+
+
+@pytest.mark.parametrize(
+    "command", ["FLUSHALL", "KEYS *", "CONFIG GET *", "SCAN 0", "ACL WHOAMI", "MONITOR", "SHUTDOWN"]
+)
+def test_other_commands_are_denied(command: str, allow: Any, cache: redis.Redis) -> None:
+    allow(ACCESS)
+    with (
+        redis.Redis.from_url(_as_user(cache)) as user,
+        pytest.raises(NoPermissionError),
+    ):
+        user.execute_command(*command.split())

@@ -1,0 +1,202 @@
+"""The network, the database and the cache of the stack: linted, and reached by nobody else."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blog.settings import Settings
+from tests.template.stacks import INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
+
+PROFILES = ("hobby", "standard", "ha")
+GIVEN = {"DatabaseUrl": "postgresql://u:p@db/blog", "RedisUrl": "rediss://:p@cache"}
+MIGRATIONS = "MigrationsFunction"
+FUNCTIONS = [
+    name
+    for name, resource in template()["Resources"].items()
+    if resource["Type"] == "AWS::Lambda::Function"
+]
+PROTECTED = ("AWS::RDS::DBCluster", "AWS::Cognito::UserPool")
+
+
+@pytest.fixture(params=PROFILES)
+def stack(request: pytest.FixtureRequest) -> Stack:
+    return Stack(Profile=request.param, Stage="prod", TokenAudience=[""], SubnetIds=[""])
+
+
+def environment(stack: Stack, function: str) -> dict[str, Any]:
+    variables: dict[str, Any] = stack.properties(function)["Environment"]["Variables"]
+    return variables
+
+
+def lint(*paths: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", REGION, "--"]
+    return subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, check=False)
+
+
+def test_the_templates_lint_clean() -> None:
+    done = lint(TEMPLATE, *INFRASTRUCTURE)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_translated_template_lints_clean(tmp_path: Path) -> None:
+    """Only there circular dependencies are found."""
+    document = template()
+    for resource in document["Resources"].values():
+        if "TemplateURL" in resource.get("Properties", {}):
+            name = Path(resource["Properties"]["TemplateURL"]).name
+            resource["Properties"]["TemplateURL"] = f"https://bucket.s3.amazonaws.com/{name}"
+    path = tmp_path / "translated.json"
+    path.write_text(json.dumps(document))
+    done = lint(path)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_profile_makes_network_database_and_all_but_hobby_a_cache(stack: Stack) -> None:
+    made = {"Network", "Database"} | (
+        {"Cache"} if stack.resolved({"Ref": "Profile"}) != "hobby" else set()
+    )
+    assert set(stack.nested) == made
+
+
+def test_given_servers_are_used_and_none_is_made() -> None:
+    stack = Stack(**GIVEN, SubnetIds=["subnet-1"], SecurityGroupIds=["sg-1"])
+    assert stack.nested == {}
+    for function in FUNCTIONS:
+        variables = environment(stack, function)
+        assert variables["DATABASE_URL"] == GIVEN["DatabaseUrl"]
+        assert variables["DATABASE_AUTH"] == "password"
+        assert variables["REDIS_URL"] == ("" if function == MIGRATIONS else GIVEN["RedisUrl"])
+        assert stack.properties(function)["VpcConfig"]["SubnetIds"] == ["subnet-1"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_are_in_the_network_and_their_settings_are_valid(
+    stack: Stack, function: str
+) -> None:
+    properties = stack.properties(function)
+    assert properties["VpcConfig"] == {
+        "SubnetIds": ["subneta", "subnetb"],
+        "SecurityGroupIds": ["functionssecuritygroup"],
+    }
+    variables = environment(stack, function)
+    settings = Settings.model_validate({name: value for name, value in variables.items() if value})
+    assert settings.database_auth == "iam"
+    assert settings.tls_required
+    user = "blog_owner" if function == MIGRATIONS else "blog_app"
+    assert settings.database_url.startswith(f"postgresql://{user}@")
+    if function != MIGRATIONS:
+        assert (settings.redis_url is not None) == (settings.redis_iam_cache is not None)
+        assert (settings.redis_url is not None) == ("Cache" in stack.nested)
+
+
+def test_a_function_has_time_for_a_paused_database(stack: Stack) -> None:
+    seconds = int(environment(stack, "UsersFunction")["DATABASE_CONNECT_TIMEOUT_SECONDS"])
+    assert seconds + 1 < stack.properties("UsersFunction")["Timeout"] < 30
+    pauses = (
+        "SecondsUntilAutoPause" in stack.properties("Cluster")["ServerlessV2ScalingConfiguration"]
+    )
+    assert pauses == (seconds > 15)
+
+
+def test_functions_log_in_as_their_user_and_as_no_other(stack: Stack) -> None:
+    users = {
+        policy: [
+            resource.rpartition("/")[2]
+            for statement in stack.properties(policy)["PolicyDocument"]["Statement"]
+            if statement["Action"] == "rds-db:connect"
+            for resource in [statement["Resource"]]
+        ]
+        for policy in ("ServerAccess", "OwnerAccess")
+    }
+    assert users == {"ServerAccess": ["blog_app"], "OwnerAccess": ["blog_owner"]}
+    for function in FUNCTIONS:
+        attached = stack.properties(f"{function}Role")["ManagedPolicyArns"]
+        policy = "owneraccess" if function == MIGRATIONS else "serveraccess"
+        assert [arn for arn in attached if arn.endswith("access")] == [policy]
+
+
+def test_a_proxy_is_an_option_that_migrations_do_not_take() -> None:
+    stack = Stack(DatabaseProxy="true", TokenAudience=[""], SubnetIds=[""])
+    assert environment(stack, "UsersFunction")["DATABASE_URL"].endswith("@proxy.endpoint:5432/blog")
+    owner = environment(stack, MIGRATIONS)["DATABASE_URL"]
+    assert owner.endswith("@cluster.endpoint.address:5432/blog")
+
+
+def test_nothing_is_open_to_the_world(stack: Stack) -> None:
+    resources = dict(stack.resources())
+    for name, resource in resources.items():
+        text = json.dumps(resource["Properties"])
+        assert "0.0.0.0/0" not in text, name
+        assert "::/0" not in text, name
+        assert resource["Properties"].get("PubliclyAccessible", False) is False, name
+    assert not [
+        r
+        for r in resources.values()
+        if r["Type"] in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway")
+    ]
+
+
+def test_there_is_no_password(stack: Stack) -> None:
+    text = json.dumps(dict(stack.resources()))
+    assert not re.search(r"MasterUserPassword|AuthToken|ManageMasterUser|resolve:|Passwords", text)
+    assert stack.properties("Cluster")["MasterUserAuthenticationType"] == "iam-db-auth"
+    if "Cache" in stack.nested:
+        assert stack.properties("User")["AuthenticationMode"] == {"Type": "iam"}
+
+
+def test_servers_are_encrypted_and_want_tls(stack: Stack) -> None:
+    assert stack.properties("Cluster")["StorageEncrypted"] is True
+    assert stack.nested["Database"].properties("Parameters")["Parameters"]["rds.force_ssl"] == "1"
+    if "Cache" in stack.nested:
+        cache = stack.nested["Cache"].properties("Cache")
+        assert cache["TransitEncryptionMode"] == "required"
+        assert cache["AtRestEncryptionEnabled"] is True
+        assert cache["ClusterMode"] == "disabled"
+
+
+def test_no_policy_allows_any_resource_or_any_action(stack: Stack) -> None:
+    statements = [
+        statement
+        for _, resource in stack.resources()
+        for document in _policies(resource)
+        for statement in document["Statement"]
+    ]
+    assert statements
+    for statement in statements:
+        assert "*" not in str(statement["Action"])
+        assert statement["Resource"] not in ("*", ["*"])
+
+
+def _policies(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    properties = resource["Properties"]
+    if resource["Type"] == "AWS::IAM::ManagedPolicy":
+        return [properties["PolicyDocument"]]
+    if resource["Type"] == "AWS::IAM::Role":
+        return [policy["PolicyDocument"] for policy in properties.get("Policies", ())]
+    return []
+
+
+@pytest.mark.parametrize(("stage", "is_protected"), [("dev", "false"), ("prod", "true")])
+def test_data_outlives_mistakes_outside_dev(stage: str, is_protected: str) -> None:
+    stack = Stack(Stage=stage, TokenAudience=[""], SubnetIds=[""])
+    assert stack.properties("Cluster")["DeletionProtection"] == is_protected
+    for _, resource in stack.resources():
+        if resource["Type"] in PROTECTED:
+            assert resource["DeletionPolicy"] in ("Retain", "Snapshot")
+            assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot")
+
+
+def test_all_logs_expire(stack: Stack) -> None:
+    groups = {
+        resource["Properties"]["LogGroupName"]: resource["Properties"]["RetentionInDays"]
+        for _, resource in stack.resources()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    }
+    assert groups == {"/aws/lambda/blog": 30, "/aws/vendedlogs/blog/access": 30}
+    for function in FUNCTIONS:
+        assert stack.properties(function)["LoggingConfig"]["LogGroup"] == "logs"
