@@ -69,7 +69,9 @@ def load_template(path: Path) -> Template:
             parameter_overrides=_parameters(os.environ),
             language_extensions_enabled=False,
         )
-        sam_functions = list(SamFunctionProvider(stacks).get_all())
+        provided = SamFunctionProvider(stacks).get_all()
+        # Functions of nested stacks serve the deployment.
+        sam_functions = [function for function in provided if not function.stack_path]
     except (ClickException, InvalidSamDocumentException, ValueError) as error:
         raise LocalError(f"{path.name} does not parse: {_one_line(error)}") from error
     if not sam_functions:

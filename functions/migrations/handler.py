@@ -4,7 +4,8 @@ Event: `{"action": "upgrade" | "downgrade", "revision": "head" | "base" | "-1" |
 default is an upgrade to the head. Response: `{"revision": the current id, null without a schema,
 "repaired": []}`. At the head it also repairs what a restored dump lacks, and names it in
 `repaired`, such as `"setting lock_timeout"` or `"row_counts of users"`, and grants the functions'
-role its rights. Concurrent runs wait for each other.
+role its rights. Concurrent runs wait for each other. An upgrade to the head leaves a database of a
+later release as it is: a deployment that is rolled back runs the earlier release's migrations.
 
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
 of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`.
@@ -49,6 +50,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
                 return {"deleted": delete_expired(connection)}
             _prepare_session(connection)
             config = alembic_config(connection)
+            if action == MigrationEvent() and (later := _later_revision(connection, config)):
+                return {"revision": later, "repaired": []}
             run = command.upgrade if action.action == "upgrade" else command.downgrade
             run(config, action.revision)
             revision = MigrationContext.configure(connection).get_current_revision()
@@ -77,6 +80,14 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     return config
+
+
+def _later_revision(connection: Connection, config: Config) -> str | None:
+    """Return the database's revision if it is not one of this code's."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()  # Alembic makes its own transaction
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    return current if current is not None and current not in known else None
 
 
 def _repair(engine: Engine, connection: Connection) -> list[str]:

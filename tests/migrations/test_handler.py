@@ -73,6 +73,15 @@ def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: s
     assert names(empty_url) == SCHEMA
 
 
+def test_a_database_of_a_later_release_is_left_as_it_is(migrate: Migrate, empty_url: str) -> None:
+    migrate()
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert migrate() == {"revision": "9999", "repaired": []}
+    with pytest.raises(CommandError):
+        migrate(revision=HEAD)
+
+
 def test_down_removes_everything_and_up_restores_it(migrate: Migrate, empty_url: str) -> None:
     migrate()
     wanted = settings(empty_url)

@@ -57,15 +57,14 @@ def test_the_translated_template_lints_clean(tmp_path: Path) -> None:
 
 
 def test_a_profile_makes_network_database_and_all_but_hobby_a_cache(stack: Stack) -> None:
-    made = {"Network", "Database"} | (
-        {"Cache"} if stack.resolved({"Ref": "Profile"}) != "hobby" else set()
-    )
-    assert set(stack.nested) == made
+    is_hobby = stack.resolved({"Ref": "Profile"}) == "hobby"
+    made = {"Network", "Database", "Schema"}
+    assert set(stack.nested) == (made if is_hobby else made | {"Cache"})
 
 
 def test_given_servers_are_used_and_none_is_made() -> None:
     stack = Stack(**GIVEN, SubnetIds=["subnet-1"], SecurityGroupIds=["sg-1"])
-    assert stack.nested == {}
+    assert set(stack.nested) == {"Schema"}
     for function in FUNCTIONS:
         variables = environment(stack, function)
         assert variables["DATABASE_URL"] == GIVEN["DatabaseUrl"]
@@ -118,6 +117,15 @@ def test_functions_log_in_as_their_user_and_as_no_other(stack: Stack) -> None:
         attached = stack.properties(f"{function}Role")["ManagedPolicyArns"]
         policy = "owneraccess" if function == MIGRATIONS else "serveraccess"
         assert [arn for arn in attached if arn.endswith("access")] == [policy]
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != MIGRATIONS])
+def test_a_function_waits_for_the_schema_and_the_schema_for_the_database(function: str) -> None:
+    resources = template()["Resources"]
+    assert "Schema" in resources[function]["DependsOn"]
+    assert '["Database", "Outputs.OwnerUrl"]' in json.dumps(resources[MIGRATIONS])
+    version = resources["Schema"]["Properties"]["Parameters"]["Migrations"]["Ref"]
+    assert resources[version]["Properties"]["FunctionName"] == {"Ref": MIGRATIONS}
 
 
 def test_a_proxy_is_an_option_that_migrations_do_not_take() -> None:
@@ -197,6 +205,7 @@ def test_all_logs_expire(stack: Stack) -> None:
         for _, resource in stack.resources()
         if resource["Type"] == "AWS::Logs::LogGroup"
     }
-    assert groups == {"/aws/lambda/blog": 30, "/aws/vendedlogs/blog/access": 30}
+    assert set(groups.values()) == {30}
+    assert {"/aws/lambda/blog", "/aws/vendedlogs/blog/access"} <= set(groups)
     for function in FUNCTIONS:
         assert stack.properties(function)["LoggingConfig"]["LogGroup"] == "logs"
