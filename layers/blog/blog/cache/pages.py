@@ -61,8 +61,8 @@ from blog.settings import settings
 
 LEASE_SECONDS = 1.0
 LEASE_WAIT_SECONDS = 1.0
-LEASE_POLL_SECONDS = 0.02
-LONGEST_LEASE_POLL_SECONDS = 0.16
+LEASE_POLL_SECONDS = 0.005
+LONGEST_LEASE_POLL_SECONDS = 0.08
 EMPTY_PAGE_SECONDS = 1
 """A page without rows is kept no longer than the lease that every miss takes: any number of them
 can be asked for, past the end or of unknown users."""
