@@ -85,7 +85,7 @@ def docker_free(closed_api: httpx.Client) -> ClientOf:
 
 @pytest.fixture(scope="session")
 def sam_local(sam_local_api: httpx.Client) -> ClientOf:
-    return lambda _role: sam_local_api
+    return lambda _role: with_token(str(sam_local_api.base_url), None)
 
 
 @pytest.fixture(scope="session")
