@@ -1,6 +1,6 @@
 """Third-party modules that are executed when one of their names is used, not when imported.
 
-`import redis.asyncio.client` executes the `__init__` of `redis` and of `redis.asyncio`, which
+`import redis.asyncio.connection` executes the `__init__` of `redis` and of `redis.asyncio`, which
 import cluster and blocking clients that are never used. SQLAlchemy's dialect imports every driver
 that it supports. Submodules of a deferred module are available at once; the first use of any other
 name executes it, as the import would have done. Only the time changes: `from redis.asyncio import
