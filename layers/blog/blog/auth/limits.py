@@ -20,6 +20,7 @@ Sources: GCRA is defined in ITU-T I.371; the headers in draft-ietf-httpapi-ratel
 import asyncio
 from collections.abc import Mapping
 from hashlib import blake2s
+from math import ceil
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -88,7 +89,7 @@ class RequestLimit:
         current_limit.set(self)
         seconds = rejected_until().get(self._key, 0.0) - monotonic()
         if seconds > 0:
-            self._require(Decision(is_admitted=False, remaining=0, seconds=_whole(seconds)))
+            self._require(self._tell(Decision(False, remaining=0, seconds=ceil(seconds))))
         interval, burst = self._limit.interval_microseconds, self._limit.burst
         ahead = redis_scripts().send_ahead(COUNT_REQUEST, [self._key], interval, burst)
         self._decision = asyncio.create_task(self._decide(ahead))
@@ -123,14 +124,16 @@ class RequestLimit:
             observe_limit("unavailable")
             return None
         if not is_admitted:
-            _remember(self._key, microseconds / 1e6)
-            return Decision(is_admitted=False, remaining=0, seconds=_whole(microseconds / 1e6))
+            seconds = microseconds / 1e6
+            _remember(self._key, seconds)
+            return self._tell(Decision(False, remaining=0, seconds=ceil(seconds)))
         interval = self._limit.interval_microseconds
         used = -(-microseconds // interval)
         until_next = (microseconds - (used - 1) * interval) / 1e6
-        return Decision(True, self._limit.burst - used, _whole(until_next))
+        return self._tell(Decision(True, self._limit.burst - used, ceil(until_next)))
 
-    def _require(self, decision: Decision) -> None:
+    def _tell(self, decision: Decision) -> Decision:
+        """Set the headers, and record a rejection."""
         name, quota, window_seconds, _ = self._limit
         policy = f'"{name}";q={quota};w={window_seconds}'
         state = f'"{name}";r={decision.remaining};t={decision.seconds}'
@@ -140,7 +143,11 @@ class RequestLimit:
         )
         if not decision.is_admitted:
             observe_limit("rejected")
-            raise TooManyRequests(name, decision.seconds)
+        return decision
+
+    def _require(self, decision: Decision) -> None:
+        if not decision.is_admitted:
+            raise TooManyRequests(self._limit.name, decision.seconds)
 
 
 def request_limit(access: Access, event: Mapping[str, Any]) -> RequestLimit | None:
@@ -197,7 +204,3 @@ def _remember(key: str, seconds: float) -> None:
     if len(rejected_until()) >= MAX_REMEMBERED:
         rejected_until().clear()
     rejected_until()[key] = monotonic() + seconds
-
-
-def _whole(seconds: float) -> int:
-    return int(-(-seconds // 1))
