@@ -1,5 +1,6 @@
 """Limits: a caller's reads and writes are counted apart, over all workers, on Redis's clock."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of
 from blog.cache.pages import PageCache
+from blog.cache.scripts import CLEAR_FENCES, redis_scripts
 from blog.settings import SettingsError
 from local.services import Services
 from tests.auth.claims import REQUIRED
@@ -225,6 +227,23 @@ def test_a_callers_keys_name_nobody_and_expire(api_of: ApiOf, worker: Worker, ca
     (key,) = cache.keys("one:limit:*")
     assert re.fullmatch(rb"one:limit:read:[0-9a-f]{32}", key)
     assert 0 < cache.pttl(key) <= 60_000
+
+
+def test_a_request_that_gives_up_does_not_stop_the_call_that_took_its_count_along(
+    worker: Worker, cache: object
+) -> None:
+    async def give_up() -> object:
+        scripts = redis_scripts()
+        ahead = scripts.send_ahead(COUNT_REQUEST, ["limit"], 1, 1)
+        call = asyncio.create_task(scripts.run(CLEAR_FENCES, ["fence", "generation"], b"writer"))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(scripts.result_of(ahead))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await call
+        return await ahead.result
+
+    assert worker.run(give_up()) == [1, 1]
 
 
 @pytest.mark.parametrize("burst", ["4", "5"])

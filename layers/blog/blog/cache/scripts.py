@@ -143,7 +143,8 @@ class RedisScripts:
     async def result_of(self, ahead: SentAhead) -> Any:
         """Return its result, running it now if nothing has taken it along. Raises as `run`."""
         if ahead is not self._ahead:
-            return await ahead.result
+            # Who is no longer interested must not stop the call that has taken it along.
+            return await asyncio.shield(ahead.result)
         self._ahead = None
         script, keys, arguments = ahead.call
         return await self.run(script, list(keys), *arguments)
