@@ -1,6 +1,5 @@
 """Ways to run the API, each a context manager that yields an httpx client.
 
-in_process    the handlers called in this process
 docker_free   `python -m local run`, as `make run` starts it
 sam_local     `sam build` and `sam local start-api` on the services of local/compose.yaml
 """
@@ -20,7 +19,6 @@ import httpx
 import pytest
 
 from local.services import Services
-from tests.in_process import LambdaTransport
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -39,12 +37,6 @@ COMPOSE_ENVIRONMENT = {
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 INVOKE_SECONDS = 90.0
-
-
-@contextmanager
-def in_process(_services: Services) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
-        yield client
 
 
 @contextmanager

@@ -54,13 +54,18 @@ def _translated(document: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(made, default=str)))
 
 
+def _default(parameter: dict[str, Any]) -> Any:
+    default = parameter.get("Default")
+    return str(default).split(",") if parameter["Type"] == "CommaDelimitedList" else default
+
+
 class Stack:
     """A stack with these parameters, the defaults for the others."""
 
     def __init__(self, path: Path = TEMPLATE, /, **parameters: Any) -> None:
         self.document = template(path)
         defaults = {
-            name: parameter.get("Default")
+            name: _default(parameter)
             for name, parameter in self.document.get("Parameters", {}).items()
         }
         self._values = defaults | PSEUDO_PARAMETERS | parameters | {"AWS::NoValue": NO_VALUE}

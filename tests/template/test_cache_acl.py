@@ -5,7 +5,7 @@ the limits. `ACL LOG` has what they were denied.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -23,9 +23,7 @@ from tests.template.stacks import Stack
 USER = "functions"
 PASSWORD = "password"
 ADA = {"name": "Ada", "email": "ada@example.org"}
-ACCESS = Stack(Profile="standard", TokenAudience=[""], SubnetIds=[""]).properties("User")[
-    "AccessString"
-]
+ACCESS = Stack(Profile="standard").properties("User")["AccessString"]
 COMMANDS = re.findall(r"\+(\w+)", ACCESS)
 
 
@@ -48,10 +46,20 @@ def denied(cache: redis.Redis) -> set[str]:
     return {str(entry["object"]) for entry in cache.acl_log()}
 
 
-def run_all_steps(worker: Worker, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def run_all_steps(
+    worker: Worker, database: object, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
     """Hits, misses, writes, an expired fence, a lease released after an error, and limits."""
-    url = _as_user(cache)
-    worker.restart(REDIS_URL=url, READ_LIMIT="1000", WRITE_LIMIT="1000")
+
+    def run_all_steps() -> None:
+        worker.restart(REDIS_URL=_as_user(cache), READ_LIMIT="1000", WRITE_LIMIT="1000")
+        _run_all_steps(cache, monkeypatch)
+
+    return run_all_steps
+
+
+def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
         api.post("/users", json=ADA)
         api.post("/users", json=ADA)  # 409: the fence is withdrawn
@@ -78,14 +86,10 @@ def _as_user(cache: redis.Redis) -> str:
 
 
 def test_the_functions_run_nothing_that_is_denied(
-    allow: Any,
-    worker: Worker,
-    database: object,
-    cache: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
+    allow: Any, run_all_steps: Callable[[], None], cache: redis.Redis
 ) -> None:
     allow(ACCESS)
-    run_all_steps(worker, cache, monkeypatch)
+    run_all_steps()
     assert denied(cache) == set()
 
 
@@ -93,14 +97,13 @@ def test_the_functions_run_nothing_that_is_denied(
 def test_each_command_is_needed(
     command: str,
     allow: Any,
-    worker: Worker,
-    database: object,
+    run_all_steps: Callable[[], None],
     cache: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pages, "LEASE_WAIT_SECONDS", 0.0)
     allow(f"{ACCESS} -{command}")
-    run_all_steps(worker, cache, monkeypatch)
+    run_all_steps()
     assert command in denied(cache)
 
 

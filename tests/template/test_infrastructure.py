@@ -1,4 +1,4 @@
-"""The network, the database and the cache of the stack: linted, and reached by nobody else."""
+"""The network, the database and the cache of the stack: linted, and not reachable from outside."""
 
 import json
 import re
@@ -25,7 +25,7 @@ PROTECTED = ("AWS::RDS::DBCluster", "AWS::Cognito::UserPool")
 
 @pytest.fixture(params=PROFILES)
 def stack(request: pytest.FixtureRequest) -> Stack:
-    return Stack(Profile=request.param, Stage="prod", TokenAudience=[""], SubnetIds=[""])
+    return Stack(Profile=request.param, Stage="prod")
 
 
 def environment(stack: Stack, function: str) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_a_function_waits_for_the_schema_and_the_schema_for_the_database(functio
 
 
 def test_a_proxy_is_an_option_that_migrations_do_not_take() -> None:
-    stack = Stack(DatabaseProxy="true", TokenAudience=[""], SubnetIds=[""])
+    stack = Stack(DatabaseProxy="true")
     assert environment(stack, "UsersFunction")["DATABASE_URL"].endswith("@proxy.endpoint:5432/blog")
     owner = environment(stack, MIGRATIONS)["DATABASE_URL"]
     assert owner.endswith("@cluster.endpoint.address:5432/blog")
@@ -191,7 +191,7 @@ def _policies(resource: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("stage", "is_protected"), [("dev", "false"), ("prod", "true")])
 def test_data_outlives_mistakes_outside_dev(stage: str, is_protected: str) -> None:
-    stack = Stack(Stage=stage, TokenAudience=[""], SubnetIds=[""])
+    stack = Stack(Stage=stage)
     assert stack.properties("Cluster")["DeletionProtection"] == is_protected
     for _, resource in stack.resources():
         if resource["Type"] in PROTECTED:

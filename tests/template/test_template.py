@@ -7,31 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
-from samcli.yamlhelper import yaml_parse
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
-from samtranslator.translator.translator import Translator
 
 from blog.settings import Settings
 from local.template import Template, load_template
 from tests.resources import RESOURCES
+from tests.template import stacks
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-PARAMETERS = {
-    "Stage": "prod",
-    "Architecture": "arm64",
-    "DatabaseUrl": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog",
-    "RedisUrl": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:redis",
-    "CacheKeyPrefix": "prod:",
-    "SubnetIds": "subnet-1,subnet-2",
-    "SecurityGroupIds": "sg-1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +28,7 @@ def template() -> Template:
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
     """The CloudFormation resources that SAM's translator makes of the template."""
-    document = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
-    for resource in document["Resources"].values():
-        for key in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
-            resource["Properties"][key] = "s3://bucket/key"
-    with mock_aws():
-        iam = boto3.client("iam", region_name="eu-west-1")
-        session = boto3.Session(region_name="eu-west-1")
-        translator = Translator({}, Parser(), boto_session=session)
-        policies = ManagedPolicyLoader(iam)
-        translated = translator.translate(
-            document, PARAMETERS, get_managed_policy_map=policies.load
-        )
-    made: dict[str, Any] = translated["Resources"]
+    made: dict[str, Any] = stacks.template()["Resources"]
     return made
 
 
