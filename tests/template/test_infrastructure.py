@@ -199,13 +199,14 @@ def test_data_outlives_mistakes_outside_dev(stage: str, is_protected: str) -> No
             assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot")
 
 
-def test_all_logs_expire(stack: Stack) -> None:
+def test_all_logs_expire_when_the_parameter_says() -> None:
+    stack = Stack(LogRetentionDays=7)
     groups = {
         resource["Properties"]["LogGroupName"]: resource["Properties"]["RetentionInDays"]
         for _, resource in stack.resources()
         if resource["Type"] == "AWS::Logs::LogGroup"
     }
-    assert set(groups.values()) == {30}
+    assert set(groups.values()) == {7}
     assert {"/aws/lambda/blog", "/aws/vendedlogs/blog/access"} <= set(groups)
     for function in FUNCTIONS:
         assert stack.properties(function)["LoggingConfig"]["LogGroup"] == "logs"
