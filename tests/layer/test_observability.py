@@ -143,7 +143,7 @@ def test_a_worker_has_one_cold_start_and_another_one_when_it_is_restored(
     transport.handle_request(httpx.Request("GET", "http://api.test/things"))
     printed = lines(capsys)
     starts = [line["cold_start"] for line in printed if line.get("message") == "request"]
-    metrics = [line for line in printed if "_aws" in line]
+    metrics = [line for line in printed if "ColdStart" in line]
 
     assert starts == [True, False, False, True]
     assert [emf["ColdStart"] for emf in metrics] == [1, 1]
@@ -151,6 +151,20 @@ def test_a_worker_has_one_cold_start_and_another_one_when_it_is_restored(
 
 async def _nothing() -> None:
     """Return null."""
+
+
+@pytest.mark.parametrize(("database_url", "fault"), [(None, 0), ("postgresql://127.0.0.1:1/no", 1)])
+def test_the_average_of_faults_is_the_fault_rate(
+    worker: Worker, api: httpx.Client, capsys: Printed, database_url: str | None, fault: int
+) -> None:
+    """Each request counts, what a client did wrong as 0."""
+    if database_url:
+        worker.restart(DATABASE_URL=database_url)
+    api.get("/users/1")
+    api.get("/users/stats")
+    objects = metric_objects(capsys)
+    assert [emf["Fault"] for emf in objects] == [fault, fault]
+    assert all("Fault" in names_of(emf) for emf in objects)
 
 
 def test_the_log_level_is_a_setting(worker: Worker, api: httpx.Client, capsys: Printed) -> None:

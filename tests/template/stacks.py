@@ -37,13 +37,14 @@ NO_VALUE = object()
 def template(path: Path = TEMPLATE) -> dict[str, Any]:
     """Return the template, translated if it is SAM's."""
     document: dict[str, Any] = yaml_parse(path.read_text(encoding="utf-8"))
-    return _translated(document) if "Transform" in document else document
+    return translated(document) if "Transform" in document else document
 
 
-def _translated(document: dict[str, Any]) -> dict[str, Any]:
-    for resource in document["Resources"].values():
+def translated(document: dict[str, Any], changed: str = "") -> dict[str, Any]:
+    """Return SAM's translation, in which the code of the resource `changed` is another."""
+    for name, resource in document["Resources"].items():
         for key in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
-            resource["Properties"][key] = "s3://bucket/key"
+            resource["Properties"][key] = f"s3://bucket/{'changed' if name == changed else 'key'}"
     with mock_aws():
         policies = ManagedPolicyLoader(boto3.client("iam", region_name=REGION))
         translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))

@@ -20,6 +20,7 @@ FUNCTIONS = [
     for name, resource in template()["Resources"].items()
     if resource["Type"] == "AWS::Lambda::Function"
 ]
+ALWAYS = {"Schema", "Alarms", "Dashboard", "Digest"}
 PROTECTED = ("AWS::RDS::DBCluster", "AWS::Cognito::UserPool")
 
 
@@ -58,13 +59,13 @@ def test_the_translated_template_lints_clean(tmp_path: Path) -> None:
 
 def test_a_profile_makes_network_database_and_all_but_hobby_a_cache(stack: Stack) -> None:
     is_hobby = stack.resolved({"Ref": "Profile"}) == "hobby"
-    made = {"Network", "Database", "Schema"}
+    made = {"Network", "Database", *ALWAYS}
     assert set(stack.nested) == (made if is_hobby else made | {"Cache"})
 
 
 def test_given_servers_are_used_and_none_is_made() -> None:
     stack = Stack(**GIVEN, SubnetIds=["subnet-1"], SecurityGroupIds=["sg-1"])
-    assert set(stack.nested) == {"Schema"}
+    assert set(stack.nested) == ALWAYS
     for function in FUNCTIONS:
         variables = environment(stack, function)
         assert variables["DATABASE_URL"] == GIVEN["DatabaseUrl"]

@@ -49,7 +49,7 @@ def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
     settings = {name.upper() for name in Settings.model_fields}
     for function in template.functions.values():
         own = {name for name in function.environment if not name.startswith(("AWS_", "_"))}
-        assert own - {"TZ", "LANG", "PATH"} <= settings, function.name
+        assert own - {"TZ", "LANG", "PATH", "CONFIGURATION"} <= settings, function.name
         assert "DATABASE_URL" in own
 
 
@@ -94,7 +94,7 @@ def test_the_translated_stack_lets_the_api_call_each_routed_function(
         for resource in resources.values()
         if resource["Type"] == "AWS::Lambda::Permission"
     }
-    assert allowed == {route.function_name for route in template.routes}
+    assert allowed == {f"{route.function_name}Aliaslive" for route in template.routes}
 
 
 def test_every_translated_function_has_its_layers_its_vpc_and_its_secrets(
