@@ -55,58 +55,43 @@ def translated(document: dict[str, Any], changed: str = "") -> dict[str, Any]:
     return dict(json.loads(json.dumps(made, default=str)))
 
 
-def _default(parameter: dict[str, Any]) -> Any:
-    default = parameter.get("Default")
-    return str(default).split(",") if parameter["Type"] == "CommaDelimitedList" else default
+class Evaluator:
+    """Evaluates conditions and intrinsic functions of a translated template.
 
+    A list in `parameters` may be given as CloudFormation takes it, separated by commas.
+    """
 
-class Stack:
-    """A stack with these parameters, the defaults for the others."""
-
-    def __init__(self, path: Path = TEMPLATE, /, **parameters: Any) -> None:
-        self.document = template(path)
-        defaults = {
-            name: _default(parameter)
-            for name, parameter in self.document.get("Parameters", {}).items()
-        }
-        self._values = defaults | PSEUDO_PARAMETERS | parameters | {"AWS::NoValue": NO_VALUE}
-        self.nested: dict[str, Stack] = {}
-        for name, resource in self.document["Resources"].items():  # each after what it refers to
-            if resource["Type"] == "AWS::CloudFormation::Stack" and self.has(name):
-                self.nested[name] = self._nested(name)
+    def __init__(self, document: dict[str, Any], parameters: dict[str, Any]) -> None:
+        self.document = document
+        declared = document.get("Parameters", {})
+        assert set(parameters) <= {*declared, *PSEUDO_PARAMETERS}, set(parameters) - set(declared)
+        values = {name: parameter.get("Default") for name, parameter in declared.items()}
+        self._values = values | PSEUDO_PARAMETERS | parameters | {"AWS::NoValue": NO_VALUE}
+        for name, parameter in declared.items():
+            if "List" in parameter["Type"] and not isinstance(self._values[name], list):
+                self._values[name] = str(self._values[name]).split(",")
 
     def has(self, name: str) -> bool:
-        """Whether the resource's condition is met."""
-        resource = self.document["Resources"][name]
-        return "Condition" not in resource or self.condition(resource["Condition"])
+        """Whether the resource or output has no condition, or it is met."""
+        documents = self.document["Resources"] | self.document.get("Outputs", {})
+        return "Condition" not in documents[name] or self.condition(documents[name]["Condition"])
 
     def condition(self, name: str) -> bool:
         return bool(self.resolved(self.document["Conditions"][name]))
 
-    def resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the resources with their properties resolved, those of nested stacks included."""
-        for name, resource in self.document["Resources"].items():
-            if self.has(name):
-                yield name, resource | {"Properties": self.resolved(resource.get("Properties", {}))}
-        for nested in self.nested.values():
-            yield from nested.resources()
-
-    def properties(self, name: str) -> Any:
-        return dict(self.resources())[name]["Properties"]
-
     def output(self, name: str) -> Any:
         return self.resolved(self.document["Outputs"][name]["Value"])
 
-    def _nested(self, name: str) -> "Stack":
-        properties = self.document["Resources"][name]["Properties"]
-        given = self.resolved(properties.get("Parameters", {}))
-        path = ROOT / properties["TemplateURL"]
-        declared = template(path).get("Parameters", {})
-        assert set(given) <= set(declared), f"{name} has no parameter {set(given) - set(declared)}"
-        for parameter, value in given.items():
-            if declared[parameter]["Type"].startswith("List<"):
-                given[parameter] = value.split(",")
-        return Stack(path, **given)
+    def reference(self, resource: str) -> str:
+        """Return what Ref makes of a resource."""
+        return resource.lower()
+
+    def attribute(self, resource: str, attribute: str) -> Any:
+        """Return what GetAtt makes of a resource's attribute."""
+        if attribute.endswith("Arn"):
+            return f"arn:aws:service:{REGION}:123456789012:type:{resource.lower()}"
+        scheme = "https://" if attribute.endswith("URL") else ""
+        return f"{scheme}{resource}.{attribute}".lower()
 
     def resolved(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -124,7 +109,7 @@ class Stack:
     def _evaluated(self, name: str, argument: Any) -> Any:  # noqa: C901 - a case each
         match name, argument:
             case "Ref", str(target):
-                return self._values.get(target, target.lower())
+                return self._values[target] if target in self._values else self.reference(target)
             case "Condition", str(condition):
                 return self.condition(condition)
             case "Fn::If", [condition, met, otherwise]:
@@ -150,9 +135,9 @@ class Stack:
             case "Fn::FindInMap", keys:
                 return self._in_map(*self.resolved(keys))
             case "Fn::GetAtt", [resource, *attribute]:
-                return self._attribute(resource, ".".join(attribute))
+                return self.attribute(resource, ".".join(attribute))
             case "Fn::GetAtt", str(path):
-                return self._attribute(*path.split(".", 1))
+                return self.attribute(*path.split(".", 1))
             case "Fn::Sub", [text, variables]:
                 return self._substituted(text, self.resolved(variables))
             case "Fn::Sub", text:
@@ -162,14 +147,6 @@ class Stack:
     def _in_map(self, name: str, first: str, second: str) -> Any:
         return self.document["Mappings"][name][first][second]
 
-    def _attribute(self, resource: str, attribute: str) -> str:
-        if attribute.startswith("Outputs."):
-            return str(self.nested[resource].output(attribute.removeprefix("Outputs.")))
-        if attribute.endswith("Arn"):
-            return f"arn:aws:service:{REGION}:123456789012:type:{resource.lower()}"
-        scheme = "https://" if attribute.endswith("URL") else ""
-        return f"{scheme}{resource}.{attribute}".lower()
-
     def _substituted(self, text: str, variables: dict[str, Any]) -> str:
         def value(match: re.Match[str]) -> str:
             name = match[1]
@@ -178,6 +155,37 @@ class Stack:
             if name in self._values:
                 return str(self._values[name])
             resource, _, attribute = name.partition(".")
-            return self._attribute(resource, attribute) if attribute else resource.lower()
+            return str(
+                self.attribute(resource, attribute) if attribute else self.reference(resource)
+            )
 
         return re.sub(r"\$\{([\w:.]+)\}", value, text)
+
+
+class Stack(Evaluator):
+    """A stack with these parameters, the defaults for the others, and its nested stacks."""
+
+    def __init__(self, path: Path = TEMPLATE, /, **parameters: Any) -> None:
+        super().__init__(template(path), parameters)
+        self.nested: dict[str, Stack] = {}
+        for name, resource in self.document["Resources"].items():  # each after what it refers to
+            if resource["Type"] == "AWS::CloudFormation::Stack" and self.has(name):
+                properties = resource["Properties"]
+                given = self.resolved(properties.get("Parameters", {}))
+                self.nested[name] = Stack(ROOT / properties["TemplateURL"], **given)
+
+    def resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the resources with their properties resolved, those of nested stacks included."""
+        for name, resource in self.document["Resources"].items():
+            if self.has(name):
+                yield name, resource | {"Properties": self.resolved(resource.get("Properties", {}))}
+        for nested in self.nested.values():
+            yield from nested.resources()
+
+    def properties(self, name: str) -> Any:
+        return dict(self.resources())[name]["Properties"]
+
+    def attribute(self, resource: str, attribute: str) -> Any:
+        if attribute.startswith("Outputs."):
+            return self.nested[resource].output(attribute.removeprefix("Outputs."))
+        return super().attribute(resource, attribute)
