@@ -15,18 +15,20 @@ from blog import database
 from blog.cache.health import check_redis
 from blog.cache.scripts import CacheUnavailable
 from blog.errors import ApiError
+from blog.settings import settings
 from meta import queries
 
 TIMEOUT_SECONDS = 2.0
 
 ServerStatus = Literal["up", "down"]
-RedisStatus = Literal["up", "read-only", "down"]
+RedisStatus = Literal["up", "read-only", "down", "none"]
 
 
 class Health(BaseModel):
     """`ok`; `degraded` without Redis, which only costs speed; `down` without PostgreSQL.
 
-    A `read-only` Redis responds but rejects writes, so the cache does not use it.
+    A `read-only` Redis responds but rejects writes, so the cache does not use it. With `none` the
+    API is configured to have no Redis.
     """
 
     status: Literal["ok", "degraded", "down"]
@@ -40,10 +42,13 @@ async def check_health() -> Health:
     )
     if postgresql == "down":
         return Health(status="down", postgresql=postgresql, redis=redis)
-    return Health(status="ok" if redis == "up" else "degraded", postgresql=postgresql, redis=redis)
+    is_ok = redis in ("up", "none")
+    return Health(status="ok" if is_ok else "degraded", postgresql=postgresql, redis=redis)
 
 
 async def _redis_status() -> RedisStatus:
+    if settings().redis_url is None:
+        return "none"
     try:
         return await _server_status(check_redis())
     except ResponseError:

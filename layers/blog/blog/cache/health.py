@@ -16,7 +16,7 @@ from blog.cache.scripts import (
 async def check_redis() -> None:
     """Run what readers and writers run, on a list of its own.
 
-    Raises `CacheUnavailable` if no Redis is set, `RedisError` and `OSError`.
+    Raises `CacheUnavailable`, `RedisError` and `OSError`.
     """
     checked = PageCache("health")
     token, fence_keys = token_bytes(TOKEN_BYTES), [checked.fence_key, checked.generation_key]
