@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test test-tokens lint format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -32,6 +32,9 @@ token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT
 
 test: $(READY)   ## run all tests (ARGS='-k name' for some)
 	@$(BIN)/pytest $(ARGS)
+
+rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
+	@$(BIN)/pytest -v -m rehearsal tests/rehearsal $(ARGS)
 
 test-tokens: $(READY)  ## send forged tokens to a running API (BASE_URL=…; see docs/development.md)
 	@$(BIN)/pytest tests/tokens/test_forgeries.py -q $(ARGS)

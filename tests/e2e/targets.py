@@ -53,7 +53,7 @@ def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iter
         "SIGN_IN": "on" if sign_in else "off",
     }
     command = [sys.executable, "-m", "local", "run", "--port", str(port), *options]
-    with _running(command, environment), _client(port) as client:
+    with running(command, environment), _client(port) as client:
         yield client
 
 
@@ -90,7 +90,7 @@ def sam_start_api(*options: str) -> Iterator[httpx.Client]:
     command = sam_command("local", "start-api", "--port", str(port), *options)
     others = _function_containers()
     try:
-        with _running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
+        with running(command, os.environ | COMPOSE_ENVIRONMENT), _client(port) as client:
             yield client
     finally:
         # SAM leaves containers behind when it had a debugger in one.
@@ -101,7 +101,7 @@ def sam_start_api(*options: str) -> Iterator[httpx.Client]:
 @contextmanager
 def sam_start_lambda(port: int) -> Iterator[None]:
     command = sam_command("local", "start-lambda", "--port", str(port))
-    with _running(command, os.environ | COMPOSE_ENVIRONMENT):
+    with running(command, os.environ | COMPOSE_ENVIRONMENT):
         _wait_for_port(port)
         yield
 
@@ -173,9 +173,15 @@ def run(
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
+def running(
+    command: list[str], environment: dict[str, str], directory: Path = ROOT
+) -> Iterator[None]:
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield
@@ -191,7 +197,7 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _client(port: int) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        _wait_until_ready(client)
+        wait_until_ready(client)
         yield client
 
 
@@ -207,7 +213,7 @@ def _wait_for_port(port: int) -> None:
             return
 
 
-def _wait_until_ready(client: httpx.Client) -> None:
+def wait_until_ready(client: httpx.Client) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _is_healthy(client):
         assert time.monotonic() < deadline, "the API did not start"

@@ -36,7 +36,11 @@ def test_the_oldest_and_the_newest_promised_python_are_tried() -> None:
 def test_the_readmes_commands_are_what_is_run() -> None:
     assert _checks()["steps"][-1] == {"run": ".ci/run"}
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert script.endswith("make lint\nmake test\n")
+    assert re.findall(r"^make \w+$", script, re.MULTILINE) == [
+        "make lint",
+        "make rehearse",
+        "make test",
+    ]
 
 
 def _checks() -> Any:

@@ -41,18 +41,29 @@ def template(path: Path = TEMPLATE) -> dict[str, Any]:
 
 
 def translated(document: dict[str, Any], changed: str = "") -> dict[str, Any]:
-    """Return SAM's translation, in which the code of the resource `changed` is another."""
+    """Return SAM's translation, in which the code of the resource `changed` is another.
+
+    Code that is in S3 already stays what it is.
+    """
     for name, resource in document["Resources"].items():
-        for key in {"CodeUri", "ContentUri"} & resource.get("Properties", {}).keys():
-            resource["Properties"][key] = f"s3://bucket/{'changed' if name == changed else 'key'}"
-    with mock_aws():
-        policies = ManagedPolicyLoader(boto3.client("iam", region_name=REGION))
-        translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-        made: dict[str, Any] = translator.translate(
-            document, {}, get_managed_policy_map=policies.load
-        )
+        properties = resource.get("Properties", {})
+        for key in {"CodeUri", "ContentUri"} & properties.keys():
+            if not str(properties[key]).startswith("s3://"):
+                properties[key] = f"s3://bucket/{'changed' if name == changed else 'key'}"
+    translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
+    made: dict[str, Any] = translator.translate(
+        document, {}, get_managed_policy_map=managed_policies
+    )
     # As JSON, without the classes of YAML's nodes.
     return dict(json.loads(json.dumps(made, default=str)))
+
+
+@cache
+def managed_policies() -> dict[str, str]:
+    """Return the ARNs of AWS's own policies by name."""
+    with mock_aws():
+        loaded: dict[str, str] = ManagedPolicyLoader(boto3.client("iam", region_name=REGION)).load()
+    return loaded
 
 
 class Evaluator:

@@ -1,0 +1,225 @@
+"""What an operator does: builds and deploys a checkout, and calls the API that it makes.
+
+The API is served by the local gateway by the routes and authorizers that were deployed. Tokens are
+signed by a key of this machine in the name of the deployed user pool.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from joserfc.jwk import RSAKey
+
+from local.gateway.authorizer import JwtAuthorizer
+from local.gateway.routing import ANY_METHODS, Route, RouteTable
+from local.gateway.server import Api, Exchange, Gateway
+from local.identity.issuer import Issuer, checkout_key
+from tests.rehearsal.aws import Aws
+from tests.rehearsal.cloudformation import Resource, ResourceFailed, StackState
+from tests.resources import ROOT
+
+WATCHED_REQUESTS = 120
+"""What callers send while a deployment is watched."""
+SHARED = (".venv", ".tools")
+DEPLOYED = ("template.yaml", "samconfig.toml", "pyproject.toml", "uv.lock")
+FOLDERS = ("functions", "layers", "infrastructure")
+
+
+class DeploymentFailed(Exception):
+    """`sam` ended with an error; the message is the reason, `printed` is what it printed."""
+
+    def __init__(self, reason: str, printed: str) -> None:
+        super().__init__(reason or printed)
+        self.printed = printed
+
+
+class Operator:
+    """A checkout, and one stage of samconfig.toml to which it is deployed."""
+
+    def __init__(self, aws: Aws, directory: Path, stage: str) -> None:
+        self.aws = aws
+        self.stage = stage
+        self.checkout = directory / "checkout"
+        self.stack_name = f"users-and-posts-{stage}"
+        self.base_url = ""
+        self._key = checkout_key(directory)
+        self._parameters: dict[str, str] = {}
+        self._statuses: list[int] = []
+        self.checkout.mkdir()
+        for name in SHARED:
+            (self.checkout / name).symlink_to(ROOT / name)
+        for name in DEPLOYED:
+            shutil.copy(ROOT / name, self.checkout)
+        for name in FOLDERS:
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / name, self.checkout / name, ignore=ignored)
+
+    @property
+    def state(self) -> StackState:
+        return self.aws.stacks[self.stack_name]
+
+    def deploy(self, **parameters: str) -> str:
+        """Run the two commands of docs/deployment.md; return what they print.
+
+        Parameters that are not given stay as they are. Raises DeploymentFailed.
+        """
+        self._parameters |= parameters
+        # Cached, as nothing changes here that the cache does not see, such as uv.lock.
+        cached = ("--cached", "--parallel")
+        self._sam("build", *cached, "--parameter-overrides", "Architecture=arm64")
+        environment = [] if self.stage == "dev" else ["--config-env", self.stage]
+        own = re.search(r'parameter_overrides = "(.+)"', self._section())
+        assert own
+        overrides = [f"{name}={value}" for name, value in self._parameters.items()]
+        return self._sam(
+            *("deploy", *environment, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
+            *("--parameter-overrides", *own[1].split(), *overrides),
+        )
+
+    def _section(self) -> str:
+        config = (self.checkout / "samconfig.toml").read_text(encoding="utf-8")
+        name = "default" if self.stage == "dev" else self.stage
+        return config.partition(f"[{name}.deploy.parameters]")[2].partition("\n[")[0]
+
+    def _sam(self, *arguments: str) -> str:
+        events = len(self.aws.events)
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.2",
+            "AWS_ENDPOINT_URL": self.aws.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("sam")), *arguments],
+            cwd=self.checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        printed = done.stdout + done.stderr
+        if done.returncode:
+            failed = self.aws.events[events:]
+            raise DeploymentFailed("\n".join(filter(None, (r for *_, r in failed))), printed)
+        return printed
+
+    def versions(self) -> dict[str, int]:
+        """Return the version that callers get, by function."""
+        aliases = self.aws.functions.aliases
+        return {
+            name.removesuffix("Aliaslive"): aliases[resource.physical_id].version
+            for name, resource in self.state.resources.items()
+            if resource.type == "AWS::Lambda::Alias"
+        }
+
+    def kept_versions(self, function: str) -> list[int]:
+        """Return the numbers of the published versions that are still there."""
+        name = self.state.resources[function].physical_id
+        return list(self.aws.functions.functions[name].versions)
+
+    def environment(self, function: str) -> dict[str, str]:
+        """Return the variables of the version that callers get, as the template sets them."""
+        name = self.state.resources[function].physical_id
+        configuration = self.aws.functions.functions[name].versions[self.versions()[function]]
+        variables: dict[str, str] = configuration["Environment"]["Variables"]
+        return variables
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serve the deployed API at `base_url`, and watch later deployments by it."""
+        functions = self.aws.functions
+        with ExitStack() as stack:
+            gateway = Gateway(0)
+            stack.callback(gateway.close)
+            body = self._one("AWS::ApiGatewayV2::Api").properties["Body"]
+            issuer = self._issuer(self._key)
+            authorizer = JwtAuthorizer(issuer.url, [issuer.audience], issuer)
+            api = Api(
+                RouteTable(routes_of(body)), functions, functions.pool, self._seen, authorizer
+            )
+            gateway.serve(api)
+            self.base_url = f"http://127.0.0.1:{gateway.port}"
+            functions.watch = self._watch
+            yield
+
+    def _seen(self, exchange: Exchange) -> None:
+        self._statuses.append(exchange.status)
+
+    def _one(self, resource_type: str) -> Resource:
+        [found] = [r for r in self.state.resources.values() if r.type == resource_type]
+        return found
+
+    def _issuer(self, key: RSAKey) -> Issuer:
+        """Return the deployed user pool, with a key of this machine."""
+        variables = self.environment("UsersFunction")
+        return Issuer(
+            variables["TOKEN_ISSUER"],
+            key,
+            audience=variables["TOKEN_AUDIENCE"],
+            roles_claim=variables["ROLES_CLAIM"],
+        )
+
+    def token(self, role: str, subject: str | None = None) -> str:
+        """Return a token as Cognito makes them: with a client instead of an audience."""
+        issuer = self._issuer(self._key)
+        claims = issuer.claims(role, subject=subject or uuid.uuid4().hex)
+        claims["client_id"] = claims.pop("aud")
+        return issuer.sign(issuer.header(), claims)
+
+    def client(self, role: str = "admin") -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.token(role)}"}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
+
+    def _watch(self) -> None:
+        """Send what callers send; raise ResourceFailed if an alarm of the stack fires."""
+        self.aws.functions.lines.clear()
+        self._statuses.clear()
+        with self.client("reader") as callers:
+            for number in range(WATCHED_REQUESTS):
+                callers.get(("/users", "/posts", "/health")[number % 3])
+        for alarm, value in {"Faults": self._faults(), "ServerErrors": self._errors()}.items():
+            threshold = self.alarm(alarm)["Threshold"]
+            if value > threshold:
+                raise ResourceFailed(
+                    f"The deployment was stopped: the alarm {alarm} is at {value:.3f}, "
+                    f"above {threshold}"
+                )
+
+    def alarm(self, name: str) -> dict[str, Any]:
+        nested = self.state.resources["Alarms"].nested
+        assert nested
+        return nested.resources[name].properties
+
+    def _faults(self) -> float:
+        """The average of the metric Fault, as the alarm's query has it."""
+        values = [line["Fault"] for line in self.aws.functions.lines if "Fault" in line]
+        return sum(values) / len(values) if values else 0.0
+
+    def _errors(self) -> float:
+        """The alarm's expression over the access log."""
+        errors = sum(status >= 500 for status in self._statuses)
+        return errors / len(self._statuses) if errors >= 3 else 0.0
+
+
+def routes_of(body: dict[str, Any]) -> Iterator[Route]:
+    """Read the routes of an API from its OpenAPI document."""
+    for path, methods in body["paths"].items():
+        for method, operation in methods.items():
+            uri: str = operation["x-amazon-apigateway-integration"]["uri"]
+            is_any = method == "x-amazon-apigateway-any-method"
+            yield Route(
+                path.removeprefix("/") if path == "/$default" else path,
+                ANY_METHODS if is_any else frozenset({method.upper()}),
+                uri.partition("/functions/")[2].removesuffix("/invocations"),
+                bool(operation.get("security")),
+            )
