@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -43,6 +43,9 @@ lint: $(READY)   ## check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+scan: $(READY)   ## look for what is not secure in the templates and their IAM policies
+	@$(BIN)/python -m tests.template.scan
 
 format: $(READY)  ## format the code
 	@$(BIN)/ruff format .

@@ -38,6 +38,7 @@ def test_the_readmes_commands_are_what_is_run() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.findall(r"^make \w+$", script, re.MULTILINE) == [
         "make lint",
+        "make scan",
         "make rehearse",
         "make test",
     ]

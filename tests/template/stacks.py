@@ -30,6 +30,7 @@ PSEUDO_PARAMETERS = {
     "AWS::StackName": "blog",
     "AWS::URLSuffix": "amazonaws.com",
 }
+REFERRED_TO_BY_ARN = ("AWS::Lambda::Version", "AWS::Lambda::Alias")
 NO_VALUE = object()
 
 
@@ -95,6 +96,8 @@ class Evaluator:
 
     def reference(self, resource: str) -> str:
         """Return what Ref makes of a resource."""
+        if self.document["Resources"][resource]["Type"] in REFERRED_TO_BY_ARN:
+            return f"arn:aws:lambda:{REGION}:123456789012:function:{resource.lower()}"
         return resource.lower()
 
     def attribute(self, resource: str, attribute: str) -> Any:
