@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint cost scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -43,6 +43,9 @@ lint: $(READY)   ## check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+cost: $(READY)   ## estimate what a profile costs a month (PROFILE=standard ARGS=--proxy)
+	@$(BIN)/python -m tests.template.cost $(if $(PROFILE),--profile $(PROFILE)) $(ARGS) 2>/dev/null
 
 scan: $(READY)   ## look for what is not secure in the templates and their IAM policies
 	@$(BIN)/python -m tests.template.scan
