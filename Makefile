@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test rehearse test-tokens lint cost scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test rehearse smoke test-tokens lint cost scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -32,6 +32,10 @@ token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT
 
 test: $(READY)   ## run all tests (ARGS='-k name' for some)
 	@$(BIN)/pytest $(ARGS)
+
+smoke: $(READY)  ## check a deployed API (BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
+	@BASE_URL=$(BASE_URL) ADMIN_TOKEN=$(ADMIN_TOKEN) READER_TOKEN=$(READER_TOKEN) \
+		$(BIN)/pytest -v -m smoke tests/smoke $(ARGS)
 
 rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
 	@$(BIN)/pytest -v -m rehearsal tests/rehearsal $(ARGS)

@@ -113,6 +113,25 @@ class Operator:
             raise DeploymentFailed("\n".join(filter(None, (r for *_, r in failed))), printed)
         return printed
 
+    def make(self, target: str) -> str:
+        """Run a target of the Makefile against the API; return what it prints."""
+        done = subprocess.run(
+            ["make", target],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "BASE_URL": self.base_url,
+                "ADMIN_TOKEN": self.token("admin"),
+                "READER_TOKEN": self.token("reader"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise DeploymentFailed("", done.stdout + done.stderr)
+        return done.stdout
+
     def versions(self) -> dict[str, int]:
         """Return the version that callers get, by function."""
         aliases = self.aws.functions.aliases

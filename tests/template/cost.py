@@ -1,4 +1,4 @@
-"""What a profile costs a month while nobody calls it, and what a million requests cost: `make cost`.
+"""What a profile costs a month without requests, and what a million of them cost: `make cost`.
 
 The quantities are those of the templates, the prices those of infrastructure/cost/prices.yaml.
 """
@@ -23,7 +23,7 @@ REQUEST_SECONDS = 0.02
 LOGGED_KILOBYTES = 1.1
 """Of a request: the function's line with its metrics, Lambda's report, the access log's line."""
 AWAKE_SECONDS = 60
-"""For which a paused database is awake for one statement, besides the time until it pauses again."""
+"""A paused database is awake for so long for a statement, besides the time until it pauses again."""
 AWAKE_ACU = 0.5
 READ_IO = 1
 """Reads and writes of Aurora's storage for a request; pages in memory cost none."""
@@ -48,7 +48,7 @@ def idle(stack: Stack) -> list[Line]:
         minimum = float(cluster["ServerlessV2ScalingConfiguration"]["MinCapacity"])
         instances = count["AWS::RDS::DBInstance"]
         dollars = instances * minimum * hours * PRICES["aurora_acu_hour"]
-        lines.append(Line("Aurora capacity", f"{instances} × {minimum:g} ACU", dollars))
+        lines.append(Line("Aurora capacity", f"{instances} x {minimum:g} ACU", dollars))
         dollars = STORED_GIGABYTES * PRICES["aurora_storage_gigabyte_month"]
         lines.append(Line("Aurora storage", f"{STORED_GIGABYTES} GB", dollars))
         if minimum == 0:
@@ -61,7 +61,7 @@ def idle(stack: Stack) -> list[Line]:
         nodes = cache["NumCacheClusters"]
         assert cache["CacheNodeType"] == "cache.t4g.micro"
         dollars = nodes * hours * PRICES["valkey_t4g_micro_hour"]
-        lines.append(Line("Valkey", f"{nodes} × cache.t4g.micro", dollars))
+        lines.append(Line("Valkey", f"{nodes} x cache.t4g.micro", dollars))
     snapshots = [
         function
         for function in _of_type(resources, "AWS::Lambda::Function")
@@ -115,7 +115,9 @@ def _of_type(resources: list[dict[str, Any]], resource_type: str) -> list[dict[s
 def table(title: str, lines: list[Line]) -> str:
     rows = [f"| {line.item} | {line.quantity} | {line.dollars:.2f} |" for line in lines]
     total = sum(line.dollars for line in lines)
-    return "\n".join([f"| {title} | | US$ |", "|---|---|---:|", *rows, f"| total | | {total:.2f} |"])
+    return "\n".join(
+        [f"| {title} | | US$ |", "|---|---|---:|", *rows, f"| total | | {total:.2f} |"]
+    )
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ def total(**parameters: str) -> float:
 def test_the_documentation_has_the_cost_of_each_profile(profile: str) -> None:
     row = re.search(rf"^\| `{profile}` .*\| \$([\d.]+) \|$", DEPLOYMENT, re.MULTILINE)
     assert row
-    assert float(row[1]) == pytest.approx(total(Profile=profile), abs=0.5 if profile != "hobby" else 0.01)
+    assert float(row[1]) == pytest.approx(
+        total(Profile=profile), abs=0.5 if profile != "hobby" else 0.01
+    )
     assert f"prices of {PRICES['date']}" in DEPLOYMENT
 
 

@@ -1,0 +1,144 @@
+"""A deployed API does what it promises: `make smoke BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…`.
+
+READER_TOKEN is of a caller without a role. The tests delete what they create, and use up the
+reader's limit for a minute.
+"""
+
+import base64
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.resources import FUNCTIONS
+
+pytestmark = pytest.mark.smoke
+CHANGES = 10
+PARALLEL_REQUESTS = 16
+
+
+def client(token: str | None) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=os.environ["BASE_URL"], headers=headers, timeout=35)
+
+
+@pytest.fixture(scope="module")
+def admin() -> Iterator[httpx.Client]:
+    with client(os.environ["ADMIN_TOKEN"]) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[httpx.Client]:
+    with client(os.environ["READER_TOKEN"]) as one:
+        yield one
+
+
+@pytest.fixture
+def user(admin: httpx.Client) -> Iterator[dict[str, Any]]:
+    response = admin.post("/users", json=new_user())
+    assert response.status_code == 201, response.text
+    yield response.json()
+    admin.delete(f"/users/{response.json()['id']}")
+
+
+def new_user() -> dict[str, str]:
+    return {"name": "Smoke Test", "email": f"smoke-{uuid.uuid4().hex}@example.com"}
+
+
+def test_its_servers_are_up(reader: httpx.Client) -> None:
+    response = reader.get("/health")
+    assert response.status_code == 200, response.text
+    assert response.json()["status"] == "ok"
+
+
+def test_it_is_of_this_checkout(reader: httpx.Client) -> None:
+    document = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
+    deployed = reader.get("/openapi.json").json()
+    assert deployed["paths"] == document["paths"]
+
+
+def test_errors_explain_themselves(admin: httpx.Client) -> None:
+    missing = admin.get("/users/9223372036854775807")
+    assert missing.status_code == 404
+    assert missing.headers["Content-Type"] == "application/problem+json"
+    assert missing.json()["type"].endswith("#not-found")
+    invalid = admin.post("/users", json={"name": "A", "email": "nowhere"})
+    assert invalid.status_code == 422
+    assert "email" in invalid.text
+    assert missing.headers["X-Request-Id"] != invalid.headers["X-Request-Id"]
+
+
+def forgeries() -> dict[str, str]:
+    """The reader's token, with the role of an administrator, or signed by nobody."""
+    header, payload, signature = os.environ["READER_TOKEN"].split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    admin = claims | {"cognito:groups": ["admin"], "roles": ["admin"]}
+    unsigned = encoded({"alg": "none", "typ": "JWT"})
+    return {
+        "another payload": f"{header}.{encoded(admin)}.{signature}",
+        "no signature": f"{header}.{payload}.",
+        "algorithm none": f"{unsigned}.{payload}.",
+        "another signature": f"{header}.{payload}.{signature[:-8]}AAAAAAAA",
+    }
+
+
+def encoded(value: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def test_it_wants_a_token_and_no_forged_one() -> None:
+    with client(None) as anonymous:
+        response = anonymous.post("/users", json=new_user())
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+        for name, token in forgeries().items():
+            headers = {"Authorization": f"Bearer {token}"}
+            forged = anonymous.post("/users", json=new_user(), headers=headers)
+            assert forged.status_code == 401, name
+
+
+def test_roles_are_enforced(reader: httpx.Client, user: dict[str, Any]) -> None:
+    response = reader.delete(f"/users/{user['id']}")
+    assert response.status_code == 403
+    assert reader.get(f"/users/{user['id']}").status_code == 200
+
+
+def test_no_list_is_stale_after_a_write(admin: httpx.Client, user: dict[str, Any]) -> None:
+    for _ in range(CHANGES):
+        total = admin.get("/users").json()["total"]
+        created = admin.post("/users", json=new_user()).json()
+        assert admin.get("/users").json()["total"] >= total + 1
+        name = f"Smoke {uuid.uuid4().hex}"
+        admin.patch(f"/users/{user['id']}", json={"name": name})
+        assert admin.get(f"/users/{user['id']}").json()["name"] == name
+        admin.delete(f"/users/{created['id']}")
+        assert admin.get(f"/users/{created['id']}").status_code == 404
+
+
+def test_a_retried_create_creates_once(admin: httpx.Client) -> None:
+    headers, body = {"Idempotency-Key": uuid.uuid4().hex}, new_user()
+    first, again = (admin.post("/users", json=body, headers=headers) for _ in range(2))
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json()
+    assert admin.delete(f"/users/{first.json()['id']}").status_code == 204
+
+
+def test_a_caller_is_limited(reader: httpx.Client) -> None:
+    """Without a Redis there are no limits, and no headers that tell them."""
+    response = reader.get("/users")
+    if "RateLimit-Policy" not in response.headers:
+        assert reader.get("/health").json()["redis"] == "none" or os.environ.get("UNLIMITED")
+        return
+    burst = int(response.headers["RateLimit-Policy"].partition("q=")[2].partition(";")[0])
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+        statuses = list(pool.map(lambda _: reader.get("/users").status_code, range(burst)))
+    assert set(statuses) == {200, 429}
+    rejected = reader.get("/users")
+    assert rejected.status_code == 429
+    assert int(rejected.headers["Retry-After"]) >= 1
