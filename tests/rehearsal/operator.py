@@ -6,6 +6,7 @@ signed by a key of this machine in the name of the deployed user pool.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -72,15 +73,15 @@ class Operator:
         Parameters that are not given stay as they are. Raises DeploymentFailed.
         """
         self._parameters |= parameters
+        build, deploy = (shlex.split(command)[1:] for command in documented_commands())
         # Cached, as nothing changes here that the cache does not see, such as uv.lock.
-        cached = ("--cached", "--parallel")
-        self._sam("build", *cached, "--parameter-overrides", "Architecture=arm64")
-        environment = [] if self.stage == "dev" else ["--config-env", self.stage]
+        self._sam(*build, "--cached", "--parallel")
+        deploy[deploy.index("staging")] = "default" if self.stage == "dev" else self.stage
         own = re.search(r'parameter_overrides = "(.+)"', self._section())
         assert own
         overrides = [f"{name}={value}" for name, value in self._parameters.items()]
         return self._sam(
-            *("deploy", *environment, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
+            *(*deploy, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
             *("--parameter-overrides", *own[1].split(), *overrides),
         )
 
@@ -228,6 +229,14 @@ class Operator:
         """The alarm's expression over the access log."""
         errors = sum(status >= 500 for status in self._statuses)
         return errors / len(self._statuses) if errors >= 3 else 0.0
+
+
+def documented_commands() -> tuple[str, str]:
+    """Return the two commands of docs/deployment.md that deploy the stage staging."""
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    block = re.search(r"```sh\n(\S+/sam build .+)\n(\S+/sam deploy .+)\n```", text)
+    assert block
+    return block[1], block[2]
 
 
 def routes_of(body: dict[str, Any]) -> Iterator[Route]:

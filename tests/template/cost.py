@@ -23,7 +23,7 @@ REQUEST_SECONDS = 0.02
 LOGGED_KILOBYTES = 1.1
 """Of a request: the function's line with its metrics, Lambda's report, the access log's line."""
 AWAKE_SECONDS = 60
-"""A paused database is awake for so long for a statement, besides the time until it pauses again."""
+"""For a statement, besides the time until a database pauses again."""
 AWAKE_ACU = 0.5
 READ_IO = 1
 """Reads and writes of Aurora's storage for a request; pages in memory cost none."""

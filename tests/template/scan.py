@@ -17,7 +17,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from tests.resources import ROOT
-from tests.template.stacks import INFRASTRUCTURE, Stack, template
+from tests.template.stacks import DELIVERY, INFRASTRUCTURE, Stack, template
 
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
 CHECKOV = "checkov@3.3.30"
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _template_findings(directory: Path) -> set[Finding]:
     (directory / "template.json").write_text(json.dumps(template()), encoding="utf-8")
-    for path in INFRASTRUCTURE:
+    for path in (*INFRASTRUCTURE, DELIVERY):
         (directory / path.name).write_bytes(path.read_bytes())
     options = ("--framework", "cloudformation", "--output", "json", "--quiet", "--skip-download")
     done = _run(CHECKOV, "--directory", str(directory), *options)
@@ -76,15 +76,17 @@ def _policy_findings(directory: Path) -> set[Finding]:
 
 
 def policies() -> dict[str, dict[str, Any]]:
-    """Return each different policy of the profiles, by the name of its resource."""
+    """Return each different policy of the profiles and of delivery, by its resource's name."""
     found: dict[str, dict[str, Any]] = {}
-    for profile in PROFILES:
-        for name, resource in Stack(Profile=profile, DatabaseProxy="true").resources():
+    stacks = {profile: Stack(Profile=profile, DatabaseProxy="true") for profile in PROFILES}
+    stacks["delivery"] = Stack(DELIVERY, Repository="owner/name")
+    for title, stack in stacks.items():
+        for name, resource in stack.resources():
             properties = resource["Properties"]
             if resource["Type"] == "AWS::IAM::ManagedPolicy":
-                found[f"{name}-{profile}"] = properties["PolicyDocument"]
+                found[f"{name}-{title}"] = properties["PolicyDocument"]
             for policy in properties.get("Policies", ()):
-                found[f"{name}-{policy['PolicyName']}-{profile}"] = policy["PolicyDocument"]
+                found[f"{name}-{policy['PolicyName']}-{title}"] = policy["PolicyDocument"]
     return {
         name: policy
         for number, (name, policy) in enumerate(found.items())

@@ -22,6 +22,7 @@ from tests.resources import ROOT
 
 TEMPLATE = ROOT / "template.yaml"
 INFRASTRUCTURE = sorted((ROOT / "infrastructure").glob("*.yaml"))
+DELIVERY = ROOT / "infrastructure" / "delivery" / "roles.yaml"
 REGION = "eu-west-1"
 PSEUDO_PARAMETERS = {
     "AWS::AccountId": "123456789012",
@@ -102,6 +103,8 @@ class Evaluator:
 
     def attribute(self, resource: str, attribute: str) -> Any:
         """Return what GetAtt makes of a resource's attribute."""
+        if attribute == "Arn" and self.document["Resources"][resource]["Type"] == "AWS::IAM::Role":
+            return f"arn:aws:iam::123456789012:role/{resource.lower()}"
         if attribute.endswith("Arn"):
             return f"arn:aws:service:{REGION}:123456789012:type:{resource.lower()}"
         scheme = "https://" if attribute.endswith("URL") else ""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blog.settings import Settings
-from tests.template.stacks import INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
+from tests.template.stacks import DELIVERY, INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
 
 PROFILES = ("hobby", "standard", "ha")
 GIVEN = {"DatabaseUrl": "postgresql://u:p@db/blog", "RedisUrl": "rediss://:p@cache"}
@@ -40,7 +40,7 @@ def lint(*paths: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_templates_lint_clean() -> None:
-    done = lint(TEMPLATE, *INFRASTRUCTURE)
+    done = lint(TEMPLATE, *INFRASTRUCTURE, DELIVERY)
     assert done.returncode == 0, done.stdout
 
 
