@@ -36,11 +36,19 @@ class WorkerProcess:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
-    def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Response:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        key: str | None = None,
+        if_match: str | None = None,
+    ) -> Response:
         """`key` is the request's `Idempotency-Key`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        headers = {} if key is None else {"Idempotency-Key": key}
+        sent = {"Idempotency-Key": key, "If-Match": if_match}
+        headers = {name: value for name, value in sent.items() if value is not None}
         self.process.stdin.write(f"{json.dumps([method, path, body, headers])}\n")
         self.process.stdin.flush()
         status, text = json.loads(self.process.stdout.readline())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Row, Text, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, Text, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.failures import translate_violation
@@ -12,10 +12,12 @@ from blog.database.models import posts
 from blog.database.ownership import is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
+from blog.database.versions import meets_conditions, version
 from blog.errors import InvalidReference, found
 from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (posts.c.id, posts.c.user_id, posts.c.title, posts.c.content, posts.c.created_at)
+VERSIONED = (*COLUMNS, version(posts))
 TOTAL = row_count(posts.name)
 
 POST_ID = bindparam("post_id", type_=posts.c.id.type)
@@ -32,25 +34,20 @@ INSERT = (
             AUTHOR, bindparam("new_title", type_=Text), bindparam("new_content", type_=Text)
         ).where(is_own(AUTHOR)),
     )
-    .returning(*COLUMNS)
+    .returning(*VERSIONED)
 )
-FIND = select(*COLUMNS).where(posts.c.id == POST_ID)
-UPDATE = (
-    update(posts)
-    .where(
-        posts.c.id == POST_ID,
-        is_own(posts.c.user_id),
-        is_own(func.coalesce(AUTHOR, posts.c.user_id)),
-    )
-    .returning(*COLUMNS)
-)
-DELETE = delete(posts).where(posts.c.id == POST_ID, is_own(posts.c.user_id)).returning(posts.c.id)
+FIND = select(*VERSIONED).where(posts.c.id == POST_ID)
+IS_OWN = and_(is_own(posts.c.user_id), is_own(func.coalesce(AUTHOR, posts.c.user_id)))
+OWNED = select(IS_OWN).where(posts.c.id == POST_ID)
+WRITABLE = and_(posts.c.id == POST_ID, IS_OWN, meets_conditions(posts))
+UPDATE = update(posts).where(WRITABLE).returning(*VERSIONED)
+DELETE = delete(posts).where(WRITABLE).returning(posts.c.id)
 COUNTS = PagedQuery(
     select(posts.c.user_id, func.count().label("post_count")).group_by(posts.c.user_id),
     posts.c.user_id,
 )
 
-PostRow = Row[int, int, str, str, datetime]
+PostRow = Row[int, int, str, str, datetime, str]
 
 
 async def insert_post(transaction: Transaction, user_id: int, title: str, content: str) -> PostRow:
@@ -76,17 +73,19 @@ async def update_post(
 ) -> PostRow:
     """Return the updated post.
 
-    Raises `NotFound`, and `InvalidReference` and `Forbidden` as `insert_post` does.
+    Raises `NotFound`, `PreconditionFailed`, and `InvalidReference` and `Forbidden` as `insert_post`
+    does.
     """
     values = {"post_id": post_id, "author": values.get("user_id"), **values}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        updated = await write_own(transaction, UPDATE, values, FIND)
+        updated = await write_own(transaction, UPDATE, values, OWNED)
     return found(updated, f"post {post_id}")
 
 
 async def delete_post(transaction: Transaction, post_id: int) -> None:
-    """Delete the post. Raises `NotFound` and `Forbidden`."""
-    deleted = await write_own(transaction, DELETE, {"post_id": post_id}, FIND)
+    """Delete the post. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
+    values = {"post_id": post_id, "author": None}
+    deleted = await write_own(transaction, DELETE, values, OWNED)
     found(deleted, f"post {post_id}")
 
 

@@ -9,6 +9,7 @@ from blog import database
 from blog.cache.lists import POSTS
 from blog.cache.pages import Loaded
 from blog.errors import InvalidReference, NotFound
+from blog.http.conditional import changed_response, resource_response
 from blog.http.idempotency_key import KeyHeader, created_response
 from blog.http.ids import Id
 from blog.http.pagination import CursorParameters, page_content, page_response
@@ -78,7 +79,7 @@ async def get_post_stats(parameters: Annotated[CursorParameters, Query()]) -> Re
 @router.get(POST_PATH, response_model=PostPublic, responses=problem_responses(NotFound))
 async def get_post(post_id: PostId) -> Response:
     """Return one post."""
-    return json_response(PostPublic, await database.read(queries.find_post, post_id))
+    return resource_response(PostPublic, await database.read(queries.find_post, post_id))
 
 
 @router.put(
@@ -104,7 +105,7 @@ async def update_post(post_id: PostId, body: PostUpdate) -> Response:
         return await get_post(post_id)
     async with database.transaction(invalidates=POSTS.on_write()) as transaction:
         post = await queries.update_post(transaction, post_id, body)
-    return json_response(PostPublic, post)
+    return changed_response(PostPublic, post)
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))

@@ -31,22 +31,26 @@ from blog.database.models import BLOCK_IDS, identities, row_counts, users
 from blog.database.ownership import ISSUER, SUBJECT, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
+from blog.database.versions import meets_conditions, version
 from blog.errors import Conflict, found
 from blog.pagination import PagePosition, PageResult
 
 COLUMNS = (users.c.id, users.c.name, users.c.email, users.c.created_at)
+VERSIONED = (*COLUMNS, version(users))
 TOTAL = row_count(users.name)
 RECENT = timedelta(days=7)
 
 USER_ID = bindparam("user_id", type_=users.c.id.type)
 
-INSERT = insert(users).returning(*COLUMNS)
-FIND = select(*COLUMNS).where(users.c.id == USER_ID)
-UPDATE = update(users).where(users.c.id == USER_ID, is_own(users.c.id)).returning(*COLUMNS)
-DELETE = delete(users).where(users.c.id == USER_ID, is_own(users.c.id)).returning(users.c.id)
+INSERT = insert(users).returning(*VERSIONED)
+FIND = select(*VERSIONED).where(users.c.id == USER_ID)
+OWNED = select(is_own(users.c.id)).where(users.c.id == USER_ID)
+WRITABLE = and_(users.c.id == USER_ID, is_own(users.c.id), meets_conditions(users))
+UPDATE = update(users).where(WRITABLE).returning(*VERSIONED)
+DELETE = delete(users).where(WRITABLE).returning(users.c.id)
 ALL = PagedQuery(select(*COLUMNS), users.c.id, total=TOTAL, whole_table=True)
 
-UserRow = Row[int, str, str, datetime]
+UserRow = Row[int, str, str, datetime, str]
 
 
 async def insert_user(transaction: Transaction, name: str, email: str) -> UserRow:
@@ -76,16 +80,16 @@ async def update_user(
 ) -> UserRow:
     """Return the updated user.
 
-    Raises `NotFound`, `Forbidden`, or `Conflict` when the address is in use.
+    Raises `NotFound`, `Forbidden`, `PreconditionFailed`, or `Conflict` when the address is in use.
     """
     with translate_violation("users_email_key", _email_taken()):
-        updated = await write_own(transaction, UPDATE, {"user_id": user_id, **values}, FIND)
+        updated = await write_own(transaction, UPDATE, {"user_id": user_id, **values}, OWNED)
     return found(updated, f"user {user_id}")
 
 
 async def delete_user(transaction: Transaction, user_id: int) -> None:
-    """Delete the user and its posts. Raises `NotFound` and `Forbidden`."""
-    deleted = await write_own(transaction, DELETE, {"user_id": user_id}, FIND)
+    """Delete the user and its posts. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
+    deleted = await write_own(transaction, DELETE, {"user_id": user_id}, OWNED)
     found(deleted, f"user {user_id}")
 
 
@@ -104,14 +108,14 @@ def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 @cache
-def _insert_own() -> TypedReturnsRows[int, str, str, datetime]:
+def _insert_own() -> TypedReturnsRows[int, str, str, datetime, str]:
     """`INSERT`, and the record that the new user is the caller's."""
     values = {name: bindparam(name, type_=Text) for name in ("name", "email")}
-    created = insert(users).values(values).returning(*COLUMNS).cte("created")
+    created = insert(users).values(values).returning(*VERSIONED).cte("created")
     own = insert(identities).from_select(
         ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, created.c.id)
     )
-    return select(*(created.c[column.name] for column in COLUMNS)).add_cte(own.cte("own"))
+    return select(*(created.c[column.name] for column in VERSIONED)).add_cte(own.cte("own"))
 
 
 def _email_taken() -> Conflict:

@@ -9,6 +9,7 @@ from blog import database
 from blog.cache.lists import USERS
 from blog.cache.pages import Loaded
 from blog.errors import Conflict, NotFound
+from blog.http.conditional import changed_response, resource_response
 from blog.http.idempotency_key import KeyHeader, created_response
 from blog.http.ids import Id
 from blog.http.pagination import PageParameters, page_content, page_response
@@ -83,7 +84,7 @@ async def get_user_stats() -> Response:
 @router.get(USER_PATH, response_model=UserPublic, responses=problem_responses(NotFound))
 async def get_user(user_id: UserId) -> Response:
     """Return one user."""
-    return json_response(UserPublic, await database.read(queries.find_user, user_id))
+    return resource_response(UserPublic, await database.read(queries.find_user, user_id))
 
 
 @router.put(
@@ -109,7 +110,7 @@ async def update_user(user_id: UserId, body: UserUpdate) -> Response:
         return await get_user(user_id)
     async with database.transaction(invalidates=USERS.on_write()) as transaction:
         user = await queries.update_user(transaction, user_id, body)
-    return json_response(UserPublic, user)
+    return changed_response(UserPublic, user)
 
 
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))

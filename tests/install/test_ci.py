@@ -38,12 +38,8 @@ def test_the_oldest_and_the_newest_promised_python_are_tried() -> None:
 def test_the_readmes_commands_are_what_is_run() -> None:
     assert _checks()["steps"][-1] == {"run": ".ci/run"}
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert re.findall(r"^make \w+$", script, re.MULTILINE) == [
-        "make lint",
-        "make scan",
-        "make rehearse",
-        "make test",
-    ]
+    made = re.findall(r"^(?:nice -n 19 )?make (\w+)\b", script, re.MULTILINE)
+    assert made == ["lint", "scan", "rehearse", "test"]
 
 
 def _checks() -> Any:

@@ -10,9 +10,11 @@
     ├── Conflict                 409  a field's value must be unique and is in use
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
+    ├── PreconditionFailed       412  the resource is not as `If-Match` or `If-None-Match` demands
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is invalid
+    ├── PreconditionRequired     428  a write needs `If-Match`
     ├── TooManyRequests          429  the caller's limit is exceeded; retry after `Retry-After`
     ├── InternalError            500  a bug in the server
     └── ServiceUnavailable       503  retry after `Retry-After`
@@ -146,6 +148,14 @@ class ResourceDeleted(ApiError):
     )
 
 
+class PreconditionFailed(ApiError):
+    status, title, code = 412, "Precondition failed", "precondition-failed"
+    description = (
+        "The resource is not as `If-Match` or `If-None-Match` demands, because it was changed "
+        "since its `ETag` was read; nothing was written. Read it again."
+    )
+
+
 class ContentTooLarge(ApiError):
     status, title, code = 413, "Content too large", "content-too-large"
     description = f"The body is larger than {MAX_BODY_BYTES} bytes, more than any valid body needs."
@@ -182,6 +192,14 @@ class InvalidRequest(ApiError):
 
 def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 1]}…"
+
+
+class PreconditionRequired(ApiError):
+    status, title, code = 428, "Precondition required", "precondition-required"
+    description = (
+        "This API takes changes only with the header `If-Match`, which has the `ETag` of what is "
+        "changed, so that no change overwrites another; nothing was written."
+    )
 
 
 class TooManyRequests(ApiError):

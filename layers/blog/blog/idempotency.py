@@ -10,11 +10,15 @@ HEADER = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """The response to a create request: the resource's id below `path`, and its JSON."""
+    """The response to a create request: the resource's id below `path`, and its JSON.
+
+    `version` is the created row's; None in the response to a retry, as it may have changed since.
+    """
 
     path: str
     id: int
     body: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,13 @@ class Settings(BaseModel):
     public_reads: Annotated[
         bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
     ] = False
+    require_if_match: Annotated[
+        bool,
+        Field(
+            description="Whether PUT, PATCH and DELETE need the header `If-Match`, so that no "
+            "change overwrites another."
+        ),
+    ] = False
     read_limit: Annotated[
         int | None,
         Field(

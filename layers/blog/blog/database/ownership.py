@@ -5,15 +5,17 @@ is checked in the statement that writes, so that nothing can change in between, 
 round trip.
 """
 
-from typing import Any, TypeVarTuple
+from typing import TypeVarTuple
 
 from sqlalchemy import Boolean, ColumnElement, Row, Text, bindparam, or_, select
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access
+from blog.conditions import current_conditions
 from blog.database.models import identities
 from blog.database.transactions import Transaction, Values
-from blog.errors import Forbidden
+from blog.database.versions import condition_values
+from blog.errors import Forbidden, PreconditionFailed
 
 Ts = TypeVarTuple("Ts")
 
@@ -36,20 +38,30 @@ async def write_own(
     transaction: Transaction,
     statement: TypedReturnsRows[*Ts],
     values: Values,
-    target: TypedReturnsRows[*tuple[Any, ...]] | None = None,
+    target: TypedReturnsRows[bool] | None = None,
 ) -> Row[*Ts] | None:
     """Run a `Transaction.write` whose statement has the condition `is_own`.
 
-    Raises `Forbidden` where it writes nothing though there is something to write: `target` finds
-    it; None means that there always is.
+    A statement that changes a row also has the condition `meets_conditions`, and a `target`, which
+    tells of that row whether it is the caller's own. Where nothing is written though there is
+    something to write, raises `Forbidden`, or else `PreconditionFailed`.
     """
-    access = transaction.access
-    row = await transaction.write(statement, {**values, **_values(access)}, checks_owner=True)
-    if row is not None or not access.own_only:
+    access, conditions = transaction.access, current_conditions.get()
+    values = {**values, **_values(access)}
+    if target is not None:
+        values |= condition_values(conditions)
+    row = await transaction.write(statement, values, checks_owner=True)
+    is_conditional = (conditions.if_match or conditions.if_none_match) is not None
+    if row is not None or not (access.own_only or (target is not None and is_conditional)):
         return row
-    if target is None or (await transaction.look_up(target, values)).first():
+    if target is None:
         raise Forbidden(access.permission, own_only=True)
-    return None
+    found = (await transaction.look_up(target, values)).one_or_none()
+    if found is None:
+        return None
+    if not found[0]:  # None for a caller who has no user
+        raise Forbidden(access.permission, own_only=True)
+    raise PreconditionFailed("The resource is not as If-Match or If-None-Match demands.")
 
 
 def _values(access: Access) -> Values:

@@ -9,6 +9,8 @@ from fastapi import Request, Response
 from blog.access import current_access
 from blog.auth.limits import request_limit
 from blog.auth.policy import authorize
+from blog.conditions import current_conditions
+from blog.http.conditional import conditions_of
 from blog.http.retry import Handler, RetriedRoute
 
 
@@ -23,6 +25,7 @@ class AuthorizedRoute(RetriedRoute):
             event = request.scope["aws.event"]
             access = authorize(self.name, event)
             current_access.set(access)
+            current_conditions.set(conditions_of(request.method, request.headers))
             limit = request_limit(access, event)
             if limit is None:
                 return await handler(request)

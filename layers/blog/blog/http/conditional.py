@@ -1,0 +1,107 @@
+"""Conditional requests (RFC 9110, section 13): their headers, and responses with entity tags.
+
+A resource's tag is strong: the version of its row, so a change changes it, and nothing else does. A
+page's is a hash of its bytes. Reads are judged here, 412 before 304; writes in their statement
+(`blog.database.versions`). All other errors come before a condition.
+"""
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from fastapi import Response
+from pydantic import BaseModel
+from starlette.datastructures import Headers
+
+from blog.conditions import Conditions, Tags, current_conditions, version_tag
+from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
+from blog.settings import settings
+
+SAFE_METHODS = ("GET", "HEAD")
+CONDITIONAL_METHODS = ("PUT", "PATCH", "DELETE")
+TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+TAGS = re.compile(rf"[\s,]*{TAG}(?:\s*,[\s,]*{TAG})*[\s,]*")
+TAG_BYTES = 12
+
+
+class Versioned(Protocol):
+    """A row of a resource with its `version`."""
+
+    @property
+    def version(self) -> str: ...
+
+
+def conditions_of(method: str, headers: Headers) -> Conditions:
+    """Return the request's conditions.
+
+    Raises `InvalidRequest` for a malformed header, and `PreconditionRequired` for a write that
+    lacks the If-Match which `REQUIRE_IF_MATCH` demands.
+    """
+    conditions = Conditions(
+        method in SAFE_METHODS, _tags(headers, "If-Match"), _tags(headers, "If-None-Match")
+    )
+    is_write = method in CONDITIONAL_METHODS
+    if is_write and conditions.if_match is None and settings().require_if_match:
+        raise PreconditionRequired("This needs the header If-Match, with the ETag of a GET.")
+    return conditions
+
+
+def _tags(headers: Headers, name: str) -> Tags | None:
+    """Several lines of a header are one list; a tag may contain commas."""
+    text = ", ".join(headers.getlist(name))
+    if name not in headers:
+        return None
+    if text.strip() == "*":
+        return Tags(frozenset(), any=True)
+    if not TAGS.fullmatch(text):
+        message = 'must be * or a list of entity tags in quotes, such as "1-745"'
+        raise InvalidRequest([{"in": "header", "field": name, "message": message}])
+    found: list[tuple[str, str]] = re.findall(TAG, text)
+    strong = frozenset(tag for weak, tag in found if not weak)
+    return Tags(strong, frozenset(tag for weak, tag in found if weak))
+
+
+def resource_response(schema: type[BaseModel], row: Versioned) -> Response:
+    """Return what was read, an object with the schema's attributes, if the conditions allow it.
+
+    Raises `PreconditionFailed`.
+    """
+    content = schema.model_validate(row).model_dump_json().encode()
+    return conditional_response(content, version_tag(row.version))
+
+
+def changed_response(schema: type[BaseModel], row: Versioned) -> Response:
+    """Return what was written, with its new tag. Not for PUT (RFC 9110, section 9.3.4)."""
+    headers = {"ETag": f'"{version_tag(row.version)}"'}
+    content = schema.model_validate(row).model_dump_json()
+    return Response(content, headers=headers, media_type="application/json")
+
+
+def hashed_response(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the JSON with a hash of its bytes as tag, if the conditions allow it.
+
+    Raises `PreconditionFailed`.
+    """
+    tag = blake2b(content, digest_size=TAG_BYTES).hexdigest()
+    return conditional_response(content, tag, headers)
+
+
+def conditional_response(
+    content: bytes, tag: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the JSON, or 304 without it. Raises `PreconditionFailed`."""
+    conditions = current_conditions.get()
+    etag = {"ETag": f'"{tag}"'}
+    if conditions.has_changed(tag):
+        raise changed_since()
+    if not conditions.is_known(tag):
+        all_headers: dict[str, Any] = {**(headers or {}), **etag}
+        return Response(content, headers=all_headers, media_type="application/json")
+    if conditions.is_safe:
+        return Response(status_code=304, headers=etag)
+    raise changed_since()
+
+
+def changed_since() -> PreconditionFailed:
+    return PreconditionFailed("The resource is not as If-Match or If-None-Match demands.")

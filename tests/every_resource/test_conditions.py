@@ -1,0 +1,352 @@
+"""Conditional requests (RFC 9110, sections 8.8.3 and 13) on every resource.
+
+Each test names its rule; docs/api.md has the table.
+"""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local.services import Services
+from tests.conftest import Worker
+from tests.every_resource.document import LISTS, WRITES, PaginatedList, Write
+from tests.resources import RESOURCES
+from tests.worker_process import WorkerProcess, running_worker
+
+Database = psycopg.Connection[Any]
+ITEM = 1
+STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]+"')
+OTHER = '"1-1"'
+WRITERS = 50
+WORKERS = 5
+
+changes = pytest.mark.parametrize(
+    "write", [write for write in WRITES if write.method in ("PUT", "PATCH", "DELETE")], ids=str
+)
+every_resource = pytest.mark.parametrize("resource", RESOURCES)
+every_list = pytest.mark.parametrize("paginated", LISTS, ids=str)
+
+
+def send(api: httpx.Client, write: Write, **headers: str) -> httpx.Response:
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return api.request(write.method, write.path_of(ITEM), json=write.body, headers=sent)
+
+
+def tag_of(api: httpx.Client, resource: str) -> str:
+    etag = api.get(f"/{resource}/{ITEM}").headers["etag"]
+    assert STRONG_TAG.fullmatch(etag)
+    return str(etag)
+
+
+def is_problem(response: httpx.Response, status: int, code: str) -> bool:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["cache-control"] == "no-store"
+    assert "etag" not in response.headers
+    return bool(response.json()["type"] == f"/problems#{code}")
+
+
+# 8.8.3: a strong tag changes with the representation, and with nothing else.
+
+
+@every_resource
+def test_a_tag_stays_while_the_resource_does(
+    api: httpx.Client, few_rows: None, database: Database, resource: str
+) -> None:
+    before = tag_of(api, resource)
+    database.execute(f"VACUUM (FULL, FREEZE) {resource}".encode())
+    for write in WRITES:
+        if write.method == "POST":  # others, and what refers to it
+            assert write.send(api).status_code == 201
+    assert tag_of(api, resource) == before
+
+
+@changes
+def test_a_change_changes_the_tag(api: httpx.Client, few_rows: None, write: Write) -> None:
+    before = tag_of(api, write.table)
+    assert send(api, write).status_code in (200, 204)
+    after = api.get(write.path_of(ITEM))
+    assert after.status_code == 404 or after.headers["etag"] != before
+
+
+@every_resource
+def test_other_resources_and_rows_have_other_tags(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
+    location = create.send(api).headers["location"]
+    assert api.get(location).headers["etag"] != tag_of(api, resource)
+
+
+# 13.1.2: If-None-Match of a read. 304 without a body, compared weakly.
+
+
+@every_resource
+@pytest.mark.parametrize(
+    "template", ["{tag}", "W/{tag}", '"a,b", {tag}', "W/{tag} , {other}", "*", " {tag},,"]
+)
+def test_a_known_resource_is_not_sent_again(
+    api: httpx.Client, few_rows: None, resource: str, template: str
+) -> None:
+    tag = tag_of(api, resource)
+    condition = template.format(tag=tag, other=OTHER)
+    for method in ("GET", "HEAD"):
+        response = api.request(method, f"/{resource}/{ITEM}", headers={"If-None-Match": condition})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == tag
+        assert response.headers["cache-control"] == "no-cache"
+
+
+@every_resource
+@pytest.mark.parametrize("condition", [OTHER, f"W/{OTHER}", '"2-745"', '""', '"a,b", "c"'])
+def test_an_unknown_resource_is_sent(
+    api: httpx.Client, few_rows: None, resource: str, condition: str
+) -> None:
+    response = api.get(f"/{resource}/{ITEM}", headers={"If-None-Match": condition})
+    assert response.status_code == 200
+    assert response.json()["id"] == ITEM
+
+
+@every_list
+def test_a_known_page_is_not_sent_again(
+    api: httpx.Client, few_rows: None, paginated: PaginatedList
+) -> None:
+    first = api.get(paginated.url())
+    tag = first.headers["etag"]
+    assert STRONG_TAG.fullmatch(tag)
+    for method in ("GET", "HEAD", "GET"):  # read from the database, and from the cache
+        response = api.request(method, paginated.url(), headers={"If-None-Match": tag})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == tag
+        assert response.headers["cache-control"] == "no-cache"
+
+
+@every_list
+def test_a_changed_page_is_sent(
+    api: httpx.Client, few_rows: None, database: Database, paginated: PaginatedList
+) -> None:
+    tag = api.get(paginated.url()).headers["etag"]
+    for write in WRITES:
+        if write.method == "DELETE" and write.table == paginated.table:
+            assert send(api, write).status_code == 204
+    response = api.get(paginated.url(), headers={"If-None-Match": tag})
+    assert response.status_code == 200
+    assert response.headers["etag"] != tag
+
+
+@every_list
+def test_the_tag_of_a_page_is_of_its_bytes(
+    api: httpx.Client, few_rows: None, cache: Any, paginated: PaginatedList
+) -> None:
+    """Not of the cache's generation: whoever reads the same has the same tag."""
+    before = api.get(paginated.url())
+    cache.flushdb()
+    after = api.get(paginated.url())
+    assert (after.content, after.headers["etag"]) == (before.content, before.headers["etag"])
+
+
+# 13.1.1: If-Match. 412 unless it holds, compared strongly.
+
+
+@changes
+@pytest.mark.parametrize("template", ["{tag}", "*", '"a,b", {tag}', '{other},{tag},W/"x"'])
+def test_a_change_is_made_if_the_resource_is_as_the_caller_knows_it(
+    api: httpx.Client, few_rows: None, write: Write, template: str
+) -> None:
+    condition = template.format(tag=tag_of(api, write.table), other=OTHER)
+    assert send(api, write, If_Match=condition).status_code in (200, 204)
+
+
+@changes
+@pytest.mark.parametrize("template", ["{other}", "W/{tag}", '"x{tag}', '""', '"2-745", W/{tag}'])
+def test_a_change_of_what_was_changed_since_is_rejected(
+    api: httpx.Client, few_rows: None, write: Write, template: str
+) -> None:
+    tag = tag_of(api, write.table)
+    condition = template.format(tag=tag, other=OTHER).replace('"x"', '"x')
+    assert is_problem(send(api, write, If_Match=condition), 412, "precondition-failed")
+    assert tag_of(api, write.table) == tag
+
+
+@every_resource
+def test_a_read_of_what_was_changed_since_is_rejected(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    for path in (f"/{resource}/{ITEM}", f"/{resource}"):
+        tag = api.get(path).headers["etag"]
+        assert api.get(path, headers={"If-Match": tag}).status_code == 200
+        response = api.get(path, headers={"If-Match": OTHER})
+        assert is_problem(response, 412, "precondition-failed")
+
+
+# 13.1.2: If-None-Match of a change. 412 where a read would be 304.
+
+
+@changes
+@pytest.mark.parametrize("template", ["{tag}", "W/{tag}", "*"])
+def test_a_change_of_what_must_not_be_is_rejected(
+    api: httpx.Client, few_rows: None, write: Write, template: str
+) -> None:
+    tag = tag_of(api, write.table)
+    response = send(api, write, If_None_Match=template.format(tag=tag))
+    assert is_problem(response, 412, "precondition-failed")
+    assert tag_of(api, write.table) == tag
+    assert send(api, write, If_None_Match=OTHER).status_code in (200, 204)
+
+
+@every_resource
+def test_an_empty_change_obeys_conditions_too(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    path, tag = f"/{resource}/{ITEM}", tag_of(api, resource)
+    for name, value in (("If-Match", OTHER), ("If-None-Match", tag), ("If-None-Match", "*")):
+        response = api.patch(path, json={}, headers={name: value})
+        assert is_problem(response, 412, "precondition-failed")
+    assert api.patch(path, json={}, headers={"If-Match": tag}).status_code == 200
+
+
+# 13.2.2: If-Match first, then If-None-Match.
+
+
+@every_resource
+def test_if_match_is_judged_before_if_none_match(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    path, tag = f"/{resource}/{ITEM}", tag_of(api, resource)
+    both = api.get(path, headers={"If-Match": OTHER, "If-None-Match": tag})
+    assert is_problem(both, 412, "precondition-failed")
+    assert api.get(path, headers={"If-Match": tag, "If-None-Match": tag}).status_code == 304
+
+
+# 13.2.1: what the response would be without the condition comes first, unless it is 2xx.
+
+
+@changes
+def test_what_is_not_there_is_not_found_whatever_the_condition(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    for condition in ("*", OTHER):
+        headers = {"If-Match": condition}
+        response = api.request(write.method, write.path_of(99), json=write.body, headers=headers)
+        assert is_problem(response, 404, "not-found")
+
+
+@changes
+def test_an_invalid_body_is_told_before_a_condition(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    if write.body is None:
+        return
+    response = api.request(
+        write.method, write.path_of(ITEM), json={"nix": 1}, headers={"If-Match": OTHER}
+    )
+    assert response.status_code == 422
+
+
+# 9.3.4, 15.3.2: which responses to writes have a tag.
+
+
+@every_resource
+def test_a_create_and_a_patch_have_the_new_tag_and_a_put_has_none(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    by_method = {write.method: write for write in WRITES if write.table == resource}
+    created = by_method["POST"].send(api)
+    assert created.headers["etag"] == api.get(created.headers["location"]).headers["etag"]
+    assert api.delete(created.headers["location"]).status_code == 204
+    patched = send(api, by_method["PATCH"])
+    assert patched.headers["etag"] == tag_of(api, resource)
+    assert "etag" not in send(api, by_method["PUT"]).headers
+    assert "etag" not in send(api, by_method["DELETE"]).headers
+
+
+@every_resource
+def test_a_retried_create_has_no_tag_which_could_be_stale(
+    api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
+    first, again = (
+        api.post(create.path, json=create.body, headers={"Idempotency-Key": "one"})
+        for _ in range(2)
+    )
+    assert first.json() == again.json()
+    assert "etag" in first.headers
+    assert "etag" not in again.headers
+
+
+# The syntax of the headers.
+
+
+@every_resource
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("invalid", ["1-745", '"a', 'a"', '"a" "b"', 'w/"a"', '*, "a"', "", ","])
+def test_a_malformed_condition_is_named(
+    api: httpx.Client, few_rows: None, resource: str, name: str, invalid: str
+) -> None:
+    response = api.get(f"/{resource}/{ITEM}", headers={name: invalid})
+    assert response.status_code == 422
+    [error] = response.json()["errors"]
+    assert (error["in"], error["field"]) == ("header", name)
+
+
+# 13.1.1: "to prevent accidental overwrites" (the lost update).
+
+
+@pytest.mark.slow
+@every_resource
+def test_of_many_writers_that_know_the_same_tag_one_succeeds(
+    api: httpx.Client, services: Services, few_rows: None, resource: str, tmp_path: Path
+) -> None:
+    """The first of them wait for a lock of the row, and go on at the same time."""
+    change = next(w for w in WRITES if w.method == "PATCH" and w.table == resource)
+    tag = tag_of(api, resource)
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(running_worker(tmp_path / "log", SERVICE=f"blog-{number}"))
+            for number in range(WORKERS)
+        ]
+        for worker in workers:
+            worker.call("GET", f"/{resource}/{ITEM}")
+        holder = stack.enter_context(psycopg.connect(services.database_url))
+        holder.execute(f"SELECT FROM {resource} WHERE id = {ITEM} FOR UPDATE".encode())
+        pool = stack.enter_context(ThreadPoolExecutor(WORKERS))
+
+        def write(worker: WorkerProcess) -> list[int]:
+            path = change.path_of(ITEM)
+            return [
+                worker.call("PATCH", path, change.body, if_match=tag).status
+                for _ in range(WRITERS // WORKERS)
+            ]
+
+        writing = [pool.submit(write, worker) for worker in workers]
+        until_waiting(services, WORKERS)
+        holder.rollback()
+        statuses = [status for one in writing for status in one.result()]
+    assert len(statuses) == WRITERS
+    assert set(statuses) == {200, 412}
+    assert statuses.count(200) == 1
+
+
+def until_waiting(services: Services, sessions: int) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with psycopg.connect(services.database_url, autocommit=True) as database:
+        deadline = time.monotonic() + 5
+        while database.execute(waiting).fetchone() != (sessions,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@changes
+def test_an_api_can_demand_if_match(
+    worker: Worker, api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    worker.restart(REQUIRE_IF_MATCH="true")
+    assert is_problem(send(api, write), 428, "precondition-required")
+    assert send(api, write, If_Match=tag_of(api, write.table)).status_code in (200, 204)
