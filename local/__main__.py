@@ -131,6 +131,7 @@ def _run(arguments: argparse.Namespace) -> int:
             pool,
             console.exchange,
             trusted.authorizer,
+            template.cors,
             trusted.documents,
         )
         gateway.serve(api)

@@ -22,11 +22,13 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.lambdafn.env_vars import EnvironmentVariables
 
 from local.errors import LocalError
+from local.gateway.cors import Cors
 from local.gateway.routing import ANY_METHODS, Route
 from local.runtime.function import Function
 
 HTTP_API = "AWS::Serverless::HttpApi"
 IMPLICIT_API = "ServerlessHttpApi"
+CORS_EXTENSION = "x-amazon-apigateway-cors"
 ANY_METHOD = "x-amazon-apigateway-any-method"
 DEFAULT_MEMORY_MEGABYTES = 128
 DEFAULT_TIMEOUT_SECONDS = 3
@@ -36,12 +38,14 @@ DEFAULT_TIMEOUT_SECONDS = 3
 class Template:
     """Functions by logical id, and the routes of the HTTP API.
 
-    `notices` name what the template asks for and the local gateway does not do.
+    `cors` is None without CORS. `notices` name what the template asks for and the local gateway
+    does not do.
     """
 
     functions: dict[str, Function]
     routes: tuple[Route, ...]
     notices: tuple[str, ...]
+    cors: Cors | None = None
 
     def with_environment(self, values: Mapping[str, str]) -> "Template":
         """Set these variables in every function that declares them, and in no other."""
@@ -63,10 +67,11 @@ def load_template(path: Path) -> Template:
     """
     if not path.is_file():
         raise LocalError(f"there is no template {path}")
+    parameters = _parameters(os.environ)
     try:
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(path),
-            parameter_overrides=_parameters(os.environ),
+            parameter_overrides=parameters,
             language_extensions_enabled=False,
         )
         provided = SamFunctionProvider(stacks).get_all()
@@ -79,7 +84,12 @@ def load_template(path: Path) -> Template:
     functions = {function.name: _function(function, path.parent) for function in sam_functions}
     apis = {name: api for stack in stacks for name, api in _resources(stack, HTTP_API)}
     routes = [route for stack in stacks for route in _routes(stack, apis)]
-    return Template(functions, tuple(routes), tuple(_notices(apis)))
+    return Template(
+        functions,
+        tuple(routes),
+        tuple(_notices(apis)),
+        _cors(apis, parameters.get("CorsOrigins", "")),
+    )
 
 
 def _function(function: SamFunction, directory: Path) -> Function:
@@ -121,11 +131,11 @@ def _environment(function: SamFunction) -> dict[str, str]:
 
 
 def _parameters(shell: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of the template whose settings decide about authorizers as well.
+    """Parameters of the template that decide about the gateway.
 
     A given database keeps the conditions of the stack's own one, such as IAM, from being met.
     """
-    named = {"Auth": "AUTH", "PublicReads": "PUBLIC_READS"}
+    named = {"Auth": "AUTH", "PublicReads": "PUBLIC_READS", "CorsOrigins": "CORS_ORIGINS"}
     given = {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
     return {"DatabaseUrl": "postgresql://localhost"} | given
 
@@ -170,6 +180,18 @@ def _member(value: dict[str, Any], *names: str) -> dict[str, Any]:
     for name in names:
         value = value.get(name) or {}
     return value
+
+
+def _cors(apis: dict[str, Any], origins: str) -> Cors | None:
+    """Return what the API's document configures for these origins, separated by commas.
+
+    SAM's reader leaves an `Fn::If` with AWS::NoValue as it is.
+    """
+    extensions = (_member(api, "DefinitionBody", CORS_EXTENSION) for api in apis.values())
+    configured = next((one["Fn::If"][1] for one in extensions if "Fn::If" in one), None)
+    if configured is None or not origins:
+        return None
+    return Cors.from_extension({**configured, "allowOrigins": origins.split(",")})
 
 
 def _notices(apis: dict[str, Any]) -> Iterator[str]:

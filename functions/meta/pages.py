@@ -1,7 +1,8 @@
 """The HTML pages: Swagger UI and the problem types. They load nothing from other hosts.
 
 Their content security policies allow only what they need: inline scripts and styles by hash, and
-for Swagger UI its two files, the images in its style sheet, and the API itself.
+for Swagger UI its two files, the images in its style sheet, and the API itself. Links are relative,
+as a stage or a mapping of a custom domain may be before the paths.
 """
 
 import gzip
@@ -23,7 +24,7 @@ SWAGGER_UI_FILES = {
 
 SWAGGER_UI_SCRIPT = """
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,
@@ -88,7 +89,7 @@ class Page:
 
 @cache
 def swagger_ui_page() -> Page:
-    css, bundle = (f"/docs/{name}?v={swagger_ui_version(name)}" for name in SWAGGER_UI_FILES)
+    css, bundle = (f"docs/{name}?v={swagger_ui_version(name)}" for name in SWAGGER_UI_FILES)
     html = SWAGGER_UI.format(css=css, bundle=bundle, script=SWAGGER_UI_SCRIPT)
     scripts = f"script-src 'self' {_hash_of(SWAGGER_UI_SCRIPT)}"
     others = "style-src 'self'; img-src 'self' data:; connect-src 'self'"

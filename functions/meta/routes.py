@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
 from blog.errors import RETRY_AFTER_SECONDS, NotFound
+from blog.http.base_path import base_path
 from blog.http.router import operation_id
 from blog.settings import settings
 from meta.health import Health, check_health
@@ -23,6 +24,7 @@ from meta.pages import (
 )
 
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
+SERVER = b'"servers": [\n    {\n      "url": "%b"'
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
@@ -30,7 +32,7 @@ router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
 
 @router.get("/", include_in_schema=False)
 async def home() -> RedirectResponse:
-    return RedirectResponse("/docs")
+    return RedirectResponse(f"{base_path.get()}/docs")
 
 
 @router.get("/docs", response_class=HTMLResponse)
@@ -56,7 +58,10 @@ async def get_swagger_ui_file(name: str, request: Request) -> Response:
 @router.get("/openapi.json")
 async def get_openapi() -> Response:
     """Return the OpenAPI document of all functions."""
-    return Response(_openapi(), media_type="application/json")
+    document = _openapi()
+    if base := base_path.get():
+        document = document.replace(SERVER % b"/", SERVER % base.encode(), 1)
+    return Response(document, media_type="application/json")
 
 
 @router.get("/problems", response_class=HTMLResponse)
@@ -92,7 +97,7 @@ async def get_protected_resource(request: Request) -> ProtectedResource:
     """Return the issuer whose tokens the API accepts; an open API accepts none."""
     is_open = settings().auth == "open"
     return ProtectedResource(
-        resource=f"{request.url.scheme}://{request.url.netloc}",
+        resource=f"{request.url.scheme}://{request.url.netloc}{base_path.get()}",
         authorization_servers=None if is_open else [settings().token_issuer],
         bearer_methods_supported=[] if is_open else ["header"],
     )

@@ -27,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from local.errors import LocalError
 from local.gateway.authorizer import JwtAuthorizer, Unauthorized
+from local.gateway.cors import Cors
 from local.gateway.events import Request, event_of, new_request_id
 from local.gateway.hosts import LOCAL_HOST
 from local.gateway.responses import (
@@ -79,6 +80,7 @@ class Api:
     pool: WorkerPool
     on_exchange: Callable[[Exchange], None]
     authorizer: JwtAuthorizer | None = None
+    cors: Cors | None = None
     documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -204,6 +206,13 @@ class _Application:
         self._threads.submit(self._report, exchange).add_done_callback(Future.result)
 
     def _run(self, request: Request, request_id: str, exchange: Exchange) -> Response:
+        cors = self._api.cors
+        if cors is None:
+            return self._respond(request, request_id, exchange)
+        preflight = cors.preflight(request)
+        return preflight or cors.completed(request, self._respond(request, request_id, exchange))
+
+    def _respond(self, request: Request, request_id: str, exchange: Exchange) -> Response:
         if document := self._api.documents.get(request.path):
             return Response(200, [("Content-Type", "application/json")], document)
         match = self._api.routes.match(request.method, request.path)

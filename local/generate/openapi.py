@@ -103,6 +103,8 @@ def merged_openapi() -> dict[str, Any]:
     document = {
         "openapi": "3.1.0",
         "info": INFO,
+        # Relative to the document, which MetaFunction serves with the base path of the request.
+        "servers": [{"url": "/", "description": "This API."}],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),

@@ -12,10 +12,12 @@ from tests.every_resource.document import DOCUMENT, WRITES, Write
 from tests.in_process import LambdaTransport
 
 UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))
-ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD") | {
+ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD, OPTIONS") | {
     re.sub(r"{\w+}", "1", path): ", ".join(
         sorted(
-            {method.upper() for method in operations} | ({"HEAD"} if "get" in operations else set())
+            {method.upper() for method in operations}
+            | {"OPTIONS"}
+            | ({"HEAD"} if "get" in operations else set())
         )
     )
     for path, operations in DOCUMENT["paths"].items()
@@ -47,6 +49,43 @@ def test_a_method_that_a_path_lacks_is_405_with_all_that_it_has(
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["type"] == "/problems#method-not-allowed"
         assert allowed in response.json()["detail"]
+
+
+@pytest.mark.parametrize(("path", "allowed"), ALLOWED.items())
+def test_options_tells_the_methods_and_what_patch_takes(
+    client: httpx.Client, path: str, allowed: str
+) -> None:
+    response = client.options(path)
+    assert (response.status_code, response.content) == (204, b"")
+    assert response.headers["allow"] == allowed
+    accepted = "application/json, application/merge-patch+json" if "PATCH" in allowed else None
+    assert response.headers.get("accept-patch") == accepted
+
+
+@pytest.mark.parametrize("write", [one for one in WITH_BODY if one.method == "PATCH"], ids=str)
+@pytest.mark.parametrize(
+    "media_type", ["application/json-patch+json", "application/xml", "text/json"]
+)
+def test_a_patch_of_another_type_is_415_and_tells_those_that_there_are(
+    client: httpx.Client, write: Write, media_type: str
+) -> None:
+    response = client.patch(write.path, content=b"{}", headers={"Content-Type": media_type})
+    assert response.status_code == 415
+    assert response.headers["accept-patch"] == "application/json, application/merge-patch+json"
+
+
+@pytest.mark.parametrize("write", [one for one in WITH_BODY if one.method == "PATCH"], ids=str)
+@pytest.mark.parametrize(
+    "media_type", ["Application/JSON; charset=utf-8", "application/merge-patch+json"]
+)
+def test_a_patch_is_json_or_a_merge_patch(
+    client: httpx.Client, write: Write, media_type: str
+) -> None:
+    """Judged by its content then, in which no field may be null."""
+    content = json.dumps(dict.fromkeys(write.body or {})).encode()
+    response = client.patch(write.path, content=content, headers={"Content-Type": media_type})
+    assert response.status_code == 422
+    assert {error["in"] for error in response.json()["errors"]} == {"body"}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_public_reads_open_get_and_head_and_nothing_else(template: dict[str, Any
             "get": {"security": reads},
             "head": {"security": reads},
             ANY: {"security": writes},
+            "options": {"security": []},
         }
         for resource in RESOURCES
         for rest in ("", "/{proxy+}")

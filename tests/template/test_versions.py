@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "TokenAudience": ["one"],
     "SubnetIds": ["subnet-1"],
     "SecurityGroupIds": ["sg-1"],
+    "CorsOrigins": "https://app.example.org",
     "AlarmEmail": "ada@example.org",
     "DomainCertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
 }

@@ -120,6 +120,14 @@ class Settings(BaseModel):
     public_reads: Annotated[
         bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
     ] = False
+    base_path: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(/[A-Za-z0-9._~-]+)+$",
+            description="Path of the API's mapping at a custom domain, such as `/v1`. A stage's is "
+            "known from requests.",
+        ),
+    ] = None
     require_if_match: Annotated[
         bool,
         Field(

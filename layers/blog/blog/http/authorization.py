@@ -1,4 +1,4 @@
-"""Routes that authorize and limit their requests, before anything else is done with them.
+"""Routes that authorize and limit their requests, before their bodies are looked at.
 
 A dependency would run after the body is parsed; FastAPI's own security classes would build all
 models at a cold start.
@@ -11,6 +11,7 @@ from blog.auth.limits import request_limit
 from blog.auth.policy import authorize
 from blog.conditions import current_conditions
 from blog.http.conditional import conditions_of
+from blog.http.media_types import check_patch
 from blog.http.retry import Handler, RetriedRoute
 
 
@@ -25,6 +26,7 @@ class AuthorizedRoute(RetriedRoute):
             event = request.scope["aws.event"]
             access = authorize(self.name, event)
             current_access.set(access)
+            check_patch(request)
             current_conditions.set(conditions_of(request.method, request.headers))
             limit = request_limit(access, event)
             if limit is None:

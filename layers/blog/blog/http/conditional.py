@@ -14,7 +14,7 @@ from fastapi import Response
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 
-from blog.conditions import Conditions, Tags, current_conditions, version_tag
+from blog.conditions import UNCONDITIONAL, Conditions, Tags, current_conditions, version_tag
 from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from blog.settings import settings
 
@@ -38,20 +38,20 @@ def conditions_of(method: str, headers: Headers) -> Conditions:
     Raises `InvalidRequest` for a malformed header, and `PreconditionRequired` for a write that
     lacks the If-Match which `REQUIRE_IF_MATCH` demands.
     """
-    conditions = Conditions(
-        method in SAFE_METHODS, _tags(headers, "If-Match"), _tags(headers, "If-None-Match")
-    )
-    is_write = method in CONDITIONAL_METHODS
-    if is_write and conditions.if_match is None and settings().require_if_match:
+    if method not in SAFE_METHODS + CONDITIONAL_METHODS:
+        return UNCONDITIONAL  # a POST makes something new
+    is_safe = method in SAFE_METHODS
+    conditions = Conditions(is_safe, _tags(headers, "If-Match"), _tags(headers, "If-None-Match"))
+    if not is_safe and conditions.if_match is None and settings().require_if_match:
         raise PreconditionRequired("This needs the header If-Match, with the ETag of a GET.")
     return conditions
 
 
 def _tags(headers: Headers, name: str) -> Tags | None:
     """Several lines of a header are one list; a tag may contain commas."""
-    text = ", ".join(headers.getlist(name))
     if name not in headers:
         return None
+    text = ", ".join(headers.getlist(name))
     if text.strip() == "*":
         return Tags(frozenset(), any=True)
     if not TAGS.fullmatch(text):

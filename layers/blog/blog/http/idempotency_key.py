@@ -10,6 +10,7 @@ from fastapi import Header, Response
 
 from blog.conditions import version_tag
 from blog.errors import RequestInProgress, ResourceDeleted
+from blog.http.base_path import base_path
 from blog.http.parameters import non_nullable
 from blog.idempotency import HEADER, StoredResponse
 
@@ -29,7 +30,7 @@ KEY_ERRORS = (RequestInProgress, ResourceDeleted)
 
 def created_response(stored: StoredResponse) -> Response:
     """Return 201 with the resource's `Location`, for the first request and for its retries."""
-    headers = {"Location": f"{stored.path}/{stored.id}"}
+    headers = {"Location": f"{base_path.get()}{stored.path}/{stored.id}"}
     if stored.version is not None:
         headers["ETag"] = f'"{version_tag(stored.version)}"'
     return Response(stored.body, 201, headers, media_type="application/json")

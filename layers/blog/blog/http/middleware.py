@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from blog.access import limit_headers
 from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded
+from blog.http.base_path import base_path, split_path
 from blog.http.headers import add_default_headers
 from blog.http.problems import problem_response, unknown_path
 from blog.observability import (
@@ -39,7 +40,8 @@ class RequestMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # API Gateway has decoded the path; Mangum decodes it again: /users/%2531 would be user 1.
-        scope["path"] = scope["aws.event"]["rawPath"] or "/"
+        base, scope["path"] = split_path(scope["aws.event"])
+        base_path.set(base)
         record = self._new_record(scope)
         current_request.set(record)
         request_id = (record.client_request_id or record.gateway_request_id).encode()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from blog.errors import InvalidRequest
+from blog.http.base_path import base_path
 from blog.http.conditional import hashed_response
 from blog.http.ids import MAX_ID
 from blog.http.parameters import IN_DIGITS, non_nullable
@@ -183,6 +184,10 @@ def page_response(content: bytes) -> Response:
     form stays what the functions of the release before read.
     """
     link, _, body = content.partition(b"\n")
+    if link and (base := base_path.get().encode()):
+        # No text of a client has this: its quotes are escaped.
+        body = body.replace(b'"next":"%b"' % link, b'"next":"%b%b"' % (base, link))
+        link = base + link
     headers = {"Link": f'<{link.decode()}>; rel="next"'} if link else None
     return hashed_response(body, headers)
 

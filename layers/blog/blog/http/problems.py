@@ -21,6 +21,7 @@ from blog.errors import (
     NotFound,
     UnsupportedMediaType,
 )
+from blog.http.media_types import ACCEPT_PATCH
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -58,6 +59,8 @@ def register_error_handlers(app: FastAPI) -> None:
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
+            return _options(_allowed_methods(app, request))
         return problem_response(_from_http_exception(app, request, error))
 
     async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
@@ -76,7 +79,9 @@ def _from_validation(request: Request, error: RequestValidationError) -> ApiErro
         return MalformedJson(f"The body is not JSON: {reason} at character {position}.")
     if isinstance(error.body, bytes):  # FastAPI parses only JSON's media types
         sent = "is not JSON" if "content-type" in request.headers else "is missing"
-        return UnsupportedMediaType(f"The header Content-Type {sent}; send application/json.")
+        headers = ACCEPT_PATCH if request.method == "PATCH" else None
+        detail = f"The header Content-Type {sent}; send application/json."
+        return UnsupportedMediaType(detail, headers)
     return InvalidRequest([_field_error(one["loc"], one["msg"]) for one in errors])
 
 
@@ -89,7 +94,7 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
     if error.status_code == NotFound.status:
         return unknown_path()
     if error.status_code == MethodNotAllowed.status:
-        allowed = ", ".join(_allowed_methods(app, request))
+        allowed = ", ".join(sorted([*_allowed_methods(app, request), "OPTIONS"]))
         detail = f"This path does not support this method; it supports {allowed}."
         return MethodNotAllowed(detail, {"Allow": allowed})
     if error.status_code == ContentTooLarge.status:
@@ -97,6 +102,11 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
     if error.status_code == MalformedJson.status:
         return MalformedJson("The body cannot be read as JSON.")
     return InternalError()
+
+
+def _options(allowed: list[str]) -> Response:
+    headers = {"Allow": ", ".join(sorted([*allowed, "OPTIONS"]))}
+    return Response(status_code=204, headers=headers | (ACCEPT_PATCH if "PATCH" in allowed else {}))
 
 
 def unknown_path() -> NotFound:

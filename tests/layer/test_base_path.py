@@ -1,0 +1,108 @@
+"""Behind a stage, or a mapping of a custom domain, the API's own links lead below its path."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Worker
+from tests.every_resource.conftest import few_rows
+from tests.every_resource.document import WHOLE_LISTS, WRITES, PaginatedList, Write
+from tests.in_process import LambdaTransport, handler_of
+
+__all__ = ["few_rows"]
+
+Mapped = Callable[[str, str], httpx.Client]
+
+
+@pytest.fixture
+def mapped(worker: Worker, database: object, cache: object) -> Iterator[Mapped]:
+    """Returns a client of the API behind a path, at a stage."""
+    clients: list[httpx.Client] = []
+
+    def client(base: str, stage: str) -> httpx.Client:
+        clients.append(httpx.Client(transport=Behind(base, stage), base_url="http://api.test"))
+        return clients[-1]
+
+    yield client
+    for one in clients:
+        one.close()
+
+
+class Behind(LambdaTransport):
+    """What API Gateway sends: the whole path, and the stage."""
+
+    def __init__(self, base: str, stage: str) -> None:
+        super().__init__(handler=self._handle)
+        self._base = base
+        self._stage = stage
+
+    def _handle(self, event: dict[str, Any], context: object) -> object:
+        handler = handler_of(event["rawPath"].removeprefix(self._base) or "/")
+        event["requestContext"]["stage"] = self._stage
+        return handler(event, context)
+
+
+@pytest.fixture(
+    params=[("/dev", "dev", None), ("/v1", "$default", "/v1"), ("/api/v1", "$default", "/api/v1")],
+    ids=lambda case: case[0],
+)
+def below(
+    request: pytest.FixtureRequest, worker: Worker, mapped: Mapped
+) -> tuple[str, httpx.Client]:
+    """A base path, and a client of the API that is served below it."""
+    base, stage, setting = request.param
+    worker.restart(BASE_PATH=setting)
+    return base, mapped(base, stage)
+
+
+@pytest.mark.parametrize("write", [write for write in WRITES if write.method == "POST"], ids=str)
+def test_location_leads_to_what_was_created(
+    below: tuple[str, httpx.Client], few_rows: None, write: Write
+) -> None:
+    base, api = below
+    created = api.post(base + write.path, json=write.body)
+    assert created.status_code == 201
+    assert created.headers["location"].startswith(f"{base}{write.path}/")
+    assert api.get(created.headers["location"]).json() == created.json()
+
+
+@pytest.mark.parametrize("paginated", WHOLE_LISTS, ids=str)
+def test_next_leads_to_the_next_page(
+    below: tuple[str, httpx.Client], mapped: Mapped, few_rows: None, paginated: PaginatedList
+) -> None:
+    """Also of a page that another mapping has cached."""
+    base, api = below
+    url = paginated.url(limit=1)
+    plain = mapped("", "$default").get(url)
+    for _ in range(2):
+        page = api.get(base + url)
+        assert page.json()["data"] == plain.json()["data"]
+        link = page.json()["next"]
+        assert link == base + plain.json()["next"]
+        assert page.headers["link"] == f'<{link}>; rel="next"'
+        assert paginated.keys(api.get(link)) != paginated.keys(page)
+
+
+def test_text_that_looks_like_a_link_stays(worker: Worker, mapped: Mapped) -> None:
+    api = mapped("/dev", "dev")
+    name = '"next":"/users?limit=1'
+    for number in range(2):
+        body = {"name": name, "email": f"{number}@example.org"}
+        assert api.post("/dev/users", json=body).status_code == 201
+    page = api.get("/dev/users?limit=1").json()
+    assert page["data"][0]["name"] == name
+    assert page["next"].startswith("/dev/users?")
+
+
+def test_a_path_that_only_begins_alike_is_not_below_it(worker: Worker, mapped: Mapped) -> None:
+    assert mapped("", "user").get("/users").status_code == 200
+    assert mapped("/dev", "dev").get("/dev").headers["location"] == "/dev/docs"
+
+
+def test_the_documentation_is_of_the_mapping(worker: Worker, mapped: Mapped) -> None:
+    api = mapped("/dev", "dev")
+    assert api.get("/dev/openapi.json").json()["servers"][0]["url"] == "/dev"
+    assert mapped("", "$default").get("/openapi.json").json()["servers"][0]["url"] == "/"
+    assert '"/openapi.json"' not in api.get("/dev/docs").text
