@@ -15,7 +15,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from blog.errors import ApiError
+from blog.errors import ApiError, concrete_errors
 
 SWAGGER_UI_FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
@@ -98,7 +98,7 @@ def swagger_ui_page() -> Page:
 
 @cache
 def problems_page() -> Page:
-    errors = sorted(_concrete(ApiError), key=lambda error: (error.status, error.code))
+    errors = sorted(concrete_errors(), key=lambda error: (error.status, error.code))
     html = PROBLEMS.format(style=PROBLEMS_STYLE, problems="\n".join(map(_problem, errors)))
     return Page(html, f"{POLICY}; style-src {_hash_of(PROBLEMS_STYLE)}; img-src data:")
 
@@ -149,13 +149,3 @@ def _problem(problem: type[ApiError]) -> str:
 
 def _to_html(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _concrete(parent: type[ApiError]) -> list[type[ApiError]]:
-    """All subclasses, direct or not, that define a `code`."""
-    found = []
-    for error in parent.__subclasses__():
-        if "code" in vars(error):
-            found.append(error)
-        found += _concrete(error)
-    return found

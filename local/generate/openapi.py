@@ -3,6 +3,7 @@
 It is committed where MetaFunction serves it; a test fails when it is not current.
 """
 
+import inspect
 import json
 from importlib import import_module
 from pathlib import Path
@@ -18,17 +19,21 @@ from blog.errors import (
     MAX_MESSAGE_CHARACTERS,
     Forbidden,
     Unauthorized,
+    concrete_errors,
 )
 from blog.http.application import create_app
 from blog.http.ids import MAX_ID
 from blog.http.problems import problem_responses
+from local.generate.http_semantics import add_http_semantics
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
 
-INFO = {
+INFO: dict[str, Any] = {
     "title": "Users & Posts API",
     "version": "1.0.0",
+    "license": {"name": "MIT", "identifier": "MIT"},
+    "contact": {"name": "The maintainers, by the repository's issues"},
     "description": (
         "Users and their posts. Lists are paginated by `skip`, by `page`, or by following `next`, "
         "which is also in the `Link` header. Every error is a problem as defined by "
@@ -44,9 +49,14 @@ PROBLEM_SCHEMA = {
     "description": "An error, as defined by RFC 9457.",
     "required": ["type", "title", "status", "detail"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "description": "The kind of error."},
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "enum": sorted(f"/problems#{error.code}" for error in concrete_errors()),
+            "description": "The kind of error.",
+        },
         "title": {"type": "string", "description": "The kind of error, for people."},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "status": {"type": "integer", "format": "int32", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "A sentence about this occurrence."},
         "errors": {
             "type": "array",
@@ -85,7 +95,7 @@ SECURITY_SCHEMES = {
         "bearerFormat": "JWT",
         "description": (
             "An access token of the API's issuer, which `/.well-known/oauth-protected-resource` "
-            "names. An operation names the permission that it needs."
+            "names. The `x-permission` of an operation is what it needs."
         ),
     }
 }
@@ -95,8 +105,11 @@ def merged_openapi() -> dict[str, Any]:
     """Return the document over every function that has routes, by name, meta last."""
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
+    tags: list[dict[str, str]] = []
     for name in sorted(_function_names(), key=lambda name: (name == "meta", name)):
-        app = create_app(import_module(f"{name}.routes").router)
+        module = import_module(f"{name}.routes")
+        tags.append({"name": name, "description": inspect.cleandoc(module.__doc__ or "")})
+        app = create_app(module.router)
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]
         schemas |= document.get("components", {}).get("schemas", {})
@@ -105,6 +118,7 @@ def merged_openapi() -> dict[str, Any]:
         "info": INFO,
         # Relative to the document, which MetaFunction serves with the base path of the request.
         "servers": [{"url": "/", "description": "This API."}],
+        "tags": tags,
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
@@ -112,6 +126,7 @@ def merged_openapi() -> dict[str, Any]:
         },
     }
     _add_security(document)
+    add_http_semantics(document)
     _make_bounds_exact(document)
     return document
 
@@ -121,8 +136,9 @@ def _add_security(document: dict[str, Any]) -> None:
     for path in document["paths"].values():
         for operation in path.values():
             rule = POLICY.get(operation["operationId"])
-            operation["security"] = [{"token": [rule.permission]}] if rule else []
+            operation["security"] = [{"token": []}] if rule else []
             if rule:
+                operation["x-permission"] = rule.permission
                 all_may = rule.reader is Grant.ALL
                 errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
                 added = {str(key): value for key, value in problem_responses(*errors).items()}
@@ -133,13 +149,16 @@ def _add_security(document: dict[str, Any]) -> None:
 def _make_bounds_exact(node: Any) -> None:
     """Make the bounds of integers integers again; FastAPI's model of a schema has floats.
 
-    As a float, the largest bigint would be one more.
+    As a float, the largest bigint would be one more. An integer without bounds is a count.
     """
     if isinstance(node, list):
         for item in node:
             _make_bounds_exact(item)
     if isinstance(node, dict):
         if node.get("type") == "integer":
+            node.setdefault("minimum", 0)
+            node.setdefault("maximum", MAX_ID)
+            node.setdefault("format", "int32" if node["maximum"] < 2**31 else "int64")
             for bound in {"minimum", "maximum"} & node.keys():
                 node[bound] = min(int(node[bound]), MAX_ID)
         _make_bounds_exact(list(node.values()))

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from blog.auth.policy import POLICY, ROLES, Grant
-from blog.errors import ApiError
+from blog.errors import concrete_errors
 from tests.documentation.curl import blocks, send
 from tests.resources import FUNCTIONS, ROOT
 
@@ -43,7 +43,9 @@ def test_every_operation_of_a_section_is_shown() -> None:
 
 
 def test_every_error_is_in_the_table() -> None:
-    rows = [f"| {error.status} | `{error.code}` | {error.description} |" for error in _errors()]
+    rows = [
+        f"| {error.status} | `{error.code}` | {error.description} |" for error in concrete_errors()
+    ]
     assert "\n".join(sorted(rows)) in PAGE
 
 
@@ -59,12 +61,3 @@ def test_the_policy_is_the_table() -> None:
 
 def _content(body: str) -> Any:
     return json.loads(CREATED_AT.sub(r'\1"any time"', body)) if body.strip() else None
-
-
-def _errors(parent: type[ApiError] = ApiError) -> list[type[ApiError]]:
-    """The errors of the layer that define a `code`."""
-    children = [
-        child for child in parent.__subclasses__() if child.__module__ == ApiError.__module__
-    ]
-    below = [error for child in children for error in _errors(child)]
-    return [parent, *below] if "code" in vars(parent) else below

@@ -65,8 +65,12 @@ def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> Non
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-    assert references(document) <= schemas
+    components = {
+        f"#/components/{kind}/{name}"
+        for kind, named in document["components"].items()
+        for name in named
+    }
+    assert references(document) <= components
 
 
 def test_every_operation_has_a_name_of_its_own_and_a_description(document: dict[str, Any]) -> None:
@@ -88,33 +92,6 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
             for status, response in errors.items():
                 types = ["application/problem+json", *gateways.get(status, [])]
                 assert list(response["content"]) == types
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "statuses"),
-    [
-        ("post", "/users", {"201", "400", "401", "403", "409", "413", "415", "422", "429", "503"}),
-        ("get", "/users", {"200", "401", "422", "429", "503"}),
-        ("get", "/users/{user_id}", {"200", "401", "404", "422", "429", "503"}),
-        (
-            "patch",
-            "/users/{user_id}",
-            {"200", "400", "401", "403", "404", "409", "413", "415", "422", "429", "503"},
-        ),
-        ("delete", "/users/{user_id}", {"204", "401", "403", "404", "422", "429", "503"}),
-        ("post", "/posts", {"201", "400", "401", "403", "409", "413", "415", "422", "429", "503"}),
-        (
-            "put",
-            "/posts/{post_id}",
-            {"200", "400", "401", "403", "404", "413", "415", "422", "429", "503"},
-        ),
-        ("get", "/health", {"200", "503"}),
-    ],
-)
-def test_an_operation_documents_its_statuses(
-    document: dict[str, Any], method: str, path: str, statuses: set[str]
-) -> None:
-    assert set(document["paths"][path][method]["responses"]) == statuses
 
 
 def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> None:

@@ -262,3 +262,13 @@ class OutcomeUnknown(ServiceUnavailable):
         "The connection to the database failed during commit, so the change may have been made "
         "or not: check before you retry."
     )
+
+
+def concrete_errors(parent: type[ApiError] = ApiError) -> list[type[ApiError]]:
+    """Return all errors that define a `code`, those of this module and no other."""
+    found = []
+    for error in parent.__subclasses__():
+        if "code" in vars(error) and error.__module__ == __name__:
+            found.append(error)
+        found += concrete_errors(error)
+    return found

@@ -5,6 +5,7 @@ from fastapi.routing import APIRoute
 
 from blog.errors import (
     ContentTooLarge,
+    InternalError,
     InvalidRequest,
     MalformedJson,
     ServiceUnavailable,
@@ -27,7 +28,8 @@ def api_router(tag: str) -> APIRouter:
 
     Each operation is authorized by its row in `blog.auth.policy`, before its body is parsed.
     """
-    responses = problem_responses(InvalidRequest, TooManyRequests, ServiceUnavailable)
+    errors = (InvalidRequest, TooManyRequests, InternalError, ServiceUnavailable)
+    responses = problem_responses(*errors)
     return APIRouter(
         tags=[tag],
         responses=responses,

@@ -1,0 +1,147 @@
+"""What HTTP adds to the operations of the OpenAPI document: headers, conditions, media types.
+
+FastAPI knows routes, bodies and parameters. What all operations of a kind have in common is added
+here by the kind, so that no route has to repeat it.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from blog.auth.policy import POLICY
+from blog.errors import PreconditionFailed, PreconditionRequired
+from blog.http.conditional import CONDITIONAL_METHODS
+from blog.http.media_types import PATCH_TYPES
+from blog.http.problems import problem_responses
+
+Operation = dict[str, Any]
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Accept-Patch": {
+        "description": "The media types that PATCH takes, as defined by RFC 5789.",
+        "schema": {"type": "string", "const": ", ".join(PATCH_TYPES)},
+    },
+    "ETag": {
+        "description": "The version of what the response shows, for If-Match and If-None-Match.",
+        "schema": {"type": "string", "pattern": '^"[!#-~]+"$', "examples": ['"1-745"']},
+    },
+    "Link": {
+        "description": "The next page, unless it is the last one, as defined by RFC 8288.",
+        "schema": {"type": "string", "examples": ['</users?limit=10&cursor=AAAA>; rel="next"']},
+    },
+    "Location": {
+        "description": "Path of what was created.",
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
+    },
+    "RateLimit": {
+        "description": "What is left of the caller's limit, and the seconds until it is whole.",
+        "schema": {"type": "string", "examples": ['"read";r=299;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "The caller's limit: requests, and the seconds of its window.",
+        "schema": {"type": "string", "examples": ['"read";q=600;w=60']},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to retry.",
+        "schema": {"type": "integer", "format": "int32", "minimum": 1, "examples": [1]},
+    },
+    "WWW-Authenticate": {
+        "description": "What kind of token is needed, as defined by RFC 6750.",
+        "schema": {"type": "string", "examples": ['Bearer realm="users-and-posts"']},
+    },
+    "X-Request-Id": {
+        "description": "The request's id: the client's, if it sent one, or API Gateway's.",
+        "schema": {"type": "string", "maxLength": 128, "examples": ["JKJaXmPLvHcESHA="]},
+    },
+}
+RARE = ("Link", "RateLimit", "RateLimit-Policy")
+"""Not on the last page; not without a limit."""
+CONDITIONS = {
+    "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
+    "If-None-Match": "Do it only if the resource has none of these ETags.",
+}
+NOT_MODIFIED = {"description": "What If-None-Match names has not changed; without a body."}
+
+
+def add_http_semantics(document: dict[str, Any]) -> None:
+    document["components"]["headers"] = {
+        name: header | {"required": True} for name, header in HEADERS.items() if name not in RARE
+    }
+    for path, method, operation in _operations(document):
+        is_read = method == "get"
+        if is_read and _has_tag(document, path, operation):
+            _add_conditions(operation, problem_responses(PreconditionFailed))
+            operation["responses"]["304"] = dict(NOT_MODIFIED)
+        if method.upper() in CONDITIONAL_METHODS:
+            errors = problem_responses(PreconditionFailed, PreconditionRequired)
+            _add_conditions(operation, errors)
+        if method == "patch":
+            _, merge_patch = PATCH_TYPES
+            content = operation["requestBody"]["content"]
+            content[merge_patch] = content["application/json"]
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+        for status, response in operation["responses"].items():
+            names = sorted(_headers(document, path, method, operation, int(status)))
+            response["headers"] = {name: _reference(name, status) for name in names}
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _add_conditions(operation: Operation, errors: dict[int | str, Any]) -> None:
+    operation["responses"] |= {str(status): response for status, response in errors.items()}
+    operation["parameters"] = operation.get("parameters", []) + [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": text,
+            "schema": {"type": "string", "examples": ['"1-745"']},
+        }
+        for name, text in CONDITIONS.items()
+    ]
+
+
+def _headers(
+    document: dict[str, Any], path: str, method: str, operation: Operation, status: int
+) -> Iterator[str]:
+    yield "X-Request-Id"
+    has_tag = _has_tag(document, path, operation)
+    if status in (200, 304) and method == "get" and has_tag:
+        yield "ETag"
+    if status == 201 or (status == 200 and method == "patch"):
+        yield "ETag"
+    if status == 200 and _is_page(document, operation):
+        yield "Link"
+    if status == 201:
+        yield "Location"
+    if status in (401, 403):
+        yield "WWW-Authenticate"
+    if status in (409, 429, 503):
+        yield "Retry-After"
+    if status == 415 and method == "patch":
+        yield "Accept-Patch"
+    if operation["operationId"] in POLICY and status != 401:
+        yield from ("RateLimit", "RateLimit-Policy")
+
+
+def _reference(name: str, status: str) -> dict[str, Any]:
+    """Return the header's; those that only some responses with the status have are not required."""
+    if name in RARE or (name, status) in {("Retry-After", "409"), ("ETag", "201")}:
+        return HEADERS[name] | {"required": False}
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _has_tag(document: dict[str, Any], path: str, operation: Operation) -> bool:
+    """Whether what a GET returns has an entity tag: a resource, or a page of a list."""
+    is_resource = operation["operationId"] in POLICY and path.endswith("}")
+    return is_resource or _is_page(document, operation)
+
+
+def _is_page(document: dict[str, Any], operation: Operation) -> bool:
+    content = operation["responses"].get("200", {}).get("content", {})
+    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
+    return {"data", "next"} <= set(schema.get("properties", {}))

@@ -1,0 +1,289 @@
+"""Every response that the OpenAPI document has is provoked, and is as documented; no other comes.
+
+The ways to provoke a status are by kind of operation, so that a new resource is held to it too.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from blog.http import authorization
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Worker
+from tests.every_resource.document import DOCUMENT, WRITES
+from tests.in_process import LambdaTransport
+from tests.resources import RESOURCES
+
+NO_DATABASE = "postgresql://127.0.0.1:1/none"
+HTTP_HEADERS = {
+    name.lower()
+    for path in DOCUMENT["paths"].values()
+    for operation in path.values()
+    for response in operation["responses"].values()
+    for name in response.get("headers", {})
+}
+"""Those of which the document says where they are."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the document, with a valid request for row 1."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def documented(self) -> dict[str, Any]:
+        found: dict[str, Any] = DOCUMENT["paths"][self.path][self.method.lower()]
+        return found
+
+    @property
+    def target(self) -> str:
+        return self.target_of(1)
+
+    def target_of(self, row_id: int) -> str:
+        return "/".join(
+            str(row_id) if part.startswith("{") else part for part in self.path.split("/")
+        )
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        table = self.path.split("/")[1]
+        bodies = (w.body for w in WRITES if (w.method, w.table) == (self.method, table))
+        return next(bodies, None)
+
+
+OPERATIONS = [
+    Operation(method.upper(), path)
+    for path, methods in DOCUMENT["paths"].items()
+    for method in methods
+]
+CASES = [
+    pytest.param(operation, status, id=f"{operation} {status}")
+    for operation in OPERATIONS
+    for status in operation.documented["responses"]
+]
+
+
+class Caller:
+    """Sends requests of an operation as an administrator, unless told otherwise."""
+
+    def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.worker = worker
+        self.monkeypatch = monkeypatch
+
+    def send(
+        self,
+        operation: Operation,
+        *,
+        role: str | None = "admin",
+        target: str | None = None,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
+        claims = None if role is None else claims_of(role, subject=role)
+        sent = {"Content-Type": "application/json"} if operation.body else {}
+        body = json.dumps(operation.body).encode() if operation.body else b""
+        with httpx.Client(transport=LambdaTransport(claims=claims), base_url="http://api") as api:
+            return api.request(
+                operation.method,
+                target or operation.target,
+                content=body if content is None else content,
+                headers=sent | (headers or {}),
+            )
+
+
+@pytest.fixture
+def caller(
+    worker: Worker, api: httpx.Client, few_rows: None, monkeypatch: pytest.MonkeyPatch
+) -> Caller:
+    worker.restart(**REQUIRED)
+    return Caller(worker, monkeypatch)
+
+
+def success(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation)
+
+
+def not_modified(caller: Caller, operation: Operation) -> httpx.Response:
+    etag = caller.send(operation).headers["etag"]
+    return caller.send(operation, headers={"If-None-Match": etag})
+
+
+def malformed(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, content=b"{")
+
+
+def anonymous(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, role=None)
+
+
+def as_reader(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, role="reader")
+
+
+def unknown(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, target=operation.target_of(99))
+
+
+def conflict(caller: Caller, operation: Operation) -> httpx.Response:
+    """A retried create of what was deleted; a change to what another has."""
+    if operation.method == "POST":
+        key = {"Idempotency-Key": "one"}
+        created = caller.send(operation, headers=key)
+        if created.status_code == 409:  # what it would create is there
+            return created
+        delete = Operation("DELETE", f"{operation.path}/{{id}}")
+        caller.send(delete, target=created.headers["location"])
+        return caller.send(operation, headers=key)
+    taken = {"name": "Ada", "email": "email 2"}
+    caller.send(Operation("POST", "/users"))
+    other = next(w.body for w in WRITES if (w.method, w.table) == ("POST", "users"))
+    return caller.send(operation, content=json.dumps(other or taken).encode())
+
+
+def changed_since(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, headers={"If-Match": '"1-1"'})
+
+
+def too_large(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, content=b'"' + b"x" * 200_000 + b'"')
+
+
+def of_another_type(caller: Caller, operation: Operation) -> httpx.Response:
+    return caller.send(operation, headers={"Content-Type": "text/plain"})
+
+
+def invalid(caller: Caller, operation: Operation) -> httpx.Response:
+    """An unknown field, an id that no row has, or an unknown parameter; or a malformed header."""
+    if operation.body is not None:
+        return caller.send(operation, content=b'{"nix": 1}')
+    if "{" in operation.path:
+        return caller.send(operation, target=operation.target_of(0))
+    refused = caller.send(operation, target=f"{operation.target}?nix=1")
+    if refused.status_code == 422:
+        return refused
+    return caller.send(operation, headers={"If-Match": "nix"})
+
+
+def without_condition(caller: Caller, operation: Operation) -> httpx.Response:
+    caller.worker.restart(REQUIRE_IF_MATCH="true")
+    return caller.send(operation)
+
+
+def too_often(caller: Caller, operation: Operation) -> httpx.Response:
+    caller.worker.restart(READ_LIMIT="2", READ_BURST="1", WRITE_LIMIT="2", WRITE_BURST="1")
+    caller.send(operation)
+    return caller.send(operation)
+
+
+def defective(caller: Caller, operation: Operation) -> httpx.Response:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    caller.monkeypatch.setattr(authorization, "authorize", fail)
+    return caller.send(operation)
+
+
+def without_database(caller: Caller, operation: Operation) -> httpx.Response:
+    caller.worker.restart(DATABASE_URL=NO_DATABASE, REDIS_URL=None)
+    return caller.send(operation)
+
+
+PROVOKE: dict[str, Callable[[Caller, Operation], httpx.Response]] = {
+    "200": success,
+    "201": success,
+    "204": success,
+    "304": not_modified,
+    "400": malformed,
+    "401": anonymous,
+    "403": as_reader,
+    "404": unknown,
+    "409": conflict,
+    "412": changed_since,
+    "413": too_large,
+    "415": of_another_type,
+    "422": invalid,
+    "428": without_condition,
+    "429": too_often,
+    "500": defective,
+    "503": without_database,
+}
+
+
+def check(operation: Operation, response: httpx.Response) -> None:
+    """Fail unless the response is as the document has it."""
+    responses = operation.documented["responses"]
+    status = str(response.status_code)
+    assert status in responses, f"{status} is not documented: {response.text}"
+    documented = responses[status]
+    check_headers(documented.get("headers", {}), response)
+    content = documented.get("content")
+    if content is None:
+        assert response.content == b""
+        return
+    media_type = response.headers["content-type"].partition(";")[0]
+    assert media_type in content
+    if media_type.endswith("json"):
+        schema = content[media_type].get("schema", {})
+        validate(response.json(), schema)
+
+
+def check_headers(documented: dict[str, Any], response: httpx.Response) -> None:
+    named = {}
+    for name, header in documented.items():
+        if "$ref" in header:
+            header = DOCUMENT["components"]["headers"][header["$ref"].rpartition("/")[2]]
+        named[name.lower()] = header
+        value = response.headers.get(name)
+        assert value is not None or not header["required"], f"{name} is missing"
+        if value is not None:
+            is_number = header["schema"]["type"] == "integer"
+            validate(int(value) if is_number else value, header["schema"])
+    undocumented = (HTTP_HEADERS & set(response.headers)) - set(named)
+    assert undocumented == set()
+
+
+def validate(value: Any, schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(
+        value
+    )
+
+
+@pytest.mark.parametrize(("operation", "status"), CASES)
+def test_a_documented_response_comes_and_is_as_documented(
+    caller: Caller, operation: Operation, status: str
+) -> None:
+    response = PROVOKE[status](caller, operation)
+    assert response.status_code == int(status), response.text
+    check(operation, response)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_whatever_is_sent_no_undocumented_response_comes(
+    caller: Caller, operation: Operation
+) -> None:
+    """Of all ways that provoke a status somewhere, none provokes another one here."""
+    for provoke in PROVOKE.values():
+        if provoke in (defective, without_database, without_condition, too_often, not_modified):
+            continue
+        if provoke is conflict and operation.path.split("/")[1] not in RESOURCES:
+            continue
+        check(operation, provoke(caller, operation))
+
+
+def test_a_response_that_is_not_documented_is_found() -> None:
+    operation = Operation("GET", f"/{RESOURCES[0]}")
+    with pytest.raises(AssertionError, match="is not documented"):
+        check(operation, httpx.Response(418))
+    ok = httpx.Response(200, json={"data": 1}, headers={"X-Request-Id": "1", "ETag": '"1"'})
+    with pytest.raises(jsonschema.ValidationError):
+        check(operation, ok)
