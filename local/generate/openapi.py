@@ -43,6 +43,7 @@ INFO: dict[str, Any] = {
     ),
 }
 
+CODES = sorted(error.code for error in concrete_errors())
 PROBLEM_SCHEMA = {
     "type": "object",
     "title": "Problem",
@@ -52,7 +53,8 @@ PROBLEM_SCHEMA = {
         "type": {
             "type": "string",
             "format": "uri-reference",
-            "enum": sorted(f"/problems#{error.code}" for error in concrete_errors()),
+            "enum": [f"/problems#{code}" for code in CODES],
+            "x-enum-varnames": [code.replace("-", "_").upper() for code in CODES],
             "description": "The kind of error.",
         },
         "title": {"type": "string", "description": "The kind of error, for people."},

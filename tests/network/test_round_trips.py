@@ -50,6 +50,9 @@ def set_fence(cache: redis.Redis) -> None:
     cache.zadd("users:fence", {"a writer": 1e15})
 
 
+ANY_KNOWN = {"If-None-Match": "*"}
+ANY_ETAG = {"If-Match": "*"}
+OLD_ETAG = {"If-Match": '"1-1"'}
 NEW = ADA | {"email": "new@example.org"}
 FORGET = redis.Redis.script_flush
 CASES = (
@@ -79,6 +82,11 @@ CASES = (
     Case("update a post", 3, "PUT", "/posts/1", 200, NOTES),
     Case("delete a user", 3, "DELETE", "/users/1", 204),
     Case("delete a post", 3, "DELETE", "/posts/1", 204),
+    Case("cached list that the caller knows", 1, "GET", "/users", 304, headers=ANY_KNOWN),
+    Case("one user whom the caller knows", 1, "GET", "/users/1", 304, headers=ANY_KNOWN),
+    Case("change a user as known", 3, "PATCH", "/users/2", 200, {"name": "Ada"}, ANY_ETAG),
+    Case("delete a post as known", 3, "DELETE", "/posts/1", 204, headers=ANY_ETAG),
+    Case("change a user who was changed since", 3, "PATCH", "/users/2", 412, NEW, OLD_ETAG),
 )
 
 
