@@ -7,7 +7,7 @@ checked and run in an environment of its own.
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -26,7 +26,7 @@ PYTHON_PACKAGES = ("httpx", "attrs", "python-dateutil", "types-python-dateutil",
 pytestmark = [pytest.mark.slow, pytest.mark.node]
 
 
-def run(command: list[str | Path], directory: Path, **environment: str) -> str:
+def run(command: Sequence[str | Path], directory: Path, **environment: str) -> str:
     done = subprocess.run(
         list(map(str, command)),
         cwd=directory,
@@ -78,11 +78,11 @@ def test_a_typescript_client_type_checks_and_works(node: Path, api: httpx.Client
 
 
 def test_a_python_client_type_checks_and_works(tmp_path: Path, api: httpx.Client) -> None:
-    output = ["--meta", "none", "--output-path", tmp_path / "users_posts_client"]
+    output: list[str | Path] = ["--meta", "none", "--output-path", tmp_path / "users_posts_client"]
     run([UV, "tool", "run", GENERATOR, "generate", "--path", OPENAPI_FILE, *output], tmp_path)
     shutil.copy(CLIENTS / "scenario.py", tmp_path)
     packages = [part for name in PYTHON_PACKAGES for part in ("--with", name)]
-    python = [UV, "run", "--no-project", "--isolated", *packages, "python"]
+    python: list[str | Path] = [UV, "run", "--no-project", "--isolated", *packages, "python"]
     # Not its client.py, which is the same for every document, and has errors of its own.
     made = [f"users_posts_client/{part}" for part in ("api", "models")]
     checked = ["--strict", "--follow-imports", "silent", "scenario.py", *made]
