@@ -8,7 +8,7 @@ Other stacks, such as SAM's own bucket, are moto's.
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
-from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Event
+from moto.cloudformation.models import Change, ChangeSet, CloudFormationBackend, Event, Stack
 from moto.cloudformation.parsing import Output, OutputMap, ResourceMap
 from moto.cloudformation.utils import get_stack_from_s3_url
 from moto.s3.models import s3_backends
@@ -33,7 +33,7 @@ from tests.rehearsal.cloudformation import (
     StackState,
 )
 from tests.rehearsal.lambdas import ACCOUNT, Lambda, payload_of
-from tests.template.stacks import managed_policies, translated
+from tests.template.stacks import REGION, managed_policies, translated
 
 PARTITION = "aws"
 
@@ -155,6 +155,29 @@ class Aws:
             change_set.stack._add_stack_event(change_set.stack.status)
             threading.Thread(target=aws._deploy, args=(change_set,), daemon=True).start()
 
+        delete = CloudFormationBackend.delete_stack
+
+        def own_delete(backend: CloudFormationBackend, name_or_stack_id: str) -> None:
+            stack = backend.get_stack(name_or_stack_id)
+            if stack.name not in aws.stacks:
+                delete(backend, name_or_stack_id)
+                return
+            stack.status = "DELETE_IN_PROGRESS"
+            if Deployment(aws._kind_of, _template_of, aws._record(stack)).remove(
+                aws.stacks[stack.name]
+            ):
+                stack.status = "DELETE_COMPLETE"
+                backend.deleted_stacks[stack.stack_id] = backend.stacks.pop(stack.stack_id)
+            else:
+                stack.status = "DELETE_FAILED"
+
+        def own_template(backend: CloudFormationBackend, name_or_stack_id: str) -> str:
+            """With S3's own host, as `sam delete` knows no other."""
+            template = str(backend.get_stack(name_or_stack_id).template)
+            return template.replace(aws.endpoint_url, f"https://s3.{REGION}.amazonaws.com")
+
+        patch.setattr(CloudFormationBackend, "get_template", own_template)
+        patch.setattr(CloudFormationBackend, "delete_stack", own_delete)
         patch.setattr(ChangeSet, "diff", own_diff)
         patch.setattr(CloudFormationBackend, "execute_change_set", own_execute)
 
@@ -162,13 +185,7 @@ class Aws:
         stack, name = change_set.stack, change_set.stack_name
         state = self.stacks.setdefault(name, StackState(name))
 
-        def on_event(stack_name: str, logical_id: str, kind: str, status: str, reason: str) -> None:
-            self.events.append((stack_name, logical_id, kind, status, reason))
-            event = Event(
-                stack.stack_id, name, logical_id, logical_id, kind, status, reason or None, None
-            )
-            stack.events.append(event)
-
+        on_event = self._record(stack)
         document = translated(yaml_parse(change_set.template))
         deployment = Deployment(self._kind_of, _template_of, on_event)
         try:
@@ -189,6 +206,16 @@ class Aws:
         status = f"{kind}_COMPLETE" if succeeded else failed[kind]
         stack._add_stack_event(status)
         stack.status = status
+
+    def _record(self, stack: Stack) -> Callable[[str, str, str, str, str], None]:
+        """Return what makes an event of the stack."""
+
+        def on_event(stack_name: str, logical_id: str, kind: str, status: str, reason: str) -> None:
+            self.events.append((stack_name, logical_id, kind, status, reason))
+            ids = (stack.stack_id, stack.name, logical_id, logical_id)
+            stack.events.append(Event(*ids, kind, status, reason or None, None))
+
+        return on_event
 
 
 class CustomKind:

@@ -37,6 +37,7 @@ class Resource:
     physical_id: str
     attributes: dict[str, Any] = field(default_factory=dict)
     nested: "StackState | None" = None
+    is_deleted: bool = False
 
 
 @dataclass
@@ -67,7 +68,8 @@ class Kind(Protocol):
     def restore(self, resource: Resource) -> None:
         """Change it back to its properties, after a failure of it or of another resource."""
 
-    def delete(self, resource: Resource) -> None: ...
+    def delete(self, resource: Resource) -> None:
+        """Delete it. Raises ResourceFailed if it is protected."""
 
 
 class Described:
@@ -90,7 +92,8 @@ class Described:
         pass
 
     def delete(self, resource: Resource) -> None:
-        pass
+        if str(resource.properties.get("DeletionProtection")).lower() == "true":
+            raise ResourceFailed(f"Cannot delete protected {resource.type}, disable protection")
 
     def _check(self, resource: Resource) -> None:
         given = set(resource.properties)
@@ -136,9 +139,28 @@ class Deployment:
             for undo in reversed(self._undo):
                 undo()
             return False
-        for resource in reversed(self._obsolete):
-            self._kind_of(resource.type).delete(resource)
+        self._delete_obsolete(state.name)
         return True
+
+    def remove(self, state: StackState) -> bool:
+        """Delete the stack's resources but for those to be kept; return whether that succeeded."""
+        for resource in state.resources.values():
+            self._remove(resource)
+        try:
+            self._delete_obsolete(state.name)
+        except ResourceFailed:
+            return False
+        return True
+
+    def _delete_obsolete(self, stack_name: str) -> None:
+        for resource in reversed(self._obsolete):
+            try:
+                self._kind_of(resource.type).delete(resource)
+                resource.is_deleted = True
+            except ResourceFailed as failed:
+                name, kind = resource.physical_id, resource.type
+                self._on_event(stack_name, name, kind, "DELETE_FAILED", str(failed))
+                raise
 
     def _deploy(self, state: StackState, document: dict[str, Any], parameters: Properties) -> None:
         before = dict(state.resources)
@@ -203,10 +225,12 @@ class Deployment:
 
     def _remove(self, resource: Resource, policy: str = "DeletionPolicy") -> None:
         """Delete it in the end, unless it is to be kept."""
+        if resource.is_deleted:
+            return
         if resource.nested:
             for _, inner in resource.nested.all():
                 self._remove(inner)
-        elif resource.document.get(policy, "Delete") == "Delete":
+        elif resource.document.get(policy, "Delete") != "Retain":  # with or without a snapshot
             self._obsolete.append(resource)
 
 

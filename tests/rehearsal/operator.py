@@ -26,6 +26,7 @@ from local.identity.issuer import Issuer, checkout_key
 from tests.rehearsal.aws import Aws
 from tests.rehearsal.cloudformation import Resource, ResourceFailed, StackState
 from tests.resources import ROOT
+from tests.template.stacks import REGION
 
 WATCHED_REQUESTS = 120
 """What callers send while a deployment is watched."""
@@ -132,6 +133,17 @@ class Operator:
         if done.returncode:
             raise DeploymentFailed("", done.stdout + done.stderr)
         return done.stdout
+
+    def remove(self) -> str:
+        """Run `sam delete`, as docs/deployment.md does. Raises DeploymentFailed."""
+        options = ("--no-prompts", "--region", REGION)
+        return self._sam("delete", "--stack-name", self.stack_name, *options)
+
+    def end_protection(self) -> None:
+        """As `aws rds modify-db-cluster --no-deletion-protection` does."""
+        for _, resource in self.state.all():
+            if resource.type == "AWS::RDS::DBCluster":
+                resource.properties["DeletionProtection"] = "false"
 
     def versions(self) -> dict[str, int]:
         """Return the version that callers get, by function."""

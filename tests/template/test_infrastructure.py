@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from blog.settings import Settings
 from tests.template.stacks import DELIVERY, INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
@@ -134,6 +135,19 @@ def test_a_proxy_is_an_option_that_migrations_do_not_take() -> None:
     assert environment(stack, "UsersFunction")["DATABASE_URL"].endswith("@proxy.endpoint:5432/blog")
     owner = environment(stack, MIGRATIONS)["DATABASE_URL"]
     assert owner.endswith("@cluster.endpoint.address:5432/blog")
+
+
+def test_two_stacks_of_an_account_have_no_name_in_common() -> None:
+    """No resource's identity is only what the template itself says."""
+    for path in (TEMPLATE, *INFRASTRUCTURE):
+        for name, resource in template(path)["Resources"].items():
+            if resource["Type"].startswith("Custom::"):
+                continue
+            schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource["Type"]).schema
+            properties = resource.get("Properties", {})
+            parts = [part.split("/")[2] for part in schema.get("primaryIdentifier", [])]
+            given = [properties[part] for part in parts if part in properties]
+            assert not given or any(isinstance(part, dict) for part in given), f"{path}: {name}"
 
 
 def test_nothing_is_open_to_the_world(stack: Stack) -> None:
