@@ -9,7 +9,7 @@ from typing import Any
 
 from blog.auth.policy import POLICY
 from blog.errors import PreconditionFailed, PreconditionRequired
-from blog.http.conditional import CONDITIONAL_METHODS
+from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
 from blog.http.media_types import PATCH_TYPES
 from blog.http.problems import problem_responses
 
@@ -98,7 +98,11 @@ def _add_conditions(operation: Operation, errors: dict[int | str, Any]) -> None:
             "in": "header",
             "required": False,
             "description": text,
-            "schema": {"type": "string", "examples": ['"1-745"']},
+            "schema": {
+                "type": "string",
+                "pattern": CONDITION_PATTERN,
+                "examples": ['"1-745"'],
+            },
         }
         for name, text in CONDITIONS.items()
     ]
@@ -128,8 +132,12 @@ def _headers(
 
 
 def _reference(name: str, status: str) -> dict[str, Any]:
-    """Return the header's; those that only some responses with the status have are not required."""
-    if name in RARE or (name, status) in {("Retry-After", "409"), ("ETag", "201")}:
+    """Return the header's; those that only some responses with the status have are not required.
+
+    API Gateway's own 401 has no request id of this kind.
+    """
+    some = {("Retry-After", "409"), ("ETag", "201"), ("X-Request-Id", "401")}
+    if name in RARE or (name, status) in some:
         return HEADERS[name] | {"required": False}
     return {"$ref": f"#/components/headers/{name}"}
 

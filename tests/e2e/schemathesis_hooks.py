@@ -11,6 +11,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
+from blog.http.conditional import CONDITION_PATTERN
 from blog.http.ids import MAX_ID
 from blog.http.text import VISIBLE_LINE_PATTERN, has_visible_character
 
@@ -30,9 +31,15 @@ schemathesis.openapi.format(
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
     """One way to enter a list at a time, no invented cursor, no id with a fraction (to JSON Schema
-    1.0 is an integer), no key of another request, and no name of marks only."""
+    1.0 is an integer), no key of another request, no name of marks only, and no condition that no
+    resource meets."""
     _leave_one_way(case.query or {})
     headers: Any = case.headers or {}
+    for name, met in (("If-Match", "*"), ("If-None-Match", '"of-nothing"')):
+        value = str(headers.get(name, ""))
+        # "0" is what Schemathesis takes for the shortest match of the pattern.
+        if re.fullmatch(CONDITION_PATTERN, value) or (value == "0" and _is_valid(case)):
+            headers[name] = met
     if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
         headers["Idempotency-Key"] = uuid.uuid4().hex
     if isinstance(case.body, dict):
@@ -43,6 +50,11 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
             text = case.body.get(field)
             if isinstance(text, str) and re.fullmatch(VISIBLE_LINE_PATTERN, text):
                 case.body[field] = text if has_visible_character(text) else "x"
+
+
+def _is_valid(case: schemathesis.Case[Any]) -> bool:
+    """Whether the request is meant to keep to the schema."""
+    return case.meta is None or case.meta.generation.mode.is_positive
 
 
 def _leave_one_way(query: dict[str, Any]) -> None:

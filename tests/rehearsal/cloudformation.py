@@ -29,7 +29,10 @@ class ResourceFailed(Exception):
 
 @dataclass
 class Resource:
-    """A resource as it is; `attributes` are those that AWS would know."""
+    """A resource as it is; `attributes` are those that AWS would know.
+
+    `update_policy` says how CloudFormation changes it, if not at once.
+    """
 
     type: str
     document: dict[str, Any]
@@ -37,6 +40,7 @@ class Resource:
     physical_id: str
     attributes: dict[str, Any] = field(default_factory=dict)
     nested: "StackState | None" = None
+    update_policy: Properties = field(default_factory=dict)
     is_deleted: bool = False
 
 
@@ -182,6 +186,7 @@ class Deployment:
         resource_type = document["Type"]
         properties = evaluator.resolved(document.get("Properties", {}))
         new = Resource(resource_type, document, properties, f"{state.name}-{name}".lower())
+        new.update_policy = evaluator.resolved(document.get("UpdatePolicy", {}))
         try:
             if resource_type == NESTED:
                 self._deploy_nested(state, name, new, old)

@@ -20,7 +20,7 @@ from local.runtime.logs import LogLine
 from local.runtime.pool import WorkerPool
 from local.runtime.worker import Invocation
 from local.services import Services
-from tests.rehearsal.cloudformation import Properties, Resource, ResourceFailed
+from tests.rehearsal.cloudformation import Described, Properties, Resource, ResourceFailed
 from tests.template.stacks import PSEUDO_PARAMETERS, REGION
 
 RUNTIME = Path(__file__).parent / "lambda_runtime"
@@ -64,6 +64,7 @@ class Lambda(Mapping[str, Function]):
         """`read_object` returns what is in S3, by bucket and key."""
         self.functions: dict[str, LambdaFunction] = {}
         self.aliases: dict[str, Alias] = {}
+        self.paces: dict[str, str] = {}
         self.lines: list[dict[str, Any]] = []
         self.endpoint = ""
         self.watch: Watch = lambda: None
@@ -83,6 +84,7 @@ class Lambda(Mapping[str, Function]):
             "AWS::Lambda::LayerVersion": _LayerKind(self),
             "AWS::Lambda::Version": _VersionKind(self),
             "AWS::Lambda::Alias": _AliasKind(self),
+            "AWS::CodeDeploy::DeploymentGroup": _GroupKind(self),
         }
 
     def invoke(self, arn: str, event: bytes) -> Invocation:
@@ -240,6 +242,20 @@ class _VersionKind:
             self._account.pool.retire({f"{name}:{number}"})
 
 
+class _GroupKind(Described):
+    """CodeDeploy's group of a function: at what pace callers move."""
+
+    def __init__(self, account: Lambda) -> None:
+        super().__init__("AWS::CodeDeploy::DeploymentGroup")
+        self._account = account
+
+    def create(self, resource: Resource) -> None:
+        super().create(resource)
+        self._account.paces[resource.physical_id] = resource.properties["DeploymentConfigName"]
+
+    update = restore = create
+
+
 class _AliasKind:
     def __init__(self, account: Lambda) -> None:
         self._account = account
@@ -251,10 +267,12 @@ class _AliasKind:
         self._account.aliases[resource.physical_id] = Alias(int(properties["FunctionVersion"]))
 
     def update(self, resource: Resource) -> None:
-        """Move callers over, some of them first if CodeDeploy does it."""
+        """Move callers over, some of them first if CodeDeploy does it so."""
         alias = self._account.aliases[resource.physical_id]
         version = int(resource.properties["FunctionVersion"])
-        if "UpdatePolicy" in resource.document:
+        by_codedeploy = resource.update_policy.get("CodeDeployLambdaAliasUpdate", {})
+        pace = self._account.paces.get(by_codedeploy.get("DeploymentGroupName", ""), "AllAtOnce")
+        if "AllAtOnce" not in pace:
             alias.canary = version
             try:
                 self._account.watch()

@@ -4,59 +4,23 @@ Each test finds a stack that is well, and leaves one.
 """
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
+from tests.rehearsal.changes import (
+    ALL,
+    SERVING,
+    VERSIONS,
+    changed,
+    edited,
+    is_well,
+    owner,
+    revision,
+)
 from tests.rehearsal.operator import DeploymentFailed, Operator
 
 pytestmark = pytest.mark.rehearsal
-
-SERVING = {"UsersFunction", "PostsFunction", "MetaFunction"}
-ALL = SERVING | {"MigrationsFunction"}
-VERSIONS = Path("functions/migrations/versions")
-
-
-@contextmanager
-def edited(operator: Operator, path: str | Path, text: str) -> Iterator[None]:
-    """The checkout with this text added to a file; taken back in the end."""
-    file = operator.checkout / path
-    before = file.read_text(encoding="utf-8") if file.exists() else None
-    file.write_text((before or "") + text, encoding="utf-8")
-    try:
-        yield
-    finally:
-        if before is None:
-            file.unlink()
-        else:
-            file.write_text(before, encoding="utf-8")
-
-
-def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    return {name for name in before if before[name] != after[name]}
-
-
-def owner(operator: Operator) -> psycopg.Connection[Any]:
-    url = f"{operator.aws.functions.services.database_url}&user=blog_owner"
-    return psycopg.connect(url, autocommit=True)
-
-
-def revision(operator: Operator) -> str:
-    with owner(operator) as connection:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    assert row
-    return str(row[0])
-
-
-def is_well(operator: Operator) -> bool:
-    with operator.client() as admin:
-        user = admin.post("/users", json={"name": "A", "email": f"{uuid.uuid4().hex}@example.org"})
-        listed = admin.get("/users")
-        return (user.status_code, listed.status_code) == (201, 200)
 
 
 def migration(operator: Operator, statement: str) -> tuple[Path, str, str]:
@@ -79,23 +43,6 @@ def downgrade() -> None:
     pass
 '''
     return VERSIONS / f"{number}_rehearsed.py", text, number
-
-
-def test_without_a_change_nothing_is_deployed(operator: Operator) -> None:
-    before, events = operator.versions(), len(operator.aws.events)
-    assert "No changes to deploy" in operator.deploy()
-    assert operator.versions() == before
-    assert operator.aws.events[events:] == []
-
-
-def test_a_change_of_code_moves_the_callers_of_that_function(operator: Operator) -> None:
-    before = operator.versions()
-    with edited(operator, "functions/users/routes.py", "\nREHEARSED = True\n"):
-        operator.deploy()
-    assert changed(before, operator.versions()) == {"UsersFunction"}
-    # The version before is deleted when it is not needed for a way back any more.
-    assert operator.kept_versions("UsersFunction") == [operator.versions()["UsersFunction"]]
-    assert is_well(operator)
 
 
 def test_a_change_of_a_layer_alone_moves_the_callers_of_all_functions(operator: Operator) -> None:

@@ -1,4 +1,4 @@
-"""A first deployment of each profile: the real template by the real `sam`, on an empty account."""
+"""Deployments of each profile: the real template by the real `sam`, on an empty account."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from blog.auth.policy import ROLES
+from tests.rehearsal.changes import changed, edited, is_well
 from tests.rehearsal.operator import Operator
 from tests.resources import ROOT
 
@@ -26,3 +27,20 @@ def test_the_deployed_functions_pass_the_end_to_end_suite_for_each_role(
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_without_a_change_nothing_is_deployed(any_profile: Operator) -> None:
+    before, events = any_profile.versions(), len(any_profile.aws.events)
+    assert "No changes to deploy" in any_profile.deploy()
+    assert any_profile.versions() == before
+    assert any_profile.aws.events[events:] == []
+
+
+def test_a_change_of_code_moves_the_callers_of_that_function(any_profile: Operator) -> None:
+    before = any_profile.versions()
+    with edited(any_profile, "functions/users/routes.py", "\nREHEARSED = True\n"):
+        any_profile.deploy()
+    assert changed(before, any_profile.versions()) == {"UsersFunction"}
+    # The version before is deleted when it is not needed for a way back any more.
+    assert any_profile.kept_versions("UsersFunction") == [any_profile.versions()["UsersFunction"]]
+    assert is_well(any_profile)

@@ -20,8 +20,9 @@ from blog.settings import settings
 
 SAFE_METHODS = ("GET", "HEAD")
 CONDITIONAL_METHODS = ("PUT", "PATCH", "DELETE")
-TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-TAGS = re.compile(rf"[\s,]*{TAG}(?:\s*,[\s,]*{TAG})*[\s,]*")
+TAG = r'(W/)?"([!#-~\x80-\xff]*)"'
+CONDITION_PATTERN = rf"^(\*|[ \t,]*{TAG}([ \t]*,[ \t,]*{TAG})*[ \t,]*)$"
+"""Also valid in JSON Schema's regular expressions."""
 TAG_BYTES = 12
 
 
@@ -51,10 +52,10 @@ def _tags(headers: Headers, name: str) -> Tags | None:
     """Several lines of a header are one list; a tag may contain commas."""
     if name not in headers:
         return None
-    text = ", ".join(headers.getlist(name))
-    if text.strip() == "*":
+    text = ", ".join(headers.getlist(name)).strip(" \t")
+    if text == "*":
         return Tags(frozenset(), any=True)
-    if not TAGS.fullmatch(text):
+    if not re.fullmatch(CONDITION_PATTERN, text):
         message = 'must be * or a list of entity tags in quotes, such as "1-745"'
         raise InvalidRequest([{"in": "header", "field": name, "message": message}])
     found: list[tuple[str, str]] = re.findall(TAG, text)

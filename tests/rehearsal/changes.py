@@ -1,0 +1,53 @@
+"""What tests change in a checkout, and how they see what callers get."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.rehearsal.operator import Operator
+
+SERVING = {"UsersFunction", "PostsFunction", "MetaFunction"}
+ALL = SERVING | {"MigrationsFunction"}
+VERSIONS = Path("functions/migrations/versions")
+
+
+@contextmanager
+def edited(operator: Operator, path: str | Path, text: str) -> Iterator[None]:
+    """The checkout with this text added to a file; taken back in the end."""
+    file = operator.checkout / path
+    before = file.read_text(encoding="utf-8") if file.exists() else None
+    file.write_text((before or "") + text, encoding="utf-8")
+    try:
+        yield
+    finally:
+        if before is None:
+            file.unlink()
+        else:
+            file.write_text(before, encoding="utf-8")
+
+
+def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def owner(operator: Operator) -> psycopg.Connection[Any]:
+    url = f"{operator.aws.functions.services.database_url}&user=blog_owner"
+    return psycopg.connect(url, autocommit=True)
+
+
+def revision(operator: Operator) -> str:
+    with owner(operator) as connection:
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert row
+    return str(row[0])
+
+
+def is_well(operator: Operator) -> bool:
+    with operator.client() as admin:
+        user = admin.post("/users", json={"name": "A", "email": f"{uuid.uuid4().hex}@example.org"})
+        listed = admin.get("/users")
+        return (user.status_code, listed.status_code) == (201, 200)
