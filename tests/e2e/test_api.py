@@ -125,7 +125,7 @@ def test_the_response_to_an_invalid_request_is_a_problem(api: httpx.Client) -> N
         assert response.headers["content-type"] == "application/problem+json"
         assert response.json()["status"] == status
         assert response.json()["detail"]
-    assert responses[405].headers["allow"] == "GET, HEAD"
+    assert responses[405].headers["allow"] == "GET, HEAD, OPTIONS"
     fields = {error["field"] for error in responses[422].json()["errors"]}
     assert fields == {"name", "email"}
 

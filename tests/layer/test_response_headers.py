@@ -45,6 +45,7 @@ def responses(api: httpx.Client) -> Iterator[httpx.Response]:
     yield from (api.get(path) for path in GETS)
     yield from (api.head(path) for path in GETS)
     yield from (api.options(path) for path in GETS)
+    yield from (api.request("TRACE", path) for path in GETS)
     yield api.delete("/users/1")
     yield api.delete("/users/1")
     yield api.delete("/users/1%0A")
