@@ -214,6 +214,21 @@ def test_data_outlives_mistakes_outside_dev(stage: str, is_protected: str) -> No
             assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot")
 
 
+def test_the_access_log_is_json_with_what_the_alarms_read(stack: Stack) -> None:
+    """A number where a metric takes its value from, which a text could not give."""
+    stage = stack.properties("ApiApiGatewayDefaultStage")
+    line = re.sub(r"\$context\.[\w.]+", "7", stage["AccessLogSettings"]["Format"])
+    logged = json.loads(line)
+    assert logged["latency"] == 7
+    assert logged["status"] == "7"
+    filters = [
+        resource["Properties"]["FilterPattern"]
+        for _, resource in stack.resources()
+        if resource["Type"] == "AWS::Logs::MetricFilter"
+    ]
+    assert {match for one in filters for match in re.findall(r"\$\.(\w+)", one)} <= set(logged)
+
+
 def test_all_logs_expire_when_the_parameter_says() -> None:
     stack = Stack(LogRetentionDays=7)
     groups = {
