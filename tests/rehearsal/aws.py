@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
@@ -24,6 +24,7 @@ from moto.server import ThreadedMotoServer
 from samcli.yamlhelper import yaml_parse
 
 from local.services import Services
+from tests.http_handler import QuietHandler
 from tests.rehearsal.cloudformation import (
     Deployment,
     Described,
@@ -70,32 +71,19 @@ class Aws:
             threading.Thread(target=self._lambda_server.serve_forever, daemon=True).start()
             yield
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[QuietHandler]:
         """Lambda's API for the custom resources' functions, and CloudFormation's for responses."""
         aws = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 arn = unquote(self.path.split("/")[3])
-                body, headers = payload_of(aws.functions.invoke(arn, self._body()))
-                self._respond(body, headers)
+                body, headers = payload_of(aws.functions.invoke(arn, self.body()))
+                self.respond(body, headers)
 
             def do_PUT(self) -> None:
-                aws._responses[self.path] = json.loads(self._body())
-                self._respond(b"", {})
-
-            def _body(self) -> bytes:
-                return self.rfile.read(int(self.headers["Content-Length"]))
-
-            def _respond(self, body: bytes, headers: dict[str, str]) -> None:
-                self.send_response(200)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
+                aws._responses[self.path] = json.loads(self.body())
+                self.respond(b"")
 
         return Handler
 

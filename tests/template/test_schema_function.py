@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 
 from migrations.handler import handler as migrations
 from tests.conftest import Worker
+from tests.http_handler import QuietHandler
 from tests.migrations.conftest import empty_url
 from tests.resources import ROOT
 from tests.template.stacks import Stack
@@ -38,34 +39,21 @@ class Aws:
         self.error: str | None = None
         aws = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 aws.invoked.append(self.path)
-                event = json.loads(self._body())
+                event = json.loads(self.body())
                 try:
                     payload, headers = aws.migrate(event), {}
                 except Exception as error:  # noqa: BLE001 - as Lambda does
                     payload = {"errorType": type(error).__name__, "errorMessage": str(error)}
                     headers = {"X-Amz-Function-Error": "Unhandled"}
-                self._respond(json.dumps(payload).encode(), headers)
+                self.respond(json.dumps(payload).encode(), headers)
 
             def do_PUT(self) -> None:
                 assert self.headers["Content-Type"] == ""  # else the URL's signature is another
-                aws.responses.append(json.loads(self._body()))
-                self._respond(b"", {})
-
-            def _body(self) -> bytes:
-                return self.rfile.read(int(self.headers["Content-Length"]))
-
-            def _respond(self, body: bytes, headers: dict[str, str]) -> None:
-                self.send_response(200)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *arguments: Any) -> None:
-                pass
+                aws.responses.append(json.loads(self.body()))
+                self.respond(b"")
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
