@@ -22,20 +22,26 @@ CHANGES = 10
 PARALLEL_REQUESTS = 16
 
 
+def given(name: str) -> str:
+    if value := os.environ.get(name):
+        return value
+    pytest.exit(f"{name} is not set; docs/deployment.md says how to get it", returncode=2)
+
+
 def client(token: str | None) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx.Client(base_url=os.environ["BASE_URL"], headers=headers, timeout=35)
+    return httpx.Client(base_url=given("BASE_URL"), headers=headers, timeout=35)
 
 
 @pytest.fixture(scope="module")
 def admin() -> Iterator[httpx.Client]:
-    with client(os.environ["ADMIN_TOKEN"]) as one:
+    with client(given("ADMIN_TOKEN")) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def reader() -> Iterator[httpx.Client]:
-    with client(os.environ["READER_TOKEN"]) as one:
+    with client(given("READER_TOKEN")) as one:
         yield one
 
 
@@ -76,7 +82,7 @@ def test_errors_explain_themselves(admin: httpx.Client) -> None:
 
 def forgeries() -> dict[str, str]:
     """The reader's token, with the role of an administrator, or signed by nobody."""
-    header, payload, signature = os.environ["READER_TOKEN"].split(".")
+    header, payload, signature = given("READER_TOKEN").split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     admin = claims | {"cognito:groups": ["admin"], "roles": ["admin"]}
     unsigned = encoded({"alg": "none", "typ": "JWT"})
