@@ -59,6 +59,8 @@ CONDITIONS = {
     "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
     "If-None-Match": "Do it only if the resource has none of these ETags.",
 }
+PROBLEM_AND_JSON = ("application/problem+json", "application/json")
+"""The media types of a response that is a function's or API Gateway's own."""
 NOT_MODIFIED = {"description": "What If-None-Match names has not changed; without a body."}
 
 
@@ -81,7 +83,8 @@ def add_http_semantics(document: dict[str, Any]) -> None:
         operation["responses"] = dict(sorted(operation["responses"].items()))
         for status, response in operation["responses"].items():
             names = sorted(_headers(document, path, method, operation, int(status)))
-            response["headers"] = {name: _reference(name, status) for name in names}
+            is_gateways = {*PROBLEM_AND_JSON} <= set(response.get("content", {}))
+            response["headers"] = {name: _reference(name, status, is_gateways) for name in names}
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
@@ -131,13 +134,13 @@ def _headers(
         yield from ("RateLimit", "RateLimit-Policy")
 
 
-def _reference(name: str, status: str) -> dict[str, Any]:
+def _reference(name: str, status: str, is_gateways: bool) -> dict[str, Any]:
     """Return the header's; those that only some responses with the status have are not required.
 
-    API Gateway's own 401 has no request id of this kind.
+    API Gateway's own responses have neither a request id of this kind nor a Retry-After.
     """
-    some = {("Retry-After", "409"), ("ETag", "201"), ("X-Request-Id", "401")}
-    if name in RARE or (name, status) in some:
+    is_rare = name in RARE or (name, status) in {("Retry-After", "409"), ("ETag", "201")}
+    if is_rare or (name in ("Retry-After", "X-Request-Id") and is_gateways):
         return HEADERS[name] | {"required": False}
     return {"$ref": f"#/components/headers/{name}"}
 

@@ -83,13 +83,14 @@ PROBLEM_SCHEMA = {
 }
 
 
-GATEWAYS_UNAUTHORIZED = {
-    "schema": {
-        "type": "object",
-        "required": ["message"],
-        "properties": {"message": {"const": "Unauthorized", "description": "API Gateway's own."}},
-    }
+GATEWAYS_MESSAGES = {
+    "401": "Unauthorized",
+    "429": "Too Many Requests",
+    "500": "Internal Server Error",
+    "503": "Service Unavailable",
 }
+"""API Gateway's own responses: without a valid token, above its throttling, and where the function
+crashed, took too long, or could not be started."""
 SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -144,8 +145,15 @@ def _add_security(document: dict[str, Any]) -> None:
                 all_may = rule.reader is Grant.ALL
                 errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
                 added = {str(key): value for key, value in problem_responses(*errors).items()}
-                added["401"]["content"]["application/json"] = GATEWAYS_UNAUTHORIZED
-                operation["responses"] = dict(sorted((operation["responses"] | added).items()))
+                operation["responses"] |= added
+                for status, message in GATEWAYS_MESSAGES.items():
+                    content = operation["responses"][status]["content"]
+                    content["application/json"] = _gateways_own(message)
+
+
+def _gateways_own(message: str) -> dict[str, Any]:
+    properties = {"message": {"const": message, "description": "API Gateway's own."}}
+    return {"schema": {"type": "object", "required": ["message"], "properties": properties}}
 
 
 def _make_bounds_exact(node: Any) -> None:
