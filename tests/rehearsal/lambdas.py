@@ -68,7 +68,7 @@ class Lambda(Mapping[str, Function]):
         self.lines: list[dict[str, Any]] = []
         self.endpoint = ""
         self.watch: Watch = lambda: None
-        self._layers: dict[str, Path] = {}
+        self.layers: dict[str, Path] = {}
         self._directory = directory
         self.services = services
         self._read_object = read_object
@@ -118,9 +118,6 @@ class Lambda(Mapping[str, Function]):
             archive = self._read_object(code["S3Bucket"], code["S3Key"])
             zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
         return folder
-
-    def layer(self, arn: str) -> Path:
-        return self._layers[arn]
 
     def _function(self, name: str, version: str, configuration: Configuration) -> Function:
         code: Path = configuration["code"]
@@ -172,7 +169,7 @@ class _LayerKind:
         name = resource.physical_id
         resource.physical_id = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{name}:{self._made}"
         folder = self._account.extracted(resource.properties["Content"]) / "python"
-        self._account._layers[resource.physical_id] = folder
+        self._account.layers[resource.physical_id] = folder
 
     def update(self, resource: Resource) -> None:
         raise ResourceFailed(f"{resource.type} cannot be updated")
@@ -205,7 +202,7 @@ class _FunctionKind:
 
     def _configuration(self, resource: Resource) -> Configuration:
         properties = resource.properties
-        layers = [self._account.layer(arn) for arn in properties.get("Layers", ())]
+        layers = [self._account.layers[arn] for arn in properties.get("Layers", ())]
         unversioned = {"Tags", "Code", "Layers"}
         return {
             **{name: value for name, value in properties.items() if name not in unversioned},
