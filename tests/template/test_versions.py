@@ -150,6 +150,14 @@ def test_callers_move_to_a_version_by_and_by_and_back_if_an_alarm_fires(
         assert "DEPLOYMENT_STOP_ON_ALARM" in properties["AutoRollbackConfiguration"]["Events"]
 
 
+@pytest.mark.parametrize("function", SERVING)
+def test_a_remedy_can_be_deployed_while_an_alarm_is_on(function: str) -> None:
+    alias = template()["Resources"][f"{function}Aliaslive"]
+    group = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"]
+    properties = Stack(Profile="ha", AlarmsStopDeployments="false").properties(group)
+    assert "Alarms" not in properties["AlarmConfiguration"]
+
+
 def test_migrations_take_effect_at_once() -> None:
     """What invokes them names their version."""
     assert "UpdatePolicy" not in template()["Resources"]["MigrationsFunctionAliaslive"]
