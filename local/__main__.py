@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -40,6 +41,7 @@ MIGRATIONS = "MigrationsFunction"
 DEFAULT_PORT = 3000
 DEBUG_PORT = 5678
 OVERRIDES = "an object that overrides the token's; null removes a member"
+POLL_SECONDS = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -141,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> int:
             notice=trusted.notice if api.routes.require_tokens else None,
         )
         try:
-            threading.Event().wait()
+            _wait_for_signal()
         finally:
             console.step("Stopping")
     return 0
@@ -186,7 +188,7 @@ def _services(arguments: argparse.Namespace) -> int:
     with _running_services(arguments) as services:
         print(f"DATABASE_URL={services.database_url}")
         print(f"REDIS_URL={services.redis_url}", flush=True)
-        threading.Event().wait()
+        _wait_for_signal()
     return 0
 
 
@@ -361,6 +363,16 @@ def _read_event(name: str | None) -> bytes:
     except ValueError as error:
         raise LocalError(f"the event {name} is not JSON: {error}") from None
     return data
+
+
+def _wait_for_signal() -> None:
+    """Wait until the program is to stop.
+
+    Python drops an exception that a signal raises within a destructor or a callback of the garbage
+    collector, so the signals' handlers are looked at as well: they are ignored from the first on.
+    """
+    while signal.getsignal(SIGNALS[0]) is not signal.SIG_IGN:
+        time.sleep(POLL_SECONDS)
 
 
 def _stop_on_signals() -> None:
