@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 from joserfc.jwk import RSAKey
+from samcli.lib.config.samconfig import SamConfig
 
 from local.gateway.authorizer import JwtAuthorizer
 from local.gateway.routing import ANY_METHODS, Route, RouteTable
@@ -69,27 +70,24 @@ class Operator:
         return self.aws.stacks[self.stack_name]
 
     def deploy(self, **parameters: str) -> str:
-        """Run the two commands of docs/deployment.md; return what they print.
+        """Run the commands of docs/deployment.md; return what they print.
 
         Parameters that are not given stay as they are. Raises DeploymentFailed.
         """
         self._parameters |= parameters
-        build, deploy = (shlex.split(command)[1:] for command in documented_commands())
+        build, deploy = documented_commands(self.stage)
         # Cached, as nothing changes here that the cache does not see, such as uv.lock.
         self._sam(*build, "--cached", "--parallel")
-        deploy[deploy.index("staging")] = "default" if self.stage == "dev" else self.stage
-        own = re.search(r'parameter_overrides = "(.+)"', self._section())
-        assert own
         overrides = [f"{name}={value}" for name, value in self._parameters.items()]
         return self._sam(
             *(*deploy, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
-            *("--parameter-overrides", *own[1].split(), *overrides),
+            *("--parameter-overrides", *self._own_parameters(), *overrides),
         )
 
-    def _section(self) -> str:
-        config = (self.checkout / "samconfig.toml").read_text(encoding="utf-8")
-        name = "default" if self.stage == "dev" else self.stage
-        return config.partition(f"[{name}.deploy.parameters]")[2].partition("\n[")[0]
+    def _own_parameters(self) -> list[str]:
+        """Return those of samconfig.toml, which others on the command line would replace."""
+        section = SamConfig(self.checkout).get_all(["deploy"], "parameters", config_env(self.stage))
+        return str(section["parameter_overrides"]).split()
 
     def _sam(self, *arguments: str) -> str:
         events = len(self.aws.events)
@@ -243,12 +241,21 @@ class Operator:
         return errors / len(self._statuses) if errors >= 3 else 0.0
 
 
-def documented_commands() -> tuple[str, str]:
-    """Return the two commands of docs/deployment.md that deploy the stage staging."""
+def config_env(stage: str) -> str:
+    """Return the name that samconfig.toml has for a stage."""
+    return "default" if stage == "dev" else stage
+
+
+def documented_commands(stage: str) -> tuple[list[str], list[str]]:
+    """Return the arguments of the `sam build` and `sam deploy` with which docs/deployment.md
+    deploys the stage staging, for this one.
+    """
     text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    block = re.search(r"```sh\n(\S+/sam build .+)\n(\S+/sam deploy .+)\n```", text)
+    block = re.search(r"```sh\n(\S+/sam build .+) && (\S+/sam deploy .+)\n```", text)
     assert block
-    return block[1], block[2]
+    env = config_env(stage)
+    build, deploy = (shlex.split(command.replace("staging", env))[1:] for command in block.groups())
+    return build, deploy
 
 
 def routes_of(body: dict[str, Any]) -> Iterator[Route]:
