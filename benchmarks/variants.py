@@ -97,12 +97,12 @@ VARIANTS = (
     ),
     Variant(
         "imports of unused modules",
-        {COLD_START: replaced("    defer_unused(*UNUSED)\n", "")},
+        {COLD_START: replaced("    defer(*UNUSED)\n", "")},
         cold=COLD_STARTS,
     ),
     Variant(
         "no lazy imports",
-        {COLD_START: replaced("        defer_import(name)\n", "        pass\n")},
+        {COLD_START: replaced("        defer(*deferred)\n", "        pass\n")},
         cold=COLD_STARTS,
     ),
     Variant(

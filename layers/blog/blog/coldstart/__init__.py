@@ -11,14 +11,14 @@
 `python -m benchmarks ablation` measures what each of them saves.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from blog.coldstart.collector import collect_rarely, collector_paused
 from blog.coldstart.deferred_models import defer_openapi_models
+from blog.coldstart.deferred_modules import defer
 from blog.coldstart.initialization import is_ahead_of_requests, prepare
-from blog.coldstart.lazy_imports import defer_import
-from blog.coldstart.unused_modules import defer_unused
 
 __all__ = ["fast_imports", "prepare"]
 
@@ -39,12 +39,15 @@ def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
 
     The garbage collector is paused, and the imported objects are excluded from later collections.
     FastAPI's OpenAPI models are created when first used, which in a function they never are. The
-    `deferred` modules are imported when first used, unless there is time before the first request.
+    `deferred` modules are executed when first used, unless there is time before the first request.
+    Raises `ModuleNotFoundError` if the block imports a deferred module nowhere.
     """
     collect_rarely()
     defer_openapi_models()
-    defer_unused(*UNUSED)
-    for name in () if is_ahead_of_requests() else deferred:
-        defer_import(name)
+    defer(*UNUSED)
+    if not is_ahead_of_requests():
+        defer(*deferred)
     with collector_paused():
         yield
+    if unknown := [name for name in deferred if name not in sys.modules]:
+        raise ModuleNotFoundError(f"deferred, but not imported: {', '.join(unknown)}")

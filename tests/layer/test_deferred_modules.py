@@ -1,4 +1,4 @@
-"""Modules of others that run when they are used: `blog.coldstart.unused_modules`."""
+"""Modules that are executed when they are used: `blog.coldstart.deferred_modules`."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def python(code: str, *paths: Path) -> list[str]:
     """Return the lines that the code prints, in a new process in which `toys` is deferred."""
     lines = [
         f"import sys; sys.path[:0] = {[*map(str, paths), *sys.path]!r}",
-        "from blog.coldstart.unused_modules import defer_unused; defer_unused('toys')",
+        "from blog.coldstart.deferred_modules import defer; defer('toys')",
         code,
     ]
     done = subprocess.run(
@@ -72,10 +72,35 @@ print(importlib.resources.files(toys).joinpath("data.txt").read_text())
     assert python(code, toys) == ["module SourceFileLoader", "data"]
 
 
-def test_what_is_wrong_with_a_package_shows_at_every_use(toys: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("def broken(:\n", "SyntaxError"),
+        ("import toys.nowhere\n", "ModuleNotFoundError"),
+        ("from os import nothing_of_this_name\n", "ImportError"),
+        ("NAME = 1\nraise RuntimeError('settings')\n", "RuntimeError"),
+        ("NAME = 1\nimport toys.broken_below\n", "ZeroDivisionError"),
+    ],
+)
+def test_every_use_of_a_broken_module_shows_what_is_wrong_with_it(
+    toys: Path, source: str, error: str
+) -> None:
+    (toys / "toys" / "__init__.py").write_text(source, encoding="utf-8")
+    (toys / "toys" / "broken_below.py").write_text("1 / 0\n", encoding="utf-8")
+    use = "try: toys.NAME\nexcept Exception as error: print(type(error).__name__)\n"
+    assert python(f"import toys\n{use}{use}{use}", toys) == [error] * 3
+
+
+def test_a_module_works_once_what_it_imports_is_mended(toys: Path) -> None:
     (toys / "toys" / "heavy.py").write_text("1 / 0\n", encoding="utf-8")
-    use = "try: toys.NAME\nexcept ZeroDivisionError: print('broken')\n"
-    assert python(f"import toys\n{use}{use}", toys) == ["broken", "broken"]
+    code = f"""
+import toys
+from pathlib import Path
+try: toys.NAME
+except ZeroDivisionError: Path({str(toys / "toys" / "heavy.py")!r}).write_text("HEAVY = 'mended'")
+print(toys.HEAVY)
+"""
+    assert python(code, toys) == ["mended"]
 
 
 def test_a_name_that_a_package_does_not_have_is_reported_as_its_own(toys: Path) -> None:
