@@ -135,7 +135,7 @@ def _parameters(shell: Mapping[str, str]) -> dict[str, str]:
 
     A given database keeps the conditions of the stack's own one, such as IAM, from being met.
     """
-    named = {"Auth": "AUTH", "PublicReads": "PUBLIC_READS", "CorsOrigins": "CORS_ORIGINS"}
+    named = {"PublicReads": "PUBLIC_READS", "CorsOrigins": "CORS_ORIGINS"}
     given = {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
     return {"DatabaseUrl": "postgresql://localhost"} | given
 

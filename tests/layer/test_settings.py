@@ -46,6 +46,21 @@ def test_a_malformed_variable_is_named_and_not_shown(worker: Worker, name: str, 
     assert raised.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    ("version", "is_accepted"), [(None, True), ("$LATEST", True), ("7", False)]
+)
+def test_only_an_unpublished_function_may_be_open(
+    worker: Worker, version: str | None, is_accepted: bool
+) -> None:
+    """Callers of a deployment get a published version, whatever its variables are changed to."""
+    worker.restart(AUTH="open", AWS_LAMBDA_FUNCTION_VERSION=version)
+    if is_accepted:
+        assert settings().auth == "open"
+        return
+    with pytest.raises(SettingsError, match=r"^AUTH: .* must require tokens"):
+        settings()
+
+
 def test_a_missing_database_url_is_named(worker: Worker) -> None:
     worker.restart(DATABASE_URL=None)
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: "):

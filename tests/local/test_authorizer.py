@@ -163,22 +163,21 @@ def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "is_protected"), [(None, True), ("required", True), ("open", False)]
+    ("public_reads", "is_protected"), [(None, True), ("false", True), ("true", False)]
 )
 def test_conditions_of_the_openapi_document_decide_by_the_shell(
-    project: Path, monkeypatch: pytest.MonkeyPatch, auth: str | None, is_protected: bool
+    project: Path, monkeypatch: pytest.MonkeyPatch, public_reads: str | None, is_protected: bool
 ) -> None:
-    monkeypatch.delenv("AUTH")
-    if auth:
-        monkeypatch.setenv("AUTH", auth)
+    if public_reads:
+        monkeypatch.setenv("PUBLIC_READS", public_reads)
     authorizers = AUTH.replace("DefaultAuthorizer: Tokens,", "")
     security = "{security: !If [NeedsToken, [{Tokens: []}], []]}"
     paths = f"{{/toy: {{x-amazon-apigateway-any-method: {security}}}}}"
     path = with_api(project, f"Auth: {authorizers}, DefinitionBody: {{paths: {paths}}}")
     path.write_text(
         path.read_text()
-        + "Parameters: {Auth: {Type: String, Default: required}}\n"
-        + "Conditions: {NeedsToken: !Equals [!Ref Auth, required]}\n"
+        + 'Parameters: {PublicReads: {Type: String, Default: "false"}}\n'
+        + 'Conditions: {NeedsToken: !Equals [!Ref PublicReads, "false"]}\n'
     )
     assert {route.path: route.requires_token for route in load_template(path).routes} == {
         "/toy": is_protected,

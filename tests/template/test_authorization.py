@@ -11,6 +11,7 @@ from blog.auth.policy import POLICY
 from local.gateway.routing import RouteTable
 from local.template import load_template
 from tests.resources import FUNCTIONS, RESOURCES, ROOT
+from tests.template import stacks
 from tests.template.stacks import Stack
 
 DOCUMENT = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
@@ -30,9 +31,7 @@ def template() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def routes() -> RouteTable:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("AUTH")
-        return RouteTable(load_template(ROOT / "template.yaml").routes)
+    return RouteTable(load_template(ROOT / "template.yaml").routes)
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
@@ -53,31 +52,34 @@ def test_a_token_is_required_by_the_policy_the_document_and_the_gateway(
 def test_public_reads_open_get_and_head_and_nothing_else(template: dict[str, Any]) -> None:
     paths = template["Resources"]["Api"]["Properties"]["DefinitionBody"]["paths"]
     reads = {"Fn::If": ["ReadsNeedToken", [{"Token": []}], []]}
-    writes = {"Fn::If": ["WritesNeedToken", [{"Token": []}], []]}
     assert paths == {
         f"/{resource}{rest}": {
             "get": {"security": reads},
             "head": {"security": reads},
-            ANY: {"security": writes},
+            ANY: {"security": [{"Token": []}]},
             "options": {"security": []},
         }
         for resource in RESOURCES
         for rest in ("", "/{proxy+}")
     }
-    assert template["Conditions"]["WritesNeedToken"] == {
-        "Fn::Equals": [{"Ref": "Auth"}, "required"]
-    }
     assert template["Conditions"]["ReadsNeedToken"] == {
-        "Fn::And": [
-            {"Condition": "WritesNeedToken"},
-            {"Fn::Equals": [{"Ref": "PublicReads"}, "false"]},
-        ]
+        "Fn::Equals": [{"Ref": "PublicReads"}, "false"]
     }
 
 
 def test_a_deployment_is_closed_by_default(template: dict[str, Any]) -> None:
-    defaults = {name: made.get("Default") for name, made in template["Parameters"].items()}
-    assert (defaults["Auth"], defaults["PublicReads"]) == ("required", "false")
+    assert template["Parameters"]["PublicReads"]["Default"] == "false"
+
+
+def test_no_parameter_opens_a_deployed_function() -> None:
+    """The translated functions have the value itself, which no condition or parameter changes."""
+    functions = [
+        resource["Properties"]["Environment"]["Variables"]
+        for resource in stacks.template()["Resources"].values()
+        if resource["Type"] == "AWS::Lambda::Function"
+    ]
+    assert functions
+    assert {variables["AUTH"] for variables in functions} == {"required"}
 
 
 @pytest.mark.parametrize(
@@ -85,9 +87,6 @@ def test_a_deployment_is_closed_by_default(template: dict[str, Any]) -> None:
     [
         ({}, []),
         ({"Stage": "prod"}, []),
-        ({"Auth": "open"}, []),
-        ({"Stage": "prod", "Auth": "open"}, ["OpenProductionIsConfirmed"]),
-        ({"Stage": "prod", "Auth": "open", "OpenProduction": "true"}, []),
         ({"TokenIssuer": "https://issuer.example.org"}, ["AnIssuerHasAnAudience"]),
         ({"TokenIssuer": "https://issuer.example.org", "TokenAudience": ["api"]}, []),
         ({"RedisUrl": "rediss://cache"}, ["ServersAreGivenTogether"]),

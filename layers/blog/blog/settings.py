@@ -19,6 +19,10 @@ SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
 """Matches the beginning of a secret's ARN, in any AWS partition."""
 
 
+VERSION, UNPUBLISHED = "AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"
+"""Lambda's variable with the function's version. `sam local` and the local gateway publish none."""
+
+
 class SettingsError(Exception):
     """An environment variable is missing or malformed; the message names it."""
 
@@ -101,7 +105,8 @@ class Settings(BaseModel):
         Literal["required", "open"],
         Field(
             description="`required`: only callers with a token may do what their roles allow. "
-            "`open`: any caller may do everything, for an API behind something that authorizes."
+            "`open`, on a developer's machine: any caller may do everything. A published version, "
+            "as callers of a deployment get, rejects it."
         ),
     ] = "required"
     token_issuer: Annotated[
@@ -185,9 +190,14 @@ class Settings(BaseModel):
 def settings() -> Settings:
     """Return the process's settings. Raises `SettingsError`."""
     try:
-        return Settings.model_validate({name: value for name, value in os.environ.items() if value})
+        found = Settings.model_validate(
+            {name: value for name, value in os.environ.items() if value}
+        )
     except ValidationError as error:
         raise SettingsError("; ".join(map(_message, error.errors()))) from None
+    if found.auth == "open" and os.environ.get(VERSION, UNPUBLISHED) != UNPUBLISHED:
+        raise SettingsError("AUTH: a published version of a function must require tokens")
+    return found
 
 
 def _message(problem: ErrorDetails) -> str:
