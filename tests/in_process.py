@@ -4,6 +4,7 @@ Requests become events, and payloads become responses, as in the local gateway; 
 chosen by the first part of the path, as by the routes of template.yaml.
 """
 
+import asyncio
 import importlib
 import json
 import time
@@ -58,6 +59,8 @@ class LambdaTransport(httpx.BaseTransport):
             authorizer = {"jwt": {"claims": self.claims, "scopes": None}}
             self.last_event["requestContext"]["authorizer"] = authorizer
         self.last_payload = handler(self.last_event, LambdaContext(self.seconds))
+        # A task that outlives its request uses the connections of the next one.
+        assert not asyncio.all_tasks(asyncio.get_event_loop())
         response = response_of(json.dumps(self.last_payload).encode())
         return httpx.Response(response.status, headers=response.headers, content=response.body)
 

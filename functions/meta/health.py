@@ -37,9 +37,12 @@ class Health(BaseModel):
 
 
 async def check_health() -> Health:
-    postgresql, redis = await asyncio.gather(
-        _server_status(database.read(queries.ping)), _redis_status()
-    )
+    async with asyncio.TaskGroup() as both:  # if one fails, the other ends before the response
+        checks = (
+            both.create_task(_server_status(database.read(queries.ping))),
+            both.create_task(_redis_status()),
+        )
+    postgresql, redis = checks[0].result(), checks[1].result()
     if postgresql == "down":
         return Health(status="down", postgresql=postgresql, redis=redis)
     is_ok = redis in ("up", "none")

@@ -49,6 +49,7 @@ WRITES = (
     Route("PATCH", "/users/1", 200, b"UPDATE", {"name": "Countess"}),
     Route("DELETE", "/users/1", 204, b"DELETE"),
 )
+POST, PATCH, DELETE = WRITES
 CACHED = Route("GET", "/users", 200, b"SELECT")
 HEALTH = Route("GET", "/health", 200, b"SELECT")
 

@@ -103,8 +103,9 @@ class RequestLimit:
     ) -> None:
         if error is None or isinstance(error, Exception):
             await self.admitted()
-        else:  # the deadline has expired
+        else:  # the deadline has expired; nothing of the request outlives it
             self._decision.cancel()
+            await asyncio.wait([self._decision])
 
     async def admitted(self) -> None:
         """Return once it is known that the request is within the limit.

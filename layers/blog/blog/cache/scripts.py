@@ -129,7 +129,8 @@ class RedisScripts:
             ahead.result.set_exception(error)
             raise
         except BaseException:
-            ahead.result.cancel()
+            # Only this call is cancelled; what waits for the other goes on without Redis.
+            ahead.result.set_exception(CacheUnavailable("error"))
             raise
         ahead.result.set_result(first)
         return result

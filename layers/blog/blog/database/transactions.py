@@ -190,14 +190,21 @@ async def _commit(block: Transaction, driver: BoundedConnection, invalidates: In
 
 
 async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> None:
-    """Both at the same time, each within `ROLLBACK_SECONDS`, as the deadline may have expired."""
+    """Both at the same time, each within `ROLLBACK_SECONDS`, as the deadline may have expired.
+
+    Returns when both have ended, also if one fails: a rollback that is left to itself would still
+    use the connection when that is closed, and the driver's memory with it.
+    """
 
     async def withdraw() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(ROLLBACK_SECONDS):
                 await invalidates.rolled_back()
 
-    await asyncio.gather(driver.end_transaction(), withdraw())
+    ended = await asyncio.gather(driver.end_transaction(), withdraw(), return_exceptions=True)
+    for error in ended:
+        if error is not None:
+            raise error
 
 
 def _outcome_unknown() -> OutcomeUnknown:
