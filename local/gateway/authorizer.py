@@ -50,7 +50,9 @@ class JwtAuthorizer:
             claims = self._claims(request)
         except InvalidToken as error:
             raise Unauthorized(str(error)) from None
-        written = {name: _written(value) for name, value in claims.items() if value is not None}
+        written = {
+            name: printed_claim(value) for name, value in claims.items() if value is not None
+        }
         return {"jwt": {"claims": written, "scopes": None}}
 
     def _claims(self, request: Request) -> dict[str, Any]:
@@ -71,15 +73,15 @@ def _is_local(request: Request) -> bool:
     return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)
 
 
-def _written(value: Any) -> str:
-    """Return the value as Go prints it, in which API Gateway is written."""
+def printed_claim(value: Any) -> str:
+    """Return a claim as API Gateway passes it on: as Go prints it, in which it is written."""
     match value:
         case bool():
             return str(value).lower()
         case list():
-            return f"[{' '.join(map(_written, value))}]"
+            return f"[{' '.join(map(printed_claim, value))}]"
         case dict():
-            members = (f"{name}:{_written(value[name])}" for name in sorted(value))
+            members = (f"{name}:{printed_claim(value[name])}" for name in sorted(value))
             return f"map[{' '.join(members)}]"
         case float() if value.is_integer():
             return str(int(value))

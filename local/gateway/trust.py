@@ -1,7 +1,7 @@
 """The issuer that the API on this machine trusts: the embedded one, or that of TOKEN_ISSUER.
 
-TOKEN_AUDIENCE and ROLES_CLAIM of the shell hold for both. `SIGN_IN=off` ends that requests without
-a token are a local administrator's; with another issuer they never are.
+TOKEN_AUDIENCE, ROLES_CLAIM and ROLE_PREFIX of the shell hold for both. `SIGN_IN=off` ends that
+requests without a token are a local administrator's; with another issuer they never are.
 """
 
 from collections.abc import Mapping
@@ -57,4 +57,5 @@ def embedded_issuer(directory: Path, port: int, shell: Mapping[str, str]) -> Iss
         checkout_key(directory),
         audience=settings["TOKEN_AUDIENCE"].split()[0],
         roles_claim=settings["ROLES_CLAIM"],
+        role_prefix=settings["ROLE_PREFIX"],
     )

@@ -31,15 +31,25 @@ Claims = dict[str, Any]
 
 
 class Issuer:
-    """An issuer of access tokens; `roles_claim` names the claim with the list of roles."""
+    """An issuer of access tokens.
+
+    `roles_claim` is the claim with the array of roles, whose names begin with `role_prefix`.
+    """
 
     def __init__(
-        self, url: str, key: RSAKey, *, audience: str = AUDIENCE, roles_claim: str = ROLES_CLAIM
+        self,
+        url: str,
+        key: RSAKey,
+        *,
+        audience: str = AUDIENCE,
+        roles_claim: str = ROLES_CLAIM,
+        role_prefix: str = "",
     ) -> None:
         self.url = url
         self.audience = audience
         self.key = key
         self._roles_claim = roles_claim
+        self._role_prefix = role_prefix
 
     def claims(self, role: str | None, subject: str) -> Claims:
         """Return the claims of a token that is valid from now on; without a role for None."""
@@ -52,7 +62,7 @@ class Issuer:
             "exp": now + LIFETIME_SECONDS,
             "jti": secrets.token_hex(8),
             "token_use": "access",
-            **({self._roles_claim: [role]} if role else {}),
+            **({self._roles_claim: [f"{self._role_prefix}{role}"]} if role else {}),
         }
 
     def header(self) -> dict[str, Any]:

@@ -18,5 +18,6 @@ def token_settings(port: int, shell: Mapping[str, str]) -> dict[str, str]:
         "TOKEN_ISSUER": issuer_url(port),
         "TOKEN_AUDIENCE": AUDIENCE,
         "ROLES_CLAIM": ROLES_CLAIM,
+        "ROLE_PREFIX": "",
     }
     return {name: shell.get(name, "").strip() or value for name, value in defaults.items()}

@@ -1,14 +1,20 @@
 """Claims: those that make a caller, and all others, which are 401 on every protected operation."""
 
+import json
 from time import time
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blog.access import Caller
 from blog.auth.identity import caller_of
-from blog.errors import Unauthorized
+from blog.auth.policy import authorize
+from blog.errors import Forbidden, Unauthorized
+from blog.settings import SettingsError
+from local.gateway.authorizer import printed_claim
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker
@@ -24,6 +30,12 @@ ACCEPTED = {
     "the longest subject": {"sub": "a" * 255},
     "a subject with spaces": {"sub": "auth0|ada lovelace"},
     "valid for a while": {"nbf": str(NOW - 5)},
+    "times with fractions (RFC 7519)": {
+        "exp": f"{NOW + 600}.5",
+        "nbf": f"{NOW - 5}.25",
+        "iat": f"{NOW}.999999",
+    },
+    "times as Go prints floats": {"exp": "4.1024448000005e+09", "nbf": "1.7e+09"},
 }
 REJECTED: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://other.example.org/"},
@@ -36,12 +48,35 @@ REJECTED: dict[str, dict[str, Any]] = {
     "an audience that has ours in it": {"aud": f"third {AUDIENCE}"},
     "another audience beside our client": {"aud": "third", "client_id": AUDIENCE},
     "another client": {"aud": None, "client_id": "third"},
+    "an array of clients": {"aud": None, "client_id": f"[{AUDIENCE}]"},
+    "a nested array of audiences": {"aud": f"[[{AUDIENCE}]]"},
+    "an array with an object beside our audience": {"aud": f"[map[a:b] {AUDIENCE}]"},
+    "an array with a null beside our audience": {"aud": f"[<nil> {AUDIENCE}]"},
+    "an object with our audience": {"aud": f"map[a:x {AUDIENCE} y]"},
+    "an unbalanced array of audiences": {"aud": f"[{AUDIENCE}"},
+    "JSON text with our audience": {"aud": f'["{AUDIENCE}"]'},
+    "audiences with commas": {"aud": f"third,{AUDIENCE}"},
+    "audiences with a tab": {"aud": f"[third\t{AUDIENCE}]"},
+    "audiences with two spaces": {"aud": f"[third  {AUDIENCE}]"},
+    "an audience in spaces": {"aud": f" {AUDIENCE} "},
+    "a use in an array": {"token_use": "[access]"},
+    "two uses": {"token_use": "access id"},
+    "an issuer in an array": {"iss": f"[{ISSUER}]"},
     "an ID token": {"token_use": "id"},
     "an empty use": {"token_use": ""},
     "expired": {"exp": str(NOW - 1)},
     "without expiry": {"exp": None},
     "an infinite expiry": {"exp": "inf"},
-    "an expiry with a fraction": {"exp": f"{NOW + 600}.5"},
+    "expired by a fraction": {"exp": f"{NOW - 1}.5"},
+    "an expiry with half a fraction": {"exp": f"{NOW + 600}."},
+    "an expiry with two fractions": {"exp": f"{NOW + 600}.5.5"},
+    "an expiry that is not finite": {"exp": "1e+999"},
+    "an expiry beyond the calendar": {"exp": "1e+99"},
+    "an expiry in milliseconds": {"exp": str((NOW + 600) * 1000)},
+    "an expiry in an array": {"exp": f"[{NOW + 600}]"},
+    "an expiry in spaces": {"exp": f" {NOW + 600}"},
+    "an expiry with underscores": {"exp": "4_102_444_800"},
+    "a begin in a fraction": {"nbf": f"{NOW + 600}.5"},
     "a huge expiry": {"exp": "9" * 5000},
     "an expiry in other digits": {"exp": "٩" * 10},
     "not valid yet": {"nbf": str(NOW + 600)},
@@ -53,6 +88,9 @@ REJECTED: dict[str, dict[str, Any]] = {
     "a subject with NUL": {"sub": "a\0da"},
     "a subject of spaces": {"sub": " "},
     "a subject that looks like another": {"sub": "\N{CYRILLIC SMALL LETTER A}da"},
+    "a subject in an array": {"sub": "[ada]"},
+    "an empty array as subject": {"sub": "[]"},
+    "an object as subject": {"sub": "map[name:ada]"},
     "a number": {"exp": NOW + 600},
     "an array": {"roles": ["admin"]},
     "an object": {"sub": {"admin": True}},
@@ -111,20 +149,118 @@ def test_without_claims_there_is_no_token(authorizer: object) -> None:
         ("[admin author]", {"admin", "author"}),
         ("[admin]", {"admin"}),
         ("admin", {"admin"}),
-        ("author admin", {"admin", "author"}),
         ("[]", set()),
         ("", set()),
-        ('["admin"]', {'"admin"'}),
-        ("[[admin]]", {"[admin]"}),
-        ("[admin", {"[admin"}),
-        ("admin,author", {"admin,author"}),
-        ("map[admin:true]", {"map[admin:true]"}),
         ("Admin", {"Admin"}),
+        ("[blog:admin /blog/authors]", {"blog:admin", "/blog/authors"}),
+        ("42", {"42"}),
     ],
 )
-def test_roles_are_read_from_their_claim(claim: str, roles: set[str]) -> None:
+def test_roles_are_one_name_or_an_array_of_names(
+    claim: str, roles: set[str], capfd: pytest.CaptureFixture[str]
+) -> None:
     caller = caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}}))
     assert caller.roles == roles
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        " ",
+        " admin",
+        "author admin",
+        "x admin y",
+        "admin,author",
+        "admin\tauthor",
+        "[admin\tauthor]",
+        "[admin\n]",
+        "[admin]\n",
+        "[x  admin]",
+        "[ admin]",
+        "[admin ]",
+        "[admin, author]",
+        "[admin",
+        "admin]",
+        "[[admin]]",
+        "[[x] admin]",
+        "[x [admin] y]",
+        "[admin][author]",
+        "[admin] [author]",
+        "map[admin:true]",
+        "map[a:x admin y]",
+        "map[roles:[a admin b]]",
+        "[map[a:x] admin]",
+        "[map[a:x admin y]]",
+        "[<nil> admin]",
+        "<nil>",
+        '["admin"]',
+        '["x", "admin"]',
+        '{"roles": ["a", "admin", "b"]}',
+        '["admin" admin "]',
+        "['admin']",
+        "(admin)",
+        "[admin (all)]",
+        "admin\0",
+        "[x\0 admin]",
+        "[x\u00a0admin]",
+        "[\u0430dmin admin]",
+        f"[{'a ' * 6000}admin]",
+        f"[{'a' * 20_000} admin]",
+    ],
+)
+def test_any_other_form_names_no_role_and_is_logged_without_its_value(
+    claim: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert not caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}})).roles
+    logged = json.loads(capfd.readouterr().out)
+    assert (logged["level"], logged["claim"]) == ("WARNING", "roles")
+    assert "admin" not in json.dumps(logged)
+
+
+NAMES = st.text("admin[]{}:,\"'<> \t\\x", max_size=8)
+VALUES = st.recursive(
+    NAMES | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(value=VALUES)
+def test_a_role_is_the_whole_text_or_an_element_of_an_array_but_for_spaces(value: object) -> None:
+    """Whatever the issuer sends: a role is never part of a name without a space, nor nested."""
+    roles = caller_of(event_of({"jwt": {"claims": claims_of(roles=printed_claim(value))}})).roles
+    texts = value if isinstance(value, list) else [value]
+    named = {name for text in texts if isinstance(text, str) for name in text.split(" ")}
+    if isinstance(value, str):
+        named = {value, *value.removeprefix("[").removesuffix("]").split(" ")}
+    assert "admin" not in roles or "admin" in named
+
+
+def test_the_prefix_of_roles_is_a_setting(worker: Worker) -> None:
+    worker.restart(**REQUIRED, ROLE_PREFIX="blog:")
+
+    def may_write(*roles: str) -> bool:
+        try:
+            authorize("delete_user", event_of({"jwt": {"claims": claims_of(*roles)}}))
+        except Forbidden:
+            return False
+        return True
+
+    assert may_write("blog:admin")
+    assert may_write("x", "blog:author")
+    assert not may_write("admin")
+    assert not may_write("blog admin team")
+    assert not may_write("blog:", "admin")
+    assert not may_write("blog:blog:admin")
+    assert not may_write("blog:reader")
+
+
+@pytest.mark.parametrize("prefix", ["blog ", "[", '"', "x,", "a" * 65])
+def test_a_prefix_that_no_claim_could_have_is_an_error(worker: Worker, prefix: str) -> None:
+    worker.restart(**REQUIRED, ROLE_PREFIX=prefix)
+    with pytest.raises(SettingsError, match=r"^ROLE_PREFIX: "):
+        authorize("list_users", event_of({"jwt": {"claims": claims_of()}}))
 
 
 def test_the_claim_of_the_roles_is_a_setting(worker: Worker) -> None:

@@ -1,5 +1,6 @@
 """JWT authorizers of a template, enforced over real HTTP, in AWS's formats."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def test_claims_reach_the_function_in_the_format_of_aws(
         "half": 0.5,
         "empty": [],
         "nested": {"b": [1, None], "a": "x y"},
+        "groups": ["blog admin team", ["a b"], {"roles": ["admin"]}],
     }
     token = issuer.sign(issuer.header(), claims)
     event = call(closed, scheme + token).json()["event"]
@@ -90,10 +92,23 @@ def test_claims_reach_the_function_in_the_format_of_aws(
             "half": "0.5",
             "empty": "[]",
             "nested": "map[a:x y b:[1 <nil>]]",
+            "groups": "[blog admin team [a b] map[roles:[admin]]]",
         },
         "scopes": None,
     }
     assert event["headers"]["authorization"] == scheme + token
+
+
+def test_times_may_have_fractions(closed: Served, issuer: Issuer) -> None:
+    """Also those of a token that is used in the second in which it was issued."""
+    now = time.time()
+    claims = issuer.claims("admin", "ada") | {"iat": now, "nbf": now, "exp": now + 60.5}
+    response = call(closed, f"Bearer {issuer.sign(issuer.header(), claims)}")
+    assert response.status_code == 200
+    printed = response.json()["event"]["requestContext"]["authorizer"]["jwt"]["claims"]
+    assert float(printed["exp"]) == now + 60.5
+    expired = claims | {"exp": now - 0.5}
+    assert call(closed, f"Bearer {issuer.sign(issuer.header(), expired)}").status_code == 401
 
 
 def test_only_a_request_without_the_header_is_signed_in(issuer: Issuer, project: Path) -> None:
@@ -123,8 +138,8 @@ def test_only_a_request_without_the_header_is_signed_in(issuer: Issuer, project:
     [
         ({}, {"iss": URL, "aud": "users-and-posts", "roles": ["admin"]}, "an administrator's"),
         (
-            {"TOKEN_AUDIENCE": "a b", "ROLES_CLAIM": "groups"},
-            {"aud": "a", "groups": ["admin"]},
+            {"TOKEN_AUDIENCE": "a b", "ROLES_CLAIM": "groups", "ROLE_PREFIX": "blog:"},
+            {"aud": "a", "groups": ["blog:admin"]},
             "SIGN_IN=off ends that",
         ),
         ({"SIGN_IN": "off"}, None, "need a token"),

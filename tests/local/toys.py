@@ -81,7 +81,7 @@ def handler(event, context):
 QUIET = frozenset(
     {
         *("DATABASE_URL", "REDIS_URL", "TLS_REQUIRED", "PORT", "NO_COLOR", "GREETING"),
-        *("AUTH", "SIGN_IN", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "ROLES_CLAIM"),
+        *("AUTH", "SIGN_IN", "TOKEN_ISSUER", "TOKEN_AUDIENCE", "ROLES_CLAIM", "ROLE_PREFIX"),
     }
 )
 START_SECONDS = 20.0

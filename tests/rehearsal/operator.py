@@ -197,6 +197,7 @@ class Operator:
             key,
             audience=variables["TOKEN_AUDIENCE"],
             roles_claim=variables["ROLES_CLAIM"],
+            role_prefix=variables["ROLE_PREFIX"],
         )
 
     def token(self, role: str, subject: str | None = None) -> str:

@@ -120,8 +120,21 @@ class Settings(BaseModel):
         ),
     ] = ""
     roles_claim: Annotated[
-        str, Field(min_length=1, description="Claim with the caller's roles: `author`, `admin`.")
+        str,
+        Field(
+            min_length=1,
+            description="Claim with the names of the caller's roles, `author` and `admin`: an "
+            "array, or one name.",
+        ),
     ] = "roles"
+    role_prefix: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_.:/-]{0,64}$",
+            description="Beginning of the names of roles in tokens: with `blog:` an administrator "
+            "has `blog:admin`. It keeps them apart from a directory's groups.",
+        ),
+    ] = ""
     public_reads: Annotated[
         bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
     ] = False

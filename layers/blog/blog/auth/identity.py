@@ -4,21 +4,39 @@ The gateway verifies signatures; a client cannot write `requestContext.authorize
 needs no cryptography, and ignores the header `Authorization`. The claims are checked again: a route
 may have lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
 
-Claims reach a function as strings: an array as `[admin author]`, a number as its digits, null not
-at all. Source: "Control access to HTTP APIs with JWT authorizers" in API Gateway's developer guide.
+Claims reach a function as strings, as Go prints them: an array as `[admin author]`, an object as
+`map[admin:true]`, a number as its digits, null not at all; text as it is, whatever it looks like.
+So the form of a claim is ambiguous, and only two are accepted where names are expected: one name,
+or an array of names with one space in between. All else names nothing: text with spaces, anything
+nested, unbalanced or quoted, a null or an object in an array, other separators. One ambiguity
+remains, as it cannot be seen: `["x admin"]` is printed like `["x", "admin"]`. `ROLE_PREFIX` keeps
+roles apart from names that others than the issuer's administrators may choose.
+
+Source: "Control access to HTTP APIs with JWT authorizers" in API Gateway's developer guide.
 """
 
+import re
 from collections.abc import Mapping
 from time import time
 from typing import Any
 
 from blog.access import Caller
 from blog.errors import Unauthorized
+from blog.observability import logger
 from blog.settings import SettingsError, settings
 
 MAX_SUBJECT_CHARACTERS = 255
 """OpenID Connect's limit; a subject is ASCII there, and printable here, since it is stored."""
-MAX_DIGITS = 12
+MAX_CLAIM_CHARACTERS = 10_240
+"""API Gateway's limit for all headers of a request together: a longer claim was in no token."""
+MAX_SECONDS = 1e12
+NAME = r"[A-Za-z0-9._~%:/?#@!$&*+;=-]+"
+"""A role or an audience: characters of a URI (RFC 3986) but brackets, quotes and commas."""
+ARRAY = re.compile(rf"\[({NAME}( {NAME})*)?\]")
+SINGLE = re.compile(NAME)
+COMPOSITE = re.compile(r"(map)?\[.*\]|<nil>")
+NUMERIC_DATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e\+[0-9]{2})?")
+"""A number that is not negative, as Go prints it."""
 
 
 def caller_of(event: Mapping[str, Any]) -> Caller:
@@ -34,7 +52,7 @@ def caller_of(event: Mapping[str, Any]) -> Caller:
     _require(_seconds(claims, "nbf", default="0") <= time(), "it is not valid yet")
     subject = claims.get("sub", "")
     _require(_is_subject(subject), "its subject is missing or malformed")
-    return Caller(issuer, subject, _elements(claims.get(settings().roles_claim, "")))
+    return Caller(issuer, subject, _roles(claims))
 
 
 def _claims(event: Mapping[str, Any]) -> dict[str, str]:
@@ -57,30 +75,39 @@ def _require(condition: bool, reason: str) -> None:
 
 
 def _is_subject(claim: str) -> bool:
+    """An array or an object is no subject: two of them may be printed alike."""
     is_printable = claim.isascii() and claim.isprintable() and claim == claim.strip()
-    return is_printable and 0 < len(claim) <= MAX_SUBJECT_CHARACTERS
+    is_text = not COMPOSITE.fullmatch(claim)
+    return is_printable and is_text and 0 < len(claim) <= MAX_SUBJECT_CHARACTERS
 
 
 def _audiences(claims: Mapping[str, str]) -> frozenset[str]:
-    """Those of `aud`, or `client_id` if there is no `aud`, as the gateway has it."""
-    claim = claims.get("aud", claims.get("client_id", ""))
-    return _elements(claim) if _is_array(claim) else frozenset({claim})
+    """Return those of `aud`, or `client_id` if there is no `aud`, as the gateway does."""
+    if "aud" not in claims:
+        return frozenset({claims.get("client_id", "")})
+    return _names(claims["aud"]) or frozenset({claims["aud"]})
 
 
-def _elements(claim: str) -> frozenset[str]:
-    """The elements of a claim that is an array, or text separated by spaces.
-
-    One that has a space itself cannot be told from two: only the issuer may name roles.
-    """
-    return frozenset((claim[1:-1] if _is_array(claim) else claim).split(" ")) - {""}
-
-
-def _is_array(claim: str) -> bool:
-    return claim.startswith("[") and claim.endswith("]")
+def _roles(claims: Mapping[str, str]) -> frozenset[str]:
+    name = settings().roles_claim
+    roles = _names(claims.get(name) or "[]")
+    if roles is None:
+        logger().warning("a token's roles are ignored: they are no list of names", claim=name)
+    return roles or frozenset()
 
 
-def _seconds(claims: Mapping[str, str], name: str, default: str) -> int:
+def _names(claim: str) -> frozenset[str] | None:
+    """Return the names of an array, or the one name; None for any other form."""
+    if len(claim) > MAX_CLAIM_CHARACTERS:
+        return None
+    if ARRAY.fullmatch(claim):
+        return frozenset(claim[1:-1].split(" ")) - {""}
+    return frozenset({claim}) if SINGLE.fullmatch(claim) else None
+
+
+def _seconds(claims: Mapping[str, str], name: str, default: str) -> float:
+    """Return a NumericDate (RFC 7519), which may have a fraction."""
     claim = claims.get(name, default)
-    is_number = claim.isascii() and claim.isdigit() and len(claim) <= MAX_DIGITS
+    is_number = NUMERIC_DATE.fullmatch(claim) is not None and float(claim) < MAX_SECONDS
     _require(is_number, f"its {name} is missing or malformed")
-    return int(claim)
+    return float(claim)

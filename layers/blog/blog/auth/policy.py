@@ -1,8 +1,9 @@
 """Who may do what: operation, permission, and what each role may do it with.
 
-Every token is a reader's; roles add to that. `OWN` is the caller's own user and that user's posts,
-checked in the statement that writes (`blog.database.ownership`). An operation that is not in the
-table is denied to every role. docs/api.md shows the same table.
+Every token is a reader's; roles add to that, by their names after `ROLE_PREFIX`. `OWN` is the
+caller's own user and that user's posts, checked in the statement that writes
+(`blog.database.ownership`). An operation that is not in the table is denied to every role.
+docs/api.md shows the same table.
 """
 
 from collections.abc import Mapping
@@ -61,7 +62,8 @@ def authorize(operation: str, event: Mapping[str, Any]) -> Access:
     if settings().auth == "open" or (is_read(rule.permission) and settings().public_reads):
         return Access(operation, rule.permission, caller=None, own_only=False)
     caller = caller_of(event)
-    roles = {"reader", *caller.roles.intersection(ROLES)}
+    prefix = settings().role_prefix
+    roles = {"reader", *(role for role in ROLES if f"{prefix}{role}" in caller.roles)}
     grant = max(getattr(rule, role) for role in roles)
     if grant is NONE:
         raise Forbidden(rule.permission)
