@@ -12,6 +12,7 @@ of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_l
 """
 
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Annotated, Any, Literal
 
 from alembic import command
@@ -20,6 +21,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from blog.database.access import database_url, provide_tokens
 from blog.settings import settings
@@ -27,6 +29,8 @@ from migrations.app_role import restore_app_role
 from migrations.upkeep import delete_expired, restore_row_counts, restore_settings
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
+SETTLING_SECONDS = 60.0
+RETRY_SECONDS = 2.0
 
 
 class MigrationEvent(BaseModel):
@@ -45,7 +49,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     engine = create_engine(database_url(), hide_parameters=True)
     provide_tokens(engine)
     try:
-        with engine.connect() as connection:
+        with _connect(engine) as connection:
             if action.action == "delete-expired":
                 return {"deleted": delete_expired(connection)}
             _prepare_session(connection)
@@ -62,6 +66,23 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             }
     finally:
         engine.dispose()
+
+
+def _connect(engine: Engine) -> Connection:
+    """Connect; with IAM authentication retry for a minute.
+
+    A deployment gives the right to connect, or makes the database, seconds before the migrations
+    run, when it is not in force everywhere; and a database that paused for a day resumes slowly.
+    """
+    by_iam = settings().database_auth == "iam"
+    deadline = monotonic() + (SETTLING_SECONDS if by_iam else 0)
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError:
+            if monotonic() >= deadline:
+                raise
+            sleep(RETRY_SECONDS)
 
 
 def _prepare_session(connection: Connection) -> None:

@@ -3,21 +3,33 @@
 CloudFormation sends its event, and waits for the response, which is a PUT to the event's
 `ResponseURL`. The functions in the VPC reach neither CloudFormation nor Lambda, so this one is
 outside of it, and invokes MigrationsFunction there. It always responds: a migration that fails
-fails the deployment, with its reason, before any function is changed. Deleting the resource changes
-nothing.
+fails the deployment, with its reason, before any function is changed.
+
+A deployment that is rolled back leaves the schema as it is, which suits the release before. So the
+event of a roll-back succeeds without the database, which may be what the deployment failed for:
+a `Delete`, or an `Update` to a version that is not a later one, as Lambda never gives a number
+twice.
 """
 
 import json
+import time
 import urllib.request
 from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-MIGRATION_SECONDS = 870
-"""Less than this function's own 900, to have time to respond."""
-REASON_CHARACTERS = 1000
-"""CloudFormation takes a response of at most 4096 bytes."""
+SETTLING_SECONDS = 60.0
+"""How long invocations that Lambda rejects are retried: it takes IAM seconds to let this function
+invoke, and Lambda to connect the other one to the VPC. What is rejected has not run."""
+RETRY_SECONDS = 3.0
+MIGRATION_SECONDS = 790.0
+"""More than the timeout of MigrationsFunction, whose outcome is always known; with the time to
+settle and to respond, less than this function's own 900."""
+RESPONSE_BYTES = 4096
+"""CloudFormation's maximum."""
+RESPONSE_ATTEMPTS = 3
 
 
 class MigrationFailed(Exception):
@@ -35,15 +47,25 @@ def handler(event: dict[str, Any], _context: object) -> None:
     except Exception as error:  # noqa: BLE001 - without a response the deployment would hang
         reason = f"{type(error).__name__}: {error}"
         print(json.dumps({"level": "ERROR", "message": "the migrations failed", "reason": reason}))
-        response |= {"Status": "FAILED", "Reason": reason[:REASON_CHARACTERS]}
+        response |= {"Status": "FAILED", "Reason": reason}
     _respond(event["ResponseURL"], response)
 
 
 def _execute(event: dict[str, Any]) -> dict[str, Any]:
-    properties = event["ResourceProperties"]
-    if event["RequestType"] == "Delete" or properties["Migrate"] != "true":
+    if event["RequestType"] == "Delete":
         return {}
-    return migrate(properties["Migrations"])
+    migrations = event["ResourceProperties"]["Migrations"]
+    if _is_included(migrations, event.get("OldResourceProperties", {}).get("Migrations", "")):
+        return {}
+    return migrate(migrations)
+
+
+def _is_included(version: str, in_version: str) -> bool:
+    """Whether these are ARNs of versions of one function, the first one not the later one."""
+    function, _, number = version.rpartition(":")
+    other_function, _, other_number = in_version.rpartition(":")
+    are_comparable = function == other_function and number.isdigit() and other_number.isdigit()
+    return are_comparable and int(number) <= int(other_number)
 
 
 def migrate(function: str) -> dict[str, Any]:
@@ -52,7 +74,17 @@ def migrate(function: str) -> dict[str, Any]:
     Raises `MigrationFailed`, and boto3's errors.
     """
     config = Config(read_timeout=MIGRATION_SECONDS, retries={"total_max_attempts": 1})
-    invocation = boto3.client("lambda", config=config).invoke(FunctionName=function, Payload=b"{}")
+    client = boto3.client("lambda", config=config)
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while True:
+        try:
+            invocation = client.invoke(FunctionName=function, Payload=b"{}")
+            break
+        except (ClientError, EndpointConnectionError) as error:
+            if time.monotonic() + RETRY_SECONDS > deadline:
+                raise
+            print(json.dumps({"level": "INFO", "message": "invoked again", "reason": str(error)}))
+            time.sleep(RETRY_SECONDS)
     payload = json.load(invocation["Payload"])
     if "FunctionError" in invocation:
         raise MigrationFailed(f"{payload.get('errorType')}: {payload.get('errorMessage')}")
@@ -60,7 +92,16 @@ def migrate(function: str) -> dict[str, Any]:
 
 
 def _respond(url: str, response: dict[str, Any]) -> None:
+    while len(body := json.dumps(response).encode()) > RESPONSE_BYTES:
+        response["Reason"] = response["Reason"][: len(response["Reason"]) * 9 // 10]
     request = urllib.request.Request(  # noqa: S310 - CloudFormation's URL
-        url, json.dumps(response).encode(), {"Content-Type": ""}, method="PUT"
+        url, body, {"Content-Type": ""}, method="PUT"
     )
-    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    for attempt in range(1, RESPONSE_ATTEMPTS + 1):
+        try:
+            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+            return
+        except OSError:
+            if attempt == RESPONSE_ATTEMPTS:
+                raise
+            time.sleep(1)

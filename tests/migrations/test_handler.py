@@ -2,6 +2,9 @@
 
 import re
 import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -11,10 +14,12 @@ import psycopg
 import pytest
 from alembic.util import CommandError
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 
 from blog.database.models import METADATA
 from migrations import handler
 from migrations.handler import ADVISORY_LOCK, MigrationEvent
+from tests.conftest import Worker
 from tests.migrations.conftest import Migrate
 
 
@@ -221,3 +226,53 @@ def test_the_schedules_event_is_one_that_the_function_takes() -> None:
     assert [MigrationEvent.model_validate_json(text).action for text in inputs] == [
         "delete-expired"
     ]
+
+
+@pytest.fixture
+def by_iam(
+    worker: Worker, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], object]]:
+    """The function connects by IAM as a user; the fixture executes statements about it."""
+    user = f"user_{uuid.uuid4().hex}"
+    monkeypatch.setattr(handler, "RETRY_SECONDS", 0.05)
+    worker.restart(
+        DATABASE_URL=f"{empty_url}&user={user}",
+        DATABASE_AUTH="iam",
+        AWS_REGION="eu-west-1",
+        AWS_ACCESS_KEY_ID="ASIAEXAMPLE",
+        AWS_SECRET_ACCESS_KEY="secret",
+    )
+    with psycopg.connect(empty_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {user} SUPERUSER NOLOGIN")
+        yield lambda statement: admin.execute(statement.format(user=user))
+        admin.execute(f"REASSIGN OWNED BY {user} TO CURRENT_USER")
+        admin.execute(f"DROP ROLE {user}")
+
+
+def test_a_right_to_connect_that_is_not_in_force_yet_is_waited_for(
+    by_iam: Callable[[str], object],
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(handler.handler, {}, None)
+        with pytest.raises(TimeoutError):
+            run.result(timeout=0.5)
+        by_iam("ALTER ROLE {user} LOGIN")
+        assert run.result(timeout=30)["revision"] == HEAD
+
+
+def test_a_right_to_connect_that_never_comes_is_an_error(
+    by_iam: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "SETTLING_SECONDS", 0.2)
+    with pytest.raises(OperationalError, match="not permitted to log in"):
+        handler.handler({}, None)
+
+
+def test_without_iam_a_rejected_connection_is_an_error_at_once(
+    by_iam: Callable[[str], object], worker: Worker
+) -> None:
+    worker.restart(DATABASE_AUTH="password")
+    begun = monotonic()
+    with pytest.raises(OperationalError, match="not permitted to log in"):
+        handler.handler({}, None)
+    assert monotonic() - begun < handler.SETTLING_SECONDS / 2

@@ -21,12 +21,25 @@ from tests.conftest import Worker
 from tests.http_handler import QuietHandler
 from tests.migrations.conftest import empty_url
 from tests.resources import ROOT
-from tests.template.stacks import Stack
+from tests.template.stacks import Stack, template
 
 __all__ = ["empty_url"]
 
 CODE = ROOT / "infrastructure" / "schema" / "index.py"
-VERSION = "arn:aws:lambda:eu-west-1:123456789012:function:migrations:7"
+FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:migrations"
+VERSION = f"{FUNCTION}:7"
+SERVICE_TIMEOUT_SECONDS = Stack().nested["Schema"].properties("Schema")["ServiceTimeout"]
+# What Lambda responds while it or IAM still settles: status and error.
+REJECTIONS = {
+    "AccessDeniedException": 403,  # IAM, of the right to invoke
+    "ResourceNotFoundException": 404,
+    "ResourceConflictException": 409,  # "Pending"
+    "TooManyRequestsException": 429,
+    "ServiceException": 500,
+    "EC2AccessDeniedException": 502,  # IAM, of the invoked function's role
+    "ResourceNotReadyException": 502,  # "VPC connection"
+    "SubnetIPAddressLimitReachedException": 502,
+}
 Execute = Callable[..., dict[str, Any]]
 
 
@@ -37,12 +50,17 @@ class Aws:
         self.invoked: list[str] = []
         self.responses: list[dict[str, Any]] = []
         self.error: str | None = None
+        self.rejections: list[str] = []
+        self.lost_responses = 0
         aws = self
 
         class Handler(QuietHandler):
             def do_POST(self) -> None:
                 aws.invoked.append(self.path)
                 event = json.loads(self.body())
+                if aws.rejections:
+                    self.reject(aws.rejections.pop(0))
+                    return
                 try:
                     payload, headers = aws.migrate(event), {}
                 except Exception as error:  # noqa: BLE001 - as Lambda does
@@ -50,9 +68,23 @@ class Aws:
                     headers = {"X-Amz-Function-Error": "Unhandled"}
                 self.respond(json.dumps(payload).encode(), headers)
 
+            def reject(self, error: str) -> None:
+                body = json.dumps({"Message": error}).encode()
+                self.send_response(REJECTIONS[error])
+                self.send_header("X-Amzn-ErrorType", error)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def do_PUT(self) -> None:
                 assert self.headers["Content-Type"] == ""  # else the URL's signature is another
-                aws.responses.append(json.loads(self.body()))
+                body = self.body()
+                assert len(body) <= 4096  # CloudFormation's maximum
+                if aws.lost_responses:
+                    aws.lost_responses -= 1
+                    self.close_connection = True
+                    return
+                aws.responses.append(json.loads(body))
                 self.respond(b"")
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -83,21 +115,38 @@ def aws(worker: Worker, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 @pytest.fixture
-def execute(aws: Aws) -> Execute:
-    """Sends an event of CloudFormation's; returns the response to it."""
+def code(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = loaded()
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    return module
 
-    def execute(request: str = "Create", **properties: str) -> dict[str, Any]:
+
+@pytest.fixture
+def execute(aws: Aws, code: ModuleType) -> Execute:
+    """Sends an event of CloudFormation's; returns the response to it.
+
+    `old` are the properties before an Update.
+    """
+
+    def execute(
+        request: str = "Create", old: dict[str, str] | None = None, **properties: str
+    ) -> dict[str, Any]:
         event = {
             "RequestType": request,
             "ResponseURL": f"{aws.url}/response",
             "StackId": "arn:aws:cloudformation:stack",
             "RequestId": "one",
             "LogicalResourceId": "Schema",
-            "ResourceProperties": {"Migrate": "true", "Migrations": VERSION} | properties,
+            "ResourceProperties": {"Migrations": VERSION} | properties,
         }
-        module.handler(event, None)
-        return aws.responses.pop()
+        if request == "Update":
+            event["OldResourceProperties"] = {"Migrations": f"{FUNCTION}:6"} | (old or {})
+        if request != "Create":
+            event["PhysicalResourceId"] = "schema"
+        code.handler(event, None)
+        (response,) = aws.responses
+        aws.responses.clear()
+        return response
 
     return execute
 
@@ -138,26 +187,99 @@ def test_a_migration_that_fails_fails_the_deployment_with_its_reason(
     response = execute("Update")
     assert response["Status"] == "FAILED"
     assert response["Reason"].startswith("MigrationFailed: RuntimeError: column users.age: long")
-    assert len(json.dumps(response)) < 4096
+
+
+@pytest.mark.parametrize("character", ["ж", "😀", "\x01", '"'])
+def test_a_reason_of_any_characters_fits_into_the_response(
+    character: str, execute: Execute, aws: Aws
+) -> None:
+    aws.error = character * 5000
+    assert character * 100 in execute("Update")["Reason"]
 
 
 def test_a_lambda_that_cannot_be_invoked_fails_the_deployment(
-    execute: Execute, monkeypatch: pytest.MonkeyPatch
+    execute: Execute, code: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:1")
+    monkeypatch.setattr(code, "SETTLING_SECONDS", 0.1)
     response = execute()
     assert response["Status"] == "FAILED"
     assert response["Reason"].startswith("EndpointConnectionError: ")
 
 
-@pytest.mark.parametrize(
-    ("request_type", "properties"), [("Delete", {}), ("Create", {"Migrate": "false"})]
-)
-def test_it_changes_nothing_when_deleted_or_not_wanted(
-    request_type: str, properties: dict[str, str], execute: Execute, aws: Aws
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+@pytest.mark.parametrize("rejection", REJECTIONS)
+def test_what_lambda_rejects_while_iam_settles_is_invoked_again(
+    rejection: str, request_type: str, execute: Execute, aws: Aws
 ) -> None:
-    assert execute(request_type, **properties)["Status"] == "SUCCESS"
+    aws.rejections = [rejection, rejection]
+    assert execute(request_type)["Status"] == "SUCCESS"
+    assert len(aws.invoked) == 3
+
+
+def test_what_lambda_goes_on_to_reject_fails_the_deployment(
+    execute: Execute, aws: Aws, code: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code, "SETTLING_SECONDS", 0.1)
+    aws.rejections = ["AccessDeniedException"] * 100
+    response = execute()
+    assert response["Status"] == "FAILED"
+    assert "AccessDeniedException" in response["Reason"]
+
+
+def test_a_migration_that_fails_is_not_invoked_again(execute: Execute, aws: Aws) -> None:
+    aws.error = "no such column"
+    execute("Update")
+    assert len(aws.invoked) == 1
+
+
+def test_it_waits_longer_than_a_migration_takes_and_responds_in_time(code: ModuleType) -> None:
+    migrations = Stack().properties("MigrationsFunction")["Timeout"]
+    function = Stack().nested["Schema"].properties("Function")["Timeout"]
+    assert migrations < code.MIGRATION_SECONDS
+    responding_seconds = code.RESPONSE_ATTEMPTS * 11
+    longest = code.SETTLING_SECONDS + code.MIGRATION_SECONDS + responding_seconds
+    assert longest < function <= SERVICE_TIMEOUT_SECONDS
+
+
+def test_a_response_that_is_lost_is_sent_again(execute: Execute, aws: Aws) -> None:
+    aws.lost_responses = 1
+    assert execute()["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(
+    ("request_type", "back_to", "failed"),
+    [
+        ("Update", f"{FUNCTION}:7", f"{FUNCTION}:8"),
+        ("Update", f"{FUNCTION}:9", f"{FUNCTION}:10"),  # numbers, not text
+        ("Update", f"{FUNCTION}:7", f"{FUNCTION}:7"),  # another property was changed
+        ("Delete", f"{FUNCTION}:7", ""),  # of a Create that failed
+    ],
+)
+def test_the_way_back_needs_neither_the_database_nor_the_version(
+    request_type: str, back_to: str, failed: str, execute: Execute, aws: Aws
+) -> None:
+    aws.error = "the database is down"
+    aws.rejections = ["ResourceNotFoundException"] * 100
+    response = execute(request_type, old={"Migrations": failed}, Migrations=back_to)
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", "schema")
     assert aws.invoked == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"{FUNCTION}:7", f"{FUNCTION}:9"),  # 8 failed, and is not there any more
+        (f"{FUNCTION}:9", f"{FUNCTION}:10"),
+        (f"{FUNCTION}-before:9", f"{FUNCTION}:1"),  # the function was replaced
+        ("", f"{FUNCTION}:1"),
+    ],
+)
+def test_on_the_way_forward_it_migrates(
+    before: str, after: str, execute: Execute, aws: Aws
+) -> None:
+    assert "Revision" in execute("Update", old={"Migrations": before}, Migrations=after)["Data"]
+    assert len(aws.invoked) == 1
 
 
 def test_an_event_that_lacks_something_fails_the_deployment(execute: Execute, aws: Aws) -> None:
@@ -179,5 +301,18 @@ def test_it_is_outside_the_vpc_and_may_invoke_the_migrations_only() -> None:
     (policy,) = stack.properties("Role")["Policies"]
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == "lambda:InvokeFunction"
-    assert "migrationsfunctionversion" in statement["Resource"]
-    assert stack.properties("Schema")["Migrations"] == statement["Resource"]
+    assert statement["Resource"] == Stack().attribute("MigrationsFunction", "Arn") + ":*"
+
+
+def test_nothing_of_its_rights_changes_with_a_version() -> None:
+    """IAM takes seconds until a change is in force everywhere."""
+    role = template(ROOT / "infrastructure" / "schema.yaml")["Resources"]["Role"]
+    assert "MigrationsFunction" in json.dumps(role)
+    assert '"Migrations"' not in json.dumps(role)
+    assert "Migrations}" not in json.dumps(role)
+
+
+def test_without_migrations_there_is_nothing_to_update() -> None:
+    """So that turning them off, and its way back, invokes nothing."""
+    for migrate, is_there in (("true", True), ("false", False)):
+        assert Stack(Migrate=migrate).nested["Schema"].has("Schema") == is_there
