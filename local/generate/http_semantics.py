@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from blog.auth.policy import POLICY
+from blog.conditions import EXAMPLE_TAG
 from blog.errors import PreconditionFailed, PreconditionRequired
 from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
 from blog.http.media_types import PATCH_TYPES
@@ -22,7 +23,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "ETag": {
         "description": "The version of what the response shows, for If-Match and If-None-Match.",
-        "schema": {"type": "string", "pattern": '^"[!#-~]+"$', "examples": ['"1-745"']},
+        "schema": {"type": "string", "pattern": '^"[!#-~]+"$', "examples": [EXAMPLE_TAG]},
     },
     "Link": {
         "description": "The next page, unless it is the last one, as defined by RFC 8288.",
@@ -104,7 +105,7 @@ def _add_conditions(operation: Operation, errors: dict[int | str, Any]) -> None:
             "schema": {
                 "type": "string",
                 "pattern": CONDITION_PATTERN,
-                "examples": ['"1-745"'],
+                "examples": [EXAMPLE_TAG],
             },
         }
         for name, text in CONDITIONS.items()

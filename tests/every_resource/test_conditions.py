@@ -3,6 +3,7 @@
 Each test names its rule; docs/api.md has the table.
 """
 
+import importlib
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from pydantic import create_model
 
 from local.services import Services
 from tests.conftest import Worker
@@ -354,3 +356,30 @@ def test_an_api_can_demand_if_match(
     worker.restart(REQUIRE_IF_MATCH="true")
     assert is_problem(send(api, write), 428, "precondition-required")
     assert send(api, write, If_Match=tag_of(api, write.table)).status_code in (200, 204)
+
+
+# 8.8.1: a release changes the JSON of what is unchanged in the database.
+
+
+@patches
+def test_another_form_has_another_tag_with_which_the_resource_can_be_changed(
+    api: httpx.Client, few_rows: None, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    path, before = write.path_of(ITEM), tag_of(api, write.table)
+    routes = importlib.import_module(f"{write.table}.routes")
+    [shown] = {
+        route.response_model
+        for route in routes.router.routes
+        if route.path.count("/") == 2 and route.path.endswith("}") and "GET" in route.methods
+    }
+    longer = create_model(shown.__name__, __base__=shown, added=(str, "by a release"))
+    monkeypatch.setattr(routes, shown.__name__, longer)
+
+    response = api.get(path, headers={"If-None-Match": before})
+    assert (response.status_code, response.json()["added"]) == (200, "by a release")
+    after = tag_of(api, write.table)
+    assert api.get(path, headers={"If-None-Match": after}).status_code == 304
+    assert is_problem(api.get(path, headers={"If-Match": before}), 412, "precondition-failed")
+    assert api.patch(path, json={}, headers={"If-Match": before}).status_code == 200
+    assert send(api, write, If_Match=before).status_code == 200
+    assert is_problem(send(api, write, If_Match=before), 412, "precondition-failed")

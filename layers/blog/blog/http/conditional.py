@@ -1,20 +1,29 @@
 """Conditional requests (RFC 9110, section 13): their headers, and responses with entity tags.
 
-A resource's tag is strong: the version of its row, so a change changes it, and nothing else does. A
-page's is a hash of its bytes. Reads are judged here, 412 before 304; writes in their statement
-(`blog.database.versions`). All other errors come before a condition.
+All tags are strong. A page's is a hash of its bytes; a resource's is the version of its row with a
+hash of its bytes, which changes when a release changes the JSON. Reads are judged here by the whole
+tag, 412 before 304. Writes are judged in their statement (`blog.database.versions`), by the version
+alone: what a client knows of the row is what it was under an earlier release. All other errors come
+before a condition.
 """
 
 import re
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from fastapi import Response
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 
-from blog.conditions import UNCONDITIONAL, Conditions, Tags, current_conditions, version_tag
+from blog.conditions import (
+    EXAMPLE_TAG,
+    UNCONDITIONAL,
+    Conditions,
+    Tags,
+    content_tag,
+    current_conditions,
+    resource_tag,
+)
 from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from blog.settings import settings
 
@@ -23,7 +32,6 @@ CONDITIONAL_METHODS = ("PUT", "PATCH", "DELETE")
 TAG = r'(W/)?"([!#-~\x80-\xff]*)"'
 CONDITION_PATTERN = rf"^(\*|[ \t,]*{TAG}([ \t]*,[ \t,]*{TAG})*[ \t,]*)$"
 """Also valid in JSON Schema's regular expressions."""
-TAG_BYTES = 12
 
 
 class Versioned(Protocol):
@@ -56,7 +64,7 @@ def _tags(headers: Headers, name: str) -> Tags | None:
     if text == "*":
         return Tags(frozenset(), any=True)
     if not re.fullmatch(CONDITION_PATTERN, text):
-        message = 'must be * or a list of entity tags in quotes, such as "1-745"'
+        message = f"must be * or a list of entity tags in quotes, such as {EXAMPLE_TAG}"
         raise InvalidRequest([{"in": "header", "field": name, "message": message}])
     found: list[tuple[str, str]] = re.findall(TAG, text)
     strong = frozenset(tag for weak, tag in found if not weak)
@@ -69,13 +77,13 @@ def resource_response(schema: type[BaseModel], row: Versioned) -> Response:
     Raises `PreconditionFailed`.
     """
     content = schema.model_validate(row).model_dump_json().encode()
-    return conditional_response(content, version_tag(row.version))
+    return conditional_response(content, resource_tag(row.version, content))
 
 
 def changed_response(schema: type[BaseModel], row: Versioned) -> Response:
     """Return what was written, with its new tag. Not for PUT (RFC 9110, section 9.3.4)."""
-    headers = {"ETag": f'"{version_tag(row.version)}"'}
-    content = schema.model_validate(row).model_dump_json()
+    content = schema.model_validate(row).model_dump_json().encode()
+    headers = {"ETag": f'"{resource_tag(row.version, content)}"'}
     return Response(content, headers=headers, media_type="application/json")
 
 
@@ -84,8 +92,7 @@ def hashed_response(content: bytes, headers: Mapping[str, str] | None = None) ->
 
     Raises `PreconditionFailed`.
     """
-    tag = blake2b(content, digest_size=TAG_BYTES).hexdigest()
-    return conditional_response(content, tag, headers)
+    return conditional_response(content, content_tag(content), headers)
 
 
 def conditional_response(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from blog.conditions import version_tag
+from blog.conditions import resource_tag
 from blog.errors import RequestInProgress, ResourceDeleted
 from blog.http.base_path import base_path
 from blog.http.parameters import non_nullable
@@ -32,5 +32,5 @@ def created_response(stored: StoredResponse) -> Response:
     """Return 201 with the resource's `Location`, for the first request and for its retries."""
     headers = {"Location": f"{base_path.get()}{stored.path}/{stored.id}"}
     if stored.version is not None:
-        headers["ETag"] = f'"{version_tag(stored.version)}"'
+        headers["ETag"] = f'"{resource_tag(stored.version, stored.body.encode())}"'
     return Response(stored.body, 201, headers, media_type="application/json")
