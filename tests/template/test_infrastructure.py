@@ -11,6 +11,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from blog.settings import Settings
+from tests.resources import ROOT
 from tests.template.stacks import DELIVERY, INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
 
 PROFILES = ("hobby", "standard", "ha")
@@ -240,3 +241,20 @@ def test_all_logs_expire_when_the_parameter_says() -> None:
     assert {"/aws/lambda/blog", "/aws/vendedlogs/blog/access"} <= set(groups)
     for function in FUNCTIONS:
         assert stack.properties(function)["LoggingConfig"]["LogGroup"] == "logs"
+
+
+def test_the_commands_that_remove_a_stack_name_what_it_protects() -> None:
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    found = re.findall(r'\(resource (?:\$stack|"\$\(resource \$stack (\w+)\)") (\w+)\)', text)
+    stack = Stack(Stage="prod")
+    named = {
+        (stack.nested[nested] if nested else stack).document["Resources"][name]["Type"]
+        for nested, name in found
+    }
+    protected = {
+        resource["Type"]
+        for _, resource in stack.resources()
+        if resource["Properties"].get("DeletionProtection") in ("true", "ACTIVE")
+    }
+    assert protected
+    assert protected <= named
