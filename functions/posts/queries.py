@@ -7,9 +7,10 @@ from functools import cache
 from sqlalchemy import Row, Text, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
+from blog.access import Access
 from blog.database.failures import translate_violation
 from blog.database.models import posts
-from blog.database.ownership import is_own, write_own
+from blog.database.ownership import find_own, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
 from blog.database.versions import meets_conditions, version
@@ -37,6 +38,7 @@ INSERT = (
     .returning(*VERSIONED)
 )
 FIND = select(*VERSIONED).where(posts.c.id == POST_ID)
+FIND_OWN = FIND.add_columns(is_own(posts.c.user_id).label("is_own"))
 IS_OWN = and_(is_own(posts.c.user_id), is_own(func.coalesce(AUTHOR, posts.c.user_id)))
 OWNED = select(IS_OWN).where(posts.c.id == POST_ID)
 WRITABLE = and_(posts.c.id == POST_ID, IS_OWN, meets_conditions(posts))
@@ -66,6 +68,12 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
     """Return the post. Raises `NotFound`."""
     selected = await connection.execute(FIND, {"post_id": post_id})
     return found(selected.one_or_none(), f"post {post_id}")
+
+
+async def find_own_post(connection: AsyncConnection, access: Access, post_id: int) -> PostRow:
+    """Return the post for an update of nothing. Raises `NotFound` and `Forbidden`."""
+    own = await find_own(connection, access, FIND_OWN, {"post_id": post_id})
+    return found(own, f"post {post_id}")
 
 
 async def update_post(

@@ -102,7 +102,8 @@ async def replace_post(post_id: PostId, body: PostCreate) -> Response:
 async def update_post(post_id: PostId, body: PostUpdate) -> Response:
     """Change the given fields of a post."""
     if not body:
-        return await get_post(post_id)
+        own = await database.read_as_writer(queries.find_own_post, post_id)
+        return resource_response(PostPublic, own)
     async with database.transaction(invalidates=POSTS.on_write()) as transaction:
         post = await queries.update_post(transaction, post_id, body)
     return changed_response(PostPublic, post)

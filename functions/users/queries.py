@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from blog.access import Access
 from blog.database.failures import translate_violation
 from blog.database.models import BLOCK_IDS, identities, row_counts, users
-from blog.database.ownership import ISSUER, SUBJECT, is_own, write_own
+from blog.database.ownership import ISSUER, SUBJECT, find_own, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Transaction
 from blog.database.versions import meets_conditions, version
@@ -44,6 +45,7 @@ USER_ID = bindparam("user_id", type_=users.c.id.type)
 
 INSERT = insert(users).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(users.c.id == USER_ID)
+FIND_OWN = FIND.add_columns(is_own(users.c.id).label("is_own"))
 OWNED = select(is_own(users.c.id)).where(users.c.id == USER_ID)
 WRITABLE = and_(users.c.id == USER_ID, is_own(users.c.id), meets_conditions(users))
 UPDATE = update(users).where(WRITABLE).returning(*VERSIONED)
@@ -73,6 +75,12 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
     """Return the user. Raises `NotFound`."""
     selected = await connection.execute(FIND, {"user_id": user_id})
     return found(selected.one_or_none(), f"user {user_id}")
+
+
+async def find_own_user(connection: AsyncConnection, access: Access, user_id: int) -> UserRow:
+    """Return the user for an update of nothing. Raises `NotFound` and `Forbidden`."""
+    own = await find_own(connection, access, FIND_OWN, {"user_id": user_id})
+    return found(own, f"user {user_id}")
 
 
 async def update_user(

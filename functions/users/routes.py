@@ -107,7 +107,8 @@ async def replace_user(user_id: UserId, body: UserCreate) -> Response:
 async def update_user(user_id: UserId, body: UserUpdate) -> Response:
     """Change the given fields of a user."""
     if not body:
-        return await get_user(user_id)
+        own = await database.read_as_writer(queries.find_own_user, user_id)
+        return resource_response(UserPublic, own)
     async with database.transaction(invalidates=USERS.on_write()) as transaction:
         user = await queries.update_user(transaction, user_id, body)
     return changed_response(UserPublic, user)

@@ -133,10 +133,26 @@ def test_users_of_other_times_belong_to_admins(api_of: ApiOf, database: Database
     assert_forbidden(api_of("author").delete("/users/1"), "users:write")
 
 
-def test_an_update_of_nothing_is_a_read_that_needs_the_permission_only(api_of: ApiOf) -> None:
-    user = create(api_of("author"), "/users", ADA)
-    assert api_of("author", subject="bob").patch(f"/users/{user}", json={}).status_code == 200
-    assert api_of("reader", subject="bob").patch(f"/users/{user}", json={}).status_code == 403
+def test_an_update_of_nothing_is_granted_as_any_other(api_of: ApiOf, database: Database) -> None:
+    ada, bob, root = api_of("author"), api_of("author", subject="bob"), api_of("admin")
+    user = create(ada, "/users", ADA)
+    post = create(ada, "/posts", post_of(user))
+    for path, permission in ((f"/users/{user}", "users:write"), (f"/posts/{post}", "posts:write")):
+        known = ada.get(path)
+        for may in (ada, root):
+            response = may.patch(path, json={})
+            assert response.status_code == 200
+            assert response.json() == known.json()
+            assert response.headers["etag"] == known.headers["etag"]
+            assert may.patch(path, json={}, headers={"If-Match": '"1-0"'}).status_code == 412
+        assert_forbidden(bob.patch(path, json={}), permission)
+        assert_forbidden(bob.patch(path, json={}, headers={"If-Match": '"1-0"'}), permission)
+        assert api_of("reader", subject="bob").patch(path, json={}).status_code == 403
+        assert ada.get(path).headers["etag"] == known.headers["etag"]
+    create(bob, "/users", BOB)
+    assert_forbidden(bob.patch(f"/users/{user}", json={}), "users:write")
+    assert bob.patch("/users/4711", json={}).status_code == 404
+    assert bob.patch("/posts/4711", json={}).status_code == 404
 
 
 def test_a_key_belongs_to_its_caller(api_of: ApiOf, database: Database) -> None:

@@ -2,17 +2,31 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 from blog.auth.policy import POLICY, ROLES, Grant
 from blog.errors import concrete_errors
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Worker
 from tests.documentation.curl import blocks, send
+from tests.in_process import LambdaTransport
 from tests.resources import FUNCTIONS, ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
+
+
+@pytest.fixture
+def api(worker: Worker, database: object, cache: object) -> Iterator[httpx.Client]:
+    """The API for an administrator, as `make run` serves it."""
+    worker.restart(**REQUIRED)
+    transport = LambdaTransport(claims=claims_of("admin"))
+    with httpx.Client(transport=transport, base_url="http://api.test") as client:
+        yield client
 
 
 def test_the_responses_are_those_that_it_shows(api: httpx.Client) -> None:

@@ -68,6 +68,12 @@ def granted_access() -> Access:
     return OPEN
 
 
+def has_caller() -> bool:
+    """Whether the response is to a caller who needed a token for it."""
+    access = current_access.get()
+    return access is not None and access.caller is not None
+
+
 def is_read(permission: str) -> bool:
     return permission.endswith(":read")
 

@@ -9,7 +9,8 @@ The time is Redis's, and the step is atomic, so a limit holds over all workers t
 round trip: the script is sent with the request's first one to Redis, or beside its first statement.
 So a read is rejected after its statement, whose rows are dropped, and a write before its COMMIT. A
 worker that has rejected a caller goes on to do so until the time that Redis told it, by itself: a
-flood reaches neither server. Requests without the permission (401, 403) are not counted.
+flood reaches neither server. Requests without a token or the permission (401, 403) are not counted;
+those for what is not the caller's own (also 403) are, since only their statement shows it.
 
 If Redis is unavailable all are let through, and `LimitUnavailable` counts them. A request whose
 connection to Redis broke may be counted twice.

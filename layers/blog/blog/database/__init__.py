@@ -2,6 +2,13 @@
 
 from blog.database.failures import translate_violation
 from blog.database.idempotency import execute_idempotently
-from blog.database.transactions import Transaction, read, transaction
+from blog.database.transactions import Transaction, read, read_as_writer, transaction
 
-__all__ = ["Transaction", "execute_idempotently", "read", "transaction", "translate_violation"]
+__all__ = [
+    "Transaction",
+    "execute_idempotently",
+    "read",
+    "read_as_writer",
+    "transaction",
+    "translate_violation",
+]

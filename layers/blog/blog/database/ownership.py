@@ -8,6 +8,7 @@ round trip.
 from typing import TypeVarTuple
 
 from sqlalchemy import Boolean, ColumnElement, Row, Text, bindparam, or_, select
+from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access
@@ -62,6 +63,19 @@ async def write_own(
     if not found[0]:  # None for a caller who has no user
         raise Forbidden(access.permission, own_only=True)
     raise PreconditionFailed("The resource is not as If-Match or If-None-Match demands.")
+
+
+async def find_own(
+    connection: AsyncConnection, access: Access, statement: TypedReturnsRows[*Ts], values: Values
+) -> Row[*Ts] | None:
+    """Return the row that a write which changes nothing leaves as it is; None if there is none.
+
+    The statement selects whether it is the caller's own as `is_own`. Raises `Forbidden`.
+    """
+    row = (await connection.execute(statement, {**values, **_values(access)})).one_or_none()
+    if row is not None and not row.is_own:  # None for a caller who has no user
+        raise Forbidden(access.permission, own_only=True)
+    return row
 
 
 def _values(access: Access) -> Values:

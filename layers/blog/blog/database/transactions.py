@@ -152,6 +152,18 @@ async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
             return await query(connection, *arguments, **named)
 
 
+async def read_as_writer(
+    query: Callable[Concatenate[AsyncConnection, Access, P], Awaitable[R]],
+    *arguments: P.args,
+    **named: P.kwargs,
+) -> R:
+    """Return the result of a query for a write that changes nothing; it is given the access.
+
+    The result is the caller's alone: it must not be cached. Raises as `read`.
+    """
+    return await read(query, granted_access(), *arguments, **named)
+
+
 @asynccontextmanager
 async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction]:
     """Commit what the block changed, unless it raises.

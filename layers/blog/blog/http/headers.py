@@ -2,12 +2,13 @@
 
 Only the documentation is HTML, and sets its own content security policy; all else may load nothing,
 be embedded nowhere, and is not sniffed. Responses to successful GET requests may be stored but must
-be revalidated (`no-cache`); errors and responses to writes are not stored (`no-store`).
+be revalidated (`no-cache`), and those that needed a token not in caches that callers share
+(`private`); errors and responses to writes are not stored (`no-store`).
 """
 
 from starlette.types import Message, Scope
 
-from blog.access import Headers
+from blog.access import Headers, has_caller
 
 SECURITY: Headers = (
     (b"x-content-type-options", b"nosniff"),
@@ -18,23 +19,26 @@ SECURITY: Headers = (
 # RFC 6797 forbids it over plain HTTP, as from the local gateway. No includeSubDomains: only the
 # owner of the domain knows what else is served there.
 HTTPS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
-REVALIDATED: Headers = ((b"cache-control", b"no-cache"),)
-NOT_STORED: Headers = ((b"cache-control", b"no-store"),)
+NOT_STORED = b"no-store"
+REVALIDATED = b"no-cache"
+REVALIDATED_BY_ONE_CALLER = b"private, no-cache"
 
 DEFAULTS = {
-    (is_https, is_stored): SECURITY
-    + (HTTPS if is_https else ())
-    + (REVALIDATED if is_stored else NOT_STORED)
+    (is_https, storage): SECURITY + (HTTPS if is_https else ()) + ((b"cache-control", storage),)
     for is_https in (True, False)
-    for is_stored in (True, False)
+    for storage in (NOT_STORED, REVALIDATED, REVALIDATED_BY_ONE_CALLER)
 }
 
 
 def add_default_headers(scope: Scope, start: Message) -> None:
     """Complete the headers of an `http.response.start`."""
-    is_stored = scope["method"] == "GET" and start["status"] < 400
     headers = start["headers"]
     own = {name for name, _ in headers}
-    headers.extend(
-        header for header in DEFAULTS[scope["scheme"] == "https", is_stored] if header[0] not in own
-    )
+    defaults = DEFAULTS[scope["scheme"] == "https", _storage(scope, start)]
+    headers.extend(header for header in defaults if header[0] not in own)
+
+
+def _storage(scope: Scope, start: Message) -> bytes:
+    if scope["method"] != "GET" or start["status"] >= 400:
+        return NOT_STORED
+    return REVALIDATED_BY_ONE_CALLER if has_caller() else REVALIDATED
