@@ -8,7 +8,9 @@ role its rights. Concurrent runs wait for each other. An upgrade to the head lea
 later release as it is: a deployment that is rolled back runs the earlier release's migrations.
 
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
-of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`.
+of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`,
+without tables where the database is not migrated to the head: a new deployment's schedule begins
+before its first migration.
 """
 
 from pathlib import Path
@@ -50,10 +52,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     provide_tokens(engine)
     try:
         with _connect(engine) as connection:
-            if action.action == "delete-expired":
-                return {"deleted": delete_expired(connection)}
             _prepare_session(connection)
             config = alembic_config(connection)
+            if action.action == "delete-expired":
+                is_behind = _is_behind(connection, config)
+                return {"deleted": {} if is_behind else delete_expired(connection)}
             if action == MigrationEvent() and (later := _later_revision(connection, config)):
                 return {"revision": later, "repaired": []}
             run = command.upgrade if action.action == "upgrade" else command.downgrade
@@ -101,6 +104,16 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
     return config
+
+
+def _is_behind(connection: Connection, config: Config) -> bool:
+    """Whether the database is before this code's head, with other tables than it knows."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head()
+    earlier = {one.revision for one in script.walk_revisions()} - {head}
+    return current is None or current in earlier
 
 
 def _later_revision(connection: Connection, config: Config) -> str | None:

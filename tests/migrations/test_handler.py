@@ -217,6 +217,25 @@ def test_expired_rows_are_deleted_and_no_others(
     assert schema.execute("SELECT count(*) FROM audit_log").fetchone() == (2,)
 
 
+def test_the_schedule_begins_before_the_first_migration(migrate: Migrate, empty_url: str) -> None:
+    assert migrate(action="delete-expired") == {"deleted": {}}
+    assert names(empty_url) == set()
+
+
+@pytest.mark.parametrize("revision", [path.name.partition("_")[0] for path in VERSIONS])
+def test_the_schedule_deletes_nothing_before_the_head(migrate: Migrate, revision: str) -> None:
+    migrate(revision=revision)
+    deleted = {} if revision != HEAD else {"idempotency_keys": 0, "audit_log": 0}
+    assert migrate(action="delete-expired") == {"deleted": deleted}
+
+
+def test_the_schedule_goes_on_while_a_later_release_is_rolled_back(
+    schema: psycopg.Connection[Any], migrate: Migrate
+) -> None:
+    schema.execute("UPDATE alembic_version SET version_num = 'later'")
+    assert set(migrate(action="delete-expired")["deleted"]) == {"idempotency_keys", "audit_log"}
+
+
 def test_the_schedules_event_is_one_that_the_function_takes() -> None:
     from samcli.yamlhelper import yaml_parse  # two seconds of imports
 
