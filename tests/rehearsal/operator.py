@@ -195,7 +195,7 @@ class Operator:
         return Issuer(
             variables["TOKEN_ISSUER"],
             key,
-            audience=variables["TOKEN_AUDIENCE"],
+            audience=variables["TOKEN_AUDIENCE"].split()[0],
             roles_claim=variables["ROLES_CLAIM"],
             role_prefix=variables["ROLE_PREFIX"],
         )

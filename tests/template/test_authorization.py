@@ -71,6 +71,76 @@ def test_a_deployment_is_closed_by_default(template: dict[str, Any]) -> None:
     assert template["Parameters"]["PublicReads"]["Default"] == "false"
 
 
+def test_what_needs_no_token_has_a_throttle_of_its_own() -> None:
+    """All the routes without an authorizer, which is most of what strangers can send."""
+    stack = Stack()
+    paths = stack.properties("Api")["Body"]["paths"]
+    without_token = {
+        _route_key(method, path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if not operation.get("security")
+    }
+    stage = stack.properties("ApiApiGatewayDefaultStage")
+    assert "$default" in without_token
+    assert set(stage["RouteSettings"]) == without_token
+    for settings in stage["RouteSettings"].values():
+        for limit in ("ThrottlingRateLimit", "ThrottlingBurstLimit"):
+            assert settings[limit] <= stage["DefaultRouteSettings"][limit] / 10
+
+
+def _route_key(method: str, path: str) -> str:
+    return path if path.startswith("$") else f"{method.upper()} {path}"
+
+
+DOMAIN = {"DomainName": "api.example.org", "DomainCertificateArn": "arn:aws:acm:::certificate/1"}
+
+
+@pytest.mark.parametrize(("parameters", "is_off"), [({}, False), (DOMAIN, True)])
+def test_with_a_domain_nothing_is_served_beside_it(
+    parameters: dict[str, str], is_off: bool
+) -> None:
+    stack = Stack(**parameters)
+    [server] = stack.properties("Api")["Body"]["servers"]
+    endpoint = server["x-amazon-apigateway-endpoint-configuration"]
+    assert endpoint["disableExecuteApiEndpoint"] is is_off
+    assert ("execute-api" not in stack.output("ApiUrl")) is is_off
+    assert stack.has("DomainTarget") is is_off
+
+
+def test_users_sign_in_without_sending_a_password_and_may_have_a_second_factor() -> None:
+    stack = Stack()
+    pool = stack.properties("UserPool")
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+    policy = pool["Policies"]["PasswordPolicy"]
+    assert policy.pop("MinimumLength") >= 12
+    assert list(policy.values()) == [True] * 4
+    flows = {
+        name: set(resource["Properties"]["ExplicitAuthFlows"])
+        for name, resource in stack.resources()
+        if resource["Type"] == "AWS::Cognito::UserPoolClient"
+    }
+    assert flows == {
+        "UserPoolClient": {"ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"},
+        "SmokeTestClient": {"ALLOW_ADMIN_USER_PASSWORD_AUTH"},
+    }
+
+
+def test_tokens_of_each_client_of_the_pool_are_accepted() -> None:
+    """By the gateway and by the functions."""
+    stack = Stack()
+    schemes = stack.properties("Api")["Body"]["components"]["securitySchemes"]
+    authorizer = schemes["Token"]["x-amazon-apigateway-authorizer"]
+    variables = stack.properties("UsersFunction")["Environment"]["Variables"]
+    clients = {
+        name.lower()
+        for name, resource in stack.resources()
+        if resource["Type"] == "AWS::Cognito::UserPoolClient"
+    }
+    assert set(authorizer["jwtConfiguration"]["audience"]) == clients
+    assert set(variables["TOKEN_AUDIENCE"].split()) == clients
+
+
 def test_no_parameter_opens_a_deployed_function() -> None:
     """The translated functions have the value itself, which no condition or parameter changes."""
     functions = [
