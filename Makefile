@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test rehearse smoke test-tokens lint cost scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test rehearse smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -33,9 +33,12 @@ token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT
 test: $(READY)   ## run all tests (ARGS='-k name' for some)
 	@$(BIN)/pytest $(ARGS)
 
-smoke: $(READY)  ## check a deployed API (BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
-	@BASE_URL=$(BASE_URL) ADMIN_TOKEN=$(ADMIN_TOKEN) READER_TOKEN=$(READER_TOKEN) \
+smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
+	@STAGE=$(STAGE) BASE_URL=$(BASE_URL) ADMIN_TOKEN=$(ADMIN_TOKEN) READER_TOKEN=$(READER_TOKEN) \
 		$(BIN)/pytest -v -m smoke tests/smoke $(ARGS)
+
+failed-events: $(READY)  ## print why a stage's last deployment failed, nested stacks included (STAGE=staging)
+	@$(BIN)/python -m tests.smoke.stage $(STAGE)
 
 rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
 	@$(BIN)/pytest -v -m rehearsal tests/rehearsal $(ARGS)

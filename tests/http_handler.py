@@ -9,8 +9,10 @@ class QuietHandler(BaseHTTPRequestHandler):
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
 
-    def respond(self, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(200)
+    def respond(
+        self, body: bytes, headers: Mapping[str, str] | None = None, status: int = 200
+    ) -> None:
+        self.send_response(status)
         for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
