@@ -14,6 +14,7 @@ has no docstrings and asserts, which makes it a third smaller.
 """
 
 import argparse
+import hashlib
 import io
 import os
 import platform
@@ -102,6 +103,7 @@ def build(arguments: argparse.Namespace) -> None:
     elif arguments.artifact == "blog":
         _copy_code(ROOT / "layers" / "blog" / "blog", directory / "python" / "blog")
         compile_bytecode(directory, "/opt")
+        _add_release(directory)
     else:
         own = requirements_of(arguments.name) - requirements_of()
         install(own, arguments.architecture, directory)
@@ -158,6 +160,16 @@ def install(requirements: set[str], architecture: str, directory: Path) -> None:
 
 def _copy_code(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _add_release(directory: Path) -> None:
+    """Add a hash of the template, so that another text of it is another layer.
+
+    SAM publishes a version of a function whose text in the template changed, which Lambda rejects
+    if its code, layers and configuration are still the same, such as after a mere rewording.
+    """
+    digest = hashlib.sha256((ROOT / "template.yaml").read_bytes()).hexdigest()
+    (directory / "template.sha256").write_text(f"{digest}\n", encoding="utf-8")
 
 
 def compile_bytecode(directory: Path, path_in_lambda: str) -> None:

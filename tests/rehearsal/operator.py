@@ -4,6 +4,7 @@ The API is served by the local gateway by the routes and authorizers that were d
 signed by a key of this machine in the name of the deployed user pool.
 """
 
+import hashlib
 import os
 import re
 import shlex
@@ -76,8 +77,10 @@ class Operator:
         """
         self._parameters |= parameters
         build, deploy = documented_commands(self.stage)
-        # Cached, as nothing changes here that the cache does not see, such as uv.lock.
-        self._sam(*build, "--cached", "--parallel")
+        # Cached by the template too, as SAM's cache does not see that the layer depends on it.
+        template = (self.checkout / "template.yaml").read_bytes()
+        cache = f".aws-sam/cache-{hashlib.sha256(template).hexdigest()[:16]}"
+        self._sam(*build, "--cached", "--cache-dir", cache, "--parallel")
         overrides = [f"{name}={value}" for name, value in self._parameters.items()]
         return self._sam(
             *(*deploy, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),

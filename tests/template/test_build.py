@@ -57,6 +57,27 @@ def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_pat
         assert b"/opt/python/blog/" in bytecode.read_bytes()
 
 
+def test_another_text_of_the_template_is_another_layer(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Lambda would reject versions that SAM publishes since their text in it changed."""
+    monkeypatch.setattr(build, "compile_bytecode", lambda *_: None)
+    for name in ("layers", "template.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+
+    def built(name: str) -> dict[str, bytes]:
+        folder = tmp_path / name
+        build.build(build.argument_parser().parse_args(["blog", str(folder)]))
+        paths = (path for path in folder.rglob("*") if path.is_file())
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    one, same = built("one"), built("same")
+    (tmp_path / "template.yaml").unlink()
+    (tmp_path / "template.yaml").write_text((ROOT / "template.yaml").read_text() + "# reworded\n")
+    assert one == same != built("other")
+
+
 @pytest.mark.usefixtures("needs_target_python")
 def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
     build: ModuleType, tmp_path: Path

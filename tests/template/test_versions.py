@@ -1,5 +1,6 @@
 """A deployment publishes a version of each function that it changes, and `live` moves to it."""
 
+import re
 import sys
 from types import ModuleType
 from typing import Any
@@ -65,6 +66,35 @@ def test_a_parameter_that_changes_a_function_publishes_a_version(
         for function in FUNCTIONS:
             if before.properties(function) != after.properties(function):
                 assert _digested(before) != _digested(after), f"{function}, {name}={value}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_value_of_another_stack_or_resource_publishes_a_version(function: str) -> None:
+    """Such as the address of a database that was replaced."""
+    resources = template()["Resources"]
+    properties = resources[function]["Properties"]
+    seen = sources({name: properties[name] for name in properties.keys() - {"Code", "Layers"}})
+    constant = {("Logs", ""), (f"{function}Role", "Arn"), ("Configuration", "Digest")}
+    assert any(attribute.startswith("Outputs.") for _, attribute in seen)
+    assert seen - constant <= sources(resources["Configuration"]["Properties"]["Values"])
+
+
+def sources(value: Any) -> set[tuple[str, str]]:
+    """The resources and parameters that a value refers to, with the attributes."""
+    if isinstance(value, list):
+        return set().union(*map(sources, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set().union(*map(sources, value.values()))
+    match value:
+        case {"Ref": str(name)} if not name.startswith("AWS::"):
+            found.add((name, ""))
+        case {"Fn::GetAtt": [name, attribute]}:
+            found.add((name, attribute))
+        case {"Fn::Sub": str(text)}:
+            names = re.findall(r"\$\{(\w+)(?:\.([\w.]+))?\}", text)
+            found |= set(names)
+    return found
 
 
 def _digested(stack: Stack) -> Any:
