@@ -25,6 +25,8 @@ from meta.pages import (
 
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 SERVER = b'"servers": [\n    {\n      "url": "%b"'
+PROBLEM_LINKS = (b'"/problems#', b"](/problems)")
+"""How links to them begin in the document: those of `type`, and of descriptions."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
@@ -42,11 +44,11 @@ async def get_docs() -> HTMLResponse:
 
 
 @router.get("/docs/{name}", include_in_schema=False)
-async def get_swagger_ui_file(name: str, request: Request) -> Response:
+async def get_swagger_ui_file(name: str, request: Request, v: str | None = None) -> Response:
     if name not in SWAGGER_UI_FILES:
         raise NotFound("There is no such file.")
     headers = {"Vary": "Accept-Encoding"}
-    if request.query_params.get("v") == swagger_ui_version(name):
+    if v == swagger_ui_version(name):
         headers["Cache-Control"] = IMMUTABLE
     content = swagger_ui_file(name)
     if accepts_gzip(request.headers.get("accept-encoding", "")):
@@ -59,8 +61,10 @@ async def get_swagger_ui_file(name: str, request: Request) -> Response:
 async def get_openapi() -> Response:
     """Return the OpenAPI document of all functions."""
     document = _openapi()
-    if base := base_path.get():
-        document = document.replace(SERVER % b"/", SERVER % base.encode(), 1)
+    if base := base_path.get().encode():
+        document = document.replace(SERVER % b"/", SERVER % base, 1)
+        for link in PROBLEM_LINKS:
+            document = document.replace(link, link.replace(b"/", base + b"/"))
     return Response(document, media_type="application/json")
 
 

@@ -67,7 +67,7 @@ async def insert_post(transaction: Transaction, user_id: int, title: str, conten
 async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
     """Return the post. Raises `NotFound`."""
     selected = await connection.execute(FIND, {"post_id": post_id})
-    return found(selected.one_or_none(), f"post {post_id}")
+    return found(selected.one_or_none(), "post")
 
 
 async def find_own_post(connection: AsyncConnection, access: Access, post_id: int) -> PostRow:
@@ -87,14 +87,14 @@ async def update_post(
     values = {"post_id": post_id, "author": values.get("user_id"), **values}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
         updated = await write_own(transaction, UPDATE, values, OWNED)
-    return found(updated, f"post {post_id}")
+    return found(updated, "post")
 
 
 async def delete_post(transaction: Transaction, post_id: int) -> None:
     """Delete the post. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
     values = {"post_id": post_id, "author": None}
     deleted = await write_own(transaction, DELETE, values, OWNED)
-    found(deleted, f"post {post_id}")
+    found(deleted, "post")
 
 
 async def list_posts(

@@ -74,7 +74,7 @@ async def insert_user(transaction: Transaction, name: str, email: str) -> UserRo
 async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
     """Return the user. Raises `NotFound`."""
     selected = await connection.execute(FIND, {"user_id": user_id})
-    return found(selected.one_or_none(), f"user {user_id}")
+    return found(selected.one_or_none(), "user")
 
 
 async def find_own_user(connection: AsyncConnection, access: Access, user_id: int) -> UserRow:
@@ -92,13 +92,13 @@ async def update_user(
     """
     with translate_violation("users_email_key", _email_taken()):
         updated = await write_own(transaction, UPDATE, {"user_id": user_id, **values}, OWNED)
-    return found(updated, f"user {user_id}")
+    return found(updated, "user")
 
 
 async def delete_user(transaction: Transaction, user_id: int) -> None:
     """Delete the user and its posts. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
     deleted = await write_own(transaction, DELETE, {"user_id": user_id}, OWNED)
-    found(deleted, f"user {user_id}")
+    found(deleted, "user")
 
 
 async def list_users(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:

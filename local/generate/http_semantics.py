@@ -9,14 +9,19 @@ from typing import Any
 
 from blog.auth.policy import POLICY
 from blog.conditions import EXAMPLE_TAG
-from blog.errors import PreconditionFailed, PreconditionRequired
+from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
+from blog.http.json_body import IDENTITY
 from blog.http.media_types import PATCH_TYPES
 from blog.http.problems import problem_responses
 
 Operation = dict[str, Any]
 
 HEADERS: dict[str, dict[str, Any]] = {
+    "Accept-Encoding": {
+        "description": "The content coding that a body may have: none, as defined by RFC 7694.",
+        "schema": {"type": "string", "const": IDENTITY},
+    },
     "Accept-Patch": {
         "description": "The media types that PATCH takes, as defined by RFC 5789.",
         "schema": {"type": "string", "const": ", ".join(PATCH_TYPES)},
@@ -54,8 +59,8 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "maxLength": 128, "examples": ["JKJaXmPLvHcESHA="]},
     },
 }
-RARE = ("Link", "RateLimit", "RateLimit-Policy")
-"""Not on the last page; not without a limit."""
+RARE = ("Accept-Encoding", "Link", "RateLimit", "RateLimit-Policy")
+"""Only if the body is compressed; not on the last page; not without a limit."""
 CONDITIONS = {
     "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
     "If-None-Match": "Do it only if the resource has none of these ETags.",
@@ -77,6 +82,11 @@ def add_http_semantics(document: dict[str, Any]) -> None:
         if method.upper() in CONDITIONAL_METHODS:
             errors = problem_responses(PreconditionFailed, PreconditionRequired)
             _add_conditions(operation, errors)
+        # Every operation rejects query parameters that it does not know.
+        rejected = problem_responses(InvalidRequest)
+        operation["responses"] = {str(key): value for key, value in rejected.items()} | operation[
+            "responses"
+        ]
         if method == "patch":
             _, merge_patch = PATCH_TYPES
             content = operation["requestBody"]["content"]
@@ -129,6 +139,8 @@ def _headers(
         yield "WWW-Authenticate"
     if status in (409, 429, 503):
         yield "Retry-After"
+    if status == 415:
+        yield "Accept-Encoding"
     if status == 415 and method == "patch":
         yield "Accept-Patch"
     if operation["operationId"] in POLICY and status != 401:

@@ -15,10 +15,13 @@ __all__ = ["few_rows"]
 
 Mapped = Callable[[str, str], httpx.Client]
 
+DOMAIN = "api.example.org"
+EXECUTE_API = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
+
 
 @pytest.fixture
 def mapped(worker: Worker, database: object, cache: object) -> Iterator[Mapped]:
-    """Returns a client of the API behind a path, at a stage."""
+    """Returns a client of the API behind a path, at a stage; a mapping is at its own host."""
     clients: list[httpx.Client] = []
 
     def client(base: str, stage: str) -> httpx.Client:
@@ -31,7 +34,8 @@ def mapped(worker: Worker, database: object, cache: object) -> Iterator[Mapped]:
 
 
 class Behind(LambdaTransport):
-    """What API Gateway sends: the whole path, and the stage."""
+    """What API Gateway sends: the path with the stage, but without the mapping's path, and the host
+    that the client called."""
 
     def __init__(self, base: str, stage: str) -> None:
         super().__init__(handler=self._handle)
@@ -39,9 +43,12 @@ class Behind(LambdaTransport):
         self._stage = stage
 
     def _handle(self, event: dict[str, Any], context: object) -> object:
-        handler = handler_of(event["rawPath"].removeprefix(self._base) or "/")
+        path = event["rawPath"].removeprefix(self._base) or "/"
+        is_mapping = self._base != "" and self._stage == "$default"
+        event["rawPath"] = path if is_mapping else event["rawPath"]
         event["requestContext"]["stage"] = self._stage
-        return handler(event, context)
+        event["requestContext"]["domainName"] = DOMAIN if is_mapping else EXECUTE_API
+        return handler_of(path)(event, context)
 
 
 @pytest.fixture(
@@ -53,7 +60,7 @@ def below(
 ) -> tuple[str, httpx.Client]:
     """A base path, and a client of the API that is served below it."""
     base, stage, setting = request.param
-    worker.restart(BASE_PATH=setting)
+    worker.restart(DOMAIN_NAME=setting and DOMAIN.upper(), BASE_PATH=setting)
     return base, mapped(base, stage)
 
 
@@ -101,8 +108,39 @@ def test_a_path_that_only_begins_alike_is_not_below_it(worker: Worker, mapped: M
     assert mapped("/dev", "dev").get("/dev").headers["location"] == "/dev/docs"
 
 
-def test_the_documentation_is_of_the_mapping(worker: Worker, mapped: Mapped) -> None:
-    api = mapped("/dev", "dev")
-    assert api.get("/dev/openapi.json").json()["servers"][0]["url"] == "/dev"
-    assert mapped("", "$default").get("/openapi.json").json()["servers"][0]["url"] == "/"
-    assert '"/openapi.json"' not in api.get("/dev/docs").text
+def test_the_documentation_is_of_the_mapping(
+    below: tuple[str, httpx.Client], mapped: Mapped
+) -> None:
+    base, api = below
+    document = api.get(f"{base}/openapi.json").json()
+    plain = mapped("", "$default").get("/openapi.json").json()
+    assert (document["servers"][0]["url"], plain["servers"][0]["url"]) == (base, "/")
+    assert f"[/problems]({base}/problems)" in document["info"]["description"]
+    assert document["paths"] == plain["paths"]
+    assert '"/openapi.json"' not in api.get(f"{base}/docs").text
+    assert api.get(f"{base}/").headers["location"] == f"{base}/docs"
+
+
+def test_a_problem_links_to_the_problems_of_the_mapping(below: tuple[str, httpx.Client]) -> None:
+    base, api = below
+    types = api.get(f"{base}/openapi.json").json()["components"]["schemas"]["Problem"]
+    for path in ("/users/99", "/nix", "/users?nix=1"):
+        problem = api.get(f"{base}{path}").json()
+        assert problem["type"].startswith(f"{base}/problems#")
+        assert problem["type"] in types["properties"]["type"]["enum"]
+        assert api.get(problem["type"]).status_code == 200
+    assert f"{base}/docs" in api.get(f"{base}/nix").json()["detail"]
+
+
+def test_a_mapping_is_known_by_its_host_not_by_the_path(worker: Worker, mapped: Mapped) -> None:
+    """At the address of API Gateway there is no mapping, and a route may be named like it."""
+    worker.restart(DOMAIN_NAME=DOMAIN, BASE_PATH="/users")
+    assert mapped("", "$default").get("/").headers["location"] == "/docs"
+    assert mapped("", "$default").get("/users").status_code == 200
+    assert mapped("/users", "$default").get("/users/users").status_code == 200
+    assert mapped("/users", "$default").get("/users/").headers["location"] == "/users/docs"
+
+
+def test_a_domains_mapping_hides_a_stage(worker: Worker, mapped: Mapped) -> None:
+    worker.restart(DOMAIN_NAME=EXECUTE_API, BASE_PATH="/v1")
+    assert mapped("/dev", "dev").get("/dev/").headers["location"] == "/v1/docs"

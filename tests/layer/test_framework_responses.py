@@ -1,5 +1,6 @@
 """What the framework rejects by itself: paths, methods, bodies that are not JSON."""
 
+import gzip
 import json
 import re
 import sys
@@ -149,48 +150,97 @@ def test_a_body_that_is_not_json_is_400_with_its_position(
     assert "Ada" not in response.text
 
 
+NESTED_IN = ["{}", '{{"name": {}}}', "[[{}]]", '{{"a": [{{"b": {}}}]}}']
+
+
 @every_write
+@pytest.mark.parametrize("around", NESTED_IN)
 @pytest.mark.parametrize(
-    "body",
+    ("value", "wrong"),
     [
-        b"[" * 100_000,
-        b'{"name":' * 15_000,
-        b"9" * 10_000,
-        b'{"name": "\xff"}',
-        b"\xff\xfe",
+        ("NaN", "NaN or Infinity"),
+        ("Infinity", "NaN or Infinity"),
+        ("-Infinity", "NaN or Infinity"),
+        ("1e999", "a number that is out of range"),
+        ("-1.5e400", "a number that is out of range"),
+        ("9" * 10_000, "a number of too many digits"),
+        ('"\\ud800"', "half of a surrogate pair"),
+        ('"\\uDC00\\ud800"', "half of a surrogate pair"),
+        ('{"\\udfff": 1}', "half of a surrogate pair"),
+        ('{"x": 1, "x": 1}', "a repeated member"),
+        ('{"x": 1, "y": 2, "\\u0078": 3}', "a repeated member"),
+        ("[" * 50_000, "nested too deeply"),
+        ('{"x":' * 15_000, "nested too deeply"),
     ],
-    ids=["deep list", "deep object", "10000 digits", "no UTF-8", "bare byte order mark"],
+    ids=lambda text: text[:20],
 )
-def test_a_body_that_python_cannot_read_is_400(
-    client: httpx.Client, write: Write, body: bytes
+def test_a_body_that_readers_would_read_differently_is_400(
+    client: httpx.Client, write: Write, around: str, value: str, wrong: str
 ) -> None:
+    body = around.format(value)
     response = client.request(write.method, write.path, content=body, headers=JSON)
+
+    assert response.status_code == 400
+    assert response.json()["type"] == "/problems#malformed-body"
+    assert wrong in response.json()["detail"]
+
+
+@every_write
+@pytest.mark.parametrize("charset", ["", "; charset=utf-8", "; charset=utf-16"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "latin-1"]
+)
+def test_a_body_in_another_encoding_than_utf_8_is_400(
+    client: httpx.Client, write: Write, encoding: str, charset: str
+) -> None:
+    """Also if its Content-Type says which: JSON has no parameter for that."""
+    body = json.dumps({"name": "é"}, ensure_ascii=False).encode(encoding)
+    headers = {"Content-Type": f"application/json{charset}"}
+    response = client.request(write.method, write.path, content=body, headers=headers)
 
     assert response.status_code == 400
     assert response.json()["type"] == "/problems#malformed-body"
 
 
 @every_write
-@pytest.mark.parametrize(
-    "body", ["NaN", "Infinity", "-Infinity", "1e999", "true", "null", "[]", '"x"']
-)
+@pytest.mark.parametrize("body", ["true", "null", "[]", '"x"', "1", "[{}]"])
 def test_a_body_that_is_not_an_object_is_422(client: httpx.Client, write: Write, body: str) -> None:
     response = client.request(write.method, write.path, content=body, headers=JSON)
     assert response.status_code == 422
     assert response.json()["errors"][0]["in"] == "body"
 
 
-@pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 4000, "1.5", "[[[[]]]]", "{}"]
-)
+@pytest.mark.parametrize("value", ["9" * 4000, "1.5", "1e3", "[[[[]]]]", "{}"])
 @every_write
 def test_a_value_that_no_field_takes_is_422(client: httpx.Client, write: Write, value: str) -> None:
     fields = ", ".join(f'"{name}": {value}' for name in write.body or {})
     body = f"{{{fields}}}"
     response = client.request(write.method, write.path, content=body, headers=JSON)
-
     assert response.status_code == 422
-    assert json.loads(response.text, parse_constant=pytest.fail)
+
+
+@every_write
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd", "GZIP", "gzip, gzip", "nix"])
+def test_a_compressed_body_is_415_and_tells_the_coding_that_there_is(
+    client: httpx.Client, write: Write, coding: str
+) -> None:
+    headers = JSON | {"Content-Encoding": coding}
+    body = gzip.compress(json.dumps(write.body).encode())
+    response = client.request(write.method, write.path, content=body, headers=headers)
+
+    assert response.status_code == 415
+    assert response.json()["type"] == "/problems#unsupported-media-type"
+    assert response.headers["accept-encoding"] == "identity"
+
+
+@every_write
+@pytest.mark.parametrize("coding", ["", "identity", "Identity"])
+def test_a_body_that_is_not_compressed_may_say_so(
+    client: httpx.Client, write: Write, coding: str
+) -> None:
+    headers = JSON | {"Content-Encoding": coding}
+    response = client.request(write.method, write.path, content="[]", headers=headers)
+    assert response.status_code == 422
 
 
 @every_write
@@ -218,6 +268,7 @@ def test_a_body_of_another_media_type_is_415(
     assert response.status_code == 415
     assert response.json()["type"] == "/problems#unsupported-media-type"
     assert "application/json" in response.json()["detail"]
+    assert "accept-encoding" not in response.headers  # that is only for codings: RFC 7694
 
 
 @pytest.mark.parametrize(
@@ -241,10 +292,3 @@ def test_a_missing_body_is_422(client: httpx.Client, write: Write) -> None:
         response = client.request(write.method, write.path, headers=headers)
         assert response.status_code == 422
         assert response.json()["errors"][0]["in"] == "body"
-
-
-@every_write
-def test_a_lone_surrogate_in_a_fields_name_is_422(client: httpx.Client, write: Write) -> None:
-    body = b'{"\\ud800": {"\\udfff": "\\ud800"}}'
-    response = client.request(write.method, write.path, content=body, headers=JSON)
-    assert response.status_code == 422

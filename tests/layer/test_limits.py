@@ -98,17 +98,16 @@ def test_of_many_wrong_fields_some_are_listed_and_the_rest_counted(
     assert response["status"] == 422
     assert len(response["errors"]) == MAX_ERRORS
     assert response["detail"].endswith(f"; and {number + missing - MAX_ERRORS} more")
-    for error in response["errors"]:
-        assert error["field"] in (*keys, "name", "email") or error["field"].endswith("…")
+    assert {error["field"] for error in response["errors"]} <= {"body", "name", "email"}
 
 
 @pytest.mark.usefixtures("services")
-def test_a_long_key_is_cut() -> None:
+def test_a_long_key_is_not_echoed() -> None:
     response = problem(body_request("PATCH", "/users/1", json.dumps({"k" * 100_000: 1})))
 
     assert response["status"] == 422
     assert response["errors"] == [
-        {"in": "body", "field": f"{'k' * 63}…", "message": "Extra inputs are not permitted"}
+        {"in": "body", "field": "body", "message": "member 1 is unknown; known are email, name"}
     ]
 
 

@@ -1,6 +1,7 @@
 """Every error that a client can receive, and the one place that maps errors to HTTP.
 
     ApiError
+    ├── MalformedRequest         400  the request is not HTTP, such as by its `Host`
     ├── MalformedJson            400  the body is not JSON
     ├── InvalidReference         400  a field names a resource that does not exist
     ├── Unauthorized             401  there is no token, or it is not accepted
@@ -12,7 +13,7 @@
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
     ├── PreconditionFailed       412  the resource is not as `If-Match` or `If-None-Match` demands
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
-    ├── UnsupportedMediaType     415  the body is not declared as JSON
+    ├── UnsupportedMediaType     415  the body is compressed, or not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is invalid
     ├── PreconditionRequired     428  a write needs `If-Match`
     ├── TooManyRequests          429  the caller's limit is exceeded; retry after `Retry-After`
@@ -25,7 +26,8 @@
 Each becomes an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and the
 error's `code`, `detail` describes the occurrence in a sentence, and an `InvalidRequest` lists the
 invalid fields under `errors` as `{in, field, message}`, at most `MAX_ERRORS`. A problem never
-contains text from a database, a stack trace, or a value that the client sent.
+contains text from a database, a stack trace, or text that the client sent, such as a value, a part
+of one, an id, or the name of an unknown field.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,9 +71,14 @@ class ApiError(Exception):
         }
 
 
+class MalformedRequest(ApiError):
+    status, title, code = 400, "Malformed request", "malformed-request"
+    description = "The request is not valid HTTP; `detail` names the header that is wrong."
+
+
 class MalformedJson(ApiError):
     status, title, code = 400, "Malformed body", "malformed-body"
-    description = "The request's body is not valid JSON; `detail` gives the position of the error."
+    description = "The request's body is not valid JSON in UTF-8; `detail` tells what is wrong."
 
 
 class InvalidReference(ApiError):
@@ -114,9 +121,9 @@ class NotFound(ApiError):
 
 
 def found(row: R | None, resource: str) -> R:
-    """Return the row of a resource, such as `user 7`. Raises `NotFound` when it is None."""
+    """Return the row of a resource, such as a `user`. Raises `NotFound` when it is None."""
     if row is None:
-        raise NotFound(f"There is no {resource}.")
+        raise NotFound(f"There is no {resource} with this id.")
     return row
 
 
@@ -163,7 +170,10 @@ class ContentTooLarge(ApiError):
 
 class UnsupportedMediaType(ApiError):
     status, title, code = 415, "Unsupported media type", "unsupported-media-type"
-    description = "The body's `Content-Type` is not JSON: send `application/json`."
+    description = (
+        "The body is not sent as JSON, uncompressed: send `Content-Type: application/json`, and no "
+        "`Content-Encoding`."
+    )
 
 
 class InvalidRequest(ApiError):
@@ -172,7 +182,9 @@ class InvalidRequest(ApiError):
         f"One or more fields or parameters are invalid; `errors` lists up to {MAX_ERRORS} of them."
     )
 
-    def __init__(self, errors: Sequence[Mapping[str, str]]) -> None:
+    def __init__(self, errors: Sequence[Mapping[str, str]], count: int | None = None) -> None:
+        """`count`: how many there are, if `errors` has only the first of them."""
+        count = count or len(errors)
         self.errors = [
             {
                 "in": error["in"],
@@ -182,8 +194,8 @@ class InvalidRequest(ApiError):
             for error in errors[:MAX_ERRORS]
         ]
         sentences = [f"{error['field']}: {error['message']}" for error in self.errors]
-        if len(errors) > MAX_ERRORS:
-            sentences.append(f"and {len(errors) - MAX_ERRORS} more")
+        if count > MAX_ERRORS:
+            sentences.append(f"and {count - MAX_ERRORS} more")
         super().__init__("; ".join(sentences))
 
     def problem(self) -> dict[str, Any]:

@@ -31,6 +31,10 @@ def _libpq_url_or_secret(value: str) -> str:
     return value if re.match(SECRET_ARN, value) else libpq_url(value)
 
 
+def _lower(value: str | None) -> str | None:
+    return value and value.lower()
+
+
 class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=str.upper, populate_by_name=True, hide_input_in_errors=True
@@ -138,11 +142,20 @@ class Settings(BaseModel):
     public_reads: Annotated[
         bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
     ] = False
+    domain_name: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9.-]+$",
+            description="The API's own host name, for links in responses to requests that came by "
+            "it.",
+        ),
+        AfterValidator(_lower),
+    ] = None
     base_path: Annotated[
         str | None,
         Field(
             pattern=r"^(/[A-Za-z0-9._~-]+)+$",
-            description="Path of the API's mapping at a custom domain, such as `/v1`. A stage's is "
+            description="Path of the API's mapping at `DOMAIN_NAME`, such as `/v1`. A stage's is "
             "known from requests.",
         ),
     ] = None

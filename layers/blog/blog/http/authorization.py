@@ -11,8 +11,8 @@ from blog.auth.limits import request_limit
 from blog.auth.policy import authorize
 from blog.conditions import current_conditions
 from blog.http.conditional import conditions_of
-from blog.http.media_types import check_patch
-from blog.http.retry import Handler, RetriedRoute
+from blog.http.retry import RetriedRoute
+from blog.http.strict_input import Handler, strict_handler
 
 
 class AuthorizedRoute(RetriedRoute):
@@ -20,13 +20,12 @@ class AuthorizedRoute(RetriedRoute):
     callers are limited."""
 
     def get_route_handler(self) -> Handler:
-        handler = super().get_route_handler()
+        handler = strict_handler(self, super().get_route_handler())
 
         async def handle(request: Request) -> Response:
             event = request.scope["aws.event"]
             access = authorize(self.name, event)
             current_access.set(access)
-            check_patch(request)
             current_conditions.set(conditions_of(request.method, request.headers))
             limit = request_limit(access, event)
             if limit is None:

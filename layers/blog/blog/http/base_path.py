@@ -1,7 +1,8 @@
-"""The path below which API Gateway serves the API: a named stage, or a custom domain's mapping.
+"""The path below which clients reach the API: a named stage's, or that of a domain's mapping.
 
-The paths of events begin with it, and those of responses must; in between, and in the cache, which
-several mappings may share, there is none.
+Links in responses begin with it; in between, and in the cache, which several mappings may share,
+there is none. The paths of events begin with a named stage, but never with a mapping's path: only
+the host tells that a request came by the mapping.
 """
 
 from contextvars import ContextVar
@@ -14,11 +15,15 @@ base_path: ContextVar[str] = ContextVar("base_path", default="")
 
 
 def split_path(event: dict[str, Any]) -> tuple[str, str]:
-    """Return the base path of an event, and its path below that."""
+    """Return the base path of an event, and the path of its route."""
     path = event["rawPath"] or "/"
-    stage = event["requestContext"]["stage"]
-    of_stage = None if stage == "$default" else f"/{stage}"
-    for base in filter(None, (settings().base_path, of_stage)):
-        if path == base or path.startswith(f"{base}/"):
-            return base, path.removeprefix(base) or "/"
-    return "", path
+    context = event["requestContext"]
+    base = "" if context["stage"] == "$default" else f"/{context['stage']}"
+    if path == base or path.startswith(f"{base}/"):
+        path = path.removeprefix(base) or "/"
+    else:
+        base = ""
+    own = settings().domain_name
+    if own is not None and context.get("domainName", "").lower() == own:
+        base = settings().base_path or ""
+    return base, path

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blog.access import limit_headers
 from blog.deadline import request_deadline
-from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded
+from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded, MalformedRequest
 from blog.http.base_path import base_path, split_path
 from blog.http.headers import add_default_headers
 from blog.http.problems import problem_response, unknown_path
@@ -33,13 +33,12 @@ CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class RequestMiddleware:
-    """Wraps a function's application; expects Mangum's scope."""
+    """Wraps a function's application; expects the scope of an `HttpApiEvent`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # API Gateway has decoded the path; Mangum decodes it again: /users/%2531 would be user 1.
         base, scope["path"] = split_path(scope["aws.event"])
         base_path.set(base)
         record = self._new_record(scope)
@@ -87,6 +86,8 @@ class RequestMiddleware:
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         """Reject a trailing line end, which the `$` of Starlette's patterns would let through."""
+        if malformed := scope["malformed"]:
+            return problem_response(MalformedRequest(malformed))
         path: str = scope["path"]
         return problem_response(unknown_path()) if path.endswith("\n") else self.app
 

@@ -11,7 +11,7 @@ from hashlib import blake2s
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from blog.errors import InvalidRequest
@@ -46,8 +46,6 @@ class CursorParameters(BaseModel):
 
     A subclass adds the parameters that filter and order the list.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     cursor: Cursor = None
     limit: Limit = 10

@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problems: `application/problem+json`, the framework's own errors included."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,20 +14,22 @@ from blog.errors import (
     ApiError,
     ContentTooLarge,
     InternalError,
-    InvalidRequest,
     MalformedJson,
     MethodNotAllowed,
     NotFound,
-    UnsupportedMediaType,
 )
+from blog.http.base_path import base_path
+from blog.http.field_errors import invalid_request
 from blog.http.media_types import ACCEPT_PATCH
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
 def problem_response(error: ApiError) -> Response:
-    """Return the error as an HTTP response."""
-    body = json.dumps(error.problem(), ensure_ascii=False).encode()
+    """Return the error as an HTTP response, with a `type` below the request's base path."""
+    problem = error.problem()
+    problem["type"] = base_path.get() + problem["type"]
+    body = json.dumps(problem, ensure_ascii=False).encode()
     return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
 
 
@@ -55,7 +56,7 @@ def register_error_handlers(app: FastAPI) -> None:
 
     async def on_validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(_from_validation(request, error))
+        return problem_response(invalid_request(request.scope["route"], error))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -72,24 +73,6 @@ def register_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_unhandled_error)
 
 
-def _from_validation(request: Request, error: RequestValidationError) -> ApiError:
-    errors = error.errors()
-    if errors[0]["type"] == "json_invalid":
-        reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][1]
-        return MalformedJson(f"The body is not JSON: {reason} at character {position}.")
-    if isinstance(error.body, bytes):  # FastAPI parses only JSON's media types
-        sent = "is not JSON" if "content-type" in request.headers else "is missing"
-        headers = ACCEPT_PATCH if request.method == "PATCH" else None
-        detail = f"The header Content-Type {sent}; send application/json."
-        return UnsupportedMediaType(detail, headers)
-    return InvalidRequest([_field_error(one["loc"], one["msg"]) for one in errors])
-
-
-def _field_error(location: Sequence[str | int], message: str) -> dict[str, str]:
-    place, *path = map(str, location)
-    return {"in": place, "field": ".".join(path) or place, "message": message}
-
-
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
     if error.status_code == NotFound.status:
         return unknown_path()
@@ -100,7 +83,7 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
     if error.status_code == ContentTooLarge.status:
         return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
     if error.status_code == MalformedJson.status:
-        return MalformedJson("The body cannot be read as JSON.")
+        return MalformedJson("The body cannot be read.")
     return InternalError()
 
 
@@ -110,7 +93,7 @@ def _options(allowed: list[str]) -> Response:
 
 
 def unknown_path() -> NotFound:
-    return NotFound("There is no such path; /docs lists those that exist.")
+    return NotFound(f"There is no such path; {base_path.get()}/docs lists those that exist.")
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:

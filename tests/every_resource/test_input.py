@@ -1,0 +1,104 @@
+"""What every operation does with input that it does not know, read from the OpenAPI document."""
+
+import json
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.every_resource.document import DOCUMENT
+from tests.every_resource.test_documented_responses import OPERATIONS, Operation
+from tests.resources import RESOURCES
+
+SECRET = "s3cret.person@example.org"
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+
+
+def parameters(operation: Operation, place: str) -> list[dict[str, Any]]:
+    return [one for one in operation.documented.get("parameters", []) if one["in"] == place]
+
+
+def rows(database: psycopg.Connection[Any]) -> list[Any]:
+    return [database.execute(f"SELECT * FROM {table}".encode()).fetchall() for table in RESOURCES]
+
+
+def send(api: httpx.Client, operation: Operation, query: str, **more: Any) -> httpx.Response:
+    """Send the valid request, but for its query."""
+    target = f"{operation.target}?{query}"
+    return api.request(operation.method, target, **({"json": operation.body} | more))
+
+
+@every_operation
+def test_an_unknown_query_parameter_is_rejected_and_nothing_written(
+    api: httpx.Client,
+    few_rows: None,
+    database: psycopg.Connection[Any],
+    operation: Operation,
+) -> None:
+    before = rows(database)
+    for query in ("dry_run=true", "dry_run", "ID=1", "=", "%00=1", f"{SECRET}=1"):
+        response = send(api, operation, query)
+        assert response.status_code == 422, query
+        [error] = response.json()["errors"]
+        assert (error["in"], error["field"]) == ("query", "query")
+        assert error["message"].startswith("parameter 1 is unknown; ")
+        for parameter in parameters(operation, "query"):
+            assert parameter["name"] in error["message"]
+    assert rows(database) == before
+    if operation.method == "GET":
+        head = api.request("HEAD", f"{operation.target}?dry_run=true")
+        assert head.status_code == 422
+
+
+@every_operation
+def test_a_repeated_query_parameter_is_rejected_and_named(
+    api: httpx.Client, few_rows: None, operation: Operation
+) -> None:
+    for parameter in parameters(operation, "query"):
+        assert parameter["schema"].get("type") != "array"
+        name = parameter["name"]
+        response = send(api, operation, f"{name}=1&{name}=1")
+        assert response.status_code == 422
+        expected = {"in": "query", "field": name, "message": "may be given only once"}
+        assert expected in response.json()["errors"]
+
+
+@every_operation
+def test_a_problem_has_nothing_of_what_the_client_sent(
+    api: httpx.Client, few_rows: None, operation: Operation
+) -> None:
+    """In each place that a client fills: parameters, headers, the body's members and values."""
+    named = [one["name"] for one in parameters(operation, "query")]
+    headers = [one["name"] for one in parameters(operation, "header")]
+    responses = [
+        send(api, operation, f"{SECRET}={SECRET}"),
+        *(send(api, operation, f"{name}={SECRET}%01") for name in named),
+        *(send(api, operation, "", headers={name: f"{SECRET} x"}) for name in headers),
+        api.request("BREW", f"{operation.target}?{SECRET}", json=operation.body),
+        api.request(operation.method, f"{operation.target}/{SECRET}", json=operation.body),
+    ]
+    if body := operation.body:
+        wrong = [
+            {SECRET: SECRET},
+            *(body | {name: [SECRET]} for name in body),
+            *(body | {name: {SECRET: SECRET}} for name in body),
+            *(body | {name: f"{SECRET}\x00"} for name in body),
+        ]
+        responses += [
+            *(send(api, operation, "", json=one) for one in wrong),
+            send(api, operation, "", json=body, headers={"Content-Type": SECRET}),
+            send(api, operation, "", json=body, headers={"Content-Encoding": SECRET}),
+            send(api, operation, "", content=SECRET.encode()),
+            send(api, operation, "", content=f'{{"{SECRET}": {SECRET}'.encode()),
+        ]
+    for response in responses:
+        assert response.status_code >= 400, response.text
+        assert json.loads(response.text)["status"] == response.status_code
+        for part in ("s3cret", "person", "example"):
+            assert part not in response.text.replace(DOCUMENT["info"]["title"], "")
+
+
+def test_an_id_is_not_echoed(api: httpx.Client) -> None:
+    for resource in RESOURCES:
+        assert "987654321" not in api.get(f"/{resource}/987654321").text
