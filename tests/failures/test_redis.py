@@ -31,7 +31,7 @@ DOWN = each(
     "redis-unavailable",
     [failure for failure in Failure if failure is not Failure.NONE],
     SKIPPED,
-    0.3,
+    0.7,
     added=True,
 )
 

@@ -98,6 +98,15 @@ class Settings(BaseModel):
     redis_timeout_seconds: Annotated[
         float, Field(gt=0, le=1, description="Maximum time to wait for a response from Redis.")
     ] = 0.125
+    redis_connect_timeout_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=2,
+            description="Maximum time to connect to Redis, with TLS and authentication: once a "
+            "minute in each execution environment.",
+        ),
+    ] = 0.5
     tls_required: Annotated[
         bool,
         Field(

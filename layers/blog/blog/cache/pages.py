@@ -21,9 +21,10 @@ expired deletes the generation.
 
 Redis is never needed: without it reads use the database and writes succeed. Readers do not ask a
 Redis that failed for `BREAKER_PAUSE_SECONDS`. Writers ask it every time, as it may have recovered
-for others: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer. A worker that
-wrote while Redis could not be reached deletes the generation before it uses Redis again; to other
-workers the pages may be stale until then, for their TTL at most.
+for others: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer, and after each
+pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker that wrote while Redis could not be reached deletes
+the generation before it uses Redis again; to other workers the pages may be stale until then, for
+their TTL at most.
 
 A Redis that rejects writes (demoted, denied by an ACL, out of disk) has missed invalidations, so
 its pages are not trusted: each look-up writes, or tries to (the hit deletes its page's lease, which

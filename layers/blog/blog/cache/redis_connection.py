@@ -1,8 +1,9 @@
 """Redis: the one connection of an execution environment, a redis-py connection.
 
 An execution environment serves one request at a time, so it needs no pool. Calls that are made at
-the same time share a round trip, which redis-py's client cannot do on one connection. Neither
-connecting nor a response takes longer than `timeout_seconds`.
+the same time share a round trip, which redis-py's client cannot do on one connection. A response
+takes no longer than `timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM,
+no longer than `connect_timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
 writes since it was demoted, or has another password. The next one is made to wherever the name
@@ -65,6 +66,7 @@ class RedisConnection:
 
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
+        self.connect_timeout_seconds = timeout_seconds
         self._url_or_arn = url_or_arn
         self._url: str | None = None
         self._connection: AbstractConnection | None = None
@@ -123,7 +125,7 @@ class RedisConnection:
         if self._connection is None:
             self._connection = self._new_connection()
             self._expires_at = monotonic() + CONNECTION_SECONDS
-            async with asyncio.timeout(self.timeout_seconds):
+            async with asyncio.timeout(self.connect_timeout_seconds):
                 await self._connection.connect()  # type: ignore[no-untyped-call]
         return self._connection
 

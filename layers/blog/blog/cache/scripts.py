@@ -151,6 +151,12 @@ class RedisScripts:
         return await self.run(script, list(keys), *arguments)
 
     async def _run(self, *calls: Call) -> list[Any]:
+        # A Redis that has just failed may hang: what asks it anyway does not wait for as long.
+        self.connection.connect_timeout_seconds = (
+            self.connection.timeout_seconds
+            if self.breaker.is_open
+            else settings().redis_connect_timeout_seconds
+        )
         try:
             await self._delete_stale_generations()
             return await self.connection.run(*calls)
