@@ -221,12 +221,21 @@ def test_a_caller_may_call_again_when_the_limit_said_so(
         assert api.get("/users").status_code == 200
 
 
-def test_a_callers_keys_name_nobody_and_expire(api_of: ApiOf, worker: Worker, cache: Any) -> None:
-    worker.restart(**REQUIRED, **LIMITED, CACHE_KEY_PREFIX="one:")
+def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, cache: Any) -> None:
+    worker.restart(
+        **REQUIRED,
+        **LIMITED | {"READ_LIMIT": "1000"},
+        LIMIT_WINDOW_SECONDS="1",
+        CACHE_KEY_PREFIX="one:",
+    )
     api_of(subject="ada@example.org").get("/users/1")
-    (key,) = cache.keys("one:limit:*")
-    assert re.fullmatch(rb"one:limit:read:[0-9a-f]{32}", key)
-    assert 0 < cache.pttl(key) <= 60_000
+    assert cache.keys("one:limit:*") == [b"one:limit:read"]
+    (ada,) = cache.zrange("one:limit:read", 0, -1)
+    assert re.fullmatch(rb"[0-9a-f]{32}", ada)
+    time.sleep(0.01)  # of which the interval is a tenth
+    api_of(subject="bob").get("/users/1")
+    (bob,) = cache.zrange("one:limit:read", 0, -1)
+    assert bob != ada
 
 
 def test_a_request_that_gives_up_does_not_stop_the_call_that_took_its_count_along(
@@ -234,7 +243,7 @@ def test_a_request_that_gives_up_does_not_stop_the_call_that_took_its_count_alon
 ) -> None:
     async def give_up() -> object:
         scripts = redis_scripts()
-        ahead = scripts.send_ahead(COUNT_REQUEST, ["limit"], 1, 1)
+        ahead = scripts.send_ahead(COUNT_REQUEST, ["limit"], 1, 1, "ada")
         call = asyncio.create_task(scripts.run(CLEAR_FENCES, ["fence", "generation"], b"writer"))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(scripts.result_of(ahead))
@@ -272,7 +281,7 @@ def test_the_script_decides_as_the_algorithms_definition(
         time.sleep(pause / 1000)
         transaction = cache.pipeline(transaction=True)
         transaction.time()
-        transaction.eval(COUNT_REQUEST.text, 1, "limit", interval, limit.burst)
+        transaction.eval(COUNT_REQUEST.text, 1, "limit", interval, limit.burst, "ada")
         (seconds, microseconds), decided = transaction.execute()
         now = seconds * 1_000_000 + microseconds
         wait = max(due, now) - now - (burst - 1) * interval
@@ -297,7 +306,8 @@ def test_no_window_lets_more_than_the_quota_through(quota: int, data: st.DataObj
 @pytest.fixture
 def workers(database: object, cache: object, worker: Worker) -> Iterator[list[Any]]:
     """Processes of a worker each; a line to one of them is a number of requests to make."""
-    worker.restart(READ_LIMIT="300", READ_BURST="40", LIMIT_WINDOW_SECONDS="86400")
+    limit = {"READ_LIMIT": "300", "READ_BURST": "40", "LIMIT_WINDOW_SECONDS": "86400"}
+    worker.restart(**limit, REDIS_TIMEOUT_SECONDS="1")  # so many workers make each other wait
     with ExitStack() as stack:
         yield [
             stack.enter_context(

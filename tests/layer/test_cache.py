@@ -12,7 +12,7 @@ import pytest
 from blog.cache import pages as protocol
 from blog.cache.fences import FENCE_SECONDS, Fences
 from blog.cache.health import check_redis
-from blog.cache.pages import Loaded, PageCache
+from blog.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
 from blog.cache.scripts import TOKEN_BYTES, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
@@ -121,10 +121,27 @@ def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
     assert calls(after) - calls(before) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"x" * 2_000_000])
+@pytest.mark.parametrize("content", [b"\x00\xff", b"x" * MAX_PAGE_BYTES])
 def test_content_is_cached_byte_by_byte(fetch: Fetch, content: bytes) -> None:
     fetch(Database(content))
     assert fetch(Database(b"other")) == content
+
+
+def test_a_page_above_the_maximum_size_is_not_cached_and_its_readers_do_not_wait(
+    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
+) -> None:
+    large = Database(b"x" * (MAX_PAGE_BYTES + 1))
+    assert fetch(large) == large.content
+    assert outcome(record) == "miss"
+    assert cache.strlen(KEY) == TOKEN_BYTES
+    assert 55 <= cache.ttl(KEY) <= 60
+    assert fetch(large) == large.content
+    assert outcome(record) == "bypass"
+    assert large.loads == 2
+    assert not cache.exists(LEASE)
+    worker.run(write(THINGS))
+    assert fetch(Database(b"small")) == b"small"
+    assert fetch(large) == b"small"
 
 
 def test_the_time_to_live_is_a_setting(worker: Worker, cache: Client) -> None:

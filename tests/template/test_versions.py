@@ -1,5 +1,7 @@
 """A deployment publishes a version of each function that it changes, and `live` moves to it."""
 
+import hashlib
+import json
 import re
 import sys
 from types import ModuleType
@@ -127,6 +129,9 @@ def test_equal_values_have_equal_digests_and_others_do_not(monkeypatch: pytest.M
     assert [status for status, _ in sent] == ["SUCCESS"] * 3 + ["FAILED"]
     one, same, other = (data["Digest"] for _, data in sent[:3])
     assert one == same != other
+    text = json.dumps(["a", ["b"]]).encode()
+    derived = hashlib.scrypt(text, salt=b"configuration", n=2**15, r=8, p=1, maxmem=2**26, dklen=8)
+    assert one == derived.hex()
 
 
 @pytest.mark.parametrize("layer", LAYERS)

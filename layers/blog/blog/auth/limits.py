@@ -37,17 +37,20 @@ from blog.settings import SettingsError, settings
 MAX_REMEMBERED = 1000
 """Rejected callers that a worker remembers; one more, and it forgets all."""
 
-# KEYS: the time at which the next request is due if they come evenly, in microseconds.
-# ARGV: the interval between even requests in microseconds, and the burst.
+# KEYS: a sorted set of callers, scored by the time at which a caller's next request is due if they
+# come evenly, in microseconds. It has no TTL, so a full Redis evicts pages and no limit; callers
+# whose time has come have all of their burst, and are taken out.
+# ARGV: the interval between even requests in microseconds, the burst, and the caller.
 # Return {1, time until all of the burst is available}, or {0, time until one request is}.
 COUNT_REQUEST = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[3]) or now)
 local wait = due - now - (ARGV[2] - 1) * ARGV[1]
 if wait > 0 then return {0, wait} end
 due = due + ARGV[1]
-redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+redis.call('ZADD', KEYS[1], string.format('%.0f', due), ARGV[3])
 return {1, due - now}
 """)
 
@@ -80,19 +83,21 @@ class RequestLimit:
     It raises `TooManyRequests`, also in place of another error.
     """
 
-    def __init__(self, limit: Limit, key: str) -> None:
+    def __init__(self, limit: Limit, caller: str) -> None:
         self.headers: Headers = ()
         self._limit = limit
-        self._key = key
+        self._caller = caller
         self._decision: asyncio.Task[Decision | None]
 
     async def __aenter__(self) -> Self:
         current_limit.set(self)
-        seconds = rejected_until().get(self._key, 0.0) - monotonic()
+        name, caller = self._limit.name, self._caller
+        seconds = rejected_until().get((name, caller), 0.0) - monotonic()
         if seconds > 0:
             self._require(self._tell(Decision(False, remaining=0, seconds=ceil(seconds))))
         interval, burst = self._limit.interval_microseconds, self._limit.burst
-        ahead = redis_scripts().send_ahead(COUNT_REQUEST, [self._key], interval, burst)
+        key = f"{settings().cache_key_prefix}limit:{name}"
+        ahead = redis_scripts().send_ahead(COUNT_REQUEST, [key], interval, burst, caller)
         self._decision = asyncio.create_task(self._decide(ahead))
         return self
 
@@ -127,7 +132,7 @@ class RequestLimit:
             return None
         if not is_admitted:
             seconds = microseconds / 1e6
-            _remember(self._key, seconds)
+            _remember(self._limit.name, self._caller, seconds)
             return self._tell(Decision(False, remaining=0, seconds=ceil(seconds)))
         interval = self._limit.interval_microseconds
         used = -(-microseconds // interval)
@@ -164,7 +169,7 @@ def request_limit(access: Access, event: Mapping[str, Any]) -> RequestLimit | No
         identity = network_of(event["requestContext"]["http"]["sourceIp"])
     # A digest, since subjects and addresses are personal data.
     digest = blake2s(identity.encode(), digest_size=16).hexdigest()
-    return RequestLimit(limit, f"{settings().cache_key_prefix}limit:{limit.name}:{digest}")
+    return RequestLimit(limit, digest)
 
 
 @per_process
@@ -197,12 +202,12 @@ def network_of(address: str) -> str:
 
 
 @per_process
-def rejected_until() -> dict[str, float]:
-    """Return the times until which callers are rejected, by `monotonic`."""
+def rejected_until() -> dict[tuple[str, str], float]:
+    """Return the times until which callers are rejected, by `monotonic`; by limit and caller."""
     return {}
 
 
-def _remember(key: str, seconds: float) -> None:
+def _remember(limit: str, caller: str, seconds: float) -> None:
     if len(rejected_until()) >= MAX_REMEMBERED:
         rejected_until().clear()
-    rejected_until()[key] = monotonic() + seconds
+    rejected_until()[limit, caller] = monotonic() + seconds

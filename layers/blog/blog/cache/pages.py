@@ -4,7 +4,7 @@ Keys of a list, here `users`, each after `CACHE_KEY_PREFIX`:
 
     users:generation     token ‖ server; no TTL; deleting it makes every page stale at once
     users:fence          sorted set of writes in progress, scored by their deadline (Redis's clock)
-    users:{page}:{limit} token ‖ bytes of the page
+    users:{page}:{limit} token ‖ bytes of the page; none of it if the page is too large to cache
     …:lease              held by the reader that populates this page
 
 The token is random; the server is the primary's replication id, new whenever a server starts or
@@ -37,7 +37,9 @@ primary that was replaced, does not know it, and is still reached by some. There
 `CONNECTION_SECONDS`, and no page outlives its TTL.
 
 The keys are on several slots, so cluster mode must be off, and the eviction policy must be one of
-`volatile-*` or `noeviction`, as an evicted fence would be a cleared one.
+`volatile-*` or `noeviction`, as an evicted fence would be a cleared one. With `volatile-*` a full
+Redis evicts pages and leases, which alone have a TTL; fences, generations and limits stay. With
+`noeviction` it takes neither pages nor limits until pages expire, so `volatile-*` is better.
 """
 
 import asyncio
@@ -67,6 +69,12 @@ LONGEST_LEASE_POLL_SECONDS = 0.08
 EMPTY_PAGE_SECONDS = 1
 """A page without rows is kept no longer than the lease that every miss takes: any number of them
 can be asked for, past the end or of unknown users."""
+
+
+MAX_PAGE_BYTES = 256 * 1024
+"""A larger page is not cached: a few clients that ask for the largest ones would have all others
+evicted, and it would occupy Redis, which serves one command at a time. A page of 100 posts of 2 kB
+fits, and 1000 pages of this size fit into the smallest cache of ElastiCache."""
 
 
 class Loaded(NamedTuple):
@@ -127,7 +135,8 @@ class PageCache:
             fresh = token_bytes(TOKEN_BYTES)
             found = await self._run(GET_OR_LEASE, keys, fresh, lease, lease_milliseconds)
             if isinstance(found, bytes):
-                return "hit", found[TOKEN_BYTES:]
+                content = found[TOKEN_BYTES:]
+                return ("hit", content) if content else ("bypass", b"")
             if found and found[0] == b"lease":
                 return "miss", found[1]
             if found or monotonic() > deadline:
@@ -138,8 +147,10 @@ class PageCache:
     async def _populate(self, page: str, lease: bytes, token: bytes, loaded: Loaded) -> None:
         keys = [self.generation_key, *self.page_keys(page)]
         ttl_seconds = EMPTY_PAGE_SECONDS if loaded.is_empty else settings().cache_ttl_seconds
+        # Readers of a page that is too large learn that here, and need not wait for each other.
+        content = loaded.content if len(loaded.content) <= MAX_PAGE_BYTES else b""
         with surviving_redis():
-            await self._run(POPULATE, keys, token + loaded.content, ttl_seconds, lease)
+            await self._run(POPULATE, keys, token + content, ttl_seconds, lease)
 
     async def _release(self, page: str, lease: bytes) -> None:
         _, lease_key = self.page_keys(page)

@@ -1,0 +1,96 @@
+"""A full Redis, with the template's eviction policy: pages go; limits, fences, generations stay."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from blog.cache.pages import MAX_PAGE_BYTES
+from blog.http.text import MAX_CONTENT_CHARACTERS
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+from tests.template.stacks import Stack
+from tests.valkey import ValkeyServer
+
+POLICY = Stack(Profile="standard").properties("Parameters")["Properties"]["maxmemory-policy"]
+LIMITED = {"READ_LIMIT": "2000", "READ_BURST": "1000", "WRITE_LIMIT": "4", "WRITE_BURST": "2"}
+WINDOW = {"LIMIT_WINDOW_SECONDS": "86400"}
+ADA = {"name": "Ada", "email": "ada@example.org"}
+MOST_CACHED = MAX_PAGE_BYTES // (MAX_CONTENT_CHARACTERS + 200)
+"""Rows of the largest page that is cached."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A server whose memory takes a few of the largest pages."""
+    memory = ("--maxmemory", "3mb", "--maxmemory-policy", POLICY)
+    with ValkeyServer(tmp_path / "valkey", "--save", "", *memory) as server:
+        yield server
+
+
+@pytest.fixture
+def api(
+    database: psycopg.Connection[Any], worker: Worker, server: ValkeyServer
+) -> Iterator[httpx.Client]:
+    """The API with this Redis; a post is as large as one may be."""
+    worker.restart(REDIS_URL=server.url, REDIS_TIMEOUT_SECONDS="1", **LIMITED, **WINDOW)
+    database.execute(
+        "INSERT INTO users (name, email) SELECT 'A', n || '@a.org' FROM generate_series(1, 60) n"
+    )
+    database.execute(
+        "INSERT INTO posts (user_id, title, content) "
+        "SELECT 1, 'T', repeat('x', %s) FROM generate_series(1, 100)",
+        [MAX_CONTENT_CHARACTERS],
+    )
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+        yield client
+
+
+def fill(api: httpx.Client, limits: range) -> int:
+    """Ask for a page of each of these sizes in both orders, and return how many these are."""
+    for limit in limits:
+        for order in ("oldest", "newest"):
+            response = api.get(f"/posts?order={order}&limit={limit}")
+            assert response.status_code == 200
+            assert (len(response.content) <= MAX_PAGE_BYTES) == (limit <= MOST_CACHED)
+    return 2 * len(limits)
+
+
+def test_large_pages_reset_no_limit_and_evict_no_fence_and_no_generation(
+    api: httpx.Client, worker: Worker, server: ValkeyServer
+) -> None:
+    other = httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+    api.get("/users")
+    with server.client() as redis:
+        generation = redis.get("users:generation")
+        assert generation
+    statuses = [
+        api.post("/users", json=ADA | {"email": f"{n}@b.org"}).status_code for n in range(3)
+    ]
+    assert statuses == [201, 201, 429]
+    with server.client() as redis:
+        redis.zadd("users:fence", {b"crashed": 2**52})  # a writer's that has crashed
+        before = redis.zrange("limit:write", 0, -1, withscores=True)
+        asked = fill(api, range(MOST_CACHED - 11, MOST_CACHED + 1))
+        assert redis.info()["evicted_keys"] > asked / 4
+        assert redis.zrange("limit:write", 0, -1, withscores=True) == before
+        assert redis.zscore("users:fence", b"crashed") == 2**52
+        assert redis.get("posts:generation")
+        assert {redis.ttl(key) for key in redis.scan_iter() if b"generation" in key} == {-1}
+    worker.restart()  # it remembers no rejection
+    assert api.post("/users", json=ADA).status_code == 429
+    assert other.get("/users").json()["total"] == 62
+
+
+def test_no_page_above_the_maximum_size_evicts_others(
+    api: httpx.Client, server: ValkeyServer
+) -> None:
+    api.get("/users?limit=1")
+    fill(api, range(80, 101))
+    with server.client() as redis:
+        assert redis.info()["evicted_keys"] == 0
+        assert redis.exists("users:1:1")
+        assert max(redis.strlen(key) for key in redis.scan_iter("posts:all:*")) < MAX_PAGE_BYTES
