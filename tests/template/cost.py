@@ -1,6 +1,8 @@
-"""What a profile costs a month without requests, and what a million of them cost: `make cost`.
+"""What a profile costs a month without requests, and what requests cost: `make cost`.
 
 The quantities are those of the templates, the prices those of infrastructure/cost/prices.yaml.
+CloudWatch bills an alarm by the metrics that it reads, and a metric of one's own by the hours in
+which it has data: those of the requests' log lines for each function, those of the access log once.
 """
 
 import argparse
@@ -11,12 +13,14 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from blog.observability import CACHE_METRICS, COLD_START, DATABASE_TIME, FAULT, LIMIT_METRICS
 from tests.resources import ROOT
 from tests.template.stacks import Stack
 
 PRICES: dict[str, Any] = yaml.safe_load(
     (ROOT / "infrastructure" / "cost" / "prices.yaml").read_text(encoding="utf-8")
 )
+METRICS = {COLD_START, DATABASE_TIME, FAULT, *CACHE_METRICS.values(), *LIMIT_METRICS.values()}
 STORED_GIGABYTES = 1
 REQUEST_SECONDS = 0.02
 """Billed duration of a request that reads from the database a millisecond away."""
@@ -71,11 +75,36 @@ def idle(stack: Stack) -> list[Line]:
         seconds = hours * 3600 * PRICES["snapstart_gigabyte_second"]
         dollars = sum(function["MemorySize"] / 1024 * seconds for function in snapshots)
         lines.append(Line("SnapStart", f"{len(snapshots)} functions", dollars))
-    alarms = count["AWS::CloudWatch::Alarm"]
-    lines.append(Line("Alarms", str(alarms), alarms * PRICES["alarm_month"]))
+    alarms = _of_type(resources, "AWS::CloudWatch::Alarm")
+    read = sum(_metrics_read(alarm, len(_services(stack))) for alarm in alarms)
+    quantity = f"{len(alarms)}, of {read} metrics"
+    lines.append(Line("Alarms", quantity, read * PRICES["alarm_metric_month"]))
     dashboards = count["AWS::CloudWatch::Dashboard"]
     lines.append(Line("Dashboard", str(dashboards), dashboards * PRICES["dashboard_month"]))
     return lines
+
+
+def _metrics_read(alarm: dict[str, Any], services: int) -> int:
+    """Return how many metrics the alarm reads: a query those of each function."""
+    if "MetricName" in alarm:
+        return 1
+    of_queries = sum(one.get("Expression", "").startswith("SELECT") for one in alarm["Metrics"])
+    single = sum("MetricStat" in one for one in alarm["Metrics"])
+    return services * int(of_queries) + single
+
+
+def _services(stack: Stack) -> set[str]:
+    """Return the functions that API Gateway calls, each of which has metrics of its own."""
+    permissions = _of_type([one for _, one in stack.resources()], "AWS::Lambda::Permission")
+    return {one["FunctionName"] for one in permissions}
+
+
+def metrics(stack: Stack) -> Line:
+    """Return what metrics cost in a month with requests in each hour, to each function."""
+    filters = _of_type([one for _, one in stack.resources()], "AWS::Logs::MetricFilter")
+    of_log = sum(len(one["MetricTransformations"]) for one in filters)
+    number = len(METRICS) * len(_services(stack)) + of_log
+    return Line("Metrics", f"up to {number}", number * PRICES["custom_metric_month"])
 
 
 def _wakes(stack: Stack, cluster: dict[str, Any]) -> Line:
@@ -135,8 +164,11 @@ def main() -> None:
     )
     print(table(f"{arguments.profile}, a month without requests", idle(stack)))
     print()
+    print(table("a month with requests in each hour, besides", [metrics(stack)]))
+    print()
     print(table("a million requests", million_requests(stack)))
-    print(f"\nPrices of us-east-1, {PRICES['date']}: infrastructure/cost/prices.yaml")
+    where, when = PRICES["region"], PRICES["date"]
+    print(f"\nPrices of {where}, {when}: infrastructure/cost/prices.yaml")
 
 
 if __name__ == "__main__":

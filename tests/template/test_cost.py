@@ -1,13 +1,16 @@
 """The estimate of what a profile costs follows the templates, and the documentation has it."""
 
 import re
+import tomllib
 
 import pytest
 
-from tests.resources import ROOT
-from tests.template.cost import PRICES, idle, million_requests
+from tests.resources import RESOURCES, ROOT
+from tests.template.cost import PRICES, idle, metrics, million_requests
 from tests.template.stacks import Stack
 
+FUNCTIONS = len(RESOURCES) + 1
+"""Each resource has one, and the documentation and /health."""
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 
 
@@ -19,10 +22,38 @@ def total(**parameters: str) -> float:
 def test_the_documentation_has_the_cost_of_each_profile(profile: str) -> None:
     row = re.search(rf"^\| `{profile}` .*\| \$([\d.]+) \|$", DEPLOYMENT, re.MULTILINE)
     assert row
-    assert float(row[1]) == pytest.approx(
-        total(Profile=profile), abs=0.5 if profile != "hobby" else 0.01
-    )
+    # A resource that is added makes the alarms a little dearer.
+    assert float(row[1]) == pytest.approx(total(Profile=profile), abs=0.5)
     assert f"prices of {PRICES['date']}" in DEPLOYMENT
+    assert f"for {PRICES['region']}" in DEPLOYMENT
+
+
+def test_prices_are_of_the_region_that_is_deployed_to() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    regions = {
+        section["global"]["parameters"]["region"]
+        for section in config.values()
+        if isinstance(section, dict) and "global" in section
+    }
+    assert regions == {PRICES["region"]}
+
+
+def test_an_alarm_costs_what_it_reads_and_a_metric_what_it_has() -> None:
+    """By hand: two alarms read a metric of each function, ServerErrors reads 2, the other 5 one."""
+    stack = Stack(Profile="ha")
+    [alarms] = [line for line in idle(stack) if line.item == "Alarms"]
+    assert alarms.dollars == pytest.approx((2 * FUNCTIONS + 2 + 5) * 0.10)
+    # 9 of each request's line, and 3 of the access log.
+    assert metrics(stack).dollars == pytest.approx((9 * FUNCTIONS + 3) * 0.30)
+    assert f"up to ${9 * 0.30:.2f} for each function" in DEPLOYMENT
+
+
+def test_what_is_paid_by_use_is_documented() -> None:
+    stack = Stack(Architecture="arm64")
+    million = sum(line.dollars for line in million_requests(stack))
+    assert f"a million requests (about ${million:.2f})" in " ".join(DEPLOYMENT.split())
+    proxy = total(DatabaseProxy="true") - total()
+    assert f"an RDS Proxy (${proxy:.0f} a month)" in DEPLOYMENT
 
 
 def test_an_option_costs_what_it_adds() -> None:
@@ -30,7 +61,7 @@ def test_an_option_costs_what_it_adds() -> None:
     proxy = total(Profile="ha", DatabaseProxy="true") - total(Profile="ha")
     assert proxy == pytest.approx(8 * month * PRICES["rds_proxy_acu_hour"])
     snapshots = total(SnapStart="true") - total()
-    assert snapshots == pytest.approx(3 * 1769 / 1024 * month * 3600 * 0.0000015046)
+    assert snapshots == pytest.approx(FUNCTIONS * 1769 / 1024 * month * 3600 * 0.0000015046)
 
 
 def test_given_servers_are_not_on_this_bill() -> None:

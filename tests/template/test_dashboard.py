@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
-from blog.observability import (
-    CACHE_METRICS,
-    COLD_START,
-    DATABASE_TIME,
-    FAULT,
-    LIMIT_METRICS,
-    METRICS_NAMESPACE,
-)
+from blog.observability import COLD_START, DATABASE_TIME, FAULT, METRICS_NAMESPACE
+from tests.template.cost import METRICS as OF_REQUESTS
 from tests.template.stacks import Stack
-
-OF_REQUESTS = {COLD_START, DATABASE_TIME, FAULT, *CACHE_METRICS.values(), *LIMIT_METRICS.values()}
 
 
 @pytest.fixture(params=["hobby", "ha"])
