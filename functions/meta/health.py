@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from blog import database
 from blog.cache.health import check_redis
 from blog.cache.scripts import CacheUnavailable
+from blog.concurrency import run_both
 from blog.errors import ApiError
 from blog.settings import settings
 from meta import queries
@@ -37,12 +38,7 @@ class Health(BaseModel):
 
 
 async def check_health() -> Health:
-    async with asyncio.TaskGroup() as both:  # if one fails, the other ends before the response
-        checks = (
-            both.create_task(_server_status(database.read(queries.ping))),
-            both.create_task(_redis_status()),
-        )
-    postgresql, redis = checks[0].result(), checks[1].result()
+    postgresql, redis = await run_both(_server_status(database.read(queries.ping)), _redis_status())
     if postgresql == "down":
         return Health(status="down", postgresql=postgresql, redis=redis)
     is_ok = redis in ("up", "none")

@@ -48,7 +48,7 @@ async def create_post(body: PostCreate, key: KeyHeader = None) -> Response:
     request = IdempotentRequest(PATH, body, key)
     async with database.transaction(invalidates=POSTS.on_write()) as transaction:
         created = await database.execute_idempotently(transaction, request, insert, PostPublic)
-    return created_response(created)
+        return created_response(created)
 
 
 @router.get(PATH, response_model=PostPage)
@@ -91,7 +91,7 @@ async def replace_post(post_id: PostId, body: PostCreate) -> Response:
     """Replace a post's user, title and content."""
     async with database.transaction(invalidates=POSTS.on_write()) as transaction:
         post = await queries.update_post(transaction, post_id, body.model_dump())
-    return json_response(PostPublic, post)
+        return json_response(PostPublic, post)
 
 
 @router.patch(
@@ -106,7 +106,7 @@ async def update_post(post_id: PostId, body: PostUpdate) -> Response:
         return resource_response(PostPublic, own)
     async with database.transaction(invalidates=POSTS.on_write()) as transaction:
         post = await queries.update_post(transaction, post_id, body)
-    return changed_response(PostPublic, post)
+        return changed_response(PostPublic, post)
 
 
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))

@@ -50,7 +50,7 @@ async def create_user(body: UserCreate, key: KeyHeader = None) -> Response:
     request = IdempotentRequest(PATH, body, key)
     async with database.transaction(invalidates=USERS.on_write()) as transaction:
         created = await database.execute_idempotently(transaction, request, insert, UserPublic)
-    return created_response(created)
+        return created_response(created)
 
 
 @router.get(PATH, response_model=UserPage)
@@ -96,7 +96,7 @@ async def replace_user(user_id: UserId, body: UserCreate) -> Response:
     """Replace a user's name and e-mail address."""
     async with database.transaction(invalidates=USERS.on_write()) as transaction:
         user = await queries.update_user(transaction, user_id, body.model_dump())
-    return json_response(UserPublic, user)
+        return json_response(UserPublic, user)
 
 
 @router.patch(
@@ -111,7 +111,7 @@ async def update_user(user_id: UserId, body: UserUpdate) -> Response:
         return resource_response(UserPublic, own)
     async with database.transaction(invalidates=USERS.on_write()) as transaction:
         user = await queries.update_user(transaction, user_id, body)
-    return changed_response(UserPublic, user)
+        return changed_response(UserPublic, user)
 
 
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))

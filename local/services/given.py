@@ -4,7 +4,6 @@ Each failure is one line, and none shows a password.
 """
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from blog.database_url import check_parameters, libpq_url
 from local.errors import LocalError
@@ -39,33 +38,33 @@ def check_redis(url: str) -> None:
     """Raises LocalError when no Redis responds at this URL."""
     import redis
     from redis.backoff import NoBackoff
+    from redis.connection import parse_url
     from redis.retry import Retry
 
+    from blog.cache.access import OURS, connection_options
+
     unset = "unset it to use the built-in Valkey"
-    invalid = LocalError(
-        "REDIS_URL is not a Redis URL; it looks like redis://host:6379/0 "
-        f"(write @ : / in a password as %40 %3A %2F), or {unset}"
-    )
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix") or url.count("@") > 1:
-        raise invalid
     try:
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=CHECK_SECONDS,
-            socket_connect_timeout=CHECK_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError:
-        raise invalid from None
+        if url.count("@") > 1:
+            raise ValueError("not a Redis URL")
+        connection_options(url)
+    except ValueError as error:
+        raise LocalError(
+            f"REDIS_URL: {error}; it looks like redis://host:6379/0 "
+            f"(write @ : / in a password as %40 %3A %2F), or {unset}"
+        ) from None
+
+    options: dict[str, Any] = parse_url(url) | OURS  # type: ignore[no-untyped-call]
+    options |= {"socket_timeout": CHECK_SECONDS, "socket_connect_timeout": CHECK_SECONDS}
+    options["retry"] = Retry(NoBackoff(), 0)
     try:
-        client.ping()
-    except (redis.RedisError, OSError) as error:
-        reason = _reason(error, client.connection_pool.connection_kwargs.get("password"))
+        with redis.Redis(connection_pool=redis.ConnectionPool(**options)) as client:
+            client.ping()
+    except Exception as error:  # noqa: BLE001 - whatever listens there, and whatever it responds
+        reason = _reason(error, options.get("password"))
         raise LocalError(
             f"REDIS_URL does not respond: {reason}; correct it, start that server, or {unset}"
         ) from None
-    finally:
-        client.close()
 
 
 def _reason(error: Exception, password: Any) -> str:

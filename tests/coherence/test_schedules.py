@@ -25,7 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog.cache import fences, pages
 from blog.cache.lists import USERS, CachedList
 from blog.cache.pages import Loaded
-from blog.cache.scripts import redis_scripts
+from blog.cache.redis_connection import Call
+from blog.cache.scripts import DELETE_GENERATIONS, redis_scripts
 from blog.database import connection as postgresql
 from blog.database import driver, read, transaction, transactions
 from blog.database.connection import WorkerConnection
@@ -125,7 +126,9 @@ class DeletedPages:
         pass
 
     async def committed(self) -> None:
-        await redis_scripts().connection.execute(("DEL", f"users:{PAGE}", f"users:{OTHER_PAGE}"))
+        await redis_scripts().connection.run(
+            Call(DELETE_GENERATIONS, [f"users:{PAGE}", f"users:{OTHER_PAGE}"])
+        )
 
     async def rolled_back(self) -> None:
         pass

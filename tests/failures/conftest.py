@@ -80,15 +80,19 @@ class ProxiedApi:
 
     def start(self, session_options: str = "") -> None:
         """A new worker with its connections, one user, and the first page cached."""
-        self.database.execute(EMPTY)
-        self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
-        self.cache.flushdb()
+        self.fill()
         self.worker.restart(
             DATABASE_URL=f"{self.database_url()}&options={quote(session_options)}",
             REDIS_URL=f"redis://127.0.0.1:{self.redis.port}/0",
         )
         for route in (CACHED, HEALTH):
             assert self.call(route).response.status_code == route.status
+
+    def fill(self) -> None:
+        """One user, and nothing cached."""
+        self.database.execute(EMPTY)
+        self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+        self.cache.flushdb()
 
     def database_url(self, user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.postgresql.port}/blog?sslmode=disable"

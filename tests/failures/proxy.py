@@ -4,6 +4,7 @@
         proxy.failure = Failure.BLACKHOLE        # from now on, for old and new connections
         proxy.failure = Failure.NONE             # healed; what a blackhole swallowed stays lost
         proxy.when_client_sends(b"COMMIT", Failure.RESET)
+    proxy.garble(2, lambda response: b"nonsense")
 
 It runs in a thread with an event loop of its own; its methods may be called from any thread, and
 have taken effect when they return. A connection that met a blackhole stays silent.
@@ -28,6 +29,7 @@ START_SECONDS = 5.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 R = TypeVar("R")
+Change = Callable[[bytes], bytes]
 
 
 class Failure(StrEnum):
@@ -54,6 +56,18 @@ class Trigger:
     pattern: bytes
     strike: Callable[[], None]
     responded: bool
+
+
+@dataclass
+class Garbling:
+    change: Change
+    number: int
+    once: bool
+
+    def of(self, response: bytes) -> bytes:
+        self.number -= 1
+        is_changed = self.number == 0 or (self.number < 0 and not self.once)
+        return self.change(response) if is_changed else response
 
 
 class Connection:
@@ -84,6 +98,7 @@ class FailingProxy:
         self.requests = 0
         self._failure = Failure.NONE
         self._trigger: Trigger | None = None
+        self._garbling: Garbling | None = None
         self._connections: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -113,7 +128,7 @@ class FailingProxy:
 
     @failure.setter
     def failure(self, failure: Failure) -> None:
-        self._trigger = None
+        self._trigger = self._garbling = None
         self._wait_for(self._set(failure))
 
     def when_client_sends(
@@ -135,6 +150,15 @@ class FailingProxy:
     def call_when_client_sends(self, pattern: bytes, strike: Callable[[], None]) -> None:
         """Call `strike` before the next request with `pattern` is passed to the server."""
         self._trigger = Trigger(pattern, strike, responded=False)
+
+    def garble(self, number: int, change: Change, *, once: bool = True) -> None:
+        """Pass on what `change` makes of the server's next responses, from that number on (1 is the
+        next one), or of that one only."""
+        self._garbling = Garbling(change, number, once)
+
+    @property
+    def has_garbled(self) -> bool:
+        return self._garbling is not None and self._garbling.number <= 0
 
     def _wait_for(self, step: Coroutine[Any, Any, R]) -> R:
         return asyncio.run_coroutine_threadsafe(step, self._loop).result(START_SECONDS)
@@ -235,6 +259,8 @@ class FailingProxy:
             connection.client.close()
 
     async def _pass_response(self, connection: Connection, response: bytes) -> None:
+        if self._garbling is not None:
+            response = self._garbling.of(response)
         if self._failure is Failure.LATENCY:
             await asyncio.sleep(LATENCY_SECONDS)
         step = 1 if self._failure is Failure.DRIP else len(response)

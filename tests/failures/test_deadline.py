@@ -1,9 +1,11 @@
 """A deadline that expires during a write, before and after its change."""
 
 import asyncio
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 from typing import Any, Literal, cast
 
+import httpx
 import psycopg
 import pytest
 import redis
@@ -11,13 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from blog import observability
 from blog.cache.health import check_redis
 from blog.cache.lists import USERS
 from blog.database import Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection
 from blog.deadline import request_deadline
-from blog.errors import OutcomeUnknown
 from tests.conftest import Worker
 from tests.transactions import NothingInvalidated, write
 
@@ -44,16 +46,28 @@ class Late(NothingInvalidated):
             await asyncio.sleep(LATE_SECONDS)
 
 
+class Broken(NothingInvalidated):
+    async def committed(self) -> None:
+        raise KeyError("a bug of the cache")
+
+
 @pytest.mark.parametrize(
-    ("moment", "error", "rows"), [("ready", TimeoutError, 0), ("committed", OutcomeUnknown, 1)]
+    ("invalidation", "expected", "rows"),
+    [
+        (Late("ready"), pytest.raises(TimeoutError), 0),
+        (Late("committed"), nullcontext(), 1),
+        (Broken(), nullcontext(), 1),
+    ],
 )
-def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
+def test_what_fails_after_commit_changes_no_response(
     worker: Worker,
     database: psycopg.Connection[Any],
-    moment: Literal["ready", "committed"],
-    error: type[Exception],
+    invalidation: NothingInvalidated,
+    expected: AbstractContextManager[Any],
     rows: int,
 ) -> None:
+    """The deadline too: before COMMIT nothing is changed, after it the change is acknowledged."""
+
     async def insert(block: Transaction) -> None:
         await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
 
@@ -63,10 +77,10 @@ def test_a_deadline_after_commit_was_sent_is_an_unknown_outcome(
     async def request() -> None:
         request_deadline.set(monotonic() + 0.3)
         async with asyncio.timeout(0.3):
-            await write(insert, Late(moment))
+            await write(insert, invalidation)
 
     worker.run(read(connect))  # the time is for the write only
-    with pytest.raises(error):
+    with expected:
         worker.run(asyncio.wait_for(request(), 2.0))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
 
@@ -123,3 +137,44 @@ def test_the_workers_connection_is_bounded(worker: Worker) -> None:
             return (await connection.get_raw_connection()).driver_connection
 
     assert isinstance(worker.run(driver_connection()), BoundedConnection)
+
+
+def test_a_log_line_that_cannot_be_written_changes_no_response(
+    api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(observability, "_print_metrics", fail)
+    monkeypatch.setattr(observability, "_metrics", fail)
+    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    assert created.status_code == 201
+    assert api.get("/users").json()["total"] == 1
+
+
+@pytest.mark.parametrize("resource", ["users", "posts"])
+@pytest.mark.parametrize(("method", "item"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1")])
+def test_a_response_that_cannot_be_made_is_not_committed(
+    api: httpx.Client,
+    database: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    item: str,
+    resource: str,
+) -> None:
+    """It is made before COMMIT, so that a 500 means that nothing was changed."""
+    user: dict[str, object] = {"name": "Ada", "email": "ada@example.org"}
+    post = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
+    bodies: dict[str, dict[str, object]] = {"users": user, "posts": post}
+    for name, body in bodies.items():
+        assert api.post(f"/{name}", json=body).status_code == 201
+    before = database.execute("SELECT users.*, posts.* FROM users, posts").fetchall()
+
+    def fail(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    for name in ("created_response", "changed_response", "json_response"):
+        monkeypatch.setattr(f"{resource}.routes.{name}", fail)
+    changed = {**bodies[resource], **({"email": "b@example.org"} if resource == "users" else {})}
+    assert api.request(method, f"/{resource}{item}", json=changed).status_code == 500
+    assert database.execute("SELECT users.*, posts.* FROM users, posts").fetchall() == before

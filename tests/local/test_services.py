@@ -210,7 +210,7 @@ def test_a_wrong_password_is_one_line(tmp_path: Path) -> None:
     ["http://user:secret@host", "redis://:sec@ret@host", "redis://:secret@host:port", "secret"],
 )
 def test_a_redis_url_that_does_not_parse_is_one_line_without_the_password(url: str) -> None:
-    with pytest.raises(LocalError, match=r"^REDIS_URL is not a Redis URL; ") as caught:
+    with pytest.raises(LocalError, match=r"^REDIS_URL: not a Redis URL; ") as caught:
         check_redis(url)
     assert "secret" not in str(caught.value)
 

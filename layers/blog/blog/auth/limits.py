@@ -37,12 +37,21 @@ from blog.settings import SettingsError, settings
 MAX_REMEMBERED = 1000
 """Rejected callers that a worker remembers; one more, and it forgets all."""
 
+
+def is_decision(result: Any) -> bool:
+    match result:
+        case [0 | 1, int() as microseconds]:
+            return microseconds >= 0
+    return False
+
+
 # KEYS: a sorted set of callers, scored by the time at which a caller's next request is due if they
 # come evenly, in microseconds. It has no TTL, so a full Redis evicts pages and no limit; callers
 # whose time has come have all of their burst, and are taken out.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
 # Return {1, time until all of the burst is available}, or {0, time until one request is}.
-COUNT_REQUEST = Script("""
+COUNT_REQUEST = Script(
+    """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -52,7 +61,9 @@ if wait > 0 then return {0, wait} end
 due = due + ARGV[1]
 redis.call('ZADD', KEYS[1], string.format('%.0f', due), ARGV[3])
 return {1, due - now}
-""")
+""",
+    is_decision,
+)
 
 
 class Limit(NamedTuple):

@@ -6,23 +6,35 @@ takes no longer than `timeout_seconds`, and connecting, which is rare and may ne
 no longer than `connect_timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
-writes since it was demoted, or has another password. The next one is made to wherever the name
-leads by then, with the password that the secret holds by then.
+writes since it was demoted, has another password, or sent what is no response to the command. The
+next one is made to wherever the name leads by then, with the password that the secret holds by
+then.
+
+Each response begins with its call's tag, so that none is taken for another's: not by a proxy that
+lost or repeated one, either.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
+from secrets import token_bytes
 from time import monotonic
 from typing import Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from blog.cache.access import new_connection
+from blog.cache.access import InvalidRedisUrl, new_connection
 from blog.secrets import SecretUnavailable, is_secret, secret_value
 
 Argument = str | bytes | int
@@ -31,17 +43,28 @@ Command = tuple[Argument, ...]
 CONNECTION_SECONDS = 60.0
 """A connection's longest life: an environment that met no error follows a name that was pointed to
 another server. It costs a new connection a minute."""
+TAG_BYTES = 8
+
+
+def is_none(result: Any) -> bool:
+    return result is None
 
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script, which Redis keeps under its digest."""
+    """A Lua script, which Redis keeps under its digest. `is_result` tells what it may return."""
 
     text: str
+    is_result: Callable[[Any], bool] = is_none
+
+    @cached_property
+    def tagged(self) -> str:
+        """The script that Redis runs: it returns its last argument, and then the result."""
+        return f"local function run() {self.text} end return {{ARGV[#ARGV], run()}}"
 
     @cached_property
     def digest(self) -> str:
-        return sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        return sha1(self.tagged.encode(), usedforsecurity=False).hexdigest()
 
 
 class Call(NamedTuple):
@@ -51,17 +74,26 @@ class Call(NamedTuple):
     keys: Sequence[str]
     arguments: Sequence[Argument] = ()
 
-    def by_digest(self) -> Command:
-        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments)
+    def by_digest(self, tag: bytes) -> Command:
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments, tag)
 
-    def by_text(self) -> Command:
-        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.arguments)
+    def by_text(self, tag: bytes) -> Command:
+        return ("EVAL", self.script.tagged, len(self.keys), *self.keys, *self.arguments, tag)
+
+    def result_in(self, response: Any, tag: bytes) -> Any:
+        """Return the script's result. Raises `InvalidResponse` if it is not the response to it."""
+        if isinstance(response, list) and response[:1] == [tag] and len(response) <= 2:
+            result = response[1] if len(response) == 2 else None
+            if self.script.is_result(result):
+                return result
+        raise InvalidResponse("not the response to this call")
 
 
 class RedisConnection:
-    """Connects at the first command, to a URL or to the one that a secret of this ARN holds.
+    """Connects at the first call, to a URL or to the one that a secret of this ARN holds.
 
-    Commands raise `RedisError` and `OSError` (too late).
+    Raises `RedisError` and `OSError` (too late), and no other error: redis-py's parser has its own
+    for what is not of its protocol, and they may quote it.
     """
 
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
@@ -78,46 +110,60 @@ class RedisConnection:
         """Return the scripts' results, after one round trip; one more for each script that Redis
         has forgotten.
 
-        redis-py's own scripts would need the right to SCRIPT LOAD, and two round trips more.
-        """
-        results = await self.execute(*(call.by_digest() for call in calls))
-        for number, call in enumerate(calls):
-            if isinstance(results[number], NoScriptError):
-                (results[number],) = await self.execute(call.by_text())
-        return results
-
-    async def execute(self, *commands: Command) -> list[Any]:
-        """Return the commands' results, after one round trip; `NoScriptError` is one of them.
-
         If one of them fails, all are retried once on a new connection, unless it came too late, and
-        once more if that one was rejected for an outdated password.
+        once more if that one was rejected for an outdated password. redis-py's own scripts would
+        need the right to SCRIPT LOAD, and two round trips more.
         """
         async with self._in_use:
             for error in (RedisError, AuthenticationError):
                 try:
-                    return await self._execute(commands)
+                    return await self._run(calls)
+                except InvalidRedisUrl:
+                    raise
                 except error:
                     continue
-            return await self._execute(commands)
+            return await self._run(calls)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            # TLS would wait for the server's farewell, which may never come.
-            await connection.disconnect(nowait=True)
+            with suppress(Exception):
+                # TLS would wait for the server's farewell, which may never come.
+                await connection.disconnect(nowait=True)
 
-    async def _execute(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
         try:
             connection = await self._connected()
-            async with asyncio.timeout(self.timeout_seconds):
-                await connection.send_packed_command(connection.pack_commands(commands))
-                results = [await _response(connection) for _ in commands]
-            return [_checked(result) for result in results]
+            tags = [token_bytes(TAG_BYTES) for _ in calls]
+            commands = [call.by_digest(tag) for call, tag in zip(calls, tags, strict=True)]
+            responses = await self._execute(connection, commands)
+            for number, (call, tag) in enumerate(zip(calls, tags, strict=True)):
+                if isinstance(responses[number], NoScriptError):
+                    (response,) = await self._execute(connection, [call.by_text(tag)])
+                    responses[number] = _checked(response)
+            return [
+                call.result_in(response, tag)
+                for call, response, tag in zip(calls, responses, tags, strict=True)
+            ]
         except BaseException as error:
-            if isinstance(error, AuthenticationError):
+            if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
                 self._url = None  # the secret may hold another by now
             await self.close()
+            if isinstance(error, (RedisError, OSError)) and not isinstance(error, InvalidResponse):
+                raise
+            if isinstance(error, Exception):
+                kind = type(error).__name__
+                raise InvalidResponse(f"no valid response of a Redis ({kind})") from None
             raise
+
+    async def _execute(
+        self, connection: AbstractConnection, commands: Sequence[Command]
+    ) -> list[Any]:
+        """Return the responses, after one round trip; `NoScriptError` is one of them."""
+        async with asyncio.timeout(self.timeout_seconds):
+            await connection.send_packed_command(connection.pack_commands(commands))
+            responses = [await _response(connection) for _ in commands]
+        return [_checked(response) for response in responses]
 
     async def _connected(self) -> AbstractConnection:
         if monotonic() > self._expires_at:
@@ -125,8 +171,11 @@ class RedisConnection:
         if self._connection is None:
             self._connection = self._new_connection()
             self._expires_at = monotonic() + CONNECTION_SECONDS
-            async with asyncio.timeout(self.connect_timeout_seconds):
-                await self._connection.connect()  # type: ignore[no-untyped-call]
+            try:
+                async with asyncio.timeout(self.connect_timeout_seconds):
+                    await self._connection.connect()  # type: ignore[no-untyped-call]
+            except ResponseError as error:  # no rejection of a write: it was not asked yet
+                raise RedisConnectionError(str(error)) from error
         return self._connection
 
     def _new_connection(self) -> AbstractConnection:

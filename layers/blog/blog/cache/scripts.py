@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from blog.cache.access import InvalidRedisUrl
 from blog.cache.circuit_breaker import CircuitBreaker
 from blog.cache.redis_connection import Argument, Call, RedisConnection, Script
 from blog.observability import CacheOutcome, logger
@@ -19,8 +20,19 @@ from blog.settings import settings
 TOKEN_BYTES = 16
 BREAKER_PAUSE_SECONDS = 2.0
 
+
+def is_page_or_lease(result: Any) -> bool:
+    match result:
+        case bytes() as page:
+            return len(page) >= TOKEN_BYTES
+        case [b"lease", bytes() as token]:
+            return len(token) == TOKEN_BYTES
+    return result in ([], [b"fenced"])
+
+
 # Return the page, or {} while another reader populates it, {'fenced'}, or {'lease', token}.
-GET_OR_LEASE = Script(f"""
+GET_OR_LEASE = Script(
+    f"""
 if redis.call('EXISTS', KEYS[2]) == 1 then
     local time = redis.call('TIME')
     local now_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -44,9 +56,14 @@ if not token then
     token = ARGV[1]
     redis.call('SET', KEYS[1], token .. server)
 end
-if not redis.call('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3]) then return {{}} end
+if not redis.call('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3]) then
+    -- It is this reader's own if the response to an earlier call of it was lost.
+    if redis.call('GET', KEYS[4]) ~= ARGV[2] then return {{}} end
+end
 return {{'lease', token}}
-""")
+""",
+    is_page_or_lease,
+)
 
 POPULATE = Script(f"""
 local token = string.sub(ARGV[1], 1, {TOKEN_BYTES})
@@ -69,6 +86,8 @@ for i = 1, #KEYS, 2 do
     if type(set) == 'table' and set.err then redis.call('DEL', KEYS[i + 1]) end
 end
 """)
+
+DELETE_GENERATIONS = Script("redis.call('DEL', unpack(KEYS))")
 
 CLEAR_FENCES = Script("""
 for i = 1, #KEYS, 2 do
@@ -110,6 +129,7 @@ class RedisScripts:
         """Keys to delete before Redis is used again: a write of this worker could not, or one of
         its reads was rejected, as writes of others will have been."""
         self._ahead: SentAhead | None = None
+        self._invalid_url = ""
 
     async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
         """Return the script's result. Raises `CacheUnavailable`, also while the breaker is open."""
@@ -161,16 +181,25 @@ class RedisScripts:
             await self._delete_stale_generations()
             return await self.connection.run(*calls)
         except (RedisError, OSError) as error:
-            if not self.breaker.is_open:
-                logger().warning("redis error", error=type(error).__name__, reason=str(error))
+            self._log(error)
             self.breaker.failed()
             rejects = isinstance(error, ResponseError)
             raise CacheUnavailable("error", rejects=rejects) from error
 
     async def _delete_stale_generations(self) -> None:
         if self.stale_generations:
-            await self.connection.execute(("DEL", *self.stale_generations))
+            await self.connection.run(Call(DELETE_GENERATIONS, list(self.stale_generations)))
             self.stale_generations.clear()
+
+    def _log(self, error: Exception) -> None:
+        """Once for each pause; an invalid URL, which does not mend itself, once."""
+        kind, reason = type(error).__name__, str(error)
+        if isinstance(error, InvalidRedisUrl):
+            if reason != self._invalid_url:
+                logger().error("redis is not used", error=kind, reason=reason)
+            self._invalid_url = reason
+        elif not self.breaker.is_open:
+            logger().warning("redis error", error=kind, reason=reason)
 
 
 @per_process

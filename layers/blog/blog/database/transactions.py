@@ -21,14 +21,16 @@ from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access, granted_access, within_limit
+from blog.concurrency import run_both
 from blog.database.connection import worker_connection
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
 from blog.errors import Forbidden, OutcomeUnknown
-from blog.observability import current_request, database_time
+from blog.observability import current_request, database_time, logger
 
-# transaction_resolution_unknown and statement_completion_unknown, as poolers respond to a COMMIT.
-UNKNOWN_OUTCOMES = ("08007", "40003")
+# What poolers respond to a COMMIT whose server they lost: classes of SQLSTATE, connection exception
+# and operator intervention (shutdown, crash), and statement_completion_unknown.
+UNKNOWN_OUTCOMES = ("08", "57P", "40003")
 
 AUDIT = """
 INSERT INTO audit_log (issuer, subject, action, resource, resource_id, request_id)
@@ -55,7 +57,7 @@ class Invalidation(Protocol):
         """Return when it is announced; awaited before COMMIT is sent."""
 
     async def committed(self) -> None:
-        """Invalidate; awaited after COMMIT and before the response."""
+        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it."""
 
     async def rolled_back(self) -> None:
         """Withdraw the announcement; called at most once, also if it was never started."""
@@ -168,6 +170,8 @@ async def read_as_writer(
 async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction]:
     """Commit what the block changed, unless it raises.
 
+    Nothing after COMMIT raises an error, so a block makes its response before it ends.
+
     Raises `OutcomeUnknown` (perhaps it was changed); `DatabaseUnavailable`, `TooManyRequests`, and
     what the block raises (nothing was changed).
     """
@@ -190,15 +194,19 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
 async def _commit(block: Transaction, driver: BoundedConnection, invalidates: Invalidation) -> None:
     try:
         await block.commit()
-        await invalidates.committed()
     except asyncio.CancelledError:  # the deadline
         raise _outcome_unknown() from None
     except (DBAPIError, psycopg.Error) as error:
-        if driver.closed or sqlstate_of(error) in UNKNOWN_OUTCOMES:
+        if driver.closed or (sqlstate_of(error) or "").startswith(UNKNOWN_OUTCOMES):
             log_failure(error)
             raise _outcome_unknown() from None
         await _roll_back(driver, invalidates)
         raise
+    try:
+        await invalidates.committed()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nothing makes it undone
+        # A deadline, or a bug: the change is made and says so. Its fences expire by themselves.
+        logger().error("not invalidated after COMMIT", error=type(error).__name__)
 
 
 async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> None:
@@ -213,10 +221,7 @@ async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> No
             async with asyncio.timeout(ROLLBACK_SECONDS):
                 await invalidates.rolled_back()
 
-    ended = await asyncio.gather(driver.end_transaction(), withdraw(), return_exceptions=True)
-    for error in ended:
-        if error is not None:
-            raise error
+    await run_both(driver.end_transaction(), withdraw())
 
 
 def _outcome_unknown() -> OutcomeUnknown:

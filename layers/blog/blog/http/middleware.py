@@ -6,6 +6,7 @@ receives a 503 in time. HEAD is routed as GET, and a body above `MAX_BODY_BYTES`
 
 import asyncio
 import re
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -82,7 +83,8 @@ class RequestMiddleware:
                 await problem_response(late)(scope, receive, send_completed)
         finally:
             record.route = getattr(scope.get("route"), "path_format", None)
-            report(record)
+            with suppress(Exception):  # what is committed and sent does not depend on a log line
+                report(record)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         """Reject a trailing line end, which the `$` of Starlette's patterns would let through."""

@@ -186,7 +186,7 @@ def page_response(content: bytes) -> Response:
         # No text of a client has this: its quotes are escaped.
         body = body.replace(b'"next":"%b"' % link, b'"next":"%b%b"' % (base, link))
         link = base + link
-    headers = {"Link": f'<{link.decode()}>; rel="next"'} if link else None
+    headers = {"Link": f'<{link.decode("latin-1")}>; rel="next"'} if link else None
     return hashed_response(body, headers)
 
 

@@ -1,0 +1,136 @@
+"""REDIS_URL with parameters of every kind: used, without effect, or rejected by name; whatever it
+is, the database's responses come, and what is committed is acknowledged."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
+
+from blog.cache.access import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
+from blog.cache.scripts import redis_scripts
+from local.errors import LocalError
+from local.services import Services
+from local.services.given import check_redis
+from tests.conftest import Worker
+
+ADA = {"name": "Ada", "email": "ada@example.org"}
+REJECTED = {
+    "family=0": "its parameter family is not supported",
+    "timeout=20": "its parameter timeout is not supported",
+    "foo=bar": "its parameter foo is not supported",
+    "host=elsewhere": "its parameter host is not supported",
+    "path=elsewhere": "its parameter path is not supported",
+    "port=1": "its parameter port is not supported",
+    "connection_class=s3cret": "its parameter connection_class is not supported",
+    "retry=s3cret": "its parameter retry is not supported",
+    "retry_on_error=s3cret": "its parameter retry_on_error is not supported",
+    "parser_class=s3cret": "its parameter parser_class is not supported",
+    "s3cret%20%ff=1": "its parameter of that name is not supported",
+    "ssl_cert_reqs=none": "ssl_cert_reqs is not supported: remove it, or begin it with rediss://",
+    "db=abc": "Invalid value for 'db'",
+    "protocol=s3cret": "Invalid value for 'protocol'",
+    "socket_timeout=s3cret": "Invalid value for 'socket_timeout'",
+}
+WITHOUT_EFFECT = (
+    *("socket_timeout=20", "socket_connect_timeout=20", "socket_timeout=0", "protocol=3"),
+    *("protocol=7", "decode_responses=True", "decode_responses=False", "encoding=utf-16"),
+    *("encoding_errors=s3cret", "health_check_interval=1", "retry_on_timeout=True"),
+    *("foo=", "client_name=blog", "client_name=%zz"),
+)
+
+
+def with_parameter(services: Services, parameter: str) -> str:
+    return services.redis_url.replace("db=0", f"db=0&{parameter}".replace("db=0&db=", "db="))
+
+
+def outcomes(api: httpx.Client) -> list[Any]:
+    assert api.post("/users", json=ADA).status_code == 201
+    assert [api.get("/users").json()["total"] for _ in range(3)] == [1, 1, 1]
+    assert api.patch("/users/1", json={"name": "Countess"}).status_code == 200
+    assert api.get("/users").json()["data"][0]["name"] == "Countess"
+    assert api.delete("/users/1").status_code == 204
+    return [api.get("/health").json()[name] for name in ("status", "postgresql", "redis")]
+
+
+@pytest.mark.parametrize("parameter", WITHOUT_EFFECT)
+def test_what_the_api_decides_itself_has_no_effect(
+    parameter: str, api: httpx.Client, worker: Worker, services: Services
+) -> None:
+    worker.restart(REDIS_URL=with_parameter(services, parameter), READ_LIMIT="100")
+    assert outcomes(api) == ["ok", "up", "up"]
+    check_redis(with_parameter(services, parameter))
+
+
+@pytest.mark.parametrize(("parameter", "message"), REJECTED.items())
+def test_others_are_rejected_by_name_and_cost_the_cache_alone(
+    parameter: str,
+    message: str,
+    api: httpx.Client,
+    worker: Worker,
+    services: Services,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    url = with_parameter(services, parameter)
+    worker.restart(REDIS_URL=url, READ_LIMIT="100")
+    redis_scripts().breaker.pause_seconds = 0.0
+    assert outcomes(api) == ["degraded", "up", "down"]
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (logged,) = [line for line in lines if line["message"] == "redis is not used"]
+    assert message in logged["reason"]
+    assert not [line for line in lines if line["level"] == "WARNING"]
+    assert "s3cret" not in json.dumps(lines)
+    with pytest.raises(LocalError, match=r"^REDIS_URL: ") as raised:
+        check_redis(url)
+    assert message in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h/abc", "redis://h:99999/0", "redis://h:s3cret/0", "redis://[::1/0"),
+        *("redis://h/1/2", "http://h", "rediss://h/0?ssl_foo=1", "rediss://h/0?ssl_min_version=x"),
+    ],
+)
+def test_a_url_that_is_not_one_of_a_redis_costs_the_cache_alone(
+    url: str, api: httpx.Client, worker: Worker
+) -> None:
+    if not url.startswith("http"):
+        worker.restart(REDIS_URL=url)
+        assert outcomes(api) == ["degraded", "up", "down"]
+    with pytest.raises(ValueError, match=r"^(not|its|Invalid)") as raised:
+        connection_options(url)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "parameter", ["db=99", "username=none&password=s3cret", "client_name=a%20b"]
+)
+def test_what_the_server_rejects_costs_the_cache_alone(
+    parameter: str, api: httpx.Client, worker: Worker, services: Services
+) -> None:
+    worker.restart(REDIS_URL=with_parameter(services, parameter))
+    assert outcomes(api) == ["degraded", "up", "down"]
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    ["ssl_min_version=7", "ssl_ciphers=none", "ssl_ca_certs=/none", "ssl_cert_reqs=none"],
+)
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_tls_that_cannot_be_made_costs_the_cache_alone(
+    parameter: str, required: str, api: httpx.Client, worker: Worker
+) -> None:
+    worker.restart(REDIS_URL=f"rediss://127.0.0.1:1/0?{parameter}")
+    assert outcomes(api) == ["degraded", "up", "down"]
+
+
+def test_every_parameter_is_redis_pys_own() -> None:
+    taken = set(URL_QUERY_ARGUMENT_PARSERS)
+    for one in SSLConnection.__mro__:
+        made = vars(one).get("__init__")
+        taken |= set(getattr(getattr(made, "__wrapped__", made), "__annotations__", ()))
+    assert taken >= PARAMETERS | TLS_PARAMETERS | OURS.keys()
