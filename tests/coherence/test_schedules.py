@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog.cache import fences, pages
 from blog.cache.lists import USERS, CachedList
 from blog.cache.pages import Loaded
-from blog.cache.redis_connection import Call
+from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import DELETE_GENERATIONS, redis_scripts
 from blog.database import connection as postgresql
 from blog.database import driver, read, transaction, transactions
@@ -100,16 +100,20 @@ class Actor:
             return await self._task
 
 
+GET = Script("return redis.call('GET', KEYS[1])", lambda _: True)
+SET = Script("redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)")
+
+
 class CacheAside:
     """Pages that are deleted after COMMIT."""
 
     async def fetch(self, page: str, load: Callable[[], Awaitable[Loaded]]) -> bytes:
         redis = redis_scripts().connection
-        (cached,) = await redis.execute(("GET", f"users:{page}"))
+        (cached,) = await redis.run(Call(GET, [f"users:{page}"]))
         if cached is not None:
             return cast("bytes", cached)
         content = (await load()).content
-        await redis.execute(("SET", f"users:{page}", content, "EX", 60))
+        await redis.run(Call(SET, [f"users:{page}"], [content]))
         return content
 
     def on_write(self) -> Invalidation:
