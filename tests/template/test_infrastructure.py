@@ -11,6 +11,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from blog.settings import Settings
+from tests.rehearsal.cloudformation import must_replace
 from tests.resources import ROOT
 from tests.template.stacks import DELIVERY, INFRASTRUCTURE, REGION, TEMPLATE, Stack, template
 
@@ -258,3 +259,59 @@ def test_the_commands_that_remove_a_stack_name_what_it_protects() -> None:
     }
     assert protected
     assert protected <= named
+
+
+RESTORES = {
+    "time": {"RestoreFrom": "blog-cluster", "RestoreTo": "2026-11-26T12:00:00Z"},
+    "latest": {"RestoreFrom": "blog-cluster", "RestoreTo": "latest"},
+    "snapshot": {"RestoreFrom": "arn:aws:rds:eu-west-1:123456789012:cluster-snapshot:last"},
+}
+
+
+@pytest.mark.parametrize("kind", RESTORES)
+def test_a_restored_cluster_is_another_one_and_has_what_aws_lets_it_have(kind: str) -> None:
+    parameters = RESTORES[kind]
+    before, after = (
+        Stack(Stage="prod", Profile="ha", **given).properties("Cluster")
+        for given in ({}, parameters)
+    )
+    assert must_replace("AWS::RDS::DBCluster", before, after)
+    given = {name: value for name, value in after.items() if name not in before}
+    assert (
+        given
+        == {
+            "time": {
+                "SourceDBClusterIdentifier": "blog-cluster",
+                "RestoreToTime": "2026-11-26T12:00:00Z",
+            },
+            "latest": {
+                "SourceDBClusterIdentifier": "blog-cluster",
+                "UseLatestRestorableTime": True,
+            },
+            "snapshot": {"SnapshotIdentifier": parameters["RestoreFrom"]},
+        }[kind]
+    )
+    source = "SnapshotIdentifier" if kind == "snapshot" else "SourceDBClusterIdentifier"
+    assert excluded_by(source) >= {"MasterUsername", "StorageEncrypted"}
+    assert not excluded_by(source) & after.keys()
+
+
+def excluded_by(source: str) -> set[str]:
+    """The properties that must not be beside it, by the descriptions of AWS's schema."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, "AWS::RDS::DBCluster").schema
+    return {
+        name
+        for name, described in schema["properties"].items()
+        for sentence in described.get("description", "").split("\n")
+        if source in sentence and "don't specify this property" in sentence
+    }
+
+
+def test_all_that_belongs_to_a_cluster_follows_a_restored_one() -> None:
+    """Each refers to it, and has no name of its own."""
+    document = template(ROOT / "infrastructure" / "database.yaml")
+    for name in ("Writer", "Standby", "ProxyTarget", "ProxyRole"):
+        assert re.search(r'["{]Cluster\b', json.dumps(document["Resources"][name])), name
+    assert "DBClusterIdentifier" not in document["Resources"]["Cluster"]["Properties"]
+    for name in ("Url", "IamUser", "OwnerUrl", "OwnerIamUser", "Cluster"):
+        assert re.search(r'["{]Cluster\b', json.dumps(document["Outputs"][name])), name

@@ -50,9 +50,9 @@ def test_a_deployment_without_more_is_watched_by_the_alarms(stage: str) -> None:
 
 
 def test_the_sections_that_the_documentation_shows_are_read_as_they_look() -> None:
-    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    shown = blocks(text, "toml")
-    assert shown
+    texts = (page.read_text(encoding="utf-8") for page in PAGES if page.suffix == ".md")
+    shown = [block for text in texts for block in blocks(text, "toml")]
+    assert len(shown) >= 3
     for section in map(tomllib.loads, shown):
         values = read(deploy_command, section)
         assert len(values) == "".join(section["parameter_overrides"]).count("=")

@@ -164,8 +164,8 @@ def test_the_version_before_is_deleted_and_snapshots_are_an_option(function: str
     ("profile", "pace"),
     [
         ("hobby", "CodeDeployDefault.LambdaAllAtOnce"),
-        ("standard", "CodeDeployDefault.LambdaCanary10Percent5Minutes"),
-        ("ha", "CodeDeployDefault.LambdaCanary10Percent5Minutes"),
+        ("standard", "CodeDeployDefault.LambdaCanary10Percent10Minutes"),
+        ("ha", "CodeDeployDefault.LambdaCanary10Percent10Minutes"),
     ],
 )
 def test_callers_move_to_a_version_by_and_by_and_back_if_an_alarm_fires(
@@ -189,8 +189,13 @@ def test_callers_move_to_a_version_by_and_by_and_back_if_an_alarm_fires(
 def test_a_remedy_can_be_deployed_while_an_alarm_is_on(function: str) -> None:
     alias = template()["Resources"][f"{function}Aliaslive"]
     group = alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]["Ref"]
-    properties = Stack(Profile="ha", AlarmsStopDeployments="false").properties(group)
-    assert "Alarms" not in properties["AlarmConfiguration"]
+    stack = Stack(Profile="ha", AlarmsStopDeployments="false")
+    properties = stack.properties(group)
+    # CodeDeploy keeps the alarms that it had if it is given none.
+    assert properties["AlarmConfiguration"] == {"Enabled": True, "Alarms": [{"Name": "never"}]}
+    assert stack.nested["Alarms"].properties("Never")["TreatMissingData"] == "notBreaching"
+    assert properties["DeploymentConfigName"] == "CodeDeployDefault.LambdaAllAtOnce"
+    assert "Never" not in dict(Stack(Profile="ha").resources())
 
 
 def test_migrations_take_effect_at_once() -> None:
