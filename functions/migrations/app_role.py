@@ -1,7 +1,9 @@
-"""The role that the functions connect as: it reads and writes rows, and owns nothing.
+"""The roles that the functions connect as: neither owns anything, or can change the schema.
 
-It cannot change the schema, nor read, change or delete rows of the audit log, so that a function
-under an attacker's control leaves traces. On RDS and Aurora it logs in by IAM authentication.
+One reads and writes rows, but cannot read, change or delete those of the audit log, so that a
+function under an attacker's control leaves traces. The other is for the health check, which needs
+no right on any table, in the function that answers whoever has no token. On RDS and Aurora they log
+in by IAM authentication.
 """
 
 from sqlalchemy import Connection, text
@@ -15,11 +17,16 @@ IAM_ROLE = "rds_iam"
 """Its members log in by IAM authentication only."""
 
 
-def restore_app_role(connection: Connection, name: str) -> list[str]:
-    """Create the role where it is missing, and grant its rights. Return what was created.
+def restore_app_roles(connection: Connection, name: str) -> list[str]:
+    """Create `name` and `name_health` where they are missing, and grant their rights.
 
-    The migrations' own role needs CREATEROLE.
+    Return what was created. The migrations' own role needs CREATEROLE.
     """
+    created = _restore_role(connection, name, RIGHTS)
+    return created + _restore_role(connection, f"{name}_health", {})
+
+
+def _restore_role(connection: Connection, name: str, table_rights: dict[str, str]) -> list[str]:
     role = connection.dialect.identifier_preparer.quote(name)
     is_missing = not _exists(connection, name)
     if is_missing:
@@ -27,7 +34,7 @@ def restore_app_role(connection: Connection, name: str) -> list[str]:
     if _exists(connection, IAM_ROLE):
         connection.execute(text(f"GRANT {IAM_ROLE} TO {role}"))
     connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {role}"))
-    for table, rights in RIGHTS.items():
+    for table, rights in table_rights.items():
         connection.execute(text(f"GRANT {rights} ON {table} TO {role}"))
     connection.commit()
     return [f"role {name}"] if is_missing else []

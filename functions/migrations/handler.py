@@ -27,7 +27,7 @@ from sqlalchemy.exc import OperationalError
 
 from blog.database.access import database_url, provide_tokens
 from blog.settings import settings
-from migrations.app_role import restore_app_role
+from migrations.app_role import restore_app_roles
 from migrations.upkeep import delete_expired, restore_row_counts, restore_settings
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
@@ -129,6 +129,6 @@ def _repair(engine: Engine, connection: Connection) -> list[str]:
         repaired = restore_settings(new_session)
     repaired += restore_row_counts(connection)
     if (app_user := settings().database_app_user) is not None:
-        repaired += restore_app_role(connection, app_user)
+        repaired += restore_app_roles(connection, app_user)
     delete_expired(connection)
     return repaired

@@ -1,4 +1,4 @@
-"""The role that the migrations create for the functions: it can do what they do, and no more."""
+"""The roles that the migrations create for the functions: they do what these do, and no more."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -15,6 +15,7 @@ from tests.in_process import LambdaContext, handler_of
 from tests.migrations.conftest import Migrate
 
 ROLE = "blog_app_of_tests"
+HEALTH_ROLE = f"{ROLE}_health"
 EVENTS = {name: event for name, event in sample_events().items() if name not in MIGRATIONS}
 
 
@@ -22,11 +23,12 @@ EVENTS = {name: event for name, event in sample_events().items() if name not in 
 def app_url(worker: Worker, migrate: Migrate, empty_url: str, cache: object) -> Iterator[str]:
     """The URL of a migrated database for the role."""
     worker.restart(DATABASE_APP_USER=ROLE)
-    assert migrate()["repaired"] == [f"role {ROLE}"]
+    assert migrate()["repaired"] == [f"role {ROLE}", f"role {HEALTH_ROLE}"]
     yield f"{empty_url}&user={ROLE}"
     worker.close()
     with psycopg.connect(empty_url, autocommit=True) as owner:
-        owner.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(ROLE)))
+        for role in (ROLE, HEALTH_ROLE):
+            owner.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
 
 
 def send(event: dict[str, Any]) -> int:
@@ -83,6 +85,23 @@ def test_the_role_can_do_nothing_else(app_url: str, statement: str) -> None:
         pytest.raises(InsufficientPrivilege),
     ):
         connection.execute(statement.encode())
+
+
+def test_the_health_check_works_without_a_right_on_any_table(
+    app_url: str, worker: Worker, database: psycopg.Connection[Any]
+) -> None:
+    health_url = f"{app_url}_health"
+    worker.restart(DATABASE_URL=health_url)
+    assert send(EVENTS["meta-get_health"]) == 200
+    with psycopg.connect(health_url, autocommit=True) as connection:
+        tables = connection.execute(
+            "SELECT oid::regclass::text FROM pg_class "
+            "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        ).fetchall()
+        assert len(tables) > 3
+        for (table,) in tables:
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute(f"SELECT FROM {table}".encode())
 
 
 def test_its_rights_are_restored_by_each_upgrade(

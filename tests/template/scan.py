@@ -85,6 +85,8 @@ def policies() -> dict[str, dict[str, Any]]:
             properties = resource["Properties"]
             if resource["Type"] == "AWS::IAM::ManagedPolicy":
                 found[f"{name}-{title}"] = properties["PolicyDocument"]
+            if resource["Type"] != "AWS::IAM::Role":
+                continue
             for policy in properties.get("Policies", ()):
                 found[f"{name}-{policy['PolicyName']}-{title}"] = policy["PolicyDocument"]
     return {

@@ -90,7 +90,7 @@ def test_functions_are_in_the_network_and_their_settings_are_valid(
     settings = Settings.model_validate({name: value for name, value in variables.items() if value})
     assert settings.database_auth == "iam"
     assert settings.tls_required
-    user = "blog_owner" if function == MIGRATIONS else "blog_app"
+    user = {MIGRATIONS: "blog_owner", "MetaFunction": "blog_app_health"}.get(function, "blog_app")
     assert settings.database_url.startswith(f"postgresql://{user}@")
     if function != MIGRATIONS:
         assert (settings.redis_url is not None) == (settings.redis_iam_cache is not None)
@@ -114,12 +114,18 @@ def test_functions_log_in_as_their_user_and_as_no_other(stack: Stack) -> None:
             if statement["Action"] == "rds-db:connect"
             for resource in [statement["Resource"]]
         ]
-        for policy in ("ServerAccess", "OwnerAccess")
+        for policy in ("ServerAccess", "HealthAccess", "OwnerAccess")
     }
-    assert users == {"ServerAccess": ["blog_app"], "OwnerAccess": ["blog_owner"]}
+    assert users == {
+        "ServerAccess": ["blog_app"],
+        "HealthAccess": ["blog_app_health"],
+        "OwnerAccess": ["blog_owner"],
+    }
     for function in FUNCTIONS:
         attached = stack.properties(f"{function}Role")["ManagedPolicyArns"]
-        policy = "owneraccess" if function == MIGRATIONS else "serveraccess"
+        policy = {MIGRATIONS: "owneraccess", "MetaFunction": "healthaccess"}.get(
+            function, "serveraccess"
+        )
         assert [arn for arn in attached if arn.endswith("access")] == [policy]
 
 

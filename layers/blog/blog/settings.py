@@ -70,9 +70,9 @@ class Settings(BaseModel):
     database_app_user: Annotated[
         str | None,
         Field(
-            pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+            pattern=r"^[a-z_][a-z0-9_]{0,55}$",
             description="Role that the migrations create for the functions, with the rights that "
-            "these need. Unset: none.",
+            "these need, and one with `_health` after it, with none on tables. Unset: none.",
         ),
     ] = None
     database_connect_timeout_seconds: Annotated[
