@@ -1,12 +1,14 @@
 """Types of text fields: names, titles, contents, e-mail addresses.
 
-The maximum lengths are part of the contract. Control characters are rejected; PostgreSQL cannot
-store NUL. A name or title is a single line (also by Unicode's line separators), has a visible
-character, and does not reorder the text around it: directional embeddings, overrides and isolates
-are rejected, but not the marks U+200E, U+200F and U+061C, which right-to-left names need. A content
-may contain tabs and line ends; its maximum keeps a page of 100 posts below Lambda's 6 MB response,
-in which a character takes up to 4 bytes (a quote is escaped twice: in the body's JSON and in
-Lambda's).
+The maximum lengths are part of the contract, and count the text as it is stored, so that what was
+read can be written again: a line in Unicode's form NFC, an address as `email-validator` normalizes
+it, a content as it was sent (of a long text, NFC can take seconds). Control characters are
+rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by Unicode's line
+separators), has a visible character, and does not reorder the text around it: directional
+embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and U+061C, which
+right-to-left names need. A content may contain tabs and line ends; its maximum keeps a page of 100
+posts below Lambda's 6 MB response, in which a character takes up to 4 bytes (a quote is escaped
+twice: in the body's JSON and in Lambda's).
 
 The JSON Schema patterns equal the validators, with one exception: rare combining marks and
 invisible characters above U+FFFF are too many to list, so a name of only those matches its pattern
@@ -16,13 +18,17 @@ and is still rejected.
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 MAX_NAME_CHARACTERS = 200
 MAX_TITLE_CHARACTERS = 300
 MAX_CONTENT_CHARACTERS = 10_000
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
+
+MAX_DECOMPOSITION = 4
+"""Characters that NFC makes one of, at most (UAX #15): a longer text need not be normalized, which
+would take a time that grows with the square of its length."""
 
 # Valid in JSON Schema's regular expressions and in Python's: no `\p{…}`, nothing above U+FFFF.
 BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
@@ -83,12 +89,18 @@ def has_visible_character(value: str) -> bool:
     )
 
 
-def _normalized(value: str) -> str:
-    if value.isascii():
-        return value
-    from unicodedata import normalize  # takes 0.4 ms, and most names need none
+def _stored_line(minimum: int, maximum: int) -> AfterValidator:
+    """A line is normalized, and its length counted then."""
 
-    return normalize("NFC", value)
+    def normalize_line(value: str) -> str:
+        if value.isascii():
+            return _check_length(value, minimum, maximum)
+        from unicodedata import normalize  # takes 0.4 ms, and most names need none
+
+        _check_decomposed_length(value, maximum)
+        return _check_length(normalize("NFC", value), minimum, maximum)
+
+    return AfterValidator(normalize_line)
 
 
 def _email_address(value: str) -> str:
@@ -96,32 +108,66 @@ def _email_address(value: str) -> str:
     from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
     SPECIAL_USE_DOMAIN_NAMES.clear()  # accept `.test`, `.local` and others
+    _check_decomposed_length(value, MAX_EMAIL_CHARACTERS)
     try:
-        return validate_email(value, check_deliverability=False).normalized
-    except EmailNotValidError as error:
-        raise PydanticCustomError(
-            "email", "is not an e-mail address: {reason}", {"reason": str(error)}
-        ) from None
+        address = validate_email(value, check_deliverability=False).normalized
+    except EmailNotValidError:  # its text quotes the address
+        wrong = f"is not an e-mail address: {_wrong_part(value)}"
+        raise PydanticCustomError("email", wrong) from None
+    return _check_length(address, 0, MAX_EMAIL_CHARACTERS)
 
+
+def _wrong_part(value: str) -> str:
+    from email_validator import EmailNotValidError, validate_email
+
+    local, at_sign, _ = value.rpartition("@")
+    if not at_sign:
+        return "it has no @"
+    try:
+        validate_email(f"{local}@example.org", check_deliverability=False)
+    except EmailNotValidError:
+        return "the part before the @ is invalid"
+    return "the part after the @ is invalid"
+
+
+def _check_length(value: str, minimum: int, maximum: int) -> str:
+    if len(value) < minimum:
+        raise PydanticKnownError("string_too_short", {"min_length": minimum})
+    if len(value) > maximum:
+        raise PydanticKnownError("string_too_long", {"max_length": maximum})
+    return value
+
+
+def _check_decomposed_length(value: str, maximum: int) -> None:
+    if len(value) > maximum * MAX_DECOMPOSITION:
+        raise PydanticKnownError("string_too_long", {"max_length": maximum})
+
+
+def _schema(minimum: int, maximum: int, **more: str) -> dict[str, JsonValue]:
+    bounds: dict[str, JsonValue] = {"minLength": minimum} if minimum else {}
+    return {**bounds, "maxLength": maximum, **more}
+
+
+LINE = (
+    "One line with a visible character; stored, and its characters counted, in Unicode's form NFC."
+)
 
 Name = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=MAX_NAME_CHARACTERS,
-        description="One line with a visible character; stored in Unicode's form NFC.",
+        description=LINE,
         examples=["Ada Lovelace"],
-        json_schema_extra={"pattern": VISIBLE_LINE_PATTERN},
+        json_schema_extra=_schema(1, MAX_NAME_CHARACTERS, pattern=VISIBLE_LINE_PATTERN),
     ),
-    AfterValidator(_normalized),
+    _stored_line(1, MAX_NAME_CHARACTERS),
     AfterValidator(_one_line),
     AfterValidator(_visible),
 ]
 
 NameQuery = Annotated[
     str,
-    Field(max_length=MAX_NAME_CHARACTERS, json_schema_extra={"pattern": LINE_PATTERN}),
-    AfterValidator(_normalized),
+    Field(json_schema_extra=_schema(0, MAX_NAME_CHARACTERS, pattern=LINE_PATTERN)),
+    _stored_line(0, MAX_NAME_CHARACTERS),
     AfterValidator(_one_line),
 ]
 """A substring of a name; the empty one matches every name."""
@@ -129,12 +175,11 @@ NameQuery = Annotated[
 Title = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=MAX_TITLE_CHARACTERS,
-        description="One line with a visible character.",
+        description=LINE,
         examples=["On the Analytical Engine"],
-        json_schema_extra={"pattern": VISIBLE_LINE_PATTERN},
+        json_schema_extra=_schema(1, MAX_TITLE_CHARACTERS, pattern=VISIBLE_LINE_PATTERN),
     ),
+    _stored_line(1, MAX_TITLE_CHARACTERS),
     AfterValidator(_one_line),
     AfterValidator(_visible),
 ]
@@ -154,14 +199,13 @@ Content = Annotated[
 EmailAddress = Annotated[
     str,
     Field(
-        max_length=MAX_EMAIL_CHARACTERS,
         description=(
             "An address as defined by RFC 5322, without quoted parts, with a period in its domain, "
             "which is stored in lower case. Deliverability is not checked: addresses at `.test`, "
             "`.local` and other special-use domains are accepted."
         ),
         examples=["ada@example.com"],
-        json_schema_extra={"format": "email"},
+        json_schema_extra=_schema(0, MAX_EMAIL_CHARACTERS, format="email"),
     ),
     AfterValidator(_email_address),
 ]
