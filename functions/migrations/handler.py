@@ -3,9 +3,10 @@
 Event: `{"action": "upgrade" | "downgrade", "revision": "head" | "base" | "-1" | an id}`; the
 default is an upgrade to the head. Response: `{"revision": the current id, null without a schema,
 "repaired": []}`. At the head it also repairs what a restored dump lacks, and names it in
-`repaired`, such as `"setting lock_timeout"` or `"row_counts of users"`, and grants the functions'
-role its rights. Concurrent runs wait for each other. An upgrade to the head leaves a database of a
-later release as it is: a deployment that is rolled back runs the earlier release's migrations.
+`repaired`, such as `"setting lock_timeout"`, `"row_counts of users"` or `"sequence of users.id"`,
+and grants the functions' role its rights. Concurrent runs wait for each other. An upgrade to the
+head leaves a database of a later release as it is: a deployment that is rolled back runs the
+earlier release's migrations.
 
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
 of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`,
@@ -28,7 +29,12 @@ from sqlalchemy.exc import OperationalError
 from blog.database.access import database_url, provide_tokens
 from blog.settings import settings
 from migrations.app_role import restore_app_roles
-from migrations.upkeep import delete_expired, restore_row_counts, restore_settings
+from migrations.upkeep import (
+    delete_expired,
+    restore_row_counts,
+    restore_sequences,
+    restore_settings,
+)
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
 SETTLING_SECONDS = 60.0
@@ -128,6 +134,7 @@ def _repair(engine: Engine, connection: Connection) -> list[str]:
     with engine.connect() as new_session:
         repaired = restore_settings(new_session)
     repaired += restore_row_counts(connection)
+    repaired += restore_sequences(connection)
     if (app_user := settings().database_app_user) is not None:
         repaired += restore_app_roles(connection, app_user)
     delete_expired(connection)

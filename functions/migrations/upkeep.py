@@ -1,10 +1,14 @@
 """Maintenance of a database at the newest revision; every function is idempotent.
 
 A restored dump lacks the database's settings and, if triggers were disabled during the restore,
-exact row counts. Every upgrade to the head repairs both, and reports what it repaired.
+exact row counts. Rows that were copied with their ids (COPY, INSERT, logical replication) leave the
+sequences of the ids behind, so that an INSERT fails for each id that is taken. Every upgrade to the
+head repairs all three, and reports what it repaired.
 """
 
-from sqlalchemy import Connection, text
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
 
 from blog.database.driver import LACKING_TIMEOUTS, TIMEOUTS
 from blog.database.models import BLOCK_IDS, METADATA
@@ -40,6 +44,24 @@ INSERT INTO row_counts (table_name, block, shard, row_count, oldest, newest)
 SELECT 'TABLE', id / {BLOCK_IDS}, -1, count(*), min(created_at), max(created_at)
 FROM TABLE GROUP BY 2
 """  # noqa: S608 - of constants
+
+IDENTITY_COLUMNS = """
+SELECT attrelid::regclass::text AS table, quote_ident(attname) AS column,
+    pg_get_serial_sequence(attrelid::regclass::text, attname) AS sequence
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE attidentity <> '' AND NOT attisdropped AND relkind IN ('r', 'p')
+    AND relnamespace = current_schema()::regnamespace
+ORDER BY attrelid::regclass::text, attnum
+"""
+IS_BEHIND = """
+SELECT coalesce(max(COLUMN), 0) > (
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM SEQUENCE
+) FROM TABLE
+"""
+# Never backwards: a sequence may be ahead of its rows.
+CATCH_UP = """
+SELECT setval('SEQUENCE', greatest(max(COLUMN), (SELECT last_value FROM SEQUENCE))) FROM TABLE
+"""
 
 ROWS_PER_STATEMENT = 1000
 DELETE_EXPIRED_KEYS = """
@@ -90,6 +112,28 @@ def restore_row_counts(connection: Connection) -> list[str]:
     connection.execute(text("ALTER TABLE row_counts ENABLE TRIGGER row_counts_ignore"))
     connection.commit()
     return [f"row_counts of {table}" for table in wrong]
+
+
+def restore_sequences(connection: Connection) -> list[str]:
+    """Advance the sequences of ids that are behind their rows. Return what was repaired."""
+    behind = [
+        identity
+        for identity in connection.execute(text(IDENTITY_COLUMNS)).all()
+        if connection.scalar(text(_of(identity, IS_BEHIND)))
+    ]
+    connection.commit()
+    for identity in behind:
+        # An INSERT takes its id while it holds the table, so none does between reading and setting.
+        connection.execute(text(f"LOCK TABLE {identity.table} IN SHARE ROW EXCLUSIVE MODE"))
+        connection.execute(text(_of(identity, CATCH_UP)))
+        connection.commit()
+    return [f"sequence of {identity.table}.{identity.column}" for identity in behind]
+
+
+def _of(identity: Row[Any], statement: str) -> str:
+    for name, value in identity._mapping.items():
+        statement = statement.replace(name.upper(), value)
+    return statement
 
 
 def delete_expired(connection: Connection) -> dict[str, int]:

@@ -3,14 +3,16 @@
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from threading import Event
 from time import monotonic, sleep
 
 import psycopg
 import pytest
 
 from blog.database.driver import TIMEOUTS
+from blog.database.models import METADATA
 from local.services import Services, running_services
 from local.services.postgresql import postgres_binary
 from migrations.handler import handler
@@ -18,6 +20,7 @@ from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 from tests.migrations.test_handler import AT_HEAD, settings
+from tests.resources import values_of
 
 USERS = 5000
 ROWS = f"""
@@ -164,7 +167,9 @@ def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
         assert_counts_are_exact(replica)
         replica.execute("DELETE FROM users WHERE id > 2000")
         assert_counts_are_exact(replica)
-    assert handler({}, None) == AT_HEAD
+        sequences = ["sequence of posts.id", "sequence of users.id"]
+        assert handler({}, None) == AT_HEAD | {"repaired": sequences}
+        replica.execute(ROWS)
 
 
 def wait_until(connection: Schema, condition: str) -> None:
@@ -200,3 +205,77 @@ def test_writers_wait_for_a_recount_and_are_in_it(
             assert run.result()["repaired"] == ["row_counts of users"]
     assert counted(schema, "users") == 2
     assert_counts_are_exact(schema)
+
+
+IDENTITIES = [
+    (table.name, column.name)
+    for table in METADATA.sorted_tables
+    for column in table.columns
+    if column.identity is not None
+]
+
+
+@pytest.mark.parametrize(("table", "column"), IDENTITIES)
+def test_rows_that_were_imported_with_their_ids_leave_no_sequence_behind(
+    schema: Schema, migrate: Migrate, table: str, column: str
+) -> None:
+    schema.execute("SET session_replication_role = replica")  # no foreign keys, no counts
+    values = values_of(METADATA.tables[table])
+    names = ", ".join(values)
+    numbered = ", ".join(values.values())
+    insert = f"INSERT INTO {table} ({column}, {names}) OVERRIDING SYSTEM VALUE"
+    schema.execute(f"{insert} SELECT n, {numbered} FROM generate_series(5, 7) n".encode(), [])
+    assert f"sequence of {table}.{column}" in migrate()["repaired"]
+    assert migrate() == AT_HEAD
+    schema.execute(
+        f"INSERT INTO {table} ({names}) SELECT {numbered} FROM (SELECT 8) _ (n)".encode(), []
+    )
+    assert schema.execute(f"SELECT max({column}) FROM {table}".encode()).fetchone() == (8,)
+
+
+def test_a_sequence_that_is_ahead_stays(schema: Schema, migrate: Migrate) -> None:
+    schema.execute("SELECT setval('users_id_seq', 100, false)")
+    assert migrate() == AT_HEAD
+    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+    assert schema.execute("SELECT id FROM users").fetchone() == (100,)
+    schema.execute("DELETE FROM users")
+    assert migrate() == AT_HEAD
+    row = schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@e') RETURNING id")
+    assert row.fetchone() == (101,)
+
+
+def test_a_sequence_is_repaired_while_others_insert_and_no_id_is_given_twice(
+    schema: Schema, migrate: Migrate, empty_url: str
+) -> None:
+    """An import is still open when the migrations begin; another writer inserts all the while."""
+    stop = Event()
+    given: list[int] = []
+
+    def insert() -> None:
+        with psycopg.connect(empty_url, autocommit=True) as writer:
+            while not stop.is_set():
+                email = f"{len(given)}@example.org"
+                with suppress(psycopg.errors.UniqueViolation):
+                    statement = "INSERT INTO users (name, email) VALUES ('A', %s) RETURNING id"
+                    given.extend(writer.execute(statement, [email]).fetchone() or ())
+
+    with psycopg.connect(empty_url) as importer, ThreadPoolExecutor() as threads:
+        importer.execute(
+            "INSERT INTO users (id, name, email) OVERRIDING SYSTEM VALUE"
+            " SELECT n, 'A', n || '@import' FROM generate_series(1, 500) n"
+        )
+        schema.execute(
+            "INSERT INTO users (id, name, email) OVERRIDING SYSTEM VALUE VALUES (600, 'A', 'a')"
+        )
+        writing = threads.submit(insert)
+        run = threads.submit(migrate)
+        wait_for_lock(schema)
+        importer.commit()
+        assert "sequence of users.id" in run.result()["repaired"]
+        reached = len(given) + 20
+        while len(given) < reached:
+            assert not writing.done()
+        stop.set()
+        writing.result()
+    assert given == sorted(set(given))
+    assert min(given[-20:]) > 600

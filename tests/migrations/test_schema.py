@@ -13,6 +13,7 @@ from migrations.handler import handler
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
+from tests.migrations.test_handler import AT_HEAD
 from tests.resources import RESOURCE_TABLES, values_of
 
 CATALOG = """
@@ -95,7 +96,7 @@ def test_every_session_has_the_settings(migrated: Schema) -> None:
 
 PLANS: list[tuple[str, str]] = [
     (
-        "SELECT * FROM users WHERE lower(email COLLATE pg_c_utf8) = 'a'",
+        "SELECT * FROM users WHERE fold_case(email COLLATE \"C\") = 'a'",
         "users_email_key",
     ),
     (
@@ -342,15 +343,66 @@ def test_names_become_nfc_where_they_are_not(schema: Schema, migrate: Migrate) -
     assert schema.execute("SELECT ctid FROM users WHERE id > 1").fetchall() == before  # untouched
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [("ada@example.org", "ADA@example.org"), ("Ü@example.org", "ü@example.org")],
-)
-def test_addresses_are_unique_in_any_case(schema: Schema, first: str, second: str) -> None:
-    insert = "INSERT INTO users (name, email) VALUES ('A', %s)"
-    schema.execute(insert, [first])
+FOLDED_ALIKE = [
+    ("ada@example.org", "ADA@example.org"),
+    ("ü@example.org", "Ü@example.org"),
+    ("γιώργος@example.gr", "ΓΙΏΡΓΟΣ@example.gr"),
+    ("straße@example.org", "STRASSE@example.org"),
+    ("straße@example.org", "STRAẞE@example.org"),
+    ("\u0131lg\u0131n@example.org", "ILGIN@example.org"),
+    ("ada@example.org", "ADA@EXAMPLE.ORG"),
+    ("\uff41da@example.org", "\uff21da@example.org"),
+    ("ǆ@example.org", "ǅ@example.org"),
+    ("5\u212a@example.org", "5k@example.org"),
+]
+FOLDED_APART = [
+    ("jurgen@example.org", "jürgen@example.org"),
+    ("\uff41da@example.org", "ada@example.org"),
+    ("o\ufb03ce@example.org", "office@example.org"),
+]
+INSERT_USER = "INSERT INTO users (name, email) VALUES ('A', %s)"
+
+
+@pytest.mark.parametrize(("first", "second"), FOLDED_ALIKE)
+def test_addresses_are_unique_by_the_rule_of_names(schema: Schema, first: str, second: str) -> None:
+    schema.execute(INSERT_USER, [first])
     with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):
-        schema.execute(insert, [second])
+        schema.execute(INSERT_USER, [second])
+    folded = schema.execute("SELECT fold_case(%s) = fold_case(%s)", [first, second]).fetchone()
+    assert folded == (True,)
+
+
+@pytest.mark.parametrize(("first", "second"), FOLDED_APART)
+def test_addresses_are_two_where_names_are(schema: Schema, first: str, second: str) -> None:
+    for address in (first, second):
+        schema.execute(INSERT_USER, [address])
+
+
+def test_colliding_addresses_stop_the_migration_and_are_told_by_their_ids(
+    schema: Schema, migrate: Migrate
+) -> None:
+    migrate(action="downgrade", revision="0007")
+    addresses = [
+        "\u03c3@example.gr",
+        "x@example.org",
+        "\u03c2@example.gr",
+        "ß@example.de",
+        "ss@example.de",
+    ]
+    for address in addresses:
+        schema.execute(INSERT_USER, [address])
+    with pytest.raises(Exception, match="same e-mail address") as raised:
+        migrate()
+    assert "by address: 1, 3; 4, 5. Nothing was changed" in str(raised.value)
+    assert "example" not in str(raised.value)
+    assert schema.execute("SELECT version_num FROM alembic_version").fetchone() == ("0007",)
+    assert schema.execute("SELECT array_agg(email ORDER BY id) FROM users").fetchone() == (
+        addresses,
+    )
+    schema.execute("DELETE FROM users WHERE id IN (3, 4)")
+    assert migrate() == AT_HEAD
+    migrate(action="downgrade", revision="0007")
+    schema.execute(INSERT_USER, ["ς@example.gr"])
 
 
 def test_stored_responses_keep_their_resource_up_and_down(schema: Schema, migrate: Migrate) -> None:

@@ -28,8 +28,6 @@ from sqlalchemy import (
     text,
 )
 
-CASE_COLLATION = "pg_c_utf8"
-"""Upper and lower case by Unicode, the same on every server whatever its locale (PostgreSQL 17)."""
 BLOCK_IDS = 4096
 """Ids of a block, which is their quotient by it (the triggers of the migrations know it too)."""
 ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
@@ -61,7 +59,7 @@ users = Table(
     METADATA,
     UserColumns,
     CheckConstraint(ID_RANGE, name="users_id_range"),
-    Index("users_email_key", text(f"lower(email COLLATE {CASE_COLLATION})"), unique=True),
+    Index("users_email_key", text('fold_case(email COLLATE "C")'), unique=True),
     Index(
         "users_name_parts_idx",
         text(NAME_PARTS),
