@@ -37,7 +37,8 @@ class LambdaTransport(httpx.BaseTransport):
     """Sends requests to `handler`, or to the one that API Gateway would call for the path.
 
     `last_event` is the event of the latest request, `last_payload` what its handler returned.
-    `claims` are those of the token that the gateway has verified, None if there was no token.
+    `claims` are those of the token that the gateway has verified, None if there was no token;
+    `source_ip` is the client's address.
     """
 
     def __init__(
@@ -45,16 +46,18 @@ class LambdaTransport(httpx.BaseTransport):
         seconds: float = FUNCTION_SECONDS,
         handler: Callable[..., Any] | None = None,
         claims: dict[str, str] | None = None,
+        source_ip: str = "127.0.0.1",
     ) -> None:
         self.seconds = seconds
         self.handler = handler
         self.claims = claims
+        self.source_ip = source_ip
         self.last_event: dict[str, Any] = {}
         self.last_payload: dict[str, Any] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         handler = self.handler or handler_of(request.url.path)
-        self.last_event = _event_of(request)
+        self.last_event = _event_of(request, self.source_ip)
         if self.claims is not None:
             authorizer = {"jwt": {"claims": self.claims, "scopes": None}}
             self.last_event["requestContext"]["authorizer"] = authorizer
@@ -76,13 +79,13 @@ def handler_of(path: str) -> Any:
     return importlib.import_module(f"{function}.handler").handler
 
 
-def _event_of(request: httpx.Request) -> dict[str, Any]:
+def _event_of(request: httpx.Request, source_ip: str) -> dict[str, Any]:
     received = Request(
         method=request.method,
         target=request.url.raw_path.decode("latin-1"),
         headers=list(request.headers.items()),
         body=request.read(),
-        source_ip="127.0.0.1",
+        source_ip=source_ip,
     )
     event = default_event(received, PORT)
     event["headers"]["x-forwarded-proto"] = request.url.scheme

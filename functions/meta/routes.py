@@ -1,5 +1,6 @@
 """HTTP routes of the documentation and the health check."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
-from blog.errors import RETRY_AFTER_SECONDS, NotFound
+from blog.errors import RETRY_AFTER_SECONDS, NotFound, TooManyRequests
 from blog.http.base_path import base_path
+from blog.http.problems import problem_responses
 from blog.http.router import operation_id
 from blog.settings import settings
 from meta.health import Health, check_health
@@ -16,7 +18,7 @@ from meta.pages import (
     SWAGGER_UI_FILES,
     Page,
     accepts_gzip,
-    compressed_swagger_ui_file,
+    compressed,
     problems_page,
     swagger_ui_file,
     swagger_ui_page,
@@ -29,7 +31,11 @@ PROBLEM_LINKS = (b'"/problems#', b"](/problems)")
 """How links to them begin in the document: those of `type`, and of descriptions."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 
-router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
+router = APIRouter(
+    tags=["meta"],
+    responses=problem_responses(TooManyRequests),
+    generate_unique_id_function=operation_id,
+)
 
 
 @router.get("/", include_in_schema=False)
@@ -47,25 +53,15 @@ async def get_docs() -> HTMLResponse:
 async def get_swagger_ui_file(name: str, request: Request, v: str | None = None) -> Response:
     if name not in SWAGGER_UI_FILES:
         raise NotFound("There is no such file.")
-    headers = {"Vary": "Accept-Encoding"}
-    if v == swagger_ui_version(name):
-        headers["Cache-Control"] = IMMUTABLE
-    content = swagger_ui_file(name)
-    if accepts_gzip(request.headers.get("accept-encoding", "")):
-        headers["Content-Encoding"] = "gzip"
-        content = compressed_swagger_ui_file(name)
-    return Response(content, headers=headers, media_type=SWAGGER_UI_FILES[name])
+    version = swagger_ui_version(name)
+    headers = {"Cache-Control": IMMUTABLE} if v == version else {}
+    return _document(request, swagger_ui_file(name), SWAGGER_UI_FILES[name], version, headers)
 
 
 @router.get("/openapi.json")
-async def get_openapi() -> Response:
+async def get_openapi(request: Request) -> Response:
     """Return the OpenAPI document of all functions."""
-    document = _openapi()
-    if base := base_path.get().encode():
-        document = document.replace(SERVER % b"/", SERVER % base, 1)
-        for link in PROBLEM_LINKS:
-            document = document.replace(link, link.replace(b"/", base + b"/"))
-    return Response(document, media_type="application/json")
+    return _document(request, _openapi(base_path.get()), "application/json")
 
 
 @router.get("/problems", response_class=HTMLResponse)
@@ -111,6 +107,34 @@ def _html(page: Page) -> HTMLResponse:
     return HTMLResponse(page.html, headers={"Content-Security-Policy": page.policy})
 
 
+def _document(
+    request: Request,
+    content: bytes,
+    media_type: str,
+    version: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return it compressed where the client accepts that; 304 if it has this `version`."""
+    is_compressed = accepts_gzip(request.headers.get("accept-encoding", ""))
+    headers = {**(headers or {}), "Vary": "Accept-Encoding"}
+    if version is not None:
+        # Each encoding is a representation with a strong tag of its own (RFC 9110, 8.8.3.3).
+        headers["ETag"] = tag = f'"{version}-gzip"' if is_compressed else f'"{version}"'
+        known = request.headers.get("if-none-match", "")
+        if tag in known or known == "*":
+            return Response(status_code=304, headers=headers)
+    if is_compressed:
+        headers["Content-Encoding"] = "gzip"
+        content = compressed(content)
+    return Response(content, headers=headers, media_type=media_type)
+
+
 @cache
-def _openapi() -> bytes:
-    return OPENAPI_FILE.read_bytes()
+def _openapi(base: str) -> bytes:
+    """Return the document of an API below this base path."""
+    document = OPENAPI_FILE.read_bytes()
+    if base:
+        document = document.replace(SERVER % b"/", SERVER % base.encode(), 1)
+        for link in PROBLEM_LINKS:
+            document = document.replace(link, link.replace(b"/", base.encode() + b"/"))
+    return document

@@ -143,7 +143,7 @@ def _headers(
         yield "Accept-Encoding"
     if status == 415 and method == "patch":
         yield "Accept-Patch"
-    if operation["operationId"] in POLICY and status != 401:
+    if status != 401:
         yield from ("RateLimit", "RateLimit-Policy")
 
 

@@ -146,9 +146,9 @@ def _add_security(document: dict[str, Any]) -> None:
                 errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
                 added = {str(key): value for key, value in problem_responses(*errors).items()}
                 operation["responses"] |= added
-                for status, message in GATEWAYS_MESSAGES.items():
-                    content = operation["responses"][status]["content"]
-                    content["application/json"] = _gateways_own(message)
+            for status in GATEWAYS_MESSAGES if rule else ["429"]:
+                content = operation["responses"][status]["content"]
+                content["application/json"] = _gateways_own(GATEWAYS_MESSAGES[status])
 
 
 def _gateways_own(message: str) -> dict[str, Any]:

@@ -99,6 +99,42 @@ def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
         assert int(response.headers["content-length"]) < len(response.content) / 3
 
 
+def test_the_document_is_compressed_where_the_client_allows_it(pages: httpx.Client) -> None:
+    del pages.headers["accept-encoding"]
+    plain = pages.get("/openapi.json")
+    small = pages.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) < len(plain.content) / 8
+    assert small.content == plain.content
+    assert small.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("name", SWAGGER_UI_FILES)
+def test_each_encoding_of_a_file_has_a_tag_of_its_own(
+    pages: httpx.Client, name: str, method: str
+) -> None:
+    tags = {}
+    for encoding in ("gzip", "identity"):
+        accepted = {"Accept-Encoding": encoding}
+        response = pages.request(method, f"/docs/{name}", headers=accepted)
+        tags[encoding] = tag = response.headers["etag"]
+        assert re.fullmatch(r'"[!#-~]+"', tag)
+        for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+            conditional = accepted | {"If-None-Match": known}
+            not_modified = pages.request(method, f"/docs/{name}", headers=conditional)
+            assert not_modified.status_code == 304
+            assert not_modified.content == b""
+            assert not_modified.headers["etag"] == tag
+            assert not_modified.headers["vary"] == "Accept-Encoding"
+            assert not_modified.headers["cache-control"] == "no-cache"
+            assert "content-encoding" not in not_modified.headers
+        changed = accepted | {"If-None-Match": '"other"'}
+        assert pages.request(method, f"/docs/{name}", headers=changed).status_code == 200
+    assert tags["gzip"] != tags["identity"]
+
+
 def test_a_file_is_cached_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
     paths = assets(pages.get("/docs").text)
     kept = {pages.get(path).headers["cache-control"] for path in paths}

@@ -9,8 +9,10 @@ The time is Redis's, and the step is atomic, so a limit holds over all workers t
 round trip: the script is sent with the request's first one to Redis, or beside its first statement.
 So a read is rejected after its statement, whose rows are dropped, and a write before its COMMIT. A
 worker that has rejected a caller goes on to do so until the time that Redis told it, by itself: a
-flood reaches neither server. Requests without a token or the permission (401, 403) are not counted;
-those for what is not the caller's own (also 403) are, since only their statement shows it.
+flood reaches neither server. What needs no token (the documentation, the health check, unknown
+paths and methods) counts as a read of the address. Requests without a token or the permission (401,
+403) are not counted; those for what is not the caller's own (also 403) are, since only their
+statement shows it.
 
 If Redis is unavailable all are let through, and `LimitUnavailable` counts them. A request whose
 connection to Redis broke may be counted twice.
@@ -170,17 +172,31 @@ class RequestLimit:
 
 def request_limit(access: Access, event: Mapping[str, Any]) -> RequestLimit | None:
     """Return the limit of an authorized request; None if none is set, or there is no Redis."""
-    limit = limits().get(access.is_read)
+    caller = access.caller
+    identity = f"{caller.issuer} {caller.subject}" if caller else _network(event)
+    return _limit_of(identity, is_read=access.is_read)
+
+
+def public_limit(event: Mapping[str, Any]) -> RequestLimit | None:
+    """Return the limit of a request that needs no permission: it is a read of its address.
+
+    None as above, and for a request that was counted already.
+    """
+    if current_limit.get() is not None:
+        return None
+    return _limit_of(_network(event), is_read=True)
+
+
+def _limit_of(identity: str, *, is_read: bool) -> RequestLimit | None:
+    limit = limits().get(is_read)
     if limit is None or settings().redis_url is None:
         return None
-    caller = access.caller
-    if caller is not None:
-        identity = f"{caller.issuer} {caller.subject}"
-    else:
-        identity = network_of(event["requestContext"]["http"]["sourceIp"])
     # A digest, since subjects and addresses are personal data.
-    digest = blake2s(identity.encode(), digest_size=16).hexdigest()
-    return RequestLimit(limit, digest)
+    return RequestLimit(limit, blake2s(identity.encode(), digest_size=16).hexdigest())
+
+
+def _network(event: Mapping[str, Any]) -> str:
+    return network_of(event["requestContext"]["http"]["sourceIp"])
 
 
 @per_process

@@ -4,10 +4,12 @@ A dependency would run after the body is parsed; FastAPI's own security classes 
 models at a cold start.
 """
 
+from contextlib import nullcontext
+
 from fastapi import Request, Response
 
 from blog.access import current_access
-from blog.auth.limits import request_limit
+from blog.auth.limits import public_limit, request_limit
 from blog.auth.policy import authorize
 from blog.conditions import current_conditions
 from blog.http.conditional import conditions_of
@@ -26,11 +28,18 @@ class AuthorizedRoute(RetriedRoute):
             event = request.scope["aws.event"]
             access = authorize(self.name, event)
             current_access.set(access)
-            current_conditions.set(conditions_of(request.method, request.headers))
-            limit = request_limit(access, event)
-            if limit is None:
-                return await handler(request)
-            async with limit:
+            async with request_limit(access, event) or nullcontext():
+                current_conditions.set(conditions_of(request.method, request.headers))
                 return await handler(request)
 
         return handle
+
+
+def limited_handler(handler: Handler) -> Handler:
+    """Return the handler of a route that needs no token, behind its limit."""
+
+    async def handle(request: Request) -> Response:
+        async with public_limit(request.scope["aws.event"]) or nullcontext():
+            return await handler(request)
+
+    return handle

@@ -18,7 +18,7 @@ from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded, MalformedRequest
 from blog.http.base_path import base_path, split_path
 from blog.http.headers import add_default_headers
-from blog.http.problems import problem_response, unknown_path
+from blog.http.problems import problem_response
 from blog.observability import (
     RequestRecord,
     cold_starts,
@@ -87,11 +87,12 @@ class RequestMiddleware:
                 report(record)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
-        """Reject a trailing line end, which the `$` of Starlette's patterns would let through."""
         if malformed := scope["malformed"]:
             return problem_response(MalformedRequest(malformed))
         path: str = scope["path"]
-        return problem_response(unknown_path()) if path.endswith("\n") else self.app
+        if path.endswith("\n"):  # the `$` of Starlette's patterns would let it through
+            scope["path"] = ""  # no route's
+        return self.app
 
     def _new_record(self, scope: Scope) -> RequestRecord:
         return RequestRecord(

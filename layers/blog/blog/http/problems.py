@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problems: `application/problem+json`, the framework's own errors included."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -9,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from blog.auth.limits import public_limit
 from blog.errors import (
     MAX_BODY_BYTES,
     ApiError,
@@ -17,6 +19,7 @@ from blog.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    TooManyRequests,
 )
 from blog.http.base_path import base_path
 from blog.http.field_errors import invalid_request
@@ -59,10 +62,15 @@ def register_error_handlers(app: FastAPI) -> None:
         return problem_response(invalid_request(request.scope["route"], error))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
+        """Respond to what no route took, which needs no token either; or to a route's error."""
         assert isinstance(error, HTTPException)
-        if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
-            return _options(_allowed_methods(app, request))
-        return problem_response(_from_http_exception(app, request, error))
+        try:
+            async with public_limit(request.scope["aws.event"]) or nullcontext():
+                if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
+                    return _options(_allowed_methods(app, request))
+                return problem_response(_from_http_exception(app, request, error))
+        except TooManyRequests as exceeded:
+            return problem_response(exceeded)
 
     async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
         return problem_response(InternalError())
