@@ -15,21 +15,21 @@ from blog import database
 from blog.cache.health import check_redis
 from blog.cache.scripts import CacheUnavailable
 from blog.concurrency import run_both
-from blog.errors import ApiError
+from blog.errors import ApiError, DatabaseUnavailable
 from blog.settings import settings
 from meta import queries
 
 TIMEOUT_SECONDS = 2.0
 
-ServerStatus = Literal["up", "down"]
+ServerStatus = Literal["up", "read-only", "down"]
 RedisStatus = Literal["up", "read-only", "down", "none"]
 
 
 class Health(BaseModel):
     """`ok`; `degraded` without Redis, which only costs speed; `down` without PostgreSQL.
 
-    A `read-only` Redis responds but rejects writes, so the cache does not use it. With `none` the
-    API is configured to have no Redis.
+    A `read-only` server responds but takes no writes, and is not used: a Redis that rejects them, a
+    PostgreSQL that was demoted. With `none` the API is configured to have no Redis.
     """
 
     status: Literal["ok", "degraded", "down"]
@@ -39,7 +39,7 @@ class Health(BaseModel):
 
 async def check_health() -> Health:
     postgresql, redis = await run_both(_server_status(database.read(queries.ping)), _redis_status())
-    if postgresql == "down":
+    if postgresql != "up":
         return Health(status="down", postgresql=postgresql, redis=redis)
     is_ok = redis in ("up", "none")
     return Health(status="ok" if is_ok else "degraded", postgresql=postgresql, redis=redis)
@@ -48,19 +48,17 @@ async def check_health() -> Health:
 async def _redis_status() -> RedisStatus:
     if settings().redis_url is None:
         return "none"
-    try:
-        return await _server_status(check_redis())
-    except ResponseError:
-        return "read-only"
+    return await _server_status(check_redis())
 
 
 async def _server_status(check: Awaitable[None]) -> ServerStatus:
-    """Raises `ResponseError`, which only Redis does, for a server that responds with an error."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await check
-    except ResponseError:
-        raise
+    except DatabaseUnavailable as error:
+        return "read-only" if error.read_only else "down"
+    except ResponseError:  # Redis responds, with an error
+        return "read-only"
     except (ApiError, CacheUnavailable, RedisError, OSError):  # TimeoutError is an OSError
         return "down"
     return "up"

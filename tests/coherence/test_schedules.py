@@ -138,7 +138,7 @@ class DeletedPages:
         pass
 
 
-class Crashed(Exception):
+class Crashed(BaseException):
     """The process is gone: nothing is run after it."""
 
 

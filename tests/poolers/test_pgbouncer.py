@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+import redis
 
 from local.services import Services
 from tests.failures.conftest import FUNCTION_SECONDS
@@ -250,3 +251,32 @@ def test_a_request_that_gets_no_server_connection_is_a_503_in_time(
         other.rollback()
         assert api.post("/users", json=body).status_code == 201
         assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)
+
+
+def test_a_read_behind_a_pooler_notices_that_the_server_takes_no_writes(
+    api: httpx.Client, pooled_url: str, database: psycopg.Connection[Any], cache: redis.Redis
+) -> None:
+    """The pooler tells nobody that it has another server: each read takes the question along."""
+    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    assert created.status_code == 201
+    assert api.get("/users").json()["total"] == 1
+    cache.flushdb()
+    database.execute("ALTER DATABASE blog SET default_transaction_read_only = on")
+    try:
+        database.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = 'blog'"
+        )
+        for path in ("/users", "/users/1", "/users/search?name=ada"):
+            assert api.get(path).status_code == 503, path
+        assert api.patch("/users/1", json={"name": "B"}).status_code == 503
+        assert not cache.exists("users:1:10")
+        assert api.get("/health").json()["postgresql"] == "read-only"
+    finally:
+        database.execute("ALTER DATABASE blog RESET default_transaction_read_only")
+        database.execute(
+            "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = 'blog'"
+        )
+    assert api.get("/users").json()["total"] == 1
+    assert api.patch("/users/1", json={"name": "B"}).status_code == 200

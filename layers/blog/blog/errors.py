@@ -257,10 +257,14 @@ class DatabaseUnavailable(ServiceUnavailable):
         "The database did not respond; nothing was changed, so the request can be retried."
     )
 
-    def __init__(self, detail: str, *, connection_lost: bool = False) -> None:
-        """`connection_lost`: it broke, and a new one may work at once."""
+    def __init__(
+        self, detail: str, *, connection_lost: bool = False, read_only: bool = False
+    ) -> None:
+        """`connection_lost`: it broke or was left, and a new one may work at once. `read_only`:
+        the server responds, and takes no writes."""
         super().__init__(detail)
         self.connection_lost = connection_lost
+        self.read_only = read_only
 
 
 class DeadlineExceeded(ServiceUnavailable):

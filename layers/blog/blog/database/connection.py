@@ -4,6 +4,10 @@ An execution environment serves one request at a time. Before its connection is 
 checked without a round trip (a connection that the server closed is readable), and pinged only
 after it was idle for long, since a frozen environment notices nothing. No wait outlasts the
 request: a connection that does not respond by then is dropped.
+
+Only a server that takes writes is used: no connection is made to another one, and one that leads
+to it since (a failover, of which a pooler tells nobody) is left. So is each after
+`CONNECTION_SECONDS`: an environment that met no error follows a name that leads elsewhere.
 """
 
 import asyncio
@@ -22,6 +26,7 @@ from blog.database.driver import BoundedConnection, PipelinedCursor
 from blog.database.failures import (
     api_error,
     database_unavailable,
+    is_of_another_server,
     is_rejected_password,
     log_failure,
 )
@@ -31,7 +36,9 @@ from blog.secrets import SecretUnavailable
 from blog.settings import settings
 
 PING_AFTER_SECONDS = 30.0
-TCP_USER_TIMEOUT_MILLISECONDS = 3000
+CONNECTION_SECONDS = 300.0
+"""A connection's longest life."""
+MIN_TCP_USER_TIMEOUT_SECONDS = 3
 CERTIFICATE_REJECTED = "certificate verify failed"
 
 
@@ -60,6 +67,7 @@ class WorkerConnection:
                 yield connection, driver
             except (DBAPIError, psycopg.Error) as error:
                 log_failure(error)
+                driver.is_left = is_of_another_server(error)
                 raise api_error(error, lost=driver.closed) from None
             finally:
                 await self._keep_or_close(connection, driver)
@@ -75,7 +83,8 @@ class WorkerConnection:
             return None
         driver = driver_of(self._kept)
         idle_seconds = monotonic() - self._idle_since
-        if not driver.is_readable and (
+        is_expired = monotonic() - driver.made_at > CONNECTION_SECONDS
+        if not (is_expired or driver.is_readable) and (
             idle_seconds < PING_AFTER_SECONDS or await driver.is_responding()
         ):
             return self._kept
@@ -111,7 +120,8 @@ class WorkerConnection:
 
     async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
         await driver.end_transaction()
-        if driver.info.transaction_status == TransactionStatus.IDLE:
+        is_idle = driver.info.transaction_status == TransactionStatus.IDLE
+        if is_idle and not driver.is_left:
             self._kept, self._idle_since = connection, monotonic()
         else:
             await self._drop(connection, driver)
@@ -141,9 +151,11 @@ def _readable_url() -> URL:
 
 def _engine(url: URL) -> AsyncEngine:
     """Return an engine in AUTOCOMMIT; `transaction` begins and ends transactions itself."""
+    connect_seconds = settings().database_connect_timeout_seconds
     connect_arguments = {
-        "connect_timeout": settings().database_connect_timeout_seconds,
-        "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
+        "connect_timeout": connect_seconds,
+        "tcp_user_timeout": 1000 * max(MIN_TCP_USER_TIMEOUT_SECONDS, connect_seconds),
+        "target_session_attrs": "read-write",
         "application_name": settings().service,
         "async_creator_fn": BoundedConnection.connect,
         "cursor_factory": PipelinedCursor,

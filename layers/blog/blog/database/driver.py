@@ -7,8 +7,9 @@ is logged and each transaction sets them for itself. So no transaction outlives 
 
 import asyncio
 import select
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Any, LiteralString, Self, cast
 
 import psycopg
@@ -28,6 +29,9 @@ TIMEOUTS: dict[LiteralString, LiteralString] = {
     "lock_timeout": "3s",
 }
 """The longest that a session may have; `blog.cache.fences` relies on them."""
+READ_ONLY_PARAMETERS = (b"in_hot_standby", b"default_transaction_read_only")
+"""Which PostgreSQL reports since version 14."""
+IS_READ_ONLY: LiteralString = "SELECT current_setting('transaction_read_only')"
 _NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
 LACKING_TIMEOUTS = f"""
 SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
@@ -56,13 +60,17 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     """A connection that fails fast, also when its server stops responding.
 
     psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
+
+    `is_left` is set where the server is not the one to use: the connection is not kept.
     """
 
+    is_left = False
     _opening: Sequence[LiteralString] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._ahead: list[SentAhead] = []
+        self.made_at = monotonic()
 
     async def begin(self) -> None:
         """Begin a transaction that has all of TIMEOUTS.
@@ -86,6 +94,32 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     def take_ahead(self) -> list[SentAhead]:
         taken, self._ahead = self._ahead, []
         return taken
+
+    @asynccontextmanager
+    async def reading_from_primary(self) -> AsyncIterator[None]:
+        """Run the block's statements where writes are possible; no round trip is added.
+
+        PostgreSQL reports of itself whether it takes writes, and again when that changes. Poolers
+        pass that on to nobody, and may change the server below a connection: there the first
+        statement takes the question along, and so reads in the same transaction.
+
+        Raises `ReadOnlySqlTransaction` if the server takes no writes: it may be a replica that
+        lags, whose rows must not be cached, nor served after an acknowledged write.
+        """
+        asked = self.send_ahead(IS_READ_ONLY) if None in self._read_only_parameters() else None
+        yield
+        if asked is None:
+            is_read_only = b"on" in self._read_only_parameters()
+        elif asked.rowcount < 0:  # the block ran no statement
+            self._ahead.clear()
+            return
+        else:
+            is_read_only = await asked.fetchone() == ("on",)
+        if is_read_only:
+            raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes")
+
+    def _read_only_parameters(self) -> list[bytes | None]:
+        return [self.pgconn.parameter_status(name) for name in READ_ONLY_PARAMETERS]
 
     async def end_transaction(self) -> None:
         """Roll back what is open. Raises nothing: a connection that fails here is closed."""

@@ -13,6 +13,10 @@ from blog.observability import logger
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
 # Source: PostgreSQL's appendix "Error Codes".
 TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+# Connection exceptions, shutdown, crash or start, a read-only server, and what only a replica says.
+READ_ONLY = "25006"
+LEADS_ELSEWHERE = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
+REJECTED_BY_LIBPQ = ("session is read-only", "server is in hot standby mode")
 
 
 @contextmanager
@@ -26,16 +30,36 @@ def translate_violation(constraint: str, error: ApiError) -> Iterator[None]:
         raise
 
 
+def is_of_another_server(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the error says that this server, or the way to it, is not the one to use."""
+    return (sqlstate_of(error) or "").startswith(LEADS_ELSEWHERE)
+
+
+def is_read_only(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the server takes no writes: as it says, or as libpq found when connecting.
+
+    Psycopg's libpq is not translated.
+    """
+    text = str(_driver_error(error))
+    return sqlstate_of(error) == READ_ONLY or any(reason in text for reason in REJECTED_BY_LIBPQ)
+
+
 def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
     state = sqlstate_of(error)
     if lost or state is None or state.startswith(TRANSIENT_ERRORS):
-        return database_unavailable(connection_lost=lost)
+        is_left = lost or is_of_another_server(error)
+        return database_unavailable(connection_lost=is_left, read_only=is_read_only(error))
     return InternalError()
 
 
-def database_unavailable(*, connection_lost: bool = False) -> DatabaseUnavailable:
+def database_unavailable(
+    *, connection_lost: bool = False, read_only: bool = False
+) -> DatabaseUnavailable:
+    happened = "takes no changes at the moment" if read_only else "does not respond"
     return DatabaseUnavailable(
-        "The database does not respond; nothing was changed.", connection_lost=connection_lost
+        f"The database {happened}; nothing was changed.",
+        connection_lost=connection_lost,
+        read_only=read_only,
     )
 
 

@@ -149,9 +149,10 @@ async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
 
     Raises `DatabaseUnavailable`, and what the query raises.
     """
-    async with worker_connection().acquire() as (connection, _):
+    async with worker_connection().acquire() as (connection, driver):
         with database_time():
-            return await query(connection, *arguments, **named)
+            async with driver.reading_from_primary():
+                return await query(connection, *arguments, **named)
 
 
 async def read_as_writer(
