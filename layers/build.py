@@ -62,6 +62,7 @@ EXCLUDED_FILES = (
     "*.dist-info/licenses",
     "*.dist-info/sboms",
 )
+RESPONSE_SECONDS = 20.0
 VERSION_MANAGERS = (
     "~/.pyenv/versions",
     "~/.local/share/mise/installs/python",
@@ -196,7 +197,7 @@ def compile_bytecode(directory: Path, path_in_lambda: str) -> None:
 
 
 def _compile_in_container(directory: Path, options: list[str]) -> None:
-    if shutil.which("docker") is None:
+    if not docker_responds():
         raise BuildError(
             f"Python {PYTHON_VERSION} is needed to make its bytecode: "
             f"`uv python install {PYTHON_VERSION}`, or start Docker, whose Lambda image has one."
@@ -208,6 +209,11 @@ def _compile_in_container(directory: Path, options: list[str]) -> None:
             *("-m", "compileall", *options, "/artifacts", "/artifacts"),
         ]
     )
+
+
+def docker_responds() -> bool:
+    """Return whether a Docker engine responds; the command alone may be there without one."""
+    return _succeeds(["docker", "info"])
 
 
 def target_python() -> str | None:
@@ -222,7 +228,8 @@ def target_python() -> str | None:
         return found.stdout.strip()
     for manager in VERSION_MANAGERS:
         for python in Path(manager).expanduser().glob(f"{PYTHON_VERSION}*/bin/python3"):
-            return str(python)
+            if _succeeds([str(python), "--version"]):
+                return str(python)
     return None
 
 
@@ -232,6 +239,14 @@ def uv() -> str:
     if found is None:
         raise BuildError("uv is needed: run `make install` once.")
     return found
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        subprocess.run(command, capture_output=True, check=True, timeout=RESPONSE_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:

@@ -1,4 +1,7 @@
-"""In CI no test is skipped in silence: a missing tool fails the tests that need it.
+"""Skips: on a developer's machine a line for each reason, in CI failures.
+
+A reason says what is missing and how to have it (`tests/tools.py`). In CI no test is skipped in
+silence: a missing tool fails the tests that need it.
 
 CI is where the variable CI is set to `true`, as GitHub and others do. What truly cannot be there is
 named by its marker, in full view in the CI's configuration:
@@ -8,10 +11,12 @@ named by its marker, in full view in the CI's configuration:
 
 import os
 from collections.abc import Generator
-from typing import TypeVar
+from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 
+TESTS = Path(__file__).parent
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -30,12 +35,18 @@ def pytest_make_collect_report(
 
 
 def _unless_allowed(node: pytest.Item | pytest.Collector, report: Report) -> Report:
-    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get("CI") != "true":
+    if not report.skipped or hasattr(report, "wasxfail"):
         return report
-    may_skip = os.environ.get("CI_MAY_SKIP", "").split(",")
-    if any(mark.name in may_skip for mark in node.iter_markers()):
-        return report
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-    report.outcome = "failed"
-    report.longrepr = f"{reason}; in CI nothing is skipped, unless CI_MAY_SKIP names its marker"
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if os.environ.get("CI") == "true" and not _may_skip(node):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}; in CI nothing is skipped, unless CI_MAY_SKIP names its marker"
+    else:
+        # Without a line's number: pytest's summary folds equal reasons of one place into a line.
+        report.longrepr = cast("tuple[str, int, str]", (str(TESTS), None, reason))
     return report
+
+
+def _may_skip(node: pytest.Item | pytest.Collector) -> bool:
+    may_skip = os.environ.get("CI_MAY_SKIP", "").split(",")
+    return any(mark.name in may_skip for mark in node.iter_markers())

@@ -17,6 +17,7 @@ from local.generate.openapi import OPENAPI_FILE
 from local.services import Services
 from tests.e2e import targets
 from tests.resources import ROOT
+from tests.tools import require_npm, skip_if_unreachable
 
 CLIENTS = Path(__file__).parent
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
@@ -35,20 +36,22 @@ def run(command: Sequence[str | Path], directory: Path, **environment: str) -> s
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    printed = done.stdout + done.stderr
+    if done.returncode:
+        skip_if_unreachable(printed)
+    assert done.returncode == 0, printed
+    return printed
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the Node.js packages and the document."""
-    if shutil.which("npm") is None:
-        pytest.skip("no npm is on the PATH")
+    require_npm()
     folder = tmp_path_factory.mktemp("node")
     for path in (*CLIENTS.glob("*.json"), *CLIENTS.glob("*.yaml"), *CLIENTS.glob("*.ts")):
         shutil.copy(path, folder)
     shutil.copy(OPENAPI_FILE, folder / "openapi.json")
-    run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"], folder)
+    run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], folder)
     return folder
 
 

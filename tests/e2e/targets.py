@@ -5,7 +5,6 @@ sam_local     `sam build` and `sam local start-api` on the services of local/com
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from local.services import Services
+from tests.tools import require_compose, require_image, runs
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -65,7 +64,8 @@ def token(api: httpx.Client, role: str, subject: str = "tester") -> str:
 
 @contextmanager
 def sam_local(_services: Services) -> Iterator[httpx.Client]:
-    require_docker()
+    require_compose()
+    require_image(LAMBDA_IMAGE)
     with compose_services():
         sam("build")
         sam("local", "invoke", "MigrationsFunction", "--event", UPGRADE)
@@ -127,14 +127,6 @@ def sam_command(*arguments: str) -> list[str]:
     return [str(BIN / "sam"), *arguments, "--config-env", _profile(), *network]
 
 
-def require_docker() -> None:
-    """Skip the test where there is no engine to run it on."""
-    if shutil.which("docker") is None or _fails(["docker", "info"]):
-        pytest.skip("no Docker engine is running")
-    if _fails(["docker", "compose", "version"]):
-        pytest.skip("Docker has no compose plugin")
-
-
 def _function_containers() -> set[str]:
     """Ids of the containers that SAM has made for functions in the tests' network."""
     labels = ["--filter", "label=sam.cli.container.type=lambda", "--filter", f"network={NETWORK}"]
@@ -148,11 +140,8 @@ def free_port() -> int:
 
 
 def _profile() -> str:
-    return "default" if _fails(["docker", "image", "inspect", LAMBDA_IMAGE]) else "offline"
-
-
-def _fails(command: list[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+    """Return a profile of samconfig.toml: `offline` asks no registry for an image that is here."""
+    return "offline" if runs("docker", "image", "inspect", LAMBDA_IMAGE) else "default"
 
 
 def run(

@@ -1,15 +1,19 @@
 """What GitHub runs: every action by its commit, on the Pythons that are promised."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.template.stacks import DELIVERY, Stack
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.is_file())
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -39,7 +43,81 @@ def test_the_readmes_commands_are_what_is_run() -> None:
     assert _checks()["steps"][-1] == {"run": ".ci/run"}
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     made = re.findall(r"^(?:chrt --idle 0 )?make (\w+)\b", script, re.MULTILINE)
-    assert made == ["lint", "scan", "rehearse", "test"]
+    assert made == ["install", "lint", "scan", "rehearse", "test"]
+
+
+def test_the_scripts_name_nothing_outside_of_the_checkout() -> None:
+    for path in SCRIPTS:
+        text = path.read_text(encoding="utf-8").replace('cd "$(dirname "$0")/.."', "")
+        assert "../" not in text, path
+        for name in re.findall(r"(?<![\w/])\.ci/[\w-]+", text):
+            assert (ROOT / name).exists(), f"{path}: {name}"
+
+
+class CiMachine:
+    """A machine on which `.ci/run` finds fake commands, which note their calls."""
+
+    def __init__(self, directory: Path) -> None:
+        self.log = directory / "calls"
+        self.log.touch()
+        self.programs = directory / "programs"
+        self.programs.mkdir()
+        for name in ("bash", "cat", "cut", "dirname", "env", "mktemp", "rm", "sha256sum"):
+            (self.programs / name).symlink_to(str(shutil.which(name)))
+        for name in ("chromium", "redis-server", "npm", "make"):
+            self.provide(name)
+        self.provide("pgbouncer")
+        self.provide("docker", "exit 1")
+        self.provide("id", "echo 1000")  # not root: it can start no engine
+        self.provide("timeout", 'shift; exec "$@"')
+        self.provide("chrt", 'shift 2; exec "$@"')
+
+    def provide(self, name: str, script: str = "") -> None:
+        program = self.programs / name
+        program.write_text(f'#!{shutil.which("sh")}\necho {name} "$@" >>{self.log}\n{script}\n')
+        program.chmod(0o755)
+
+    def run(self, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [str(ROOT / ".ci" / "run")],
+            env={"PATH": str(self.programs), "HOME": str(self.programs)} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def made(self) -> list[str]:
+        calls = self.log.read_text(encoding="utf-8").splitlines()
+        return sorted(call.removeprefix("make ") for call in calls if call.startswith("make "))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> CiMachine:
+    return CiMachine(tmp_path)
+
+
+CHECKS = ["install", "lint", "rehearse", "scan", "test"]
+
+
+def test_without_an_engine_all_checks_are_run_and_it_is_said_how_to_do_without(
+    machine: CiMachine,
+) -> None:
+    done = machine.run()
+    assert (done.returncode, machine.made()) == (0, CHECKS)
+    assert "CI_MAY_SKIP=docker" in done.stderr
+
+
+def test_an_engine_that_may_be_skipped_is_not_asked(machine: CiMachine) -> None:
+    done = machine.run(CI_MAY_SKIP="node,docker")
+    assert (done.returncode, machine.made()) == (0, CHECKS)
+    assert done.stderr == ""
+    assert "docker" not in machine.log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("failing", CHECKS)
+def test_each_failing_check_fails_the_run(machine: CiMachine, failing: str) -> None:
+    machine.provide("make", f'[ "$1" != {failing} ]')
+    assert machine.run(CI_MAY_SKIP="docker").returncode != 0
 
 
 def _checks() -> Any:

@@ -1,6 +1,6 @@
 """PgBouncer and redis-server, whose TLS is their own, in place of the network that encrypts.
 
-Either is started when its URL is asked for; the test is skipped where it is not installed.
+Either is started when its URL is asked for; the test is skipped where it does not run.
 """
 
 import shutil
@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-import pytest
-
 from benchmarks.slow_network import HOST, make_certificate
 from local.services import Services
-from tests.poolers.pgbouncer import PROGRAM as PGBOUNCER
 from tests.poolers.pgbouncer import running_pgbouncer, socket_directory
+from tests.tools import require_program
 from tests.valkey import free_port, until
 
-REDIS = shutil.which("redis-server")
 POOLER_SETTINGS = """\
 client_tls_sslmode = require
 client_tls_key_file = {file}
@@ -62,8 +59,7 @@ class TlsServers(ExitStack):
 
     @cached_property
     def _postgresql_port(self) -> int:
-        if PGBOUNCER is None:
-            pytest.skip("pgbouncer is not installed: `apt-get install pgbouncer`")
+        require_program("pgbouncer")
         # Where it may read it, as another user.
         sockets = socket_directory(self._services.database_url)
         file = sockets / "pooler.pem"
@@ -80,14 +76,13 @@ class TlsServers(ExitStack):
 
     @cached_property
     def _redis_port(self) -> int:
-        if REDIS is None:
-            pytest.skip("redis-server is not installed: `apt-get install redis-server`")
+        program = require_program("redis-server")
         port = free_port()
         file = str(self._certificate)
         log = self._directory / "redis.log"
         process = subprocess.Popen(
             [
-                *(REDIS, "--port", "0", "--tls-port", str(port), "--save", "", "--bind", HOST),
+                *(program, "--port", "0", "--tls-port", str(port), "--save", "", "--bind", HOST),
                 *("--tls-cert-file", file, "--tls-key-file", file, "--tls-auth-clients", "no"),
                 *("--tls-ca-cert-file", str(self.authority), "--logfile", str(log)),
             ]

@@ -8,7 +8,8 @@ import pytest
 
 from local.services import Services
 from tests.conftest import Worker
-from tests.poolers.pgbouncer import PROGRAM, running_pgbouncer
+from tests.poolers.pgbouncer import running_pgbouncer
+from tests.tools import require_program
 from tests.worker_process import WorkerProcess, running_worker
 
 StartPooler = Callable[[int], str]
@@ -18,8 +19,7 @@ StartWorkers = Callable[[int, str], list[WorkerProcess]]
 @pytest.fixture
 def start_pooler(services: Services, tmp_path: Path) -> Iterator[StartPooler]:
     """Starts PgBouncer with that many server connections; the database's URL through it."""
-    if PROGRAM is None:
-        pytest.skip("pgbouncer is not installed: `apt-get install pgbouncer`")
+    require_program("pgbouncer")
     with ExitStack() as stack:
 
         def start(server_connections: int) -> str:

@@ -1,7 +1,6 @@
 """What `layers/build.py` makes: packages for the target's machine, bytecode that stays valid."""
 
 import importlib.util
-import shutil
 import struct
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.resources import FUNCTION_NAMES
+from tests.tools import require_bytecode_compiler, require_image
 
 ROOT = Path(__file__).parents[2]
 ELF_MACHINES = {"x86_64": 0x3E, "arm64": 0xB7}  # System V ABI, e_machine
@@ -26,13 +26,12 @@ def build() -> ModuleType:
 
 
 @pytest.fixture
-def needs_target_python(build: ModuleType) -> None:
-    if build.target_python() is None and shutil.which("docker") is None:
-        pytest.skip(f"neither Python {build.PYTHON_VERSION} nor Docker is here to make bytecode")
+def bytecode_compiler() -> None:
+    require_bytecode_compiler()
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("needs_target_python")
+@pytest.mark.usefixtures("bytecode_compiler")
 @pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
 def test_the_layer_is_for_the_architecture_whatever_builds_it(
     build: ModuleType, tmp_path: Path, architecture: str
@@ -45,7 +44,7 @@ def test_the_layer_is_for_the_architecture_whatever_builds_it(
     assert list(tmp_path.rglob("_psycopg.cpython-313-*")) or list(tmp_path.rglob("psycopg_binary"))
 
 
-@pytest.mark.usefixtures("needs_target_python")
+@pytest.mark.usefixtures("bytecode_compiler")
 def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_path: Path) -> None:
     build.build(build.argument_parser().parse_args(["blog", str(tmp_path)]))
     sources = list(tmp_path.rglob("*.py"))
@@ -78,7 +77,7 @@ def test_another_text_of_the_template_is_another_layer(
     assert one == same != built("other")
 
 
-@pytest.mark.usefixtures("needs_target_python")
+@pytest.mark.usefixtures("bytecode_compiler")
 def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
     build: ModuleType, tmp_path: Path
 ) -> None:
@@ -97,7 +96,7 @@ def test_without_a_python_and_without_docker_it_says_what_to_do(
     build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "target_python", lambda: None)
-    monkeypatch.setattr(build.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(build, "docker_responds", lambda: False)
     with pytest.raises(build.BuildError, match=r"uv python install 3\.13.*Docker"):
         build.compile_bytecode(tmp_path, "/opt")
 
@@ -106,9 +105,7 @@ def test_without_a_python_and_without_docker_it_says_what_to_do(
 def test_without_a_python_the_lambda_image_makes_the_bytecode(
     build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.e2e.targets import require_docker
-
-    require_docker()
+    require_image(build.LAMBDA_IMAGE)
     monkeypatch.setattr(build, "target_python", lambda: None)
     (tmp_path / "module.py").write_text("VALUE = 1\n", encoding="utf-8")
     build.compile_bytecode(tmp_path, "/opt")
