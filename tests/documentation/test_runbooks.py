@@ -10,7 +10,8 @@ from tests.template.stacks import template
 
 ALARMS = {
     name: resource
-    for name, resource in template(ROOT / "infrastructure" / "alarms.yaml")["Resources"].items()
+    for path in ("alarms.yaml", "budget.yaml")
+    for name, resource in template(ROOT / "infrastructure" / path)["Resources"].items()
     if resource["Type"] in ("AWS::CloudWatch::Alarm", "AWS::Budgets::Budget") and name != "Never"
 }
 SECTIONS = re.findall(

@@ -103,8 +103,11 @@ class Evaluator:
 
     def attribute(self, resource: str, attribute: str) -> Any:
         """Return what GetAtt makes of a resource's attribute."""
-        if attribute == "Arn" and self.document["Resources"][resource]["Type"] == "AWS::IAM::Role":
+        kind = self.document["Resources"][resource]["Type"]
+        if attribute == "Arn" and kind == "AWS::IAM::Role":
             return f"arn:aws:iam::123456789012:role/{resource.lower()}"
+        if attribute == "Arn" and kind == "AWS::Lambda::Function":
+            return f"arn:aws:lambda:{REGION}:123456789012:function:{resource.lower()}"
         if attribute.endswith("Arn"):
             return f"arn:aws:service:{REGION}:123456789012:type:{resource.lower()}"
         scheme = "https://" if attribute.endswith("URL") else ""

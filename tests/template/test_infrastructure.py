@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.helpers import REGIONS
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from blog.settings import Settings
@@ -45,6 +46,36 @@ def lint(*paths: Path) -> subprocess.CompletedProcess[str]:
 def test_the_templates_lint_clean() -> None:
     done = lint(TEMPLATE, *INFRASTRUCTURE, DELIVERY)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_regions_without_a_type_are_documented() -> None:
+    """Of the commercial ones, without the optional budget: all others can have the stack."""
+    types = {
+        resource["Type"]
+        for path in (TEMPLATE, *INFRASTRUCTURE)
+        if path.name != "budget.yaml"
+        for resource in template(path)["Resources"].values()
+        if not resource["Type"].startswith("Custom::")
+    }
+    commercial = [region for region in REGIONS if not re.match(r"us-(gov|iso)|eu-iso|eusc", region)]
+    lacking = {
+        region
+        for region in commercial
+        if not types <= set(PROVIDER_SCHEMA_MANAGER.get_resource_types(region))
+    }
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    section = text.partition("## Other regions")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([a-z]+-[a-z]+-\d)`", section)) == lacking
+
+
+def test_a_template_without_a_budget_does_not_mention_the_type() -> None:
+    """Which many regions lack."""
+    stack = Stack(AlarmEmail="ops@example.org", MonthlyBudgetUsd=50)
+    assert stack.nested["Budget"].properties("Budget")["Budget"]["BudgetLimit"]["Amount"] == 50
+    assert "Budget" not in Stack(AlarmEmail="ops@example.org").nested
+    for path in (TEMPLATE, *INFRASTRUCTURE):
+        if path.name != "budget.yaml":
+            assert "AWS::Budgets" not in path.read_text(encoding="utf-8")
 
 
 def test_the_translated_template_lints_clean(tmp_path: Path) -> None:
