@@ -22,6 +22,7 @@ HOP_BY_HOP = frozenset(
 )
 PRINTABLE_ASCII = "".join(chr(code) for code in range(0x21, 0x7F))
 TEXT_TYPE = re.compile(r"text/.+|application/(json|javascript|xml|.+\+json|.+\+xml)")
+PORT = re.compile(":[0-9]*$")  # the colons of an IPv6 address are within brackets
 ACCOUNT_ID = "123456789012"
 API_ID = "1234567890"
 
@@ -98,7 +99,7 @@ def default_event(request: Request, port: int) -> dict[str, Any]:
 def _context(
     request: Request, headers: dict[str, str], route_key: str, request_id: str
 ) -> dict[str, Any]:
-    domain = headers.get("host", "localhost").rpartition(":")[0] or headers.get("host", "localhost")
+    domain = PORT.sub("", headers.get("host", "localhost"))
     now = time.time()
     return {
         "accountId": ACCOUNT_ID,

@@ -29,7 +29,7 @@ from local.errors import LocalError
 from local.gateway.authorizer import JwtAuthorizer, Unauthorized
 from local.gateway.cors import Cors
 from local.gateway.events import Request, event_of, new_request_id
-from local.gateway.hosts import LOCAL_HOST
+from local.gateway.hosts import ANY_HOST, LOCAL_HOST
 from local.gateway.responses import (
     InvalidFunctionResponse,
     Response,
@@ -276,6 +276,8 @@ def _check(scope: Scope, target: str) -> None:
     hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
     if found["authority"] is not None:
         hosts.append(found["authority"])
+    if not all(ANY_HOST.fullmatch(host) for host in hosts):
+        raise RejectedRequest(400, "Bad Request")
     if not all(LOCAL_HOST.fullmatch(host) for host in hosts):
         raise RejectedRequest(403, "Forbidden: only localhost and 127.0.0.1 are served here")
 

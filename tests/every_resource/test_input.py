@@ -7,7 +7,8 @@ import httpx
 import psycopg
 import pytest
 
-from tests.every_resource.document import DOCUMENT
+from tests.every_resource.conftest import FEW_ROWS
+from tests.every_resource.document import DOCUMENT, WRITES, Write
 from tests.every_resource.test_documented_responses import OPERATIONS, Operation
 from tests.resources import RESOURCES
 
@@ -102,3 +103,55 @@ def test_a_problem_has_nothing_of_what_the_client_sent(
 def test_an_id_is_not_echoed(api: httpx.Client) -> None:
     for resource in RESOURCES:
         assert "987654321" not in api.get(f"/{resource}/987654321").text
+
+
+def texts(write: Write) -> list[tuple[str, int]]:
+    """The text fields of the write's body that take any text, with their maximum lengths."""
+    operation = DOCUMENT["paths"][write.path]["post"]
+    reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    fields = DOCUMENT["components"]["schemas"][reference.rpartition("/")[2]]["properties"]
+    return [
+        (name, field["maxLength"])
+        for name, field in fields.items()
+        if field.get("type") == "string" and not {"format", "enum"} & set(field)
+    ]
+
+
+UNITS = ["x", "\u00e9", "e\u0301", "\u1f00\u0300\u0345", "\ufb2c", "\u1100\u1161\u11a8", "😀"]
+"""Characters that NFC keeps, makes fewer of, or makes more of."""
+
+
+@pytest.mark.parametrize(
+    ("write", "field", "most"),
+    [
+        pytest.param(write, field, most, id=f"{write} {field}")
+        for write in WRITES
+        if write.method == "POST"
+        for field, most in texts(write)
+    ],
+)
+def test_what_was_read_can_be_written_and_has_at_most_the_documented_length(
+    api: httpx.Client,
+    few_rows: None,
+    database: psycopg.Connection[Any],
+    write: Write,
+    field: str,
+    most: int,
+) -> None:
+    for unit in UNITS:
+        accepted = []
+        for length in {most, most + 1, most // len(unit), most // len(unit) + 1, most // 3}:
+            body = (write.body or {}) | {field: unit * length}
+            response = api.put(write.path_of(FEW_ROWS), json=body)
+            assert response.status_code in (200, 422), response.text
+            if response.status_code == 422:
+                [error] = response.json()["errors"]
+                assert error["message"] == f"String should have at most {most} characters"
+                continue
+            read = api.get(write.path_of(FEW_ROWS)).json()
+            again = api.put(write.path_of(FEW_ROWS), json=body | {field: read[field]})
+            assert (again.status_code, again.json()) == (200, read)
+            assert read[field] == response.json()[field]
+            accepted.append(len(read[field]))
+        assert max(accepted) <= most
+        assert max(accepted) > most - len(unit) - 2

@@ -176,41 +176,25 @@ def test_what_the_standard_lets_a_server_take_is_taken(served: Served, request_:
 
 
 LOCAL = [
-    "localhost",
-    "LocalHost:80",
-    "127.0.0.1:3000",
-    "[::1]",
-    "[::1]:1",
-    "a.localhost",
-    "a.b.localhost:8",
+    *(
+        "localhost",
+        "LocalHost:80",
+        "localhost:",
+        "127.0.0.1:3000",
+        "a.localhost",
+        "a.b.localhost:8",
+    ),
+    *("[::1]", "[::1]:", "[::1]:1"),
 ]
 FOREIGN = [
-    *(
-        "evil.test",
-        "127.0.0.1.evil.test",
-        "localhost.evil.test",
-        "evil-localhost",
-        "localhost-evil.test:80",
-    ),
-    *(
-        "0.0.0.0",
-        "127.0.0.2",
-        "192.168.0.1:3000",
-        "[::2]",
-        "::1",
-        "2130706433",
-        "127.1",
-        "[::ffff:127.0.0.1]",
-    ),
-    *(
-        "",
-        ":3000",
-        "localhost:port",
-        "localhost:1:2",
-        "localhost@evil.test",
-        "evil.test, localhost",
-    ),
-    *("localhost, evil.test", ".localhost", "a..localhost", "localhost/", "localhost\xa0"),
+    *("evil.test", "127.0.0.1.evil.test", "localhost.evil.test", "evil-localhost"),
+    *("localhost-evil.test:80", "0.0.0.0", "127.0.0.2", "192.168.0.1:3000", "[::2]", "2130706433"),
+    *("127.1", "[::ffff:127.0.0.1]", ".localhost", "a..localhost"),
+]
+MALFORMED = [
+    *("", ":", ":3000", "::1", "localhost:port", "localhost:1:2", "localhost:123456", "[::1", "[]"),
+    *("localhost@evil.test", "evil.test, localhost", "localhost, evil.test", "localhost,localhost"),
+    *("localhost/", "localhost\xa0", "localh\xf6st", "local host", "%6cocalhost"),
 ]
 
 
@@ -232,11 +216,31 @@ def test_every_other_host_is_forbidden_as_its_name_may_be_dns_rebinding(
     assert b'{"message":"Forbidden: only localhost and 127.0.0.1 are served here"}' in response
 
 
+@pytest.mark.parametrize("host", MALFORMED)
+def test_what_is_no_host_is_a_bad_request(served: Served, host: str) -> None:
+    response = send(served, get(b"/toy", f"Host: {host}".encode("latin-1")) + SMUGGLED)
+    assert statuses(response) == [400]
+
+
 @pytest.mark.parametrize(
-    "target", [b"http://evil.test/toy", b"https://localhost@evil.test/toy", b"http:///toy"]
+    ("target", "status"),
+    [
+        (b"http://evil.test/toy", 403),
+        (b"https://localhost@evil.test/toy", 400),
+        (b"http:///toy", 400),
+    ],
 )
-def test_the_host_of_an_absolute_target_counts_too(served: Served, target: bytes) -> None:
-    assert statuses(send(served, get(target, b"Host: localhost") + SMUGGLED)) == [403]
+def test_the_host_of_an_absolute_target_counts_too(
+    served: Served, target: bytes, status: int
+) -> None:
+    assert statuses(send(served, get(target, b"Host: localhost") + SMUGGLED)) == [status]
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::1]:1", "[::1]:", "localhost:", "localhost"])
+def test_the_domain_of_an_event_is_the_host_without_its_port(served: Served, host: str) -> None:
+    response = send(served, get(b"/toy", f"Host: {host}".encode(), b"Connection: close"))
+    domain = "[::1]" if host.startswith("[") else "localhost"
+    assert f'"domainName": "{domain}"'.encode() in response
 
 
 def test_repeated_headers_arrive_and_none_changes_where_a_request_came_from(

@@ -32,7 +32,7 @@ class HttpApiEvent(HTTPGateway):
     def scope(self) -> Scope:
         event = self.event
         http = event["requestContext"]["http"]
-        headers = {name.lower(): value for name, value in event.get("headers", {}).items()}
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
         if cookies := event.get("cookies"):
             headers["cookie"] = "; ".join(cookies)
         scheme = "http" if headers.get("x-forwarded-proto") == "http" else "https"
