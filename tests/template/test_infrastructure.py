@@ -137,13 +137,31 @@ def test_a_function_has_time_for_a_paused_database(stack: Stack) -> None:
     assert pauses == (seconds > 15)
 
 
+def test_a_proxy_takes_no_right_from_the_versions_without_it() -> None:
+    """The right changes before callers move to the versions that connect through it."""
+    direct, proxied = (
+        {
+            resource
+            for statement in stack.properties("ServerAccess")["PolicyDocument"]["Statement"]
+            if statement["Action"] == "rds-db:connect"
+            for resource in listed(statement["Resource"])
+        }
+        for stack in (Stack(Profile="standard", DatabaseProxy=value) for value in ("false", "true"))
+    )
+    assert direct < proxied
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def test_functions_log_in_as_their_user_and_as_no_other(stack: Stack) -> None:
     users = {
         policy: [
             resource.rpartition("/")[2]
             for statement in stack.properties(policy)["PolicyDocument"]["Statement"]
             if statement["Action"] == "rds-db:connect"
-            for resource in [statement["Resource"]]
+            for resource in listed(statement["Resource"])
         ]
         for policy in ("ServerAccess", "HealthAccess", "OwnerAccess")
     }

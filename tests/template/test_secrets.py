@@ -117,7 +117,7 @@ def test_users_by_iam_may_connect_as_themselves_alone() -> None:
     assert database == {
         "Effect": "Allow",
         "Action": "rds-db:connect",
-        "Resource": f"arn:aws-us-gov:rds-db:{place}:dbuser:cluster-ABC1/blog_app",
+        "Resource": [f"arn:aws-us-gov:rds-db:{place}:dbuser:cluster-ABC1/blog_app"],
     }
     assert cache == {
         "Effect": "Allow",
