@@ -91,6 +91,7 @@ REJECTED: dict[str, dict[str, Any]] = {
     "a subject in an array": {"sub": "[ada]"},
     "an empty array as subject": {"sub": "[]"},
     "an object as subject": {"sub": "map[name:ada]"},
+    "a rounded number as subject": {"sub": "1.2345678901234567e+19"},
     "a number": {"exp": NOW + 600},
     "an array": {"roles": ["admin"]},
     "an object": {"sub": {"admin": True}},

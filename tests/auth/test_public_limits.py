@@ -68,6 +68,14 @@ def test_what_needs_no_token_counts_as_a_read_of_its_address(
 
 
 @pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize("path", ["/users", "/docs", "/nix"])
+def test_a_malformed_request_counts_too(path: str) -> None:
+    with client_of(ADDRESS) as api:
+        statuses = [api.get(path, headers={"Host": "a b"}).status_code for _ in range(BURST + 1)]
+    assert statuses == [400] * BURST + [429]
+
+
+@pytest.mark.usefixtures("limited")
 def test_an_address_has_one_limit_for_all_that_needs_no_token(worker: Worker) -> None:
     worker.restart(PUBLIC_READS="true")
     with client_of(ADDRESS) as api:

@@ -34,7 +34,8 @@ NAME = r"[A-Za-z0-9._~%:/?#@!$&*+;=-]+"
 """A role or an audience: characters of a URI (RFC 3986) but brackets, quotes and commas."""
 ARRAY = re.compile(rf"\[({NAME}( {NAME})*)?\]")
 SINGLE = re.compile(NAME)
-COMPOSITE = re.compile(r"(map)?\[.*\]|<nil>")
+NO_TEXT = re.compile(r"(map)?\[.*\]|<nil>|-?[0-9.]+e[+-][0-9]+")
+"""An array, an object, or a number that may have been rounded."""
 NUMERIC_DATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e\+[0-9]{2})?")
 """A number that is not negative, as Go prints it."""
 
@@ -75,9 +76,9 @@ def _require(condition: bool, reason: str) -> None:
 
 
 def _is_subject(claim: str) -> bool:
-    """An array or an object is no subject: two of them may be printed alike."""
+    """What was no text is no subject: two of them may be printed alike."""
     is_printable = claim.isascii() and claim.isprintable() and claim == claim.strip()
-    is_text = not COMPOSITE.fullmatch(claim)
+    is_text = not NO_TEXT.fullmatch(claim)
     return is_printable and is_text and 0 < len(claim) <= MAX_SUBJECT_CHARACTERS
 
 

@@ -18,7 +18,7 @@ from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded, MalformedRequest
 from blog.http.base_path import base_path, split_path
 from blog.http.headers import add_default_headers
-from blog.http.problems import problem_response
+from blog.http.problems import counted, problem_response
 from blog.observability import (
     RequestRecord,
     cold_starts,
@@ -73,7 +73,8 @@ class RequestMiddleware:
         deadline = asyncio.timeout(seconds)
         try:
             async with deadline:
-                await self._app_for(scope)(scope, receive_bounded, send_completed)
+                app = await self._app_for(scope)
+                await app(scope, receive_bounded, send_completed)
         except Exception as error:  # noqa: BLE001 - the outermost handler
             if not (deadline.expired() and isinstance(error, TimeoutError)):
                 # Starlette has sent the problem, and raises the error again to be logged.
@@ -86,9 +87,10 @@ class RequestMiddleware:
             with suppress(Exception):  # what is committed and sent does not depend on a log line
                 report(record)
 
-    def _app_for(self, scope: Scope) -> ASGIApp:
+    async def _app_for(self, scope: Scope) -> ASGIApp:
         if malformed := scope["malformed"]:
-            return problem_response(MalformedRequest(malformed))
+            problem = problem_response(MalformedRequest(malformed))
+            return await counted(scope["aws.event"], problem)
         path: str = scope["path"]
         if path.endswith("\n"):  # the `$` of Starlette's patterns would let it through
             scope["path"] = ""  # no route's

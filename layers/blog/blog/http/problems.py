@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problems: `application/problem+json`, the framework's own errors included."""
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -64,13 +65,10 @@ def register_error_handlers(app: FastAPI) -> None:
     async def on_http_exception(request: Request, error: Exception) -> Response:
         """Respond to what no route took, which needs no token either; or to a route's error."""
         assert isinstance(error, HTTPException)
-        try:
-            async with public_limit(request.scope["aws.event"]) or nullcontext():
-                if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
-                    return _options(_allowed_methods(app, request))
-                return problem_response(_from_http_exception(app, request, error))
-        except TooManyRequests as exceeded:
-            return problem_response(exceeded)
+        event = request.scope["aws.event"]
+        if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
+            return await counted(event, _options(_allowed_methods(app, request)))
+        return await counted(event, problem_response(_from_http_exception(app, request, error)))
 
     async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
         return problem_response(InternalError())
@@ -79,6 +77,15 @@ def register_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_unhandled_error)
+
+
+async def counted(event: Mapping[str, Any], response: Response) -> Response:
+    """Return the response to a request that no route has counted, or 429."""
+    try:
+        async with public_limit(event) or nullcontext():
+            return response
+    except TooManyRequests as exceeded:
+        return problem_response(exceeded)
 
 
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
