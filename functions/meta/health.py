@@ -6,6 +6,7 @@ or one with a restrictive ACL still responds to PING.
 
 import asyncio
 from collections.abc import Awaitable
+from time import monotonic
 from typing import Literal
 
 from pydantic import BaseModel
@@ -16,10 +17,13 @@ from blog.cache.health import check_redis
 from blog.cache.scripts import CacheUnavailable
 from blog.concurrency import run_both
 from blog.errors import ApiError, DatabaseUnavailable
+from blog.process import per_process
 from blog.settings import settings
 from meta import queries
 
 TIMEOUT_SECONDS = 2.0
+MEMORY_SECONDS = 1.0
+"""However often the route, which needs no token, is called."""
 
 ServerStatus = Literal["up", "read-only", "down"]
 RedisStatus = Literal["up", "read-only", "down", "none"]
@@ -37,7 +41,24 @@ class Health(BaseModel):
     redis: RedisStatus
 
 
+@per_process
+def _remembered() -> dict[float, Health]:
+    """The latest report, by the time until which it stands."""
+    return {}
+
+
 async def check_health() -> Health:
+    """Return the report of the last `MEMORY_SECONDS`, or a new one."""
+    for until, health in _remembered().items():
+        if monotonic() < until:
+            return health
+    health = await _check_health()
+    _remembered().clear()
+    _remembered()[monotonic() + MEMORY_SECONDS] = health
+    return health
+
+
+async def _check_health() -> Health:
     postgresql, redis = await run_both(_server_status(database.read(queries.ping)), _redis_status())
     if postgresql != "up":
         return Health(status="down", postgresql=postgresql, redis=redis)

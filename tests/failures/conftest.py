@@ -12,6 +12,7 @@ import pytest
 import redis as redis_sync
 
 from local.services import Services
+from meta import health
 from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy, Failure
 from tests.failures.rows import Row
@@ -117,6 +118,12 @@ class ProxiedApi:
 
     def users(self) -> list[Any]:
         return self.database.execute("SELECT id, name, email FROM users ORDER BY id").fetchall()
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report is a new one; `tests/meta/test_health_memory.py` is about those that are not."""
+    monkeypatch.setattr(health, "MEMORY_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from local.services import Services
+from meta import health
 from tests.conftest import Worker
 from tests.valkey import ValkeyServer
 
@@ -19,6 +20,12 @@ NO_POSTGRESQL = "postgresql://ada:s3cret@127.0.0.1:1/blog"
 NO_REDIS = "redis://:s3cret@127.0.0.1:1/0"
 SILENT_POSTGRESQL = "postgresql://ada:s3cret@127.0.0.1:{port}/blog"
 SILENT_REDIS = "redis://:s3cret@127.0.0.1:{port}/0"
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report is a new one; `tests/meta/test_health_memory.py` is about those that are not."""
+    monkeypatch.setattr(health, "MEMORY_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.services import Services
+from meta import health
 from tests.conftest import Worker
 from tests.poolers.pgbouncer import running_pgbouncer
 from tests.tools import require_program
@@ -14,6 +15,12 @@ from tests.worker_process import WorkerProcess, running_worker
 
 StartPooler = Callable[[int], str]
 StartWorkers = Callable[[int, str], list[WorkerProcess]]
+
+
+@pytest.fixture(autouse=True)
+def _forgetful_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report is a new one; `tests/meta/test_health_memory.py` is about those that are not."""
+    monkeypatch.setattr(health, "MEMORY_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import redis
 
+from blog.database.driver import BEGIN
 from local.services import Services
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
@@ -70,7 +71,7 @@ def test_timeouts_are_read_back_once_and_in_one_message_with_the_first_begin(
 ) -> None:
     first, *others = [statement.text for statement in tour if statement.text.startswith("BEGIN")]
     assert "current_setting" in first
-    assert set(others) == {"BEGIN"}
+    assert set(others) == {BEGIN}
     assert len([statement for statement in tour if "current_setting" in statement.text]) == 1
 
 

@@ -84,7 +84,6 @@ def logger() -> Logger:
     """
     # Each request is its own task, so a task's name says nothing. (New in Python 3.12.)
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]
-    logging.getLogger("mangum.http").setLevel(logging.WARNING)  # it logs every request too
     return Logger(
         service=settings().service,
         level=settings().log_level,
@@ -95,6 +94,15 @@ def logger() -> Logger:
         json_serializer=JSONEncoder(default=str, separators=(",", ":")).encode,
         json_deserializer=str,
     )
+
+
+def silence_libraries() -> None:
+    """Let no logger but `logger()` write below WARNING: Mangum's would write each path.
+
+    Called before the first request. Lambda's runtime gives the root logger the level of the
+    function's log configuration.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def observe_cache(outcome: CacheOutcome) -> None:

@@ -64,6 +64,7 @@ class WorkerConnection:
                 connection = await self._healthy() or await self._connect()
             driver = driver_of(connection)
             try:
+                await driver.set_session()
                 yield connection, driver
             except (DBAPIError, psycopg.Error) as error:
                 log_failure(error)
@@ -156,6 +157,7 @@ def _engine(url: URL) -> AsyncEngine:
         "connect_timeout": connect_seconds,
         "tcp_user_timeout": 1000 * max(MIN_TCP_USER_TIMEOUT_SECONDS, connect_seconds),
         "target_session_attrs": "read-write",
+        "client_encoding": "utf8",
         "application_name": settings().service,
         "async_creator_fn": BoundedConnection.connect,
         "cursor_factory": PipelinedCursor,

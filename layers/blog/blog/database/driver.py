@@ -3,6 +3,10 @@
 `TIMEOUTS` are the database's own settings, made by the migrations. The first transaction of a
 connection reads them back with its BEGIN; if some are lacking, as after the restore of a dump, that
 is logged and each transaction sets them for itself. So no transaction outlives the cache's fence.
+
+`SESSION` is how sessions write and read values, whatever the role, the database, the URL or the
+environment would have. PostgreSQL reports what a session has, so one that has it pays nothing, and
+another one a round trip for each connection.
 """
 
 import asyncio
@@ -29,6 +33,15 @@ TIMEOUTS: dict[LiteralString, LiteralString] = {
     "lock_timeout": "3s",
 }
 """The longest that a session may have; `blog.cache.fences` relies on them."""
+SESSION: dict[LiteralString, Sequence[LiteralString]] = {
+    "TimeZone": ("UTC", "Etc/UTC"),
+    "DateStyle": ("ISO, MDY", "ISO, DMY", "ISO, YMD"),
+    "IntervalStyle": ("postgres",),
+    "standard_conforming_strings": ("on",),
+}
+"""The values that a session may have; it is given the first one."""
+BEGIN: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""What transactions rely on, whatever `default_transaction_isolation` is."""
 READ_ONLY_PARAMETERS = (b"in_hot_standby", b"default_transaction_read_only")
 """Which PostgreSQL reports since version 14."""
 IS_READ_ONLY: LiteralString = "SELECT current_setting('transaction_read_only')"
@@ -82,6 +95,20 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
             return
         for statement in self._opening:
             self.send_ahead(statement)
+
+    async def set_session(self) -> None:
+        """Set what this session has to have and has not. What a pooler does not report is left.
+
+        Not ahead of a statement: PostgreSQL reports it after that one's rows, which psycopg would
+        read by what was reported before.
+        """
+        lacking: list[LiteralString] = [
+            f"SET {name} = '{values[0]}'"
+            for name, values in SESSION.items()
+            if self.info.parameter_status(name) not in (None, *values)
+        ]
+        if lacking:
+            await self.execute("; ".join(lacking))
 
     def send_ahead(
         self, statement: LiteralString, values: Sequence[object] = ()
@@ -155,7 +182,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     async def _begin_first(self) -> list[LiteralString]:
         """Begin, and return what begins the connection's other transactions."""
         # In one message, and so one round trip.
-        responses = await self.execute(f"BEGIN; {LACKING_TIMEOUTS}")
+        responses = await self.execute(f"{BEGIN}; {LACKING_TIMEOUTS}")
         responses.nextset()
         lacking = [name for (name,) in await responses.fetchall()]
         settings = [f"SET LOCAL {name} = '{TIMEOUTS[name]}'" for name in lacking]
@@ -164,7 +191,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
                 "the database lacks timeouts; run the migrations, which set them", lacking=lacking
             )
             await self.execute("; ".join(settings))
-        return ["BEGIN", *settings]
+        return [BEGIN, *settings]
 
     async def _within(self, seconds: float, response: Awaitable[object]) -> None:
         try:

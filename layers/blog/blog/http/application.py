@@ -13,6 +13,7 @@ from blog.http.gateway_event import HttpApiEvent
 from blog.http.middleware import RequestMiddleware
 from blog.http.problems import PROBLEM_MEDIA_TYPE, register_error_handlers
 from blog.http.strict_input import strict_handler
+from blog.observability import silence_libraries
 
 
 def create_app(router: APIRouter) -> FastAPI:
@@ -45,6 +46,7 @@ def _make_strict_and_limited(route: BaseRoute) -> None:
 
 def lambda_handler(app: FastAPI) -> Mangum:
     """Return the function that Lambda calls with an event and a context."""
+    silence_libraries()
     return Mangum(
         RequestMiddleware(app),
         lifespan="off",
