@@ -94,3 +94,22 @@ def test_no_page_above_the_maximum_size_evicts_others(
         assert redis.info()["evicted_keys"] == 0
         assert redis.exists("users:1:1")
         assert max(redis.strlen(key) for key in redis.scan_iter("posts:all:*")) < MAX_PAGE_BYTES
+
+
+def test_a_full_redis_that_evicts_nothing_limits_writes_and_lets_reads_through(
+    api: httpx.Client, worker: Worker, server: ValkeyServer
+) -> None:
+    """The count's first command frees memory, after which a script may use some."""
+    server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    users = [ADA | {"email": f"{n}@b.org"} for n in range(6)]
+    statuses = [api.post("/users", json=user).status_code for user in users[:3]]
+    assert statuses == [201, 201, 429]
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    worker.restart()  # it remembers no rejection
+    assert api.post("/users", json=users[2]).status_code == 429
+    other = LambdaTransport(source_ip="192.0.2.1")
+    with httpx.Client(transport=other, base_url="http://api.test") as other_caller:
+        statuses = [other_caller.post("/users", json=user).status_code for user in users[3:]]
+        assert statuses == [201, 201, 429]
+        assert other_caller.get("/users").json()["total"] == 64
+        assert "RateLimit" not in other_caller.get("/users").headers

@@ -49,7 +49,8 @@ def is_decision(result: Any) -> bool:
 
 # KEYS: a sorted set of callers, scored by the time at which a caller's next request is due if they
 # come evenly, in microseconds. It has no TTL, so a full Redis evicts pages and no limit; callers
-# whose time has come have all of their burst, and are taken out.
+# whose time has come have all of their burst, and are taken out; so few are in it at once. As this
+# comes first, a Redis that may evict nothing takes the script's other command although it is full.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
 # Return {1, time until all of the burst is available}, or {0, time until one request is}.
 COUNT_REQUEST = Script(

@@ -39,7 +39,8 @@ primary that was replaced, does not know it, and is still reached by some. There
 The keys are on several slots, so cluster mode must be off, and the eviction policy must be one of
 `volatile-*` or `noeviction`, as an evicted fence would be a cleared one. With `volatile-*` a full
 Redis evicts pages and leases, which alone have a TTL; fences, generations and limits stay. With
-`noeviction` it takes neither pages nor limits until pages expire, so `volatile-*` is better.
+`noeviction` it takes no pages, and its readers are not limited, until pages expire: `volatile-*` is
+better.
 """
 
 import asyncio
