@@ -13,6 +13,8 @@ from blog.settings import SettingsError, settings
 from local.services import Services
 from migrations.handler import handler as migrate
 from tests.conftest import Worker
+from tests.failures.conftest import postgresql_socket
+from tests.failures.proxy import FailingProxy
 
 SCHEMES = (
     "postgresql://",
@@ -64,6 +66,11 @@ def test_the_migrations_connect_with_every_form(
         ("postgresql://u:/:#%40@h/d", "postgresql://u:/:#%40@h/d"),
         ("postgresql://[::1]:5433/d", "postgresql://[::1]:5433/d"),
         ("postgresql://a,b/d", "postgresql://a,b/d"),
+        ("postgresql://u:p@a:1,b:2/d", "postgresql://u:p@/d?host=a,b&port=1,2"),
+        (
+            "postgresql://u@a:1,b/d?ssl=true",
+            "postgresql://u@/d?host=a,b&port=1,5432&sslmode=require",
+        ),
         ("postgresql://u@/d?host=%2Frun", "postgresql://u@/d?host=%2Frun"),
         ("postgresql:///d?host=/run", "postgresql:///d?host=/run"),
         ("postgresql://h", "postgresql://h"),
@@ -111,3 +118,11 @@ def test_a_url_that_cannot_be_read_is_a_logged_error_of_the_server(
     log = capfd.readouterr().out
     assert "its parameter command_timeout is unknown to libpq" in log
     assert "s3cret" not in log
+
+
+def test_of_several_hosts_the_one_that_responds_is_used(worker: Worker, services: Services) -> None:
+    with FailingProxy(postgresql_socket(services)) as proxy:
+        hosts = f"127.0.0.1:1,127.0.0.1:{proxy.port}"
+        worker.restart(DATABASE_URL=f"postgresql://postgres@{hosts}/blog?sslmode=disable")
+        assert worker.run(read(query)) == 42
+        worker.close()

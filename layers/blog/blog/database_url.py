@@ -2,16 +2,19 @@
 
     postgres://…, postgresql+asyncpg://…     postgresql://…
     ?ssl=true, ?ssl=require, …               ?sslmode=require, … (asyncpg and JDBC call it ssl)
+    …@h1:1,h2:2/db                           …@/db?host=h1,h2&port=1,2 (the primary of them)
 
 Error messages show no part of a URL other than the names of parameters.
 """
 
 import re
 
+HOST = r"(?:\[[^]@]+\]|[^@:/?,]*)(?::\d+)?"
 SCHEME = r"postgres(ql)?(\+\w+)?://"
 # A password may contain any character except @.
 URL = re.compile(
-    SCHEME + r"(?P<address>([^@]*@)?(\[[^]@]+\]|[^@:/?]*)(:\d+)?(/[^@?]*)?)(\?(?P<query>[^@]*))?"
+    SCHEME + rf"(?P<address>(?P<user>[^@]*@)?(?P<hosts>{HOST}(,{HOST})*)(?P<path>/[^@?]*)?)"
+    r"(\?(?P<query>[^@]*))?"
 )
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SSL_SWITCHES = {"true": "require", "false": "disable"}
@@ -28,12 +31,25 @@ def libpq_url(url: str) -> str:
             "not a PostgreSQL URL; it looks like postgresql://user:password@host:5432/blog "
             "(write @ : / in a password as %40 %3A %2F)"
         )
+    address, hosts = parts["address"], parts["hosts"].split(",")
+    if len(hosts) > 1 and ":" in parts["hosts"]:
+        names, ports = zip(*(_host_and_port(host) for host in hosts), strict=True)
+        address = f"{parts['user'] or ''}{parts['path'] or '/'}"
+        query = [f"host={','.join(names)}", f"port={','.join(ports)}"]
+        if parts["query"]:
+            query.append(parts["query"])
+        return libpq_url(f"postgresql://{address}?{'&'.join(query)}")
     if not parts["query"]:
-        return f"postgresql://{parts['address']}"
+        return f"postgresql://{address}"
     query = [_translated(parameter) for parameter in parts["query"].split("&")]
     if sum(parameter.startswith("sslmode=") for parameter in query) > 1:
         raise ValueError("its parameters ssl and sslmode mean the same: remove one")
-    return f"postgresql://{parts['address']}?{'&'.join(query)}"
+    return f"postgresql://{address}?{'&'.join(query)}"
+
+
+def _host_and_port(host: str) -> tuple[str, str]:
+    name, _, port = host.rpartition(":") if re.search(r":\d+$", host) else (host, "", "")
+    return name.strip("[]"), port or "5432"
 
 
 def check_parameters(url: str) -> None:

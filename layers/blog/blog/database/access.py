@@ -26,6 +26,8 @@ def database_url() -> URL:
         text = libpq_url(secret_value(given)) if is_secret(given) else given
         check_parameters(text)
         url = make_url(text).set(drivername="postgresql+psycopg")
+        if settings().database_auth == "iam" and "," in f"{url.host}{url.query.get('host', '')}":
+            raise ValueError("IAM's tokens are for one host")
         return _verifying(url) if settings().tls_required else url
     except ValueError as error:
         raise SettingsError(f"DATABASE_URL: {error}") from None
