@@ -1,10 +1,9 @@
 """A small process that cleans up behind its owner, however the owner ends.
 
 The owner holds the write end of a pipe to it. When the pipe closes, even by SIGKILL of the owner,
-the reaper ends the sessions that it watches, and after a killed owner stops the services in
-`directory` unless another program uses them. PR_SET_PDEATHSIG would not do: the kernel sends it
-when the starting *thread* ends, and it does not reach the runtime below the emulator. The cost is
-an idle Python process.
+the reaper ends the sessions that it watches, and after a killed owner runs a command, such as one
+that stops services. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread*
+ends, and it does not reach the runtime below the emulator. The cost is an idle Python process.
 
 Protocol, a line each on stdin: `watch PID`, `forget PID`, where PID leads a session, and `close 0`
 at an orderly end. Linux only.
@@ -16,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,21 +23,18 @@ from local import ROOT
 from local.errors import LocalError
 
 EXIT_SECONDS = 2.0
-SETTLE_SECONDS = 1.0
-"""A server can be found this long after its start; its owner may be killed before."""
 
 
 class Reaper:
     """Starts a reaper process; close it (or leave the `with` block) after an orderly end.
 
-    `directory` is the data directory of services to stop, None without any.
+    `after_kill` is a command that is run after another end, if any.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
-        arguments = [str(directory)] if directory else []
+    def __init__(self, after_kill: Sequence[str] = ()) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.runtime.reaper", *arguments],
+            [sys.executable, "-m", "local.runtime.reaper", *after_kill],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -124,10 +120,7 @@ def main() -> None:
     for session in sessions:
         end_session(session)
     if len(sys.argv) > 1 and word != "close":
-        from local.services import stop_unused_services
-
-        time.sleep(SETTLE_SECONDS)
-        stop_unused_services(Path(sys.argv[1]))
+        subprocess.run(sys.argv[1:], check=False)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from local.services.given import check_redis, checked_database
 from local.services.process import socket_directory
 
 COLLECT_SECONDS = 0.1
+STOP_UNUSED = (sys.executable, "-m", "local.services.stop_unused")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def running_services(
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(Reaper(directory))
+        stack.enter_context(Reaper([*STOP_UNUSED, str(directory)]))
         users = stack.enter_context((directory / "services.users").open("w"))
         with _exclusive(directory):
             fcntl.flock(users, fcntl.LOCK_SH)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,40 @@ def packages_of(source: Path) -> set[str]:
 def test_there_are_functions_and_resources_to_look_at() -> None:
     assert {"meta", "migrations", "posts", "users"} <= set(FUNCTION_NAMES)
     assert {"posts", "users"} <= set(RESOURCES)
+
+
+def test_no_import_is_part_of_a_circle() -> None:
+    """Wherever it is in its file: an import within a function hides a circle only."""
+    packages = [BLOG, ROOT / "local", ROOT / "benchmarks"]
+    packages += [FUNCTIONS / name for name in FUNCTION_NAMES]
+    modules = {
+        _name(path.relative_to(package.parent)): path
+        for package in packages
+        for path in package.rglob("*.py")
+    }
+    graph = {
+        # `from a import b` imports the module `a.b` if there is one, else `a`.
+        name: {
+            imported if imported in modules else imported.rpartition(".")[0]
+            for imported in names_imported_by(path)
+        }
+        for name, path in modules.items()
+    }
+    assert len(graph) > 100
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def names_imported_by(source: Path) -> Iterator[str]:
+    """Every import of the file; `a.b` for `from a import b`."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (f"{alias.name}." for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("source", sorted(BLOG.rglob("*.py")), ids=lambda path: path.stem)
