@@ -100,8 +100,25 @@ def markdown(results: Mapping[str, Any]) -> str:
             "trips are sequential ones over both servers: concurrent ones are counted once. "
             f"The goal is for the ratio at {_name(GOALS_FOR)}. The baseline has no keys; its "
             "create is shown in both rows.",
+            *_missed_goals(latencies[_name(GOALS_FOR)]),
         ]
     )
+
+
+def _missed_goals(latency: Mapping[str, Any]) -> list[str]:
+    """Return a paragraph on the goals that were missed, nothing if there are none."""
+    missed = [
+        f"{kind} ({latency[kind]['ratio']:.2f} instead of {goal:.2f})"
+        for kind, goal in GOALS.items()
+        if goal and latency[kind]["ratio"] > goal
+    ]
+    if not missed:
+        return []
+    return [
+        "",
+        f"Goals missed: {', '.join(missed)}. They were set by the round trips alone; the "
+        "handler's and PostgreSQL's own time comes beside these.",
+    ]
 
 
 def _round_trips(

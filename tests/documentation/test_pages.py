@@ -41,6 +41,14 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_ratios_to_the_baseline_stand_on_the_measured_pages_only() -> None:
+    """Each measurement changes them, there."""
+    written = [page for page in PAGES if page.name != "benchmarks.md"]
+    assert len(written) > 10
+    for page in written:
+        assert not re.search(r"\b1/\d\d+\b", page.read_text(encoding="utf-8")), page
+
+
 def test_the_route_that_the_readme_shows_is_the_code() -> None:
     (route,) = blocks(README, "python")
     assert route in (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8")
