@@ -15,7 +15,7 @@ from layers import build
 
 SHIPPED = "as shipped"
 SAME = "identical copy"
-COPIED = ("functions", "layers", "pyproject.toml", "uv.lock")
+COPIED = ("functions", "layers", "pyproject.toml", "template.yaml", "uv.lock")
 REPLACEMENTS = Path(__file__).with_name("replacements")
 FIRST_REQUESTS = {request.name: request for request in REQUESTS if "users" in request.target}
 CACHED, NOT_CACHED, ONE_USER = FIRST_REQUESTS
