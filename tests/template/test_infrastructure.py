@@ -137,12 +137,13 @@ def test_a_function_has_time_for_a_paused_database(stack: Stack) -> None:
     assert pauses == (seconds > 15)
 
 
-def test_a_proxy_takes_no_right_from_the_versions_without_it() -> None:
+@pytest.mark.parametrize("policy", ["ServerAccess", "HealthAccess"])
+def test_a_proxy_takes_no_right_from_the_versions_without_it(policy: str) -> None:
     """The right changes before callers move to the versions that connect through it."""
     direct, proxied = (
         {
             resource
-            for statement in stack.properties("ServerAccess")["PolicyDocument"]["Statement"]
+            for statement in stack.properties(policy)["PolicyDocument"]["Statement"]
             if statement["Action"] == "rds-db:connect"
             for resource in listed(statement["Resource"])
         }
