@@ -73,7 +73,7 @@ async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
 async def find_own_post(connection: AsyncConnection, access: Access, post_id: int) -> PostRow:
     """Return the post for an update of nothing. Raises `NotFound` and `Forbidden`."""
     own = await find_own(connection, access, FIND_OWN, {"post_id": post_id})
-    return found(own, f"post {post_id}")
+    return found(own, "post")
 
 
 async def update_post(

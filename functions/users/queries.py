@@ -80,7 +80,7 @@ async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
 async def find_own_user(connection: AsyncConnection, access: Access, user_id: int) -> UserRow:
     """Return the user for an update of nothing. Raises `NotFound` and `Forbidden`."""
     own = await find_own(connection, access, FIND_OWN, {"user_id": user_id})
-    return found(own, f"user {user_id}")
+    return found(own, "user")
 
 
 async def update_user(
