@@ -12,6 +12,7 @@ from blog.auth.policy import POLICY
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.conftest import ApiOf
 from tests.auth.test_policy import EVENTS, call
+from tests.documentation.curl import blocks
 from tests.resources import ROOT, insert_rows
 
 Database = psycopg.Connection[Any]
@@ -77,7 +78,7 @@ def test_a_retry_with_a_key_leaves_no_second_row(api_of: ApiOf, database: Databa
 
 def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    query = page.partition("```sql\n")[2].partition("```")[0]
+    [query] = [sql for sql in blocks(page, "sql") if "audit_log" in sql]
     ada, admin = api_of("author"), api_of("admin", subject="root")
     ada.post("/users", json=ADA).raise_for_status()
     admin.patch("/users/1", json={"name": "Countess"}).raise_for_status()
