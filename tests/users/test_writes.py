@@ -85,32 +85,12 @@ def test_an_invalid_field_is_named_and_nothing_written(
     assert users(database) == before
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        (b'{"name": "\\ud800", "email": "ada@example.org"}', "name"),
-        (b'{"name": "Ada", "email": "\\udfff@example.org"}', "email"),
-        (b'{"name": "Ada", "email": "ada@example.org", "\\ud800": 1}', "body"),
-    ],
-)
-def test_a_lone_surrogate_is_rejected(api: httpx.Client, body: bytes, field: str) -> None:
-    response = api.post("/users", content=body, headers=JSON)
-
-    assert response.status_code == 422
-    assert [error["field"] for error in response.json()["errors"]] == [field]
-
-
 def test_a_surrogate_pair_is_a_character(api: httpx.Client) -> None:
     body = b'{"name": "\\ud83d\\ude00", "email": "ada@example.org"}'
     response = api.post("/users", content=body, headers=JSON)
 
     assert response.status_code == 201
     assert response.json()["name"] == "😀"
-
-
-def test_the_last_of_two_equal_keys_counts(api: httpx.Client) -> None:
-    body = '{"name": "First", "name": "Last", "email": "ada@example.org"}'
-    assert api.post("/users", content=body, headers=JSON).json()["name"] == "Last"
 
 
 def test_a_merge_patch_is_json(api: httpx.Client, create_user: CreateUser) -> None:
