@@ -1,0 +1,47 @@
+"""redis-py's client with a connection of its own, in place of a connection that is kept.
+
+It has neither the longest life of a connection nor the URL from a secret.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.client import Redis
+from redis.exceptions import NoScriptError
+
+from blog.cache import redis_connection
+from blog.cache.redis_connection import Command
+
+
+class ClientConnection(redis_connection.RedisConnection):
+    """Pipelines what is called at the same time."""
+
+    _client: Any = None
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _connected(self) -> Any:
+        if self._client is None:
+            self._client = Redis.from_url(
+                self._url_or_arn, single_connection_client=True, protocol=2
+            )
+        return self._client
+
+    async def _execute(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        async with asyncio.timeout(self.timeout_seconds):
+            if len(commands) == 1:
+                try:
+                    return [await connection.execute_command(*commands[0])]
+                except NoScriptError as error:
+                    return [error]
+            pipeline = connection.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(await pipeline.execute(raise_on_error=False))
+
+
+redis_connection.RedisConnection = ClientConnection  # type: ignore[misc]
