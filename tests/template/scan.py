@@ -17,6 +17,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from tests.resources import ROOT
+from tests.template.rights import delivery_stack
 from tests.template.stacks import DELIVERY, INFRASTRUCTURE, Stack, template
 
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
@@ -79,7 +80,7 @@ def policies() -> dict[str, dict[str, Any]]:
     """Return each different policy of the profiles and of delivery, by its resource's name."""
     found: dict[str, dict[str, Any]] = {}
     stacks = {profile: Stack(Profile=profile, DatabaseProxy="true") for profile in PROFILES}
-    stacks["delivery"] = Stack(DELIVERY, Repository="owner/name")
+    stacks["delivery"] = delivery_stack("staging")
     for title, stack in stacks.items():
         for name, resource in stack.resources():
             properties = resource["Properties"]

@@ -192,13 +192,18 @@ class Stack(Evaluator):
             if resource["Type"] == "AWS::CloudFormation::Stack" and self.has(name):
                 properties = resource["Properties"]
                 given = self.resolved(properties.get("Parameters", {}))
+                given["AWS::StackName"] = f"{self._values['AWS::StackName']}-{name}"
                 self.nested[name] = Stack(ROOT / properties["TemplateURL"], **given)
 
-    def resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the resources with their properties resolved, those of nested stacks included."""
+    def own_resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the resources with their properties resolved, without those of nested stacks."""
         for name, resource in self.document["Resources"].items():
             if self.has(name):
                 yield name, resource | {"Properties": self.resolved(resource.get("Properties", {}))}
+
+    def resources(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the resources with their properties resolved, those of nested stacks included."""
+        yield from self.own_resources()
         for nested in self.nested.values():
             yield from nested.resources()
 
