@@ -51,7 +51,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (*CLIENTS.glob("*.json"), *CLIENTS.glob("*.yaml"), *CLIENTS.glob("*.ts")):
         shutil.copy(path, folder)
     shutil.copy(OPENAPI_FILE, folder / "openapi.json")
-    run(["npm", "install", "--no-package-lock", "--no-audit", "--no-fund"], folder)
+    run(["npm", "ci", "--no-audit", "--no-fund"], folder)
     return folder
 
 
