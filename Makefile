@@ -16,7 +16,7 @@ PYTHON :=
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
 
-install: $(READY)  ## install all packages into .venv, as pinned in uv.lock
+install: $(READY)  ## install all packages into .venv, as pinned in uv.lock (GROUP=delivery for one group)
 
 run: $(READY)    ## run the API on http://127.0.0.1:3000 (PORT=… for another port)
 	@$(BIN)/python -m local run

@@ -4,7 +4,8 @@
 # uv that does it, as local/uv-requirements.txt pins it, at UV (DIRECTORY/bin/uv). The two are apart
 # because uv replaces an environment whose Python has changed, with everything that is in it.
 # PYTHON is the name or path of the Python to use. By default it is VENV's own, or on the PATH that of
-# Lambda, or else any that will do.
+# Lambda, or else any that will do. With GROUP in the environment only that group of pyproject.toml is
+# installed.
 set -eu
 venv=$1 uv=$2 wanted=${3:-}
 tools=${uv%/bin/uv}
@@ -52,5 +53,5 @@ echo "make: installing the packages of uv.lock into $venv, with $python"
 install_uv
 # uv replaces the environment of another Python, but none that is broken.
 "$venv/bin/python" -c '' 2>/dev/null || rm -rf "$venv"
-UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ||
+UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ${GROUP:+--only-group "$GROUP"} ||
     fail 'uv could not install the packages; its message is above.'

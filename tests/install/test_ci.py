@@ -1,5 +1,6 @@
 """What GitHub runs: every action by its commit, on the Pythons that are promised."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,8 +10,6 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-
-from tests.template.stacks import DELIVERY, Stack
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / ".ci").iterdir() if path.is_file())
@@ -136,19 +135,46 @@ def test_deployments_have_no_key_and_prod_comes_last() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
     assert "aws-access-key-id" not in text
     assert "aws-secret-access-key" not in text
-    stage = yaml.safe_load(
-        (ROOT / ".github/workflows/deploy-stage.yml").read_text(encoding="utf-8")
-    )["jobs"]["deploy"]
-    assert stage["environment"] == "${{ inputs.stage }}"
-    assert stage["permissions"] == {"contents": "read", "id-token": "write"}
-    assert "make smoke" in stage["steps"][-1]["run"]
+    assert "secrets:" not in text
 
 
-def test_only_the_two_environments_may_assume_the_role_that_deploys() -> None:
-    role = Stack(DELIVERY, Repository="owner/name").properties("DeployRole")
-    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
-    subject = "token.actions.githubusercontent.com:sub"
-    assert statement["Condition"]["StringEquals"][subject] == [
-        "repo:owner/name:environment:staging",
-        "repo:owner/name:environment:prod",
+def test_what_signs_in_to_aws_installs_no_package_of_the_tests() -> None:
+    """A job that can get a token from GitHub runs only what builds and deploys on its machine."""
+    signing_in = [
+        job
+        for path in WORKFLOWS
+        for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values()
+        if job.get("permissions", {}).get("id-token") == "write" and "steps" in job
     ]
+    assert len(signing_in) == 1
+    [job] = signing_in
+    assert job["environment"] == "${{ inputs.stage }}"
+    assert job["permissions"] == {"contents": "read", "id-token": "write"}
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    made = [one for one in commands if re.search(r"\b(make|uv|pip|npm)\b", one)]
+    assert made == ["make install GROUP=delivery", commands[-1]]
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert [one.partition(">")[0] for one in groups["dependency-groups"]["delivery"]] == [
+        "aws-sam-cli"
+    ]
+
+
+def test_tokens_of_the_smoke_test_are_masked_before_it_runs_apart_from_the_job() -> None:
+    script: str = yaml.safe_load(
+        (ROOT / ".github/workflows/deploy-stage.yml").read_text(encoding="utf-8")
+    )["jobs"]["deploy"]["steps"][-1]["run"]
+    masked, ran = script.index("::add-mask::"), script.index("docker run")
+    assert masked < ran < script.index("make -C /smoke smoke")
+    assert ":/checkout:ro" in script
+
+
+def test_the_lock_file_of_the_clients_is_used_and_names_no_registry() -> None:
+    clients = ROOT / "tests" / "clients"
+    lock = (clients / "package-lock.json").read_text(encoding="utf-8")
+    assert '"integrity": "sha512-' in lock
+    assert '"resolved"' not in lock
+    package = json.loads((clients / "package.json").read_text(encoding="utf-8"))
+    pinned = json.loads(lock)["packages"][""]
+    for kind in ("dependencies", "devDependencies"):
+        assert pinned[kind] == package[kind]
+    assert '"npm", "ci"' in (clients / "test_clients.py").read_text(encoding="utf-8")

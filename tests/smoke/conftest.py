@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.smoke.stage import Deployed, NoUserPool, signed_in, stage
+from tests.smoke.stage import VARIABLES, Deployed, NoUserPool, signed_in, stage
 
-GIVEN = ("BASE_URL", "ADMIN_TOKEN", "READER_TOKEN")
-HELP = f"set STAGE, or {', '.join(GIVEN)}; docs/deployment.md says how to get them"
+HELP = f"set STAGE, or {', '.join(VARIABLES)}; docs/deployment.md says how to get them"
 
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
-    given = [os.environ.get(name, "") for name in GIVEN]
+    given = [os.environ.get(name, "") for name in VARIABLES]
     if all(given):
         yield Deployed(*given)
     elif any(given) or not os.environ.get("STAGE"):

@@ -1,6 +1,9 @@
 """A stage of samconfig.toml as AWS has it: its URL, tokens for a test, why a deployment failed.
 
-    python -m tests.smoke.stage staging    # `make failed-events STAGE=staging`
+    python -m tests.smoke.stage staging            # `make failed-events STAGE=staging`
+    python -m tests.smoke.stage staging sign-in    # variables for `make smoke`, without credentials
+
+It needs no package but boto3, as it runs where GitHub deploys.
 
 Credentials come from the environment, as for `sam`. AWS_REGION replaces the stage's region.
 """
@@ -13,12 +16,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 
-from tests.resources import ROOT
-
+ROOT = Path(__file__).parents[2]
+VARIABLES = ("BASE_URL", "ADMIN_TOKEN", "READER_TOKEN")
+"""What stands for the fields of `Deployed` in the environment."""
 NESTED = "AWS::CloudFormation::Stack"
 STARTED = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}
 REASON_OF_START = "User Initiated"
@@ -147,6 +152,11 @@ def _is_start(event: Event) -> bool:
 
 def main() -> None:
     one = stage(sys.argv[1])
+    if sys.argv[2:] == ["sign-in"]:
+        with signed_in(one) as deployed:
+            for name, value in zip(VARIABLES, deployed, strict=True):
+                print(f"{name}={value}")
+        return
     for event in failed_events(one.client("cloudformation"), one.stack_name):
         reason = event.get("ResourceStatusReason", "no reason")
         print(f"{event['StackName']} {event['LogicalResourceId']}: {reason}")

@@ -100,6 +100,7 @@ def stage_stack(stage: str) -> Stack:
         DatabaseProxy="true",
         AlarmEmail="ada@example.org",
         MonthlyBudgetUsd=10,
+        AlarmsStopDeployments="false",
         DomainName=domain(stage),
         DomainHostedZoneId="Z1",
         PermissionsBoundary=f"delivery/users-and-posts-{stage}",

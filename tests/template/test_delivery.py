@@ -4,6 +4,7 @@ What is enough is derived from the schemas of the resources (tests/template/righ
 another stage's resources are from that stage's stack.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
+from tests.smoke import stage as smoke_test
 from tests.template.rights import (
     ACCOUNT,
     NEVER,
@@ -197,6 +199,18 @@ def test_no_policy_allows_what_names_another_stage(stage: str, role: str) -> Non
         one = action.replace("*", "DeleteX")
         assert is_allowed(role_statements(OTHER[stage], role), one, arn, context(OTHER[stage]))
         assert not is_allowed(given, one, arn, context(OTHER[stage])), f"{one} on {arn}"
+
+
+def test_a_deploy_role_makes_users_for_the_smoke_test_of_its_own_stage() -> None:
+    source = inspect.getsource(smoke_test)
+    calls = {f"cognito-idp:{one.replace('_', '')}" for one in re.findall(r"\.(admin_\w+)", source)}
+    assert len(calls) == 5
+    given = role_statements("staging", "DeployRole")
+    pool = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/eu-west-1_abc"
+    for call in calls:
+        for stage in STAGES:
+            values = context(stage, **{STACK_TAG: name(stage)})
+            assert is_allowed(given, call, pool, values) == (stage == "staging")
 
 
 @pytest.mark.parametrize("stage", STAGES)
