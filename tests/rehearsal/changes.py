@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from local.services import postgresql
 from tests.rehearsal.operator import Operator
 
 SERVING = {"UsersFunction", "PostsFunction", "MetaFunction"}
@@ -28,6 +29,30 @@ def edited(operator: Operator, path: str | Path, text: str) -> Iterator[None]:
             file.unlink()
         else:
             file.write_text(before, encoding="utf-8")
+
+
+@contextmanager
+def replaced(operator: Operator, path: str, old: str, new: str) -> Iterator[None]:
+    """The checkout with another text in a file, where it has the old one once."""
+    file = operator.checkout / path
+    before = file.read_text(encoding="utf-8")
+    assert before.count(old) == 1
+    file.write_text(before.replace(old, new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
+@contextmanager
+def stopped_database(operator: Operator) -> Iterator[None]:
+    """Without PostgreSQL, which starts again in the end."""
+    directory = operator.checkout.parent.resolve()
+    postgresql.stop(directory)
+    try:
+        yield
+    finally:
+        postgresql.start(directory, ephemeral=True)
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:

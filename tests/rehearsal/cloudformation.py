@@ -1,251 +1,344 @@
 """CloudFormation's part in a deployment: what is made, changed and deleted, in which order.
 
-Resources are made after what they refer to. One whose properties changed is updated, or replaced
-where its type's schema says so; what is no longer wanted is deleted at the end. When a resource
-fails, all that was done is undone in reverse order. Nested stacks take part in all of this as if
-their resources were the parent's own.
+Resources are made after what they refer to; of those that could be next, a nested stack or a custom
+resource is last, as they take longest. One whose properties changed is updated, or replaced where
+its type's schema says so; what is no longer wanted is deleted at the end. When a resource fails,
 
-What a resource is comes from its `Kind`: the types that matter to a deployment are in
-`tests.rehearsal.aws`; of all others only properties are checked, against the type's schema.
+- a stack that was new is deleted in reverse order, what failed included: `ROLLBACK_COMPLETE`, or
+  `ROLLBACK_FAILED` if something is protected, which then keeps what it needs;
+- another one gets its old properties back, in the order in which they were changed, what failed
+  included: `UPDATE_ROLLBACK_COMPLETE`, or `UPDATE_ROLLBACK_FAILED` if that fails too.
+
+A nested stack is one resource of its parent, and tells its own events itself.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-
+from tests.rehearsal.resources import (
+    ACCOUNT,
+    CUSTOM,
+    NESTED,
+    Document,
+    Kind,
+    Properties,
+    Resource,
+    ResourceFailed,
+    StackEvent,
+    StackState,
+    must_replace,
+)
 from tests.template.stacks import REGION, Evaluator
 
-NESTED = "AWS::CloudFormation::Stack"
-Properties = dict[str, Any]
-
-
-class ResourceFailed(Exception):
-    """A resource cannot be made, changed or deleted; the message is CloudFormation's reason."""
+STARTED = "User Initiated"
 
 
 @dataclass
-class Resource:
-    """A resource as it is; `attributes` are those that AWS would know.
+class Services:
+    """What a deployment asks AWS for.
 
-    `update_policy` says how CloudFormation changes it, if not at once.
+    `kind_of` returns what AWS does for a type, `template_of` the document of a nested stack by its
+    URL. `on_event` is told all that happens. `kept` gets the resources that no stack has any more.
     """
 
-    type: str
-    document: dict[str, Any]
-    properties: Properties
-    physical_id: str
-    attributes: dict[str, Any] = field(default_factory=dict)
-    nested: "StackState | None" = None
-    update_policy: Properties = field(default_factory=dict)
-    is_deleted: bool = False
+    kind_of: Callable[[str], Kind]
+    template_of: Callable[[str], Document]
+    on_event: Callable[[StackEvent], None]
+    kept: list[Resource] = field(default_factory=list)
 
 
-@dataclass
-class StackState:
-    """A stack as it is: its resources by logical id."""
+def deploy(services: Services, stack: StackState, document: Document, given: Properties) -> None:
+    """Bring the stack to the document, or back to what it was; its status says which."""
+    change = _Change(services, stack)
+    try:
+        change.deploy(document, given)
+    except ResourceFailed as failed:
+        change.roll_back(str(failed))
+    else:
+        change.clean_up()
 
-    name: str
-    resources: dict[str, Resource] = field(default_factory=dict)
-    outputs: dict[str, Any] = field(default_factory=dict)
 
-    def all(self) -> Iterator[tuple[str, Resource]]:
-        """Yield the resources, those of nested stacks included."""
-        for name, resource in self.resources.items():
-            yield name, resource
+def remove(services: Services, stack: StackState) -> None:
+    """Delete the stack's resources but for those to be kept; its status says whether it went."""
+    _Removal(services, stack, was_new=False).run()
+
+
+class _Operation:
+    """What happens to one stack."""
+
+    def __init__(self, services: Services, stack: StackState) -> None:
+        self._services = services
+        self._stack = stack
+
+    def _tell(self, resource: Resource, status: str, reason: str = "") -> None:
+        ids = (resource.logical_id, resource.physical_id)
+        self._services.on_event(StackEvent(self._stack, *ids, resource.type, status, reason))
+
+    def _be(self, status: str, reason: str = "") -> None:
+        self._stack.status = status
+        ids = (self._stack.name, self._stack.id)
+        self._services.on_event(StackEvent(self._stack, *ids, NESTED, status, reason))
+
+    def _delete(
+        self, resource: Resource, *, was_new: bool = False, policy: str = "DeletionPolicy"
+    ) -> None:
+        """Delete it if its policy allows that; `was_new`: it was made by what is rolled back.
+
+        Raises ResourceFailed.
+        """
+        declared = resource.document.get(policy, "Delete")  # with or without a snapshot
+        if declared == "Retain" or (declared == "RetainExceptOnCreate" and not was_new):
+            self._services.kept.append(resource)
+            self._tell(resource, "DELETE_SKIPPED")
+            return
+        try:
             if resource.nested:
-                yield from resource.nested.all()
-
-
-class Kind(Protocol):
-    """What AWS does for resources of a type."""
-
-    def create(self, resource: Resource) -> None:
-        """Make it; may set the physical id and attributes. Raises ResourceFailed."""
-
-    def update(self, resource: Resource) -> None:
-        """Change it to its properties. Raises ResourceFailed."""
-
-    def restore(self, resource: Resource) -> None:
-        """Change it back to its properties, after a failure of it or of another resource."""
-
-    def delete(self, resource: Resource) -> None:
-        """Delete it. Raises ResourceFailed if it is protected."""
-
-
-class Described:
-    """A type of which only the properties are checked, against its schema."""
-
-    def __init__(self, resource_type: str) -> None:
-        schema: dict[str, Any] = PROVIDER_SCHEMA_MANAGER.get_resource_schema(
-            REGION, resource_type
-        ).schema
-        self._required = set(schema.get("required", ()))
-        self._known = set(schema["properties"])
-
-    def create(self, resource: Resource) -> None:
-        self._check(resource)
-
-    def update(self, resource: Resource) -> None:
-        self._check(resource)
-
-    def restore(self, resource: Resource) -> None:
-        pass
-
-    def delete(self, resource: Resource) -> None:
-        if str(resource.properties.get("DeletionProtection")).lower() == "true":
-            raise ResourceFailed(f"Cannot delete protected {resource.type}, disable protection")
-
-    def _check(self, resource: Resource) -> None:
-        given = set(resource.properties)
-        if missing := self._required - given:
-            raise ResourceFailed(f"{resource.type} lacks {sorted(missing)}")
-        if unknown := given - self._known:
-            raise ResourceFailed(f"{resource.type} has no {sorted(unknown)}")
-
-
-def must_replace(resource_type: str, old: Properties, new: Properties) -> bool:
-    """Whether a property changed that a resource of this type has for life."""
-    if resource_type.startswith("Custom::"):
-        return False
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource_type).schema
-    for_life = {path.split("/")[2] for path in schema.get("createOnlyProperties", ())}
-    return any(old.get(name) != new.get(name) for name in for_life)
-
-
-class Deployment:
-    """One change of a stack and of those in it. `kind_of` returns what AWS does for a type.
-
-    `template_of` returns the document of a nested stack by its URL. `on_event` is told of each
-    resource: its stack, logical id, type, status and reason.
-    """
-
-    def __init__(
-        self,
-        kind_of: Callable[[str], Kind],
-        template_of: Callable[[str], dict[str, Any]],
-        on_event: Callable[[str, str, str, str, str], None],
-    ) -> None:
-        self._kind_of = kind_of
-        self._template_of = template_of
-        self._on_event = on_event
-        self._undo: list[Callable[[], None]] = []
-        self._obsolete: list[Resource] = []
-
-    def run(self, state: StackState, document: dict[str, Any], parameters: Properties) -> bool:
-        """Bring the stack to the document, or leave it as it was; return whether it succeeded."""
-        try:
-            self._deploy(state, document, parameters)
-        except ResourceFailed:
-            for undo in reversed(self._undo):
-                undo()
-            return False
-        self._delete_obsolete(state.name)
-        return True
-
-    def remove(self, state: StackState) -> bool:
-        """Delete the stack's resources but for those to be kept; return whether that succeeded."""
-        for resource in state.resources.values():
-            self._remove(resource)
-        try:
-            self._delete_obsolete(state.name)
-        except ResourceFailed:
-            return False
-        return True
-
-    def _delete_obsolete(self, stack_name: str) -> None:
-        for resource in reversed(self._obsolete):
-            try:
-                self._kind_of(resource.type).delete(resource)
-                resource.is_deleted = True
-            except ResourceFailed as failed:
-                name, kind = resource.physical_id, resource.type
-                self._on_event(stack_name, name, kind, "DELETE_FAILED", str(failed))
-                raise
-
-    def _deploy(self, state: StackState, document: dict[str, Any], parameters: Properties) -> None:
-        before = dict(state.resources)
-        evaluator = _Live(document, parameters, state)
-        outputs = state.outputs
-        self._undo.append(lambda: _restore(state, before, outputs))
-        wanted = [name for name in _ordered(document) if evaluator.has(name)]
-        for name in wanted:
-            self._deploy_resource(state, name, document["Resources"][name], evaluator)
-        for name in set(before) - set(wanted):
-            self._remove(state.resources.pop(name))
-        named = [name for name in document.get("Outputs", {}) if evaluator.has(name)]
-        state.outputs = {name: evaluator.output(name) for name in named}
-
-    def _deploy_resource(
-        self, state: StackState, name: str, document: dict[str, Any], evaluator: "_Live"
-    ) -> None:
-        old = state.resources.get(name)
-        resource_type = document["Type"]
-        properties = evaluator.resolved(document.get("Properties", {}))
-        new = Resource(resource_type, document, properties, f"{state.name}-{name}".lower())
-        new.update_policy = evaluator.resolved(document.get("UpdatePolicy", {}))
-        try:
-            if resource_type == NESTED:
-                self._deploy_nested(state, name, new, old)
-            elif old is None:
-                self._create(new)
-            elif old.properties != properties:
-                self._change(new, old)
-            else:
-                new = old
+                _Removal(self._services, resource.nested, was_new=was_new).run()
+                if resource.nested.status == "DELETE_FAILED":
+                    raise ResourceFailed(
+                        f"Embedded stack {resource.nested.id} was not successfully deleted: "
+                        + _failed("delete", resource.nested.resources)
+                    )
+            elif resource.is_made or resource.type.startswith(CUSTOM):
+                self._services.kind_of(resource.type).delete(resource)
         except ResourceFailed as failed:
-            status = "UPDATE_FAILED" if old else "CREATE_FAILED"
-            self._on_event(state.name, name, resource_type, status, str(failed))
+            self._tell(resource, "DELETE_FAILED", str(failed))
             raise
-        state.resources[name] = new
-        if new is not old:
-            status = "UPDATE_COMPLETE" if old else "CREATE_COMPLETE"
-            self._on_event(state.name, name, resource_type, status, "")
+        self._tell(resource, "DELETE_COMPLETE")
 
-    def _create(self, new: Resource) -> None:
-        kind = self._kind_of(new.type)
-        kind.create(new)
-        self._undo.append(lambda: kind.delete(new))
 
-    def _change(self, new: Resource, old: Resource) -> None:
-        if must_replace(new.type, old.properties, new.properties):
-            self._create(new)
-            self._remove(old, "UpdateReplacePolicy")
+class _Removal(_Operation):
+    """The deletion of a stack; `was_new`: of one that did not exist before what is rolled back."""
+
+    def __init__(self, services: Services, stack: StackState, *, was_new: bool) -> None:
+        super().__init__(services, stack)
+        self._was_new = was_new
+
+    def run(self) -> None:
+        self._be("DELETE_IN_PROGRESS", STARTED)
+        failed = self.delete_resources()
+        self._be(
+            "DELETE_FAILED" if failed else "DELETE_COMPLETE",
+            _failed("delete", failed) if failed else "",
+        )
+
+    def delete_resources(self) -> list[str]:
+        """Delete them in reverse order; return those that cannot be, which keep what they need."""
+        resources = self._stack.resources
+        failed, needed = [], set[str]()
+        for name in reversed(_ordered({name: one.document for name, one in resources.items()})):
+            if name not in needed:
+                try:
+                    self._delete(resources[name], was_new=self._was_new)
+                except ResourceFailed:
+                    failed.append(name)
+                else:
+                    del resources[name]
+                    continue
+            needed |= _references(resources[name].document)
+        return failed
+
+
+@dataclass
+class _Step:
+    """What was done to one resource; `old` is None if it is new, `nested` how its stack changed."""
+
+    new: Resource
+    old: Resource | None
+    nested: "_Change | None" = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a new resource, which a way back deletes."""
+        return self.old is None or self.old.physical_id != self.new.physical_id
+
+
+class _Change(_Operation):
+    """One change of a stack: `deploy`, and then either `clean_up` or `roll_back`."""
+
+    def __init__(self, services: Services, stack: StackState) -> None:
+        super().__init__(services, stack)
+        self._is_new = not stack.status
+        self._before = dict(stack.resources), stack.outputs
+        self._steps: list[_Step] = []
+        self._obsolete: list[tuple[Resource, str]] = []
+        self._has_begun = False
+
+    def deploy(self, document: Document, given: Properties) -> None:
+        """Make, change and no longer want resources. Raises ResourceFailed at the first failure."""
+        stack = self._stack
+        evaluator = _Live(document, given, stack)
+        wanted = [name for name in _ordered(document["Resources"]) if evaluator.has(name)]
+        if self._is_new:
+            self._begin()
+        for name in wanted:
+            self._deploy_resource(name, document["Resources"][name], evaluator)
+        for name in [name for name in stack.resources if name not in wanted]:
+            self._begin()
+            self._obsolete.append((stack.resources.pop(name), "DeletionPolicy"))
+        named = [name for name in document.get("Outputs", {}) if evaluator.has(name)]
+        stack.outputs = {name: evaluator.output(name) for name in named}
+        if self._is_new:
+            self._be("CREATE_COMPLETE")
+        elif self._has_begun:
+            self._be("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+
+    def _begin(self) -> None:
+        """A nested stack in which nothing changes does not tell anything."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._be(f"{'CREATE' if self._is_new else 'UPDATE'}_IN_PROGRESS", STARTED)
+
+    def _deploy_resource(self, name: str, document: Document, evaluator: "_Live") -> None:
+        resources = self._stack.resources
+        old = resources.get(name)
+        properties = evaluator.resolved(document.get("Properties", {}))
+        policy = evaluator.resolved(document.get("UpdatePolicy", {}))
+        if old and old.properties == properties and document["Type"] != NESTED:
+            resources[name] = replace(old, document=document, update_policy=policy)
             return
-        kind = self._kind_of(new.type)
-        new.physical_id, new.attributes = old.physical_id, old.attributes
-        self._undo.append(lambda: kind.restore(old))
-        kind.update(new)
+        self._begin()
+        physical_id = f"{self._stack.name}-{name}-{uuid.uuid4().hex[:8]}".lower()
+        new = Resource(name, document["Type"], document, properties, physical_id)
+        new.update_policy = policy
+        verb = "update" if old else "create"
+        try:
+            self._execute(_Step(new, old))
+        except ResourceFailed as failed:
+            self._tell(new, f"{verb}_FAILED".upper(), str(failed))
+            raise ResourceFailed(_failed(verb, [name])) from failed
+        finally:
+            resources[name] = new
+        self._tell(new, f"{verb}_COMPLETE".upper())
 
-    def _deploy_nested(
-        self, state: StackState, name: str, new: Resource, old: Resource | None
-    ) -> None:
-        nested = old.nested if old else None
-        new.nested = nested or StackState(f"{state.name}-{name}")
-        document = self._template_of(new.properties["TemplateURL"])
-        self._deploy(new.nested, document, new.properties.get("Parameters", {}))
-
-    def _remove(self, resource: Resource, policy: str = "DeletionPolicy") -> None:
-        """Delete it in the end, unless it is to be kept."""
-        if resource.is_deleted:
+    def _execute(self, step: _Step) -> None:
+        self._steps.append(step)
+        new, old = step.new, step.old
+        if new.type == NESTED:
+            self._deploy_nested(step)
             return
-        if resource.nested:
-            for _, inner in resource.nested.all():
-                self._remove(inner)
-        elif resource.document.get(policy, "Delete") != "Retain":  # with or without a snapshot
-            self._obsolete.append(resource)
+        kind = self._services.kind_of(new.type)
+        if old is None or must_replace(new.type, old.properties, new.properties):
+            kind.create(new)
+            new.is_made = True
+            if old:
+                self._obsolete.append((old, "UpdateReplacePolicy"))
+            return
+        new.physical_id, new.attributes, new.is_made = old.physical_id, old.attributes, True
+        new.is_protected = old.is_protected
+        kind.update(new, old)
+
+    def _deploy_nested(self, step: _Step) -> None:
+        new, old = step.new, step.old
+        if old:
+            new.nested, new.physical_id = old.nested, old.physical_id
+        else:
+            new.nested = self._new_stack(new.logical_id)
+            new.physical_id = new.nested.id
+        assert new.nested
+        step.nested = _Change(self._services, new.nested)
+        document = self._services.template_of(new.properties["TemplateURL"])
+        try:
+            step.nested.deploy(document, new.properties.get("Parameters", {}))
+        except ResourceFailed as failed:
+            raise ResourceFailed(step.nested.fail(str(failed))) from failed
+
+    def _new_stack(self, name: str) -> StackState:
+        identity = str(uuid.uuid4())
+        full_name = f"{self._stack.name}-{name}-{identity[:8].upper()}"
+        arn = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{full_name}/{identity}"
+        return StackState(full_name, arn)
+
+    def fail(self, reason: str) -> str:
+        """Fail as a nested stack: go back if there is a way; return what the parent says of it."""
+        embedded = f"Embedded stack {self._stack.id} was not successfully"
+        if self._is_new:
+            self._be("CREATE_FAILED", reason)
+            return f"{embedded} created: {reason}"
+        self.roll_back(reason)
+        status = "FAILED" if self._stack.status.endswith("FAILED") else "IN_PROGRESS"
+        return f"{embedded} updated. Currently in UPDATE_ROLLBACK_{status} with reason: {reason}"
+
+    def take_back(self) -> None:
+        """Go back because the parent does, unless it has already. Raises ResourceFailed."""
+        if self._has_begun and "ROLLBACK" not in self._stack.status:
+            self.roll_back("The parent stack is rolled back")
+        if self._stack.status.endswith("FAILED"):
+            raise ResourceFailed(
+                f"Embedded stack {self._stack.id} was not successfully updated. "
+                f"Currently in {self._stack.status}"
+            )
+
+    def clean_up(self) -> None:
+        """Delete what is no longer wanted; what cannot be deleted is left to itself."""
+        for step in self._steps:
+            if step.nested:
+                step.nested.clean_up()
+        if self._is_new or not self._has_begun:
+            return
+        for resource, policy in reversed(self._obsolete):
+            try:
+                self._delete(resource, policy=policy)
+            except ResourceFailed:
+                self._services.kept.append(resource)
+        self._be("UPDATE_COMPLETE")
+
+    def roll_back(self, reason: str) -> None:
+        """Bring the stack back to what it was; its status says whether that succeeded."""
+        if self._is_new:
+            self._be("ROLLBACK_IN_PROGRESS", reason)
+            failed = _Removal(self._services, self._stack, was_new=True).delete_resources()
+            if failed:
+                self._be("ROLLBACK_FAILED", _failed("delete", failed))
+            else:
+                self._be("ROLLBACK_COMPLETE")
+            return
+        self._be("UPDATE_ROLLBACK_IN_PROGRESS", reason)
+        try:
+            self._restore()
+        except ResourceFailed as failed:
+            self._be("UPDATE_ROLLBACK_FAILED", str(failed))
+            return
+        self._be("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
+        for step in reversed(self._steps):
+            if step.is_made:
+                try:
+                    self._delete(step.new, was_new=True)
+                except ResourceFailed:
+                    self._services.kept.append(step.new)
+        self._be("UPDATE_ROLLBACK_COMPLETE")
+
+    def _restore(self) -> None:
+        """Give what was changed its old properties. Raises ResourceFailed at the first failure."""
+        for step in self._steps:
+            if step.old is None or step.is_made:
+                continue
+            try:
+                if step.nested:
+                    step.nested.take_back()
+                else:
+                    self._services.kind_of(step.old.type).restore(step.old, step.new)
+            except ResourceFailed as failed:
+                self._tell(step.old, "UPDATE_FAILED", str(failed))
+                raise ResourceFailed(_failed("update", [step.old.logical_id])) from failed
+            self._tell(step.old, "UPDATE_COMPLETE")
+            self._stack.resources[step.old.logical_id] = step.old
+        self._stack.resources, self._stack.outputs = self._before
 
 
 class _Live(Evaluator):
-    """Evaluates with the resources that are there."""
+    """Evaluates with the resources that are there. Parameters are texts, also those by default."""
 
-    def __init__(self, document: dict[str, Any], parameters: Properties, state: StackState) -> None:
-        super().__init__(document, parameters)
-        self._values["AWS::StackName"] = state.name
-        self._resources = state.resources
+    def __init__(self, document: Document, given: Properties, stack: StackState) -> None:
+        declared = document.get("Parameters", {})
+        defaults = {name: str(one["Default"]) for name, one in declared.items() if "Default" in one}
+        super().__init__(document, defaults | given)
+        self._values["AWS::StackName"] = stack.name
+        self._resources = stack.resources
 
     def reference(self, resource: str) -> str:
         return self._resources[resource].physical_id
@@ -259,27 +352,30 @@ class _Live(Evaluator):
         return super().attribute(resource, attribute)
 
 
-def _restore(state: StackState, resources: dict[str, Resource], outputs: dict[str, Any]) -> None:
-    state.resources = resources
-    state.outputs = outputs
+def _failed(verb: str, names: Iterable[str]) -> str:
+    return f"The following resource(s) failed to {verb}: [{', '.join(names)}]."
 
 
-def _ordered(document: dict[str, Any]) -> list[str]:
+def _is_slow(resource_type: str) -> bool:
+    return resource_type == NESTED or resource_type.startswith(CUSTOM)
+
+
+def _ordered(resources: dict[str, Document]) -> list[str]:
     """Return the logical ids, each after what it refers to. Raises ResourceFailed for a circle."""
-    resources = document["Resources"]
     left = {name: _references(resource) & set(resources) for name, resource in resources.items()}
     ordered: list[str] = []
     while left:
         ready = [name for name, references in left.items() if references <= set(ordered)]
         if not ready:
             raise ResourceFailed(f"circular dependency between {sorted(left)}")
-        ordered += ready
-        for name in ready:
+        quick = [name for name in ready if not _is_slow(resources[name]["Type"])]
+        ordered += quick or ready[:1]
+        for name in quick or ready[:1]:
             del left[name]
     return ordered
 
 
-def _references(resource: dict[str, Any]) -> set[str]:
+def _references(resource: Document) -> set[str]:
     depends = resource.get("DependsOn", [])
     found = {depends} if isinstance(depends, str) else set(depends)
     # CodeDeploy's group comes before the alias that it moves.

@@ -1,7 +1,7 @@
 """Stacks that are deployed once for the tests of a profile, each to an AWS account of its own."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -16,17 +16,22 @@ UNLIMITED = {"ReadLimit": "0", "WriteLimit": "0"}
 
 
 @contextmanager
+def empty_account(stage: str, factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A checkout, and an AWS to which nothing was deployed yet."""
+    directory = factory.mktemp(stage)
+    with running_services(directory, ephemeral=True) as services:
+        aws = Aws(directory, Services(new_cluster(services), services.redis_url))
+        with aws.running():
+            yield Operator(aws, directory, stage)
+
+
+@contextmanager
 def deployed(stage: str, factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """A stack with its API, of this checkout."""
-    directory = factory.mktemp(stage)
-    with ExitStack() as stack:
-        services = stack.enter_context(running_services(directory, ephemeral=True))
-        aws = Aws(directory, Services(new_cluster(services), services.redis_url))
-        stack.enter_context(aws.running())
-        operator = Operator(aws, directory, stage)
+    with empty_account(stage, factory) as operator:
         operator.deploy(**UNLIMITED)
-        stack.enter_context(operator.serving())
-        yield operator
+        with operator.serving():
+            yield operator
 
 
 def new_cluster(services: Services) -> str:

@@ -1,15 +1,17 @@
 """Lambda's part in a deployment: functions, layers, versions and aliases, which really run.
 
 A version runs from the zips that `sam deploy` uploaded, in workers of the local runtime.
-Third-party packages are those of this machine: the uploaded ones are for Lambda's Python. Databases
+Third-party packages are those of this machine: the uploaded ones are for Lambda's Python, and a
+function with libraries for another machine than its own is rejected. Databases
 and caches that a template makes are the ones of this machine too; the functions log in to them as
 the users that the template names, without TLS and tokens.
 """
 
+import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,17 +22,29 @@ from local.runtime.logs import LogLine
 from local.runtime.pool import WorkerPool
 from local.runtime.worker import Invocation
 from local.services import Services
-from tests.rehearsal.cloudformation import Described, Properties, Resource, ResourceFailed
-from tests.template.stacks import PSEUDO_PARAMETERS, REGION
+from tests.elf import HEADER_BYTES, machine_of
+from tests.rehearsal.resources import ACCOUNT, Described, Properties, Resource, ResourceFailed
+from tests.template.stacks import REGION
 
 RUNTIME = Path(__file__).parent / "lambda_runtime"
-ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
 CANARY_EVERY = 10
 """Of so many requests one goes to the new version, while a deployment is watched."""
 
+UNVERSIONED = {"Code", "Tags"}
+"""Properties that are not a version's: its code is compared by its hash."""
+
 Configuration = dict[str, Any]
-Watch = Callable[[], None]
-"""Sends requests, and raises ResourceFailed if an alarm fires."""
+Watch = Callable[[Collection[str]], None]
+"""Sends requests, and raises ResourceFailed if one of these alarms fires."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was uploaded as a function or layer: its files, and the machines of its libraries."""
+
+    folder: Path = field(compare=False)
+    sha256: str
+    machines: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -40,6 +54,11 @@ class LambdaFunction:
     configuration: Configuration
     versions: dict[int, Configuration] = field(default_factory=dict)
     published: int = 0
+
+    @property
+    def last(self) -> int | None:
+        """The version that was published last, of those that are still there."""
+        return max(self.versions, default=None)
 
 
 @dataclass
@@ -64,11 +83,12 @@ class Lambda(Mapping[str, Function]):
         """`read_object` returns what is in S3, by bucket and key."""
         self.functions: dict[str, LambdaFunction] = {}
         self.aliases: dict[str, Alias] = {}
-        self.paces: dict[str, str] = {}
+        self.groups: dict[str, Properties] = {}
         self.lines: list[dict[str, Any]] = []
         self.endpoint = ""
-        self.watch: Watch = lambda: None
-        self.layers: dict[str, Path] = {}
+        self.watch: Watch = lambda _alarms: None
+        self.layers: dict[str, Package] = {}
+        self._packages: dict[str, Package] = {}
         self._directory = directory
         self.services = services
         self._read_object = read_object
@@ -106,23 +126,24 @@ class Lambda(Mapping[str, Function]):
     def __len__(self) -> int:
         return len(self.aliases)
 
-    def extracted(self, code: Properties) -> Path:
-        """Return the folder with the code of a function or layer."""
-        if "ZipFile" in code:
-            folder = self._directory / f"inline-{abs(hash(code['ZipFile']))}"
-            folder.mkdir(exist_ok=True)
-            (folder / "index.py").write_text(code["ZipFile"], encoding="utf-8")
-            return folder
-        folder = self._directory / str(code["S3Key"]).replace("/", "-")
-        if not folder.exists():
-            archive = self._read_object(code["S3Bucket"], code["S3Key"])
-            zipfile.ZipFile(io.BytesIO(archive)).extractall(folder)
-        return folder
+    def package(self, code: Properties) -> Package:
+        """Return the code of a function or layer."""
+        key = code.get("S3Key") or hashlib.sha256(code["ZipFile"].encode()).hexdigest()
+        if key not in self._packages:
+            folder = self._directory / str(key).replace("/", "-")
+            if "ZipFile" in code:
+                folder.mkdir()
+                (folder / "index.py").write_text(code["ZipFile"], encoding="utf-8")
+                self._packages[key] = Package(folder, key)
+            else:
+                self._packages[key] = _extracted(self._read_object(code["S3Bucket"], key), folder)
+        return self._packages[key]
 
     def _function(self, name: str, version: str, configuration: Configuration) -> Function:
-        code: Path = configuration["code"]
+        code: Path = configuration["code"].folder
+        layers = [self.layers[arn].folder / "python" for arn in configuration.get("Layers", ())]
         # The layer with third-party packages is for Lambda's Python.
-        layers = [path for path in configuration["layers"] if any(path.glob("*/settings.py"))]
+        layers = [path for path in layers if any(path.glob("*/settings.py"))]
         timeout_seconds = int(configuration.get("Timeout", 3))
         return Function(
             name=f"{name}:{version}",
@@ -136,7 +157,8 @@ class Lambda(Mapping[str, Function]):
                 "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
                 "AWS_REGION": REGION,
                 "AWS_DEFAULT_REGION": REGION,
-                "AWS_ACCESS_KEY_ID": "key",
+                # By it `Aws` knows the role of who calls Lambda.
+                "AWS_ACCESS_KEY_ID": configuration["Role"].rpartition("/")[2],
                 "AWS_SECRET_ACCESS_KEY": "secret",
                 "AWS_ENDPOINT_URL_LAMBDA": self.endpoint,
             },
@@ -168,13 +190,13 @@ class _LayerKind:
         self._made += 1
         name = resource.physical_id
         resource.physical_id = f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:{name}:{self._made}"
-        folder = self._account.extracted(resource.properties["Content"]) / "python"
-        self._account.layers[resource.physical_id] = folder
+        package = self._account.package(resource.properties["Content"])
+        self._account.layers[resource.physical_id] = package
 
-    def update(self, resource: Resource) -> None:
+    def update(self, resource: Resource, old: Resource) -> None:
         raise ResourceFailed(f"{resource.type} cannot be updated")
 
-    def restore(self, resource: Resource) -> None:
+    def restore(self, resource: Resource, failed: Resource) -> None:
         pass
 
     def delete(self, resource: Resource) -> None:
@@ -190,7 +212,7 @@ class _FunctionKind:
         resource.attributes["Arn"] = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
         self._account.functions[name] = LambdaFunction(self._configuration(resource))
 
-    def update(self, resource: Resource) -> None:
+    def update(self, resource: Resource, old: Resource) -> None:
         function = self._account.functions[resource.physical_id]
         function.configuration = self._configuration(resource)
         self._account.pool.retire({f"{resource.physical_id}:$LATEST"})
@@ -202,13 +224,16 @@ class _FunctionKind:
 
     def _configuration(self, resource: Resource) -> Configuration:
         properties = resource.properties
-        layers = [self._account.layers[arn] for arn in properties.get("Layers", ())]
-        unversioned = {"Tags", "Code", "Layers"}
-        return {
-            **{name: value for name, value in properties.items() if name not in unversioned},
-            "code": self._account.extracted(properties["Code"]),
-            "layers": layers,
-        }
+        code = self._account.package(properties["Code"])
+        layers = {arn: self._account.layers[arn] for arn in properties.get("Layers", ())}
+        [architecture] = properties.get("Architectures", ["x86_64"])
+        for name, package in {"code": code, **layers}.items():
+            if others := package.machines - {architecture}:
+                raise ResourceFailed(
+                    f"{resource.logical_id} is for {architecture}, its {name} for {sorted(others)}"
+                )
+        kept = {name: value for name, value in properties.items() if name not in UNVERSIONED}
+        return {**kept, "code": code}
 
 
 class _VersionKind:
@@ -218,18 +243,21 @@ class _VersionKind:
     def create(self, resource: Resource) -> None:
         name = resource.properties["FunctionName"]
         function = self._account.functions[name]
-        if function.versions.get(function.published) == function.configuration:
-            raise ResourceFailed(f"A version for this Lambda function exists ( {name} )")
+        if function.last and function.versions[function.last] == function.configuration:
+            raise ResourceFailed(
+                f"A version for this Lambda function exists ( {function.last} ). "
+                "Modify the function to create a new version."
+            )
         function.published += 1
         function.versions[function.published] = function.configuration
         arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}:{function.published}"
         resource.physical_id = arn
         resource.attributes["Version"] = str(function.published)
 
-    def update(self, resource: Resource) -> None:
+    def update(self, resource: Resource, old: Resource) -> None:
         raise ResourceFailed(f"{resource.type} cannot be updated")
 
-    def restore(self, resource: Resource) -> None:
+    def restore(self, resource: Resource, failed: Resource) -> None:
         pass
 
     def delete(self, resource: Resource) -> None:
@@ -240,7 +268,7 @@ class _VersionKind:
 
 
 class _GroupKind(Described):
-    """CodeDeploy's group of a function: at what pace callers move."""
+    """CodeDeploy's group of a function: at what pace callers move, and which alarms stop that."""
 
     def __init__(self, account: Lambda) -> None:
         super().__init__("AWS::CodeDeploy::DeploymentGroup")
@@ -248,9 +276,10 @@ class _GroupKind(Described):
 
     def create(self, resource: Resource) -> None:
         super().create(resource)
-        self._account.paces[resource.physical_id] = resource.properties["DeploymentConfigName"]
+        self._account.groups[resource.physical_id] = resource.properties
 
-    update = restore = create
+    def restore(self, resource: Resource, failed: Resource) -> None:
+        self.create(resource)
 
 
 class _AliasKind:
@@ -263,26 +292,38 @@ class _AliasKind:
         resource.physical_id = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
         self._account.aliases[resource.physical_id] = Alias(int(properties["FunctionVersion"]))
 
-    def update(self, resource: Resource) -> None:
+    def update(self, resource: Resource, old: Resource) -> None:
         """Move callers over, some of them first if CodeDeploy does it so."""
         alias = self._account.aliases[resource.physical_id]
         version = int(resource.properties["FunctionVersion"])
         by_codedeploy = resource.update_policy.get("CodeDeployLambdaAliasUpdate", {})
-        pace = self._account.paces.get(by_codedeploy.get("DeploymentGroupName", ""), "AllAtOnce")
-        if "AllAtOnce" not in pace:
+        group = self._account.groups.get(by_codedeploy.get("DeploymentGroupName", ""), {})
+        if "AllAtOnce" not in group.get("DeploymentConfigName", "AllAtOnce"):
+            alarms = group.get("AlarmConfiguration", {}).get("Alarms", ())
             alias.canary = version
             try:
-                self._account.watch()
+                self._account.watch([alarm["Name"] for alarm in alarms])
             finally:
                 alias.canary = None
         alias.version = version
 
-    def restore(self, resource: Resource) -> None:
+    def restore(self, resource: Resource, failed: Resource) -> None:
         alias = self._account.aliases[resource.physical_id]
         alias.version = int(resource.properties["FunctionVersion"])
 
     def delete(self, resource: Resource) -> None:
         del self._account.aliases[resource.physical_id]
+
+
+def _extracted(archive: bytes, folder: Path) -> Package:
+    machines = set()
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
+        for name in files.namelist():
+            if ".so" in Path(name).suffixes:
+                with files.open(name) as library:
+                    machines.add(machine_of(library.read(HEADER_BYTES)))
+    return Package(folder, hashlib.sha256(archive).hexdigest(), frozenset(machines))
 
 
 def payload_of(invocation: Invocation) -> tuple[bytes, dict[str, str]]:

@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 from joserfc.jwk import RSAKey
 from samcli.lib.config.samconfig import SamConfig
@@ -26,7 +27,7 @@ from local.gateway.routing import ANY_METHODS, Route, RouteTable
 from local.gateway.server import Api, Exchange, Gateway
 from local.identity.issuer import Issuer, checkout_key
 from tests.rehearsal.aws import Aws
-from tests.rehearsal.cloudformation import Resource, ResourceFailed, StackState
+from tests.rehearsal.resources import Resource, ResourceFailed, StackState
 from tests.resources import ROOT
 from tests.template.stacks import REGION
 
@@ -55,7 +56,6 @@ class Operator:
         self.stack_name = f"users-and-posts-{stage}"
         self.base_url = ""
         self._key = checkout_key(directory)
-        self._parameters: dict[str, str] = {}
         self._statuses: list[int] = []
         self.checkout.mkdir()
         for name in SHARED:
@@ -68,24 +68,26 @@ class Operator:
 
     @property
     def state(self) -> StackState:
-        return self.aws.stacks[self.stack_name]
+        return self.aws.cloudformation.stacks[self.stack_name]
 
     def deploy(self, **parameters: str) -> str:
         """Run the commands of docs/deployment.md; return what they print.
 
-        Parameters that are not given stay as they are. Raises DeploymentFailed.
+        Parameters that neither are given nor stand in samconfig.toml stay as they were. Raises
+        DeploymentFailed.
         """
-        self._parameters |= parameters
-        build, deploy = documented_commands(self.stage)
         # Cached by the template too, as SAM's cache does not see that the layer depends on it.
         template = (self.checkout / "template.yaml").read_bytes()
         cache = f".aws-sam/cache-{hashlib.sha256(template).hexdigest()[:16]}"
+        build = documented("sam build", self.stage)
         self._sam(*build, "--cached", "--cache-dir", cache, "--parallel")
-        overrides = [f"{name}={value}" for name, value in self._parameters.items()]
-        return self._sam(
-            *(*deploy, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
-            *("--parameter-overrides", *self._own_parameters(), *overrides),
-        )
+        return self.deploy_built(**parameters)
+
+    def deploy_built(self, **parameters: str) -> str:
+        """Deploy what was built last."""
+        given = [f"{name}={value}" for name, value in parameters.items()]
+        overrides = ["--parameter-overrides", *self._own_parameters(), *given] if given else []
+        return self._sam(*documented("sam deploy", self.stage), *overrides)
 
     def _own_parameters(self) -> list[str]:
         """Return those of samconfig.toml, which others on the command line would replace."""
@@ -93,36 +95,58 @@ class Operator:
         return str(section["parameter_overrides"]).split()
 
     def _sam(self, *arguments: str) -> str:
-        events = len(self.aws.events)
+        """Run a command of SAM's, and say yes to what it asks; return what it prints."""
+        events = len(self.aws.cloudformation.events)
         environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "0.2",
-            "AWS_ENDPOINT_URL": self.aws.endpoint_url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
+            **self._credentials(),
         }
         done = subprocess.run(
             [str(Path(sys.executable).with_name("sam")), *arguments],
             cwd=self.checkout,
             env=environment,
+            input="y\n" * 8,
             capture_output=True,
             text=True,
             check=False,
         )
         printed = done.stdout + done.stderr
         if done.returncode:
-            failed = self.aws.events[events:]
-            raise DeploymentFailed("\n".join(filter(None, (r for *_, r in failed))), printed)
+            happened = self.aws.cloudformation.events[events:]
+            reasons = (event.reason for event in happened if event.reason)
+            raise DeploymentFailed("\n".join(reasons), printed)
         return printed
 
+    def _credentials(self) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.aws.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+
+    def parameters(self) -> dict[str, str]:
+        """Return those of the stack as it is."""
+        client = boto3.client(
+            "cloudformation",
+            endpoint_url=self.aws.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",
+        )
+        [stack] = client.describe_stacks(StackName=self.stack_name)["Stacks"]
+        return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
     def make(self, target: str) -> str:
-        """Run a target of the Makefile against the API; return what it prints."""
+        """Run a target of the Makefile against the stack or its API; return what it prints."""
         done = subprocess.run(
             ["make", target],
             cwd=ROOT,
             env=os.environ
+            | self._credentials()
             | {
+                "STAGE": self.stage,
                 "BASE_URL": self.base_url,
                 "ADMIN_TOKEN": self.token("admin"),
                 "READER_TOKEN": self.token("reader"),
@@ -136,15 +160,14 @@ class Operator:
         return done.stdout
 
     def remove(self) -> str:
-        """Run `sam delete`, as docs/deployment.md does. Raises DeploymentFailed."""
-        options = ("--no-prompts", "--region", REGION)
-        return self._sam("delete", "--stack-name", self.stack_name, *options)
+        """Run the `sam delete` of docs/deployment.md. Raises DeploymentFailed."""
+        return self._sam(*documented("sam delete", self.stage))
 
     def end_protection(self) -> None:
-        """As `aws rds modify-db-cluster --no-deletion-protection` does."""
+        """Do what the command of docs/deployment.md does before that."""
         for _, resource in self.state.all():
             if resource.type == "AWS::RDS::DBCluster":
-                resource.properties["DeletionProtection"] = "false"
+                resource.is_protected = False
 
     def versions(self) -> dict[str, int]:
         """Return the version that callers get, by function."""
@@ -214,25 +237,26 @@ class Operator:
         headers = {"Authorization": f"Bearer {self.token(role)}"}
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=60)
 
-    def _watch(self) -> None:
-        """Send what callers send; raise ResourceFailed if an alarm of the stack fires."""
+    def _watch(self, watched: Collection[str]) -> None:
+        """Send what callers send; raise ResourceFailed if one of these alarms fires."""
         self.aws.functions.lines.clear()
         self._statuses.clear()
         with self.client("reader") as callers:
             for number in range(WATCHED_REQUESTS):
                 callers.get(("/users", "/posts", "/health")[number % 3])
         for alarm, value in {"Faults": self._faults(), "ServerErrors": self._errors()}.items():
-            threshold = self.alarm(alarm)["Threshold"]
-            if value > threshold:
+            made = self._alarm(alarm)
+            threshold = made.properties["Threshold"]
+            if made.physical_id in watched and value > threshold:
                 raise ResourceFailed(
                     f"The deployment was stopped: the alarm {alarm} is at {value:.3f}, "
                     f"above {threshold}"
                 )
 
-    def alarm(self, name: str) -> dict[str, Any]:
+    def _alarm(self, name: str) -> Resource:
         nested = self.state.resources["Alarms"].nested
         assert nested
-        return nested.resources[name].properties
+        return nested.resources[name]
 
     def _faults(self) -> float:
         """The average of the metric Fault, as the alarm's query has it."""
@@ -250,16 +274,15 @@ def config_env(stage: str) -> str:
     return "default" if stage == "dev" else stage
 
 
-def documented_commands(stage: str) -> tuple[list[str], list[str]]:
-    """Return the arguments of the `sam build` and `sam deploy` with which docs/deployment.md
-    deploys the stage staging, for this one.
+def documented(command: str, stage: str) -> list[str]:
+    """Return the arguments with which docs/deployment.md runs a command for the stage staging, for
+    another stage.
     """
     text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-    block = re.search(r"```sh\n(\S+/sam build .+) && (\S+/sam deploy .+)\n```", text)
-    assert block
-    env = config_env(stage)
-    build, deploy = (shlex.split(command.replace("staging", env))[1:] for command in block.groups())
-    return build, deploy
+    found = re.search(rf"\.venv/bin/({command} .*?)( && |\n)", text)
+    assert found
+    words = found[1].replace("--config-env staging", f"--config-env {config_env(stage)}")
+    return shlex.split(words.replace("-staging", f"-{stage}"))[1:]
 
 
 def routes_of(body: dict[str, Any]) -> Iterator[Route]:

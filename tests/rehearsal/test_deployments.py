@@ -16,7 +16,9 @@ from tests.rehearsal.changes import (
     edited,
     is_well,
     owner,
+    replaced,
     revision,
+    stopped_database,
 )
 from tests.rehearsal.operator import DeploymentFailed, Operator
 
@@ -56,21 +58,43 @@ def test_a_change_of_a_layer_alone_moves_the_callers_of_all_functions(operator: 
 def test_a_change_of_a_parameter_reaches_the_callers(operator: Operator) -> None:
     """The limit is in force: on the deployed functions, not just in their configuration."""
     before = operator.versions()
-    operator.deploy(ReadLimit="300", WriteLimit="120")
+    operator.deploy(ReadLimit="300", WriteLimit="120", AlarmsStopDeployments="false")
     assert changed(before, operator.versions()) == ALL
     smoke = operator.make("smoke")
     assert "8 passed" in smoke
-    operator.deploy(ReadLimit="0", WriteLimit="0")
+
+    # What is given once stays, but for what samconfig.toml names.
+    operator.deploy_built(ReadLimit="0")
+    given = {"ReadLimit": "0", "WriteLimit": "120", "AlarmsStopDeployments": "true"}
+    assert given.items() <= operator.parameters().items()
     assert is_well(operator)
+
+
+def test_a_change_of_the_template_alone_is_deployed(operator: Operator) -> None:
+    """SAM publishes a version for it, which Lambda refuses if nothing else changes."""
+    with replaced(
+        operator, "template.yaml", "MemorySize: 1769", "MemorySize: !If [Hobby, 1769, 1769]"
+    ):
+        operator.deploy()
+    assert is_well(operator)
+
+
+def test_packages_for_another_machine_are_rejected(operator: Operator) -> None:
+    before = operator.versions()
+    with pytest.raises(DeploymentFailed, match=r"is for x86_64, its .+ for \['arm64'\]"):
+        operator.deploy_built(Architecture="x86_64")
+    assert operator.versions() == before
+    assert operator.state.status == "UPDATE_ROLLBACK_COMPLETE"
 
 
 def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator) -> None:
     path, text, number = migration(operator, "ALTER TABLE users ADD COLUMN rehearsed integer")
-    before, first_event = revision(operator), len(operator.aws.events)
+    told = operator.aws.cloudformation.events
+    before, first_event = revision(operator), len(told)
     with edited(operator, path, text):
         operator.deploy()
     assert revision(operator) == number
-    events = [(name, status) for _, name, _, status, _ in operator.aws.events[first_event:]]
+    events = [(event.logical_id, event.status) for event in told[first_event:]]
     migrated = events.index(("Schema", "UPDATE_COMPLETE"))
     moved = [position for position, (name, _) in enumerate(events) if name in SERVING]
     assert all(position > migrated for position in moved)
@@ -85,17 +109,39 @@ def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator)
         connection.execute("UPDATE alembic_version SET version_num = %s", [before])
 
 
-def test_a_migration_that_fails_fails_the_deployment_with_its_reason(operator: Operator) -> None:
+def test_a_migration_that_fails_fails_the_deployment_and_its_stack_tells_why(
+    operator: Operator,
+) -> None:
     path, text, number = migration(operator, "ALTER TABLE nowhere ADD COLUMN rehearsed integer")
     before, revision_before = operator.versions(), revision(operator)
     with (
         edited(operator, path, text),
         edited(operator, "functions/users/routes.py", "\nREHEARSED = 2\n"),
-        pytest.raises(DeploymentFailed, match='relation "nowhere" does not exist') as failed,
+        pytest.raises(DeploymentFailed) as failed,
     ):
         operator.deploy()
-    assert "MigrationFailed" in failed.value.printed
+    # `sam` prints what the stack tells, which is that its stack Schema failed.
+    assert "MigrationFailed" not in failed.value.printed
+    assert "UPDATE_ROLLBACK_COMPLETE" in failed.value.printed
+    told = operator.make("failed-events")
+    assert "MigrationFailed" in told
+    assert 'relation "nowhere" does not exist' in told
     assert revision(operator) == revision_before != number
+    assert operator.versions() == before
+    assert is_well(operator)
+
+
+def test_a_deployment_without_the_database_fails_and_is_rolled_back_without_it(
+    operator: Operator,
+) -> None:
+    before = operator.versions()
+    with (
+        edited(operator, "layers/blog/blog/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"),
+        stopped_database(operator),
+        pytest.raises(DeploymentFailed, match="MigrationFailed"),
+    ):
+        operator.deploy()
+    assert operator.state.status == "UPDATE_ROLLBACK_COMPLETE"
     assert operator.versions() == before
     assert is_well(operator)
 

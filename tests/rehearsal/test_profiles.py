@@ -9,6 +9,7 @@ import pytest
 from blog.auth.policy import ROLES
 from tests.rehearsal.changes import changed, edited, is_well
 from tests.rehearsal.operator import Operator
+from tests.rehearsal.resources import NESTED
 from tests.resources import ROOT
 
 pytestmark = pytest.mark.rehearsal
@@ -29,11 +30,22 @@ def test_the_deployed_functions_pass_the_end_to_end_suite_for_each_role(
     assert done.returncode == 0, done.stdout
 
 
-def test_without_a_change_nothing_is_deployed(any_profile: Operator) -> None:
-    before, events = any_profile.versions(), len(any_profile.aws.events)
-    assert "No changes to deploy" in any_profile.deploy()
+def test_the_first_deployment_migrates_before_anything_needs_the_schema(
+    any_profile: Operator,
+) -> None:
+    """Its rights are not in force at first, and its schedule begins before there are tables."""
+    aws = any_profile.aws
+    assert any(one.action == "lambda:InvokeFunction" for one in aws.iam.denied)
+    assert [run.payload for run in aws.scheduler.invocations if run.function_error] == []
+
+
+def test_without_a_change_no_resource_is_changed(any_profile: Operator) -> None:
+    """CloudFormation takes each nested stack for a change, and finds nothing to do in it."""
+    events = any_profile.aws.cloudformation.events
+    before, told = any_profile.versions(), len(events)
+    any_profile.deploy_built()
     assert any_profile.versions() == before
-    assert any_profile.aws.events[events:] == []
+    assert {event.type for event in events[told:]} == {NESTED}
 
 
 def test_a_change_of_code_moves_the_callers_of_that_function(any_profile: Operator) -> None:
