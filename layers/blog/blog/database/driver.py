@@ -44,7 +44,8 @@ BEGIN: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """What transactions rely on, whatever `default_transaction_isolation` is."""
 READ_ONLY_PARAMETERS = (b"in_hot_standby", b"default_transaction_read_only")
 """Which PostgreSQL reports since version 14."""
-IS_READ_ONLY: LiteralString = "SELECT current_setting('transaction_read_only')"
+SERVER: LiteralString = "SELECT current_setting('transaction_read_only'), pg_backend_pid()"
+"""Whether it takes no writes, and its process."""
 _NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
 LACKING_TIMEOUTS = f"""
 SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
@@ -78,6 +79,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     """
 
     is_left = False
+    _is_direct = False
     _opening: Sequence[LiteralString] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -126,14 +128,15 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     async def reading_from_primary(self) -> AsyncIterator[None]:
         """Run the block's statements where writes are possible; no round trip is added.
 
-        PostgreSQL reports of itself whether it takes writes, and again when that changes. Poolers
-        pass that on to nobody, and may change the server below a connection: there the first
-        statement takes the question along, and so reads in the same transaction.
+        The first statement takes the question along, and so reads in the same transaction. A
+        pooler may change the server below a connection, and tells nobody: it repeats what its first
+        server reported. PostgreSQL itself reports each change, so a connection without a pooler
+        asks once (asking costs a read 0.2 ms of CPU).
 
         Raises `ReadOnlySqlTransaction` if the server takes no writes: it may be a replica that
         lags, whose rows must not be cached, nor served after an acknowledged write.
         """
-        asked = self.send_ahead(IS_READ_ONLY) if None in self._read_only_parameters() else None
+        asked = None if self._is_direct else self.send_ahead(SERVER)
         yield
         if asked is None:
             is_read_only = b"on" in self._read_only_parameters()
@@ -141,9 +144,18 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
             self._ahead.clear()
             return
         else:
-            is_read_only = await asked.fetchone() == ("on",)
+            is_read_only = self._notice_server(await asked.fetchone())
         if is_read_only:
             raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes")
+
+    def _notice_server(self, row: tuple[str, int] | None) -> bool:
+        """Return whether `SERVER`, of which this is the row, takes no writes."""
+        assert row is not None
+        read_only, process = row
+        # Poolers make up the process that they name to a client when it connects.
+        is_reported = None not in self._read_only_parameters()
+        self._is_direct = is_reported and process == self.info.backend_pid
+        return read_only == "on"
 
     def _read_only_parameters(self) -> list[bytes | None]:
         return [self.pgconn.parameter_status(name) for name in READ_ONLY_PARAMETERS]
