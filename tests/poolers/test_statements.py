@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from blog.database.driver import BEGIN
+from blog.database.driver import BEGIN, LACKING_TIMEOUTS, SERVER
 from local.services import Services
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
@@ -70,9 +70,12 @@ def test_timeouts_are_read_back_once_and_in_one_message_with_the_first_begin(
     tour: list[Statement],
 ) -> None:
     first, *others = [statement.text for statement in tour if statement.text.startswith("BEGIN")]
-    assert "current_setting" in first
+    assert LACKING_TIMEOUTS in first
     assert set(others) == {BEGIN}
-    assert len([statement for statement in tour if "current_setting" in statement.text]) == 1
+
+
+def test_postgresql_itself_is_asked_once_whether_it_takes_writes(tour: list[Statement]) -> None:
+    assert [statement.text for statement in tour].count(SERVER) == 1
 
 
 def test_the_whole_tour_is_recorded(tour: list[Statement]) -> None:
