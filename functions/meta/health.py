@@ -2,6 +2,9 @@
 
 The check of Redis runs every command that the cache needs, writes included, since a demoted primary
 or one with a restrictive ACL still responds to PING.
+
+A database that pauses when nobody uses it (`DATABASE_PAUSES`) is not asked: that would take longer
+than a report may, and monitors would keep it awake.
 """
 
 import asyncio
@@ -26,6 +29,7 @@ MEMORY_SECONDS = 1.0
 """However often the route, which needs no token, is called."""
 
 ServerStatus = Literal["up", "read-only", "down"]
+DatabaseStatus = Literal[ServerStatus, "unchecked"]
 RedisStatus = Literal["up", "read-only", "down", "none"]
 
 
@@ -33,11 +37,12 @@ class Health(BaseModel):
     """`ok`; `degraded` without Redis, which only costs speed; `down` without PostgreSQL.
 
     A `read-only` server responds but takes no writes, and is not used: a Redis that rejects them, a
-    PostgreSQL that was demoted. With `none` the API is configured to have no Redis.
+    PostgreSQL that was demoted. With `none` the API is configured to have no Redis; `unchecked` is
+    a PostgreSQL that pauses when it is not used, and would be kept awake.
     """
 
     status: Literal["ok", "degraded", "down"]
-    postgresql: ServerStatus
+    postgresql: DatabaseStatus
     redis: RedisStatus
 
 
@@ -59,11 +64,17 @@ async def check_health() -> Health:
 
 
 async def _check_health() -> Health:
-    postgresql, redis = await run_both(_server_status(database.read(queries.ping)), _redis_status())
-    if postgresql != "up":
+    postgresql, redis = await run_both(_database_status(), _redis_status())
+    if postgresql not in ("up", "unchecked"):
         return Health(status="down", postgresql=postgresql, redis=redis)
     is_ok = redis in ("up", "none")
     return Health(status="ok" if is_ok else "degraded", postgresql=postgresql, redis=redis)
+
+
+async def _database_status() -> DatabaseStatus:
+    if settings().database_pauses:
+        return "unchecked"
+    return await _server_status(database.read(queries.ping))
 
 
 async def _redis_status() -> RedisStatus:

@@ -72,10 +72,13 @@ async def get_problems() -> HTMLResponse:
 
 @router.get(
     "/health",
-    responses={503: {"model": Health, "description": "PostgreSQL is down."}},
+    responses={503: {"model": Health, "description": "PostgreSQL is down, or takes no writes."}},
 )
 async def get_health(response: Response) -> Health:
-    """Report whether PostgreSQL and Redis are up, within 2 seconds."""
+    """Report whether PostgreSQL and Redis are up, within 2 seconds.
+
+    It is no older than a second. A PostgreSQL that pauses when it is not used is `unchecked`.
+    """
     response.headers["Cache-Control"] = "no-store"
     health = await check_health()
     if health.status == "down":

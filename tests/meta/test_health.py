@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from local.services import Services
@@ -66,6 +67,23 @@ def test_it_is_ok_in_an_api_that_has_no_redis(worker: Worker, api: httpx.Client)
     response = api.get("/health")
     assert response.status_code == 200
     assert response.json() == {"status": "ok", "postgresql": "up", "redis": "none"}
+
+
+@pytest.mark.parametrize("postgresql_url", [None, NO_POSTGRESQL])
+def test_a_database_that_pauses_is_not_asked(
+    worker: Worker,
+    api: httpx.Client,
+    services: Services,
+    database: psycopg.Connection[Any],
+    postgresql_url: str | None,
+) -> None:
+    url = postgresql_url or services.database_url
+    worker.restart(DATABASE_URL=url, DATABASE_PAUSES="true")
+    response = api.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "postgresql": "unchecked", "redis": "up"}
+    connected = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s"
+    assert not database.execute(connected, [worker.service]).fetchall()
 
 
 @pytest.mark.parametrize("redis_url", [NO_REDIS, SILENT_REDIS])

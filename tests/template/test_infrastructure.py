@@ -104,6 +104,7 @@ def test_given_servers_are_used_and_none_is_made() -> None:
         variables = environment(stack, function)
         assert variables["DATABASE_URL"] == GIVEN["DatabaseUrl"]
         assert variables["DATABASE_AUTH"] == "password"
+        assert variables["DATABASE_PAUSES"] == "false"
         assert variables["REDIS_URL"] == ("" if function == MIGRATIONS else GIVEN["RedisUrl"])
         assert stack.properties(function)["VpcConfig"]["SubnetIds"] == ["subnet-1"]
 
@@ -135,6 +136,8 @@ def test_a_function_has_time_for_a_paused_database(stack: Stack) -> None:
         "SecondsUntilAutoPause" in stack.properties("Cluster")["ServerlessV2ScalingConfiguration"]
     )
     assert pauses == (seconds > 15)
+    for function in FUNCTIONS:
+        assert environment(stack, function)["DATABASE_PAUSES"] == str(pauses).lower()
 
 
 @pytest.mark.parametrize("policy", ["ServerAccess", "HealthAccess"])

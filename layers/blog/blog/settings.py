@@ -78,6 +78,13 @@ class Settings(BaseModel):
     database_connect_timeout_seconds: Annotated[
         int, Field(ge=1, le=28, description="Maximum time to connect to PostgreSQL.")
     ] = 3
+    database_pauses: Annotated[
+        bool,
+        Field(
+            description="Whether the database pauses when it is not used: then `/health` does not "
+            "ask it, which would keep it awake."
+        ),
+    ] = False
     redis_url: Annotated[
         str | None,
         Field(
