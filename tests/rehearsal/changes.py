@@ -1,6 +1,7 @@
 """What tests change in a checkout, and how they see what callers get."""
 
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,10 @@ def stopped_database(operator: Operator) -> Iterator[None]:
     try:
         yield
     finally:
-        postgresql.start(directory, ephemeral=True)
+        with warnings.catch_warnings():
+            # Its process is let go: who runs the services stops it.
+            warnings.simplefilter("ignore", ResourceWarning)
+            postgresql.start(directory, ephemeral=True)
 
 
 def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
