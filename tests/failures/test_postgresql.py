@@ -1,5 +1,6 @@
 """PostgreSQL is unavailable, stops responding or ends connections, at each step of a request."""
 
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,7 @@ from tests.failures.conftest import (
     assert_in_time,
     assert_problem,
 )
-from tests.failures.proxy import Failure
+from tests.failures.proxy import Change, Failure
 from tests.failures.rows import Outcome, Row, each, rows
 from tests.in_process import LambdaTransport
 
@@ -205,6 +206,37 @@ def test_commit_response_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
         assert_outcome_unknown(proxied, row, route)
         assert proxied.users() != before
         assert_works_again(proxied, READS[0])
+
+
+@rows(
+    Row("postgresql-commit-in-doubt-connection-failure", "08006", UNKNOWN, 1.0),
+    Row("postgresql-commit-in-doubt-transaction-resolution-unknown", "08007", UNKNOWN, 1.0),
+    Row("postgresql-commit-in-doubt-statement-completion-unknown", "40003", UNKNOWN, 1.0),
+    Row("postgresql-commit-in-doubt-shutdown", "57P01", UNKNOWN, 1.0),
+)
+def test_commit_in_doubt(proxied: ProxiedApi, row: Row[str]) -> None:
+    """As of a pooler that lost its server, and keeps its client's connection."""
+    proxied.start()
+    before = proxied.users()
+    server = proxied.postgresql
+    server.call_when_client_sends(COMMIT, lambda: server.garble(1, in_doubt(row.failure)))
+    assert_outcome_unknown(proxied, row, PATCH)
+    assert server.has_garbled
+    assert proxied.users() != before
+    assert_works_again(proxied, READS[0])
+
+
+def in_doubt(state: str) -> Change:
+    """Puts an error with this SQLSTATE in the place of COMMIT's completion."""
+    fields = f"SERROR\0VERROR\0C{state}\0Mpsycopg SQL\0\0".encode()
+    error = struct.pack("!cI", b"E", 4 + len(fields)) + fields
+    completed = struct.pack("!cI", b"C", 4 + len(COMMIT)) + COMMIT
+
+    def change(response: bytes) -> bytes:
+        assert completed in response
+        return response.replace(completed, error)
+
+    return change
 
 
 def assert_outcome_unknown(proxied: ProxiedApi, row: Row[Any], route: Route) -> None:
