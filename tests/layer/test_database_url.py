@@ -1,5 +1,9 @@
 """DATABASE_URL in every form that people have, and at every entrance but `python -m local`."""
 
+import os
+import socket
+from urllib.parse import quote
+
 import httpx
 import psycopg
 import pytest
@@ -8,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.database import read
 from blog.database.access import database_url
+from blog.database.connection import worker_connection
 from blog.database_url import check_parameters, libpq_url
+from blog.errors import DatabaseUnavailable
 from blog.settings import SettingsError, settings
 from local.services import Services
 from migrations.handler import handler as migrate
@@ -125,4 +131,75 @@ def test_of_several_hosts_the_one_that_responds_is_used(worker: Worker, services
         hosts = f"127.0.0.1:1,127.0.0.1:{proxy.port}"
         worker.restart(DATABASE_URL=f"postgresql://postgres@{hosts}/blog?sslmode=disable")
         assert worker.run(read(query)) == 42
+        worker.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@a,b/d",
+        "postgresql://u@a:1,b:2/d",
+        "postgresql://u@/d?host=a,b",
+        "postgresql://u@/d?host=a:1&host=b:2",
+    ],
+)
+def test_several_hosts_are_rejected_where_tokens_are_for_one(worker: Worker, url: str) -> None:
+    worker.restart(DATABASE_URL=url, DATABASE_AUTH="iam")
+    with pytest.raises(SettingsError, match=r"^DATABASE_URL: IAM's tokens are for one host$"):
+        database_url()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "effective"),
+    [
+        ("target_session_attrs", "any", "read-write"),
+        ("target_session_attrs", "standby", "read-write"),
+        ("client_encoding", "LATIN1", "utf8"),
+        ("connect_timeout", "27", "2"),
+        ("tcp_user_timeout", "1", "3000"),
+    ],
+)
+def test_what_is_decided_here_wins_over_the_url(
+    worker: Worker, services: Services, parameter: str, value: str, effective: str
+) -> None:
+    url = f"{services.database_url}&{parameter}={value}"
+    worker.restart(DATABASE_URL=url, DATABASE_CONNECT_TIMEOUT_SECONDS="2")
+    info = worker.run(connection_info())
+    assert info.get_parameters()[parameter] == effective
+    assert info.encoding == "utf-8"
+
+
+async def connection_info() -> psycopg.ConnectionInfo:
+    async with worker_connection().acquire() as (_, driver):
+        return driver.info
+
+
+def test_a_read_only_server_is_not_used_though_the_url_allows_it(
+    worker: Worker, services: Services
+) -> None:
+    options = quote("-c default_transaction_read_only=on")
+    worker.restart(
+        DATABASE_URL=f"{services.database_url}&target_session_attrs=any&options={options}"
+    )
+    with pytest.raises(DatabaseUnavailable) as raised:
+        worker.run(read(query))
+    assert raised.value.read_only
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="not Linux")
+@pytest.mark.parametrize(("connect_seconds", "milliseconds"), [("1", 3000), ("5", 5000)])
+def test_what_is_sent_is_acknowledged_in_time_or_the_connection_is_lost(
+    worker: Worker, services: Services, connect_seconds: str, milliseconds: int
+) -> None:
+    async def user_timeout() -> int:
+        async with worker_connection().acquire() as (_, driver):
+            with socket.socket(fileno=os.dup(driver.pgconn.socket)) as same:
+                return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    with FailingProxy(postgresql_socket(services)) as proxy:
+        worker.restart(
+            DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/blog?sslmode=disable",
+            DATABASE_CONNECT_TIMEOUT_SECONDS=connect_seconds,
+        )
+        assert worker.run(user_timeout()) == milliseconds
         worker.close()

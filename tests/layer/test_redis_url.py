@@ -2,6 +2,7 @@
 is, the database's responses come, and what is committed is acknowledged."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from local.errors import LocalError
 from local.services import Services
 from local.services.given import check_redis
 from tests.conftest import Worker
+from tests.resources import ROOT
 
 ADA = {"name": "Ada", "email": "ada@example.org"}
 REJECTED = {
@@ -134,3 +136,13 @@ def test_every_parameter_is_redis_pys_own() -> None:
         made = vars(one).get("__init__")
         taken |= set(getattr(getattr(made, "__wrapped__", made), "__annotations__", ()))
     assert taken >= PARAMETERS | TLS_PARAMETERS | OURS.keys()
+
+
+def test_the_parameters_are_documented() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    documented = page.partition("## Parameters of URLs\n")[2].partition("\n## ")[0]
+    used, without_effect = (
+        set(re.findall(r"`([a-z_]+)`", text)) for text in documented.partition("no effect:")[::2]
+    )
+    assert used >= PARAMETERS | TLS_PARAMETERS
+    assert without_effect >= OURS.keys()
