@@ -21,7 +21,9 @@ from tests.failures.conftest import (
 )
 from tests.failures.rows import Outcome, Row, rows
 from tests.failures.standby import Pair, running_pair
+from tests.poolers.pgbouncer import running_pgbouncer
 from tests.resources import EMPTY
+from tests.tools import require_program
 
 READ_ONLY = Outcome(
     "cached pages; for the rest 503 `database-unavailable`, until the address leads to the primary",
@@ -107,6 +109,29 @@ def test_a_write_that_meets_a_read_only_transaction_is_repeated_at_the_new_addre
     assert proxied.call(PATCH).response.status_code == PATCH.status
     assert pair.second.query("SELECT name FROM users") == [("Countess",)]
     assert pair.first.query("SELECT name FROM users") == [("Ada",)]
+
+
+def test_a_pooler_that_keeps_its_clients_while_its_server_is_demoted(
+    proxied: ProxiedApi, pair: Pair, tmp_path: Path
+) -> None:
+    require_program("pgbouncer")
+    with running_pgbouncer(tmp_path, pair.first.url, server_connections=1) as pooler:
+        proxied.worker.restart(
+            DATABASE_URL=pooler.url(pair.first.url),
+            REDIS_URL=f"redis://127.0.0.1:{proxied.redis.port}/0",
+        )
+        assert proxied.call(READS[0]).response.status_code == READS[0].status
+        pair.second.promote()
+        pair.first.demote()
+        pair.second.query(ADDED)
+        proxied.cache.flushdb()
+        for route in (CACHED, *READS, PATCH):
+            assert_problem(proxied.call(route), "database-unavailable")
+        assert not proxied.cache.exists("users:1:10")
+        assert proxied.call(HEALTH).response.json()["postgresql"] == "read-only"
+        pair.first.promote()
+        assert proxied.call(PATCH).response.status_code == PATCH.status
+        proxied.worker.close()
 
 
 def test_a_connection_has_a_longest_life(
