@@ -5,10 +5,15 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import update
 
-from tests.auth.claims import REQUIRED
+from blog.access import Access, Caller, current_access
+from blog.database.models import users
+from blog.errors import Forbidden
+from tests.auth.claims import ISSUER, REQUIRED
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker
+from tests.transactions import write
 
 ADA = {"name": "Ada", "email": "ada@example.org"}
 BOB = {"name": "Bob", "email": "bob@example.org"}
@@ -153,6 +158,25 @@ def test_an_update_of_nothing_is_granted_as_any_other(api_of: ApiOf, database: D
     assert_forbidden(bob.patch(f"/users/{user}", json={}), "users:write")
     assert bob.patch("/users/4711", json={}).status_code == 404
     assert bob.patch("/posts/4711", json={}).status_code == 404
+
+
+def test_a_write_that_checks_no_owner_is_not_for_callers_who_may_write_only_their_own(
+    worker: Worker, database: Database
+) -> None:
+    database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+
+    async def rename(*, own_only: bool) -> None:
+        caller = Caller(ISSUER, "ada", frozenset({"author"}))
+        current_access.set(Access("update_user", "users:write", caller, own_only))
+        statement = update(users).values(name="Eve").returning(users.c.id)
+        await write(lambda block: block.write(statement))
+
+    names = "SELECT name FROM users"
+    with pytest.raises(Forbidden):
+        worker.run(rename(own_only=True))
+    assert database.execute(names).fetchone() == ("Ada",)
+    worker.run(rename(own_only=False))
+    assert database.execute(names).fetchone() == ("Eve",)
 
 
 def test_a_key_belongs_to_its_caller(api_of: ApiOf, database: Database) -> None:
