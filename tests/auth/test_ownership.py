@@ -1,11 +1,12 @@
 """An author has one user and that user's posts, by the token's issuer and subject."""
 
+from functools import partial
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from blog.access import Access, Caller, current_access
 from blog.database.models import users
@@ -177,6 +178,20 @@ def test_a_write_that_checks_no_owner_is_not_for_callers_who_may_write_only_thei
     assert database.execute(names).fetchone() == ("Ada",)
     worker.run(rename(own_only=False))
     assert database.execute(names).fetchone() == ("Eve",)
+
+
+def test_no_transaction_begins_for_a_request_that_nothing_has_authorized(
+    worker: Worker, database: Database
+) -> None:
+    """As of a route that is not an `api_router`'s."""
+    statement = insert(users).values(name="Eve", email="eve@example.org").returning(users.c.id)
+    creation = partial(write, lambda block: block.write(statement))
+    worker.restart(**REQUIRED)
+    with pytest.raises(LookupError, match="not authorized"):
+        worker.run(creation())
+    worker.restart(AUTH="open")
+    worker.run(creation())
+    assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)
 
 
 def test_a_key_belongs_to_its_caller(api_of: ApiOf, database: Database) -> None:
