@@ -1,6 +1,8 @@
 """Claims: those that make a caller, and all others, which are 401 on every protected operation."""
 
 import json
+from contextlib import nullcontext
+from functools import partial
 from time import time
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.access import Caller
-from blog.auth.identity import caller_of
+from blog.auth.identity import MAX_CLAIM_CHARACTERS, caller_of
 from blog.auth.policy import authorize
 from blog.errors import Forbidden, Unauthorized
 from blog.settings import SettingsError
@@ -28,6 +30,7 @@ ACCEPTED = {
     "one of several audiences": {"aud": f"[third {AUDIENCE}]"},
     "Cognito's access token": {"aud": None, "client_id": AUDIENCE, "token_use": "access"},
     "the longest subject": {"sub": "a" * 255},
+    "the shortest subject": {"sub": "a"},
     "a subject with spaces": {"sub": "auth0|ada lovelace"},
     "valid for a while": {"nbf": str(NOW - 5)},
     "times with fractions (RFC 7519)": {
@@ -71,6 +74,7 @@ REJECTED: dict[str, dict[str, Any]] = {
     "an expiry with half a fraction": {"exp": f"{NOW + 600}."},
     "an expiry with two fractions": {"exp": f"{NOW + 600}.5.5"},
     "an expiry that is not finite": {"exp": "1e+999"},
+    "an expiry at the limit": {"exp": "1e+12"},
     "an expiry beyond the calendar": {"exp": "1e+99"},
     "an expiry in milliseconds": {"exp": str((NOW + 600) * 1000)},
     "an expiry in an array": {"exp": f"[{NOW + 600}]"},
@@ -137,6 +141,15 @@ def test_claims_that_are_rejected_as_an_invalid_token(changes: dict[str, Any]) -
     assert raised.value.detail.startswith("The token is not accepted: ")
 
 
+def test_a_token_is_valid_from_nbf_until_exp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7519, sections 4.1.4 and 4.1.5: at `nbf` it is, at `exp` it is not any more."""
+    claims = changed({"nbf": str(NOW), "exp": str(NOW + 1)})
+    for now, is_valid in ((NOW - 0.5, False), (NOW, True), (NOW + 0.5, True), (NOW + 1, False)):
+        monkeypatch.setattr("blog.auth.identity.time", partial(float, now))
+        with nullcontext() if is_valid else pytest.raises(Unauthorized):
+            caller_of(event_of({"jwt": {"claims": claims}}))
+
+
 @pytest.mark.parametrize("authorizer", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_without_claims_there_is_no_token(authorizer: object) -> None:
     with pytest.raises(Unauthorized) as raised:
@@ -155,6 +168,7 @@ def test_without_claims_there_is_no_token(authorizer: object) -> None:
         ("Admin", {"Admin"}),
         ("[blog:admin /blog/authors]", {"blog:admin", "/blog/authors"}),
         ("42", {"42"}),
+        ("a" * MAX_CLAIM_CHARACTERS, {"a" * MAX_CLAIM_CHARACTERS}),
     ],
 )
 def test_roles_are_one_name_or_an_array_of_names(
@@ -213,7 +227,8 @@ def test_roles_are_one_name_or_an_array_of_names(
 def test_any_other_form_names_no_role_and_is_logged_without_its_value(
     claim: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert not caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}})).roles
+    caller = caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}}))
+    assert caller.roles == frozenset()
     logged = json.loads(capfd.readouterr().out)
     assert (logged["level"], logged["claim"]) == ("WARNING", "roles")
     assert "admin" not in json.dumps(logged)

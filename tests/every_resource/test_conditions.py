@@ -186,7 +186,8 @@ def test_a_read_of_what_was_changed_since_is_rejected(
 ) -> None:
     for path in (f"/{resource}/{ITEM}", f"/{resource}"):
         tag = api.get(path).headers["etag"]
-        assert api.get(path, headers={"If-Match": tag}).status_code == 200
+        for condition in (tag, "*", f"{OTHER}, {tag}"):
+            assert api.get(path, headers={"If-Match": condition}).status_code == 200
         for condition in (OTHER, f"W/{tag}"):
             response = api.get(path, headers={"If-Match": condition})
             assert is_problem(response, 412, "precondition-failed")
@@ -357,6 +358,17 @@ def test_an_api_can_demand_if_match(
     worker.restart(REQUIRE_IF_MATCH="true")
     assert is_problem(send(api, write), 428, "precondition-required")
     assert send(api, write, If_Match=tag_of(api, write.table)).status_code in (200, 204)
+
+
+@every_resource
+def test_a_create_has_no_conditions(
+    worker: Worker, api: httpx.Client, few_rows: None, resource: str
+) -> None:
+    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
+    worker.restart(REQUIRE_IF_MATCH="true")
+    headers = {"If-Match": OTHER, "If-None-Match": "*"}
+    assert api.post(create.path, json=create.body, headers=headers).status_code == 201
+    assert api.delete(f"/{resource}/{ITEM}").status_code == 428
 
 
 # 8.8.1: a release changes the JSON of what is unchanged in the database.

@@ -72,6 +72,8 @@ def test_the_migrations_connect_with_every_form(
         ("postgresql://u:/:#%40@h/d", "postgresql://u:/:#%40@h/d"),
         ("postgresql://[::1]:5433/d", "postgresql://[::1]:5433/d"),
         ("postgresql://a,b/d", "postgresql://a,b/d"),
+        ("postgresql://u@h/d?ssl=TRUE", "postgresql://u@h/d?sslmode=require"),
+        ("postgresql://a:1,b:2", "postgresql:///?host=a,b&port=1,2"),
         ("postgresql://u:p@a:1,b:2/d", "postgresql://u:p@/d?host=a,b&port=1,2"),
         (
             "postgresql://u@a:1,b/d?ssl=true",

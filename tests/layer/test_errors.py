@@ -8,6 +8,7 @@ from fastapi import status as http_status
 
 from blog import errors
 from blog.errors import (
+    MAX_ERRORS,
     ApiError,
     InvalidRequest,
     RequestInProgress,
@@ -92,3 +93,20 @@ def test_errors_of_one_status_share_a_description() -> None:
     assert errors.MalformedJson.description in responses[400]["description"]
     assert errors.InvalidReference.description in responses[400]["description"]
     assert set(responses[404]["content"]) == {"application/problem+json"}
+
+
+def test_texts_of_an_invalid_request_are_cut_where_they_are_too_long() -> None:
+    limits = {"field": errors.MAX_FIELD_CHARACTERS, "message": errors.MAX_MESSAGE_CHARACTERS}
+    for excess in (0, 1):
+        texts = {name: "x" * (limit + excess) for name, limit in limits.items()}
+        [error] = InvalidRequest([{"in": "body", **texts}]).errors
+        for name, limit in limits.items():
+            assert error[name] == ("x" * (limit - excess) + "…" * excess)
+
+
+@pytest.mark.parametrize(("count", "end"), [(MAX_ERRORS, "wrong"), (MAX_ERRORS + 3, "and 3 more")])
+def test_the_detail_tells_how_many_errors_are_not_listed(count: int, end: str) -> None:
+    listed = [{"in": "body", "field": "name", "message": "is wrong"}] * count
+    for error in (InvalidRequest(listed), InvalidRequest(listed[:MAX_ERRORS], count)):
+        assert len(error.errors) == MAX_ERRORS
+        assert error.detail.endswith(end)
