@@ -361,12 +361,12 @@ def test_an_api_can_demand_if_match(
 
 
 @every_resource
+@pytest.mark.parametrize("headers", [{}, {"If-Match": OTHER, "If-None-Match": "*"}], ids=str)
 def test_a_create_has_no_conditions(
-    worker: Worker, api: httpx.Client, few_rows: None, resource: str
+    worker: Worker, api: httpx.Client, few_rows: None, resource: str, headers: dict[str, str]
 ) -> None:
     create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
     worker.restart(REQUIRE_IF_MATCH="true")
-    headers = {"If-Match": OTHER, "If-None-Match": "*"}
     assert api.post(create.path, json=create.body, headers=headers).status_code == 201
     assert api.delete(f"/{resource}/{ITEM}").status_code == 428
 
