@@ -16,6 +16,7 @@ import redis
 from blog.database.driver import TIMEOUTS
 from blog.process import reset
 from local.services import Services, running_services
+from local.services.valkey import end_quarantine
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
@@ -93,6 +94,7 @@ def cache(services: Services) -> Iterator[redis.Redis]:
     """A client of the emptied Redis."""
     with redis.Redis.from_url(services.redis_url) as client:
         client.flushdb()
+        end_quarantine(client)
         yield client
 
 
@@ -107,14 +109,6 @@ def url_without_timeouts(services: Services) -> str:
     """The database for sessions that have none of the settings of its migrations."""
     options = " ".join(f"-c {name}=0" for name in TIMEOUTS)
     return f"{services.database_url}&options={quote(options)}"
-
-
-def token_of(name: str, cache: Any) -> bytes:
-    """The token of a list's generation, with which each of its cached pages begins."""
-    from blog.cache.scripts import TOKEN_BYTES
-
-    generation: bytes = cache.get(f"{name}:generation")
-    return generation[:TOKEN_BYTES]
 
 
 def _short_directory(factory: pytest.TempPathFactory) -> Path:

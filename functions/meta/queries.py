@@ -1,8 +1,9 @@
 """SQL of the health check."""
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
+
+from blog.database.transactions import Reader
 
 
-async def ping(connection: AsyncConnection) -> None:
-    await connection.execute(select(1))
+async def ping(reader: Reader) -> None:
+    await reader.execute(select(1))

@@ -29,6 +29,7 @@ from sqlalchemy.exc import OperationalError
 from blog.database.access import database_url, provide_tokens
 from blog.settings import settings
 from migrations.app_role import restore_app_roles
+from migrations.declared_triggers import check_triggers
 from migrations.upkeep import (
     delete_expired,
     restore_row_counts,
@@ -69,6 +70,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             run(config, action.revision)
             revision = MigrationContext.configure(connection).get_current_revision()
             is_head = revision == ScriptDirectory.from_config(config).get_current_head()
+            if is_head:
+                check_triggers(connection)
             return {
                 "revision": revision,
                 "repaired": _repair(engine, connection) if is_head else [],

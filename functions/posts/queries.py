@@ -5,14 +5,13 @@ from datetime import datetime
 from functools import cache
 
 from sqlalchemy import Row, Text, and_, bindparam, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.access import Access
 from blog.database.failures import translate_violation
 from blog.database.models import posts
 from blog.database.ownership import find_own, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
-from blog.database.transactions import Transaction
+from blog.database.transactions import Reader, Transaction
 from blog.database.versions import meets_conditions, version
 from blog.errors import InvalidReference, found
 from blog.pagination import PagePosition, PageResult
@@ -64,15 +63,15 @@ async def insert_post(transaction: Transaction, user_id: int, title: str, conten
     return row
 
 
-async def find_post(connection: AsyncConnection, post_id: int) -> PostRow:
+async def find_post(reader: Reader, post_id: int) -> PostRow:
     """Return the post. Raises `NotFound`."""
-    selected = await connection.execute(FIND, {"post_id": post_id})
+    selected = await reader.execute(FIND, {"post_id": post_id})
     return found(selected.one_or_none(), "post")
 
 
-async def find_own_post(connection: AsyncConnection, access: Access, post_id: int) -> PostRow:
+async def find_own_post(reader: Reader, access: Access, post_id: int) -> PostRow:
     """Return the post for an update of nothing. Raises `NotFound` and `Forbidden`."""
-    own = await find_own(connection, access, FIND_OWN, {"post_id": post_id})
+    own = await find_own(reader, access, FIND_OWN, {"post_id": post_id})
     return found(own, "post")
 
 
@@ -98,7 +97,7 @@ async def delete_post(transaction: Transaction, post_id: int) -> None:
 
 
 async def list_posts(
-    connection: AsyncConnection,
+    reader: Reader,
     user_id: int | None,
     start: PagePosition,
     limit: int,
@@ -107,14 +106,12 @@ async def list_posts(
 ) -> PageResult:
     """Return a page of all posts, or of one user's; an unknown user has no posts."""
     listing = _posts(of_user=user_id is not None, newest_first=newest_first)
-    return await fetch_page(connection, listing, start, limit, {"of_user": user_id})
+    return await fetch_page(reader, listing, start, limit, {"of_user": user_id})
 
 
-async def get_post_stats(
-    connection: AsyncConnection, start: PagePosition, limit: int
-) -> PageResult:
+async def get_post_stats(reader: Reader, start: PagePosition, limit: int) -> PageResult:
     """Return a page of `user_id` and `post_count`, of the users that have posts."""
-    return await fetch_page(connection, COUNTS, start, limit)
+    return await fetch_page(reader, COUNTS, start, limit)
 
 
 @cache

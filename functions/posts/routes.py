@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 
 from blog import database
-from blog.cache.lists import POSTS
-from blog.cache.pages import Loaded
+from blog.cache.fences import Fences
+from blog.cache.pages import Loaded, PageCache
 from blog.errors import InvalidReference, NotFound
 from blog.http.conditional import changed_response, resource_response
 from blog.http.idempotency_key import KeyHeader, created_response
@@ -33,6 +33,8 @@ POST_PATH = "/posts/{post_id:id}"
 
 PostId = Annotated[Id, Path()]
 
+PAGES = PageCache("posts", PostPage)
+
 router = api_router("posts")
 
 
@@ -46,7 +48,7 @@ async def create_post(body: PostCreate, key: KeyHeader = None) -> Response:
     """Create a post of a user."""
     insert = partial(queries.insert_post, **body.model_dump())
     request = IdempotentRequest(PATH, body, key)
-    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         created = await database.execute_idempotently(transaction, request, insert, PostPublic)
         return created_response(created)
 
@@ -62,10 +64,10 @@ async def list_posts(parameters: Annotated[PostListParameters, Query()]) -> Resp
             queries.list_posts, user_id, start, limit, newest_first=newest_first
         )
         content = page_content(PostPage, PATH, parameters, posts)
-        return Loaded(content, is_empty=not posts.rows)
+        return Loaded(content, posts.depends_on, is_empty=not posts.rows)
 
     key = parameters.cache_key(user_id or "all", parameters.order)
-    return page_response(await POSTS.fetch(key, load))
+    return page_response(await PAGES.fetch(key, load, scope=str(user_id or "")))
 
 
 @router.get(STATS_PATH, response_model=PostCountPage)
@@ -89,7 +91,7 @@ async def get_post(post_id: PostId) -> Response:
 )
 async def replace_post(post_id: PostId, body: PostCreate) -> Response:
     """Replace a post's user, title and content."""
-    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         post = await queries.update_post(transaction, post_id, body.model_dump())
         return json_response(PostPublic, post)
 
@@ -104,7 +106,7 @@ async def update_post(post_id: PostId, body: PostUpdate) -> Response:
     if not body:
         own = await database.read_as_writer(queries.find_own_post, post_id)
         return resource_response(PostPublic, own)
-    async with database.transaction(invalidates=POSTS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         post = await queries.update_post(transaction, post_id, body)
         return changed_response(PostPublic, post)
 
@@ -112,5 +114,5 @@ async def update_post(post_id: PostId, body: PostUpdate) -> Response:
 @router.delete(POST_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_post(post_id: PostId) -> None:
     """Delete a post."""
-    async with database.transaction(invalidates=POSTS.on_delete()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         await queries.delete_post(transaction, post_id)

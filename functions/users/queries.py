@@ -23,7 +23,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access
@@ -31,7 +30,7 @@ from blog.database.failures import translate_violation
 from blog.database.models import BLOCK_IDS, identities, row_counts, users
 from blog.database.ownership import ISSUER, SUBJECT, find_own, is_own, write_own
 from blog.database.pagination import PagedQuery, fetch_page, row_count
-from blog.database.transactions import Transaction
+from blog.database.transactions import Reader, Transaction
 from blog.database.versions import meets_conditions, version
 from blog.errors import Conflict, found
 from blog.pagination import PagePosition, PageResult
@@ -71,15 +70,15 @@ async def insert_user(transaction: Transaction, name: str, email: str) -> UserRo
     return row
 
 
-async def find_user(connection: AsyncConnection, user_id: int) -> UserRow:
+async def find_user(reader: Reader, user_id: int) -> UserRow:
     """Return the user. Raises `NotFound`."""
-    selected = await connection.execute(FIND, {"user_id": user_id})
+    selected = await reader.execute(FIND, {"user_id": user_id})
     return found(selected.one_or_none(), "user")
 
 
-async def find_own_user(connection: AsyncConnection, access: Access, user_id: int) -> UserRow:
+async def find_own_user(reader: Reader, access: Access, user_id: int) -> UserRow:
     """Return the user for an update of nothing. Raises `NotFound` and `Forbidden`."""
-    own = await find_own(connection, access, FIND_OWN, {"user_id": user_id})
+    own = await find_own(reader, access, FIND_OWN, {"user_id": user_id})
     return found(own, "user")
 
 
@@ -101,13 +100,13 @@ async def delete_user(transaction: Transaction, user_id: int) -> None:
     found(deleted, "user")
 
 
-async def list_users(connection: AsyncConnection, start: PagePosition, limit: int) -> PageResult:
-    return await fetch_page(connection, ALL, start, limit)
+async def list_users(reader: Reader, start: PagePosition, limit: int) -> PageResult:
+    return await fetch_page(reader, ALL, start, limit)
 
 
-async def get_user_stats(connection: AsyncConnection) -> Row[int, int]:
+async def get_user_stats(reader: Reader) -> Row[int, int]:
     """Return `total_users` and `users_last_7_days`."""
-    return (await connection.execute(_counts())).one()
+    return (await reader.execute(_counts())).one()
 
 
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:

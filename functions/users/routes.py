@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 
 from blog import database
-from blog.cache.lists import USERS
-from blog.cache.pages import Loaded
+from blog.cache.fences import Fences
+from blog.cache.pages import Loaded, PageCache
 from blog.errors import Conflict, NotFound
 from blog.http.conditional import changed_response, resource_response
 from blog.http.idempotency_key import KeyHeader, created_response
@@ -35,6 +35,8 @@ USER_PATH = "/users/{user_id:id}"
 
 UserId = Annotated[Id, Path()]
 
+PAGES = PageCache("users", UserPage)
+
 router = api_router("users")
 
 
@@ -48,7 +50,7 @@ async def create_user(body: UserCreate, key: KeyHeader = None) -> Response:
     """Create a user. The e-mail address must be unique, case-insensitively."""
     insert = partial(queries.insert_user, name=body.name, email=body.email)
     request = IdempotentRequest(PATH, body, key)
-    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         created = await database.execute_idempotently(transaction, request, insert, UserPublic)
         return created_response(created)
 
@@ -61,9 +63,9 @@ async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response
     async def load() -> Loaded:
         users = await database.read(queries.list_users, start, limit)
         content = page_content(UserPage, PATH, parameters, users)
-        return Loaded(content, is_empty=not users.rows)
+        return Loaded(content, users.depends_on, is_empty=not users.rows)
 
-    return page_response(await USERS.fetch(parameters.cache_key(), load))
+    return page_response(await PAGES.fetch(parameters.cache_key(), load))
 
 
 @router.get(SEARCH_PATH, response_model=UserSearchPage)
@@ -94,7 +96,7 @@ async def get_user(user_id: UserId) -> Response:
 )
 async def replace_user(user_id: UserId, body: UserCreate) -> Response:
     """Replace a user's name and e-mail address."""
-    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         user = await queries.update_user(transaction, user_id, body.model_dump())
         return json_response(UserPublic, user)
 
@@ -109,7 +111,7 @@ async def update_user(user_id: UserId, body: UserUpdate) -> Response:
     if not body:
         own = await database.read_as_writer(queries.find_own_user, user_id)
         return resource_response(UserPublic, own)
-    async with database.transaction(invalidates=USERS.on_write()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         user = await queries.update_user(transaction, user_id, body)
         return changed_response(UserPublic, user)
 
@@ -117,5 +119,5 @@ async def update_user(user_id: UserId, body: UserUpdate) -> Response:
 @router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))
 async def delete_user(user_id: UserId) -> None:
     """Delete a user and the user's posts."""
-    async with database.transaction(invalidates=USERS.on_delete()) as transaction:
+    async with database.transaction(invalidates=Fences()) as transaction:
         await queries.delete_user(transaction, user_id)

@@ -28,10 +28,10 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
 from blog.database.pagination import AFTER, ROWS, to_page
+from blog.database.transactions import Reader
 from blog.pagination import PagePosition, PageResult
 from users.queries import COLUMNS, in_block
 
@@ -41,7 +41,7 @@ PARTS_OF_A_NAME = literal_column(NAME_PARTS, ARRAY(Text))
 
 
 async def search_users(
-    connection: AsyncConnection,
+    reader: Reader,
     name: str,
     created_after: datetime | None,
     start: PagePosition,
@@ -55,8 +55,8 @@ async def search_users(
         "name": name,
         "created_after": created_after,
     }
-    rows = (await connection.execute(statement, parameters)).all()
-    return to_page(rows, users.c.id, limit)
+    rows = (await reader.execute(statement, parameters)).all()
+    return to_page(reader, rows, users.c.id, limit)
 
 
 @cache

@@ -216,13 +216,13 @@ def _authors(connection: "Connection", random: Random, above_id: int, now: datet
 
 
 def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> None:
-    """Without a fence: a page that is being populated is invalidated like all others."""
+    """Without a fence: a page that is being populated is voided like all others."""
     from redis import Redis, RedisError
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
     os.environ["DATABASE_URL"] = database_url  # or there are no settings
-    from blog.cache.lists import cached_lists
+    from blog.cache.scripts import EVERYTHING, VOID_TABLES, key, new_token
 
     try:
         with Redis.from_url(
@@ -231,7 +231,7 @@ def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> No
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         ) as client:
-            client.delete(*(cached.generation_key for cached in cached_lists()))
+            client.eval(VOID_TABLES.text, 1, key("generations"), new_token(), EVERYTHING)
     except RedisError:
         console.notice("Redis does not respond: cached pages may be stale until they expire")
 

@@ -8,7 +8,10 @@ use it, is left running when that process is killed, and takes a second to impor
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+import redis
 
 from local.services import process
 
@@ -34,7 +37,20 @@ def start(directory: Path) -> "subprocess.Popen[bytes] | None":
         *("--save", "", "--appendonly", "no", "--dir", str(directory)),
     ]
     log = directory / "valkey.log"
-    return process.start("Valkey", command, log, lambda: process.listener(path) is not None)
+    started = process.start("Valkey", command, log, lambda: process.listener(path) is not None)
+    with redis.Redis.from_url(url(directory)) as client:
+        end_quarantine(client)
+    return started
+
+
+def end_quarantine(client: redis.Redis, key_prefix: str = "") -> None:
+    """Let an empty Redis be used at once: the caller knows that no write is in progress.
+
+    The functions cannot know, and wait (`blog.cache.pages`). The record is bound to this start of
+    the server, so a restart or a flush puts them in quarantine again.
+    """
+    info: Any = client.info("replication")
+    client.hset(f"{key_prefix}generations", "epoch", f"{info['master_replid']}:0")
 
 
 def stop(directory: Path) -> None:

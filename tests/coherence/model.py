@@ -2,117 +2,162 @@
 
 Modelled, as in `blog.cache` and `blog.database.transactions`, each line one atomic step:
 
-    reader  look up: hit · miss with a lease · bypass; read the database; populate and respond
-    writer  set the fence · COMMIT · clear the fence · acknowledge; or withdraw it without COMMIT
-    world   the writer crashes or loses COMMIT's response, before any of its steps; a fence expires
-            (but never while its transaction can still commit); a lease or a page expires; the
-            client retries a lost write; Redis is flushed; Redis fails over: from some moment on
-            nothing is replicated, then the primary rejects writes, then the replica takes its place
+    reader  look up: hit · miss with a lease · bypass; read the database; store and respond
+    writer  set the fences · COMMIT · send the clearing and acknowledge; or withdraw without COMMIT
+    world   a clearing or a withdrawal arrives, or is lost; Redis does not take a fence; the writer
+            crashes or loses COMMIT's response, before any of its steps; a fence expires (but never
+            while its transaction can still commit); a lease or a page expires; the client retries a
+            lost write, and is told that it was done; Redis is flushed; Redis fails over: from some
+            moment on nothing is replicated, then the primary rejects writes, then the replica takes
+            its place; a quarantine ends (when the writes in progress at its start are over)
 
 Writers write once, readers read as often as they like, everything interleaves. No reader sees a
-statement before COMMIT, so it is not a step of its own, and the fence may be set while it runs.
-What a read returns is the set of writes that the database had committed, as a bit mask. Of tokens
-only equality counts, and a token that is no longer the generation never is again: it becomes
-`DEAD`.
+statement before COMMIT, so it is not a step of its own, and the fences may be set while it runs.
+What a read returns is the set of writes that the database had committed, as a bit mask; only those
+that change what the page shows are compared. A token never returns, so of a page's tokens only one
+thing matters: whether all of them are still the present ones (`is_valid`).
 
 Invariants:
 
     FRESH    a read that starts after a write was acknowledged returns that write
-    FORWARD  a read that starts after another ended returns all that the other returned;
-             promised only while Redis keeps its data
-    USEFUL   populating never replaces a page that is served by one that never will be
+    FORWARD  a read that starts after another ended returns all that the other returned; promised
+             only while Redis takes fences
+    USEFUL   storing never replaces a page that is served by one that never will be
 
 Not modelled: a Redis that some cannot reach while others do, where only the pages' time to live
-bounds staleness.
-`python -m tests.coherence.model` searches a bigger configuration than the tests do.
+bounds staleness. `python -m tests.coherence.model` searches bigger settings than the tests do.
 """
 
 import sys
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 FRESH = "a read that starts after a write was acknowledged returns that write"
 FORWARD = "a read that starts after another ended returns all that the other returned"
-USEFUL = "populating never replaces a page that is served by one that never will be"
-
-DEAD = 0
-CURRENT = 1
-FRESH_TOKEN = 2
-REPLICATED = 3
-"""The replica's generation, where it is not the primary's."""
-FIRST_COUNT = 1
+USEFUL = "storing never replaces a page that is served by one that never will be"
 
 STARTED = "started"
 FENCED = "fenced"  # COMMIT is not sent, or on its way
+UNFENCED = "unfenced"  # the same, and Redis did not take its fences
 IN_DOUBT = "in doubt"  # its client was told so, and COMMIT is on its way
-ABORTED = "aborted"  # the writer knows, and has yet to withdraw its fence
 ENDED = "ended"  # without a commit
 COMMITTED = "committed"
+COMMITTED_UNFENCED = "committed unfenced"
 LOST = "lost"  # committed, but the client does not know
-CLEARED = "cleared"
-HASTY = "acknowledged with its fence up"
 ACKNOWLEDGED = "acknowledged"
 
-IN_DATABASE = frozenset({COMMITTED, LOST, CLEARED, HASTY, ACKNOWLEDGED})
-ACKNOWLEDGED_STATES = frozenset({HASTY, ACKNOWLEDGED})
-MAY_COMMIT = frozenset({STARTED, FENCED, IN_DOUBT})
+IN_DATABASE = frozenset({COMMITTED, COMMITTED_UNFENCED, LOST, ACKNOWLEDGED})
+MAY_COMMIT = frozenset({FENCED, UNFENCED, IN_DOUBT})
 
 IDLE = "idle"
-LOOKED = "looked"  # in mutants that look up in two steps
 BYPASS = "bypass"
 MISSED = "missed"
 LOADED = "loaded"
 
 
+class Page(NamedTuple):
+    """A cached page: the data that it shows, and the tables and scopes that it depends on."""
+
+    name: str
+    shows: frozenset[str]
+    depends_on: tuple[tuple[str, str], ...]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The generations that it depends on."""
+        parts = {
+            f"{table}@{scope}" if scope else f"{table}|all" for table, scope in self.depends_on
+        }
+        return frozenset(parts | {table for table, _ in self.depends_on})
+
+
+class Write(NamedTuple):
+    """A write: the data that it changes, the fences that it sets, and what it voids."""
+
+    name: str
+    changes: frozenset[str]
+    fences: frozenset[str]
+    voids: frozenset[str]
+
+
+def _page(name: str, shows: str, **depends_on: str) -> Page:
+    return Page(name, frozenset(shows.split()), tuple(depends_on.items()))
+
+
+def _write(name: str, changes: str, fences: str, voids: str) -> Write:
+    return Write(name, *(frozenset(words.split()) for words in (changes, fences, voids)))
+
+
+POSTS_OF_7 = _page("posts of 7", "7", posts="7")
+ALL_POSTS = _page("all posts", "7 8", posts="")
+POSTS_OF_7_WITH_AUTHORS = _page("posts of 7 with authors", "7 users", posts="7", users="")
+TAGGED_POSTS = _page("tagged posts", "7 8 tags", posts="", tags="")
+USERS = _page("users", "users", users="")
+
+POST_OF_7 = _write("a new post of 7", "7", "posts@7", "posts|all posts@7")
+CHANGED_POST_OF_7 = _write("a changed post of 7", "7", "posts", "posts|all posts@7")
+MOVED_POST = _write("a post moves from 7 to 8", "7 8", "posts", "posts")
+RENAMED_USER = _write("a renamed user", "users", "users", "users|all")
+DELETED_TAG = _write("a deleted tag", "tags", "tags", "tags|all")
+DELETED_USER = _write(
+    "a deleted user 7, with posts and their tags",
+    "users 7 tags",
+    "users posts tags",
+    "users|all posts|all posts@7 tags",
+)
+
+
 class Protocol(NamedTuple):
     """The protocol as it is; a mutant is one with other values."""
 
-    has_fence: bool = True
-    has_generation: bool = True
-    """Without it nothing is compared, and an invalidation deletes the pages."""
-    deletes_after_commit: bool = True
+    sets_fences: bool = True
+    fences_cascades: bool = True
+    """Whether every table that changes has a fence, or the first by name only."""
     hits_under_fence: bool = False
     leases_under_fence: bool = False
-    expired_fence_deletes: bool = True
-    """Whether the generation is deleted with a fence that expired."""
-    compares_at_look_up: bool = True
-    populating_needs: Literal["generation", "lease", "nothing"] = "generation"
-    stamp: Literal["captured", "at populating"] = "captured"
-    """The generation that a filled page gets: from before the database was read, or later."""
-    counts_generations: bool = False
-    looks_up_generation_first: bool = False
-    checks_fence_first: bool = False
+    clears: bool = True
+    """Whether the clearing voids anything."""
+    clears_scopes: bool = True
+    clears_all: bool = True
+    expired_fence_voids: bool = True
     fence_outlives_transaction: bool = True
-    clears_before_acknowledging: bool = True
     clears_in_doubt: bool = False
-    retry_invalidates: bool = True
+    awaits_clearing_without_fence: bool = True
+    depends_on_joined: bool = True
+    compares_at_look_up: bool = True
+    compares_when_storing: bool = True
+    takes_tokens_when_storing: bool = False
+    has_quarantine: bool = True
+    quarantine_outlives_writes: bool = True
     serves_while_writes_are_rejected: bool = False
-    promotion_voids_generation: bool = True
+    promotion_voids: bool = True
 
 
 class Setting(NamedTuple):
-    writers: int = 2
+    writes: tuple[Write, ...]
+    pages: tuple[Page, ...]
     readers: int = 2
-    pages: int = 2
     flushes: bool = False
     fails_over: bool = False
+    fences_fail: bool = False
 
 
-class Page(NamedTuple):
-    generation: int
+class Cached(NamedTuple):
     writes: int
+    is_valid: bool = True
 
 
 class Reader(NamedTuple):
     phase: str = IDLE
     page: int = 0
-    generation: int | None = None
+    is_valid: bool = True
+    """Whether the tokens that it got are still the present ones."""
     has_lease: bool = False
     writes: int = 0
     acknowledged: int = 0
     """The writes that were acknowledged when the read started."""
-    seen: int | None = None
+    seen: int = 0
     """The writes that reads had returned when the read started."""
 
 
@@ -120,18 +165,20 @@ class Replica(NamedTuple):
     """What was replicated last."""
 
     fences: int
-    generation: int | None
-    pages: tuple[Page | None, ...]
+    pages: tuple[Cached | None, ...]
 
 
 class State(NamedTuple):
     writers: tuple[str, ...]
     fences: int
-    generation: int | None
-    pages: tuple[Page | None, ...]
+    sent: int
+    """The writers whose clearing is on its way."""
+    pages: tuple[Cached | None, ...]
     readers: tuple[Reader, ...]
-    seen: int | None
-    """The writes that reads have returned; None where this is not followed."""
+    seen: int
+    """The writes that reads have returned."""
+    quarantine: int | None = None
+    """The writes that were in progress when Redis forgot; None outside of a quarantine."""
     replica: Replica | None = None
     """None while it follows the primary."""
     rejects_writes: bool = False
@@ -153,248 +200,289 @@ class Result(NamedTuple):
 
 def search(protocol: Protocol, setting: Setting) -> Result:
     """Visit all states that can be reached, or stop at the first violation."""
-    start = State(
-        writers=(STARTED,) * setting.writers,
-        fences=0,
-        generation=None,
-        pages=(None,) * setting.pages,
-        readers=(Reader(),) * setting.readers,
-        seen=None if setting.flushes or setting.fails_over else 0,
-    )
-    came_from: dict[State, tuple[State, str] | None] = {start: None}
-    visited = {_regardless_of_order(start)}
-    frontier = [start]
-    while frontier:
-        following: list[State] = []
-        for state in frontier:
-            for what, raw, broken in _steps(state, protocol, setting):
-                if broken:
-                    return Result(len(visited), broken, (*_path(came_from, state), what))
-                reached = raw if protocol.counts_generations else _forgetful(raw, protocol)
-                key = _regardless_of_order(reached)
-                if key not in visited:
-                    visited.add(key)
-                    came_from[reached] = (state, what)
-                    following.append(reached)
-        frontier = following
-    return Result(len(visited), None, ())
+    return Search(protocol, setting).run()
 
 
-def _steps(state: State, protocol: Protocol, setting: Setting) -> Iterator[Step]:
-    for number in range(setting.writers):
-        yield from _writer_steps(state, protocol, number)
-    for number in range(setting.readers):
-        yield from _reader_steps(state, protocol, setting, number)
-    for number, page in enumerate(state.pages):
-        if page is not None:
-            yield Step(f"page {number} expires", _with_page(state, number, None))
-    if setting.flushes:
-        yield Step("Redis is flushed", _flushed(state))
-    if setting.fails_over and not state.promoted:
-        yield _next_of_failover(state, protocol)
+class Search:
+    def __init__(self, protocol: Protocol, setting: Setting) -> None:
+        self._protocol = protocol
+        self._setting = setting
+        self._relevant = [
+            sum(1 << n for n, write in enumerate(setting.writes) if write.changes & page.shows)
+            for page in setting.pages
+        ]
+        self._fields = [self._fields_of(page) for page in setting.pages]
+        self._voids = [self._voided_by(write) for write in setting.writes]
+        self._fences = [self._fenced_by(write) for write in setting.writes]
 
-
-def _next_of_failover(state: State, protocol: Protocol) -> Step:
-    if state.replica is None:
-        replica = Replica(state.fences, state.generation, state.pages)
-        if protocol.promotion_voids_generation:  # which makes its pages as good as none
-            replica = Replica(state.fences, None, (None,) * len(state.pages))
-        return Step("nothing is replicated any more", state._replace(replica=replica))
-    if not state.rejects_writes:
-        return Step("the primary rejects writes", state._replace(rejects_writes=True))
-    fences, generation, pages = state.replica
-    promoted = state._replace(
-        fences=fences,
-        generation=generation,
-        pages=pages,
-        replica=None,
-        rejects_writes=False,
-        promoted=True,
-    )
-    return Step("the replica is promoted", promoted)
-
-
-def _writer_steps(state: State, protocol: Protocol, number: int) -> Iterator[Step]:
-    status, bit = state.writers[number], 1 << number
-    if state.fences & bit and not (protocol.fence_outlives_transaction and status in MAY_COMMIT):
-        expired = state._replace(fences=state.fences & ~bit)
-        if protocol.expired_fence_deletes:
-            expired = _invalidated(expired, protocol)
-        yield Step(f"writer {number}'s fence expires", expired)
-    moves = _moves_after_commit if status in IN_DATABASE else _moves_before_commit
-    for new, what, after in moves(state, protocol, status, bit):
-        writers = (*after.writers[:number], new, *after.writers[number + 1 :])
-        yield Step(f"writer {number} {what}", after._replace(writers=writers))
-
-
-def _moves_before_commit(
-    state: State, protocol: Protocol, status: str, bit: int
-) -> Iterator[tuple[str, str, State]]:
-    """The writer's next status, what it did, and the state but for the status."""
-    if status == STARTED:
-        yield FENCED, "sets its fence", _set(state, protocol, bit)
-    elif status == FENCED:
-        yield COMMITTED, "commits", state
-        yield ABORTED, "fails to commit", state
-        yield ENDED, "crashes before COMMIT", state
-        after = _cleared(state, protocol, bit) if protocol.clears_in_doubt else state
-        yield IN_DOUBT, "crashes or times out while COMMIT is on its way", after
-    elif status == IN_DOUBT:
-        yield LOST, "is gone, and its COMMIT arrives", state
-        yield ENDED, "is gone, and its transaction is rolled back", state
-    elif status == ABORTED:
-        yield ENDED, "withdraws its fence", _withdrawn(state, bit)
-
-
-def _moves_after_commit(
-    state: State, protocol: Protocol, status: str, bit: int
-) -> Iterator[tuple[str, str, State]]:
-    if status == COMMITTED:
-        yield LOST, "crashes after COMMIT", state
-        if protocol.clears_before_acknowledging:
-            yield CLEARED, "clears its fence", _cleared(state, protocol, bit)
-        else:
-            yield HASTY, "acknowledges", state
-    elif status == LOST:
-        new = COMMITTED if protocol.retry_invalidates else ACKNOWLEDGED
-        yield new, "is retried by its client, and finds its work done", state
-    elif status == CLEARED:
-        yield ACKNOWLEDGED, "acknowledges", state
-    elif status == HASTY:
-        yield ACKNOWLEDGED, "clears its fence", _cleared(state, protocol, bit)
-
-
-def _set(state: State, protocol: Protocol, bit: int) -> State:
-    if state.rejects_writes:
-        return state
-    return state._replace(fences=state.fences | bit) if protocol.has_fence else state
-
-
-def _cleared(state: State, protocol: Protocol, bit: int) -> State:
-    if state.rejects_writes:
-        return state
-    state = state._replace(fences=state.fences & ~bit)
-    return _invalidated(state, protocol) if protocol.deletes_after_commit else state
-
-
-def _withdrawn(state: State, bit: int) -> State:
-    return state if state.rejects_writes else state._replace(fences=state.fences & ~bit)
-
-
-def _invalidated(state: State, protocol: Protocol) -> State:
-    if protocol.has_generation:
-        return state._replace(generation=None)
-    return state._replace(pages=(None,) * len(state.pages))
-
-
-def _flushed(state: State) -> State:
-    readers = tuple(reader._replace(has_lease=False) for reader in state.readers)
-    pages = (None,) * len(state.pages)
-    return state._replace(fences=0, generation=None, pages=pages, readers=readers)
-
-
-def _reader_steps(
-    state: State, protocol: Protocol, setting: Setting, number: int
-) -> Iterator[Step]:
-    reader = state.readers[number]
-    name = f"reader {number}"
-    if reader.has_lease:
-        expired = reader._replace(has_lease=False)
-        yield Step(f"{name}'s lease expires", _with_reader(state, number, expired))
-    if reader.phase == IDLE:
-        floor = Reader(acknowledged=_mask(state, ACKNOWLEDGED_STATES), seen=state.seen)
-        for page in range(setting.pages):
-            yield _start_look_up(state, protocol, number, floor._replace(page=page))
-    elif reader.phase == LOOKED:
-        yield _end_look_up(state, protocol, number, reader)
-    elif reader.phase == BYPASS:
-        loaded = reader._replace(writes=_mask(state, IN_DATABASE))
-        yield _respond(state, number, loaded, "responds from the database")
-    elif reader.phase == MISSED:
-        loaded = reader._replace(phase=LOADED, writes=_mask(state, IN_DATABASE))
-        yield Step(f"{name} reads the database", _with_reader(state, number, loaded))
-    else:
-        yield _populate(state, protocol, number, reader)
-
-
-def _start_look_up(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    looked = reader._replace(phase=LOOKED, generation=state.generation)
-    if protocol.looks_up_generation_first:
-        return Step(f"reader {number} gets the generation", _with_reader(state, number, looked))
-    if protocol.checks_fence_first and not state.fences:
-        return Step(f"reader {number} finds no fence", _with_reader(state, number, looked))
-    return _end_look_up(state, protocol, number, looked)
-
-
-def _end_look_up(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    """The script GET_OR_LEASE. A reader that finds another's lease reads the database later."""
-    name = f"reader {number} looks page {reader.page} up"
-    page = state.pages[reader.page]
-    fenced = bool(state.fences) and not protocol.checks_fence_first
-    trusted = not state.rejects_writes or protocol.serves_while_writes_are_rejected
-    hit = page and _is_served(page, reader.generation, protocol)
-    if page and hit and trusted and (not fenced or protocol.hits_under_fence):
-        return _respond(
-            state, number, reader._replace(writes=page.writes), "is served by the cache"
+    def run(self) -> Result:
+        writers, pages = len(self._setting.writes), len(self._setting.pages)
+        start = State(
+            writers=(STARTED,) * writers,
+            fences=0,
+            sent=0,
+            pages=(None,) * pages,
+            readers=(Reader(),) * self._setting.readers,
+            seen=0,
         )
-    # The database never goes back, so what it returns needs no comparing with what was there.
-    bypass = Reader(BYPASS, reader.page)
-    if state.rejects_writes:
-        return Step(f"{name}: rejected", _with_reader(state, number, bypass))
-    if fenced and not protocol.leases_under_fence:
-        return Step(f"{name}: fenced", _with_reader(state, number, bypass))
-    generation = reader.generation
-    if generation is None:
-        generation = state.generation or _new_generation(protocol)
-        state = state._replace(generation=generation)
-    if any(other.has_lease and other.page == reader.page for other in state.readers):
-        return Step(f"{name}: leased to another", _with_reader(state, number, bypass))
-    missed = Reader(MISSED, reader.page, generation, has_lease=True)
-    return Step(f"{name}: a miss", _with_reader(state, number, missed))
+        came_from: dict[State, tuple[State, str] | None] = {start: None}
+        visited = {_regardless_of_order(start)}
+        frontier = [start]
+        while frontier:
+            following: list[State] = []
+            for state in frontier:
+                for what, raw, broken in self._steps(state):
+                    if broken:
+                        return Result(len(visited), broken, (*_path(came_from, state), what))
+                    reached = self._forgetful(raw)
+                    key = _regardless_of_order(reached)
+                    if key not in visited:
+                        visited.add(key)
+                        came_from[reached] = (state, what)
+                        following.append(reached)
+            frontier = following
+        return Result(len(visited), None, ())
 
+    def _fields_of(self, page: Page) -> frozenset[str]:
+        own = (
+            page
+            if self._protocol.depends_on_joined
+            else page._replace(depends_on=page.depends_on[:1])
+        )
+        return own.fields
 
-def _populate(state: State, protocol: Protocol, number: int, reader: Reader) -> Step:
-    what = "populates and responds from the database"
-    stamp = reader.generation if protocol.stamp == "captured" else state.generation
-    if stamp is None or not _may_populate(state, protocol, reader):
-        return _respond(state, number, reader, "responds from the database, and populates nothing")
-    before, after = state.pages[reader.page], Page(stamp, reader.writes)
-    filled = _respond(_with_page(state, reader.page, after), number, reader, what)
-    was_served = before is not None and _is_served(before, state.generation, protocol)
-    if was_served and not _is_served(after, state.generation, protocol):
-        return filled._replace(broken=filled.broken or USEFUL)
-    return filled
+    def _voided_by(self, write: Write) -> frozenset[str]:
+        dropped = {
+            field
+            for field in write.voids
+            if ("@" in field and not self._protocol.clears_scopes)
+            or (field.endswith("|all") and not self._protocol.clears_all)
+        }
+        return write.voids - dropped if self._protocol.clears else frozenset()
 
+    def _fenced_by(self, write: Write) -> frozenset[str]:
+        if self._protocol.fences_cascades:
+            return write.fences
+        return frozenset({max(write.fences)})
 
-def _may_populate(state: State, protocol: Protocol, reader: Reader) -> bool:
-    if state.rejects_writes:
+    def _steps(self, state: State) -> Iterator[Step]:
+        for number in range(len(state.writers)):
+            yield from self._writer_steps(state, number)
+        for number in range(len(state.readers)):
+            yield from self._reader_steps(state, number)
+        for number, page in enumerate(state.pages):
+            if page is not None:
+                yield Step(f"page {number} expires", _with_page(state, number, None))
+        if self._setting.flushes:
+            yield Step("Redis is flushed", self._forgotten(state, fences=0))
+        if state.quarantine is not None and self._may_end_quarantine(state):
+            yield Step("the quarantine ends", state._replace(quarantine=None))
+        if self._setting.fails_over and not state.promoted:
+            yield self._next_of_failover(state)
+
+    def _may_end_quarantine(self, state: State) -> bool:
+        if not self._protocol.quarantine_outlives_writes:
+            return True
+        in_progress = _mask(state, MAY_COMMIT)
+        return not (state.quarantine or 0) & in_progress
+
+    def _forgotten(self, state: State, fences: int) -> State:
+        """The state of a Redis that begins with these fences, and trusts no page."""
+        quarantine = _mask(state, MAY_COMMIT) if self._protocol.has_quarantine else None
+        return state._replace(
+            fences=fences,
+            pages=(None,) * len(state.pages),
+            readers=tuple(one._replace(has_lease=False, is_valid=False) for one in state.readers),
+            quarantine=quarantine,
+        )
+
+    def _next_of_failover(self, state: State) -> Step:
+        if state.replica is None:
+            replica = Replica(state.fences, state.pages)
+            return Step("nothing is replicated any more", state._replace(replica=replica))
+        if not state.rejects_writes:
+            return Step("the primary rejects writes", state._replace(rejects_writes=True))
+        fences, pages = state.replica
+        ended = state._replace(replica=None, rejects_writes=False, promoted=True)
+        if self._protocol.promotion_voids:
+            promoted = self._forgotten(ended, fences)
+        else:
+            promoted = ended._replace(fences=fences, pages=pages)
+        return Step("the replica is promoted", promoted)
+
+    def _writer_steps(self, state: State, number: int) -> Iterator[Step]:
+        status, bit, name = state.writers[number], 1 << number, f"writer {number}"
+        may_expire = not (self._protocol.fence_outlives_transaction and status in MAY_COMMIT)
+        if state.fences & bit and may_expire and not state.rejects_writes:
+            expired = state._replace(fences=state.fences & ~bit)
+            if self._protocol.expired_fence_voids:
+                fenced = {fence.partition("@")[0] for fence in self._fences[number]}
+                expired = self._void(expired, frozenset(fenced))
+            yield Step(f"{name}'s fence expires", expired)
+        if state.sent & bit:
+            sent = state._replace(sent=state.sent & ~bit)
+            yield Step(f"{name}'s clearing is lost", sent)
+            if not state.rejects_writes:
+                yield Step(f"{name}'s clearing arrives", self._cleared(sent, number))
+        for new, what, after in self._moves(state, number, status, bit):
+            yield Step(f"{name} {what}", _with_writer(after, number, new))
+
+    def _moves(
+        self, state: State, number: int, status: str, bit: int
+    ) -> Iterator[tuple[str, str, State]]:
+        """The writer's next status, what it did, and the state but for the status."""
+        if status == STARTED:
+            yield from self._moves_to_fence(state, bit)
+        elif status in (FENCED, UNFENCED):
+            committed = COMMITTED if status == FENCED else COMMITTED_UNFENCED
+            yield committed, "commits", state
+            yield ENDED, "crashes before COMMIT", state
+            yield ENDED, "withdraws its fences", state._replace(fences=state.fences & ~bit)
+        if status == FENCED:
+            in_doubt = self._cleared(state, number) if self._protocol.clears_in_doubt else state
+            yield IN_DOUBT, "crashes or times out while COMMIT is on its way", in_doubt
+        elif status == IN_DOUBT:
+            yield LOST, "is gone, and its COMMIT arrives", state
+            yield ENDED, "is gone, and its transaction is rolled back", state
+        elif status == LOST:
+            yield ACKNOWLEDGED, "is retried by its client, and finds its work done", state
+        elif status in (COMMITTED, COMMITTED_UNFENCED):
+            yield from self._moves_after_commit(state, number, status, bit)
+
+    def _moves_to_fence(self, state: State, bit: int) -> Iterator[tuple[str, str, State]]:
+        if not state.rejects_writes:
+            fences = state.fences | bit if self._protocol.sets_fences else state.fences
+            yield FENCED, "sets its fences", state._replace(fences=fences)
+        if state.rejects_writes or self._setting.fences_fail:
+            yield UNFENCED, "sets no fence, as Redis takes none", state
+
+    def _moves_after_commit(
+        self, state: State, number: int, status: str, bit: int
+    ) -> Iterator[tuple[str, str, State]]:
+        if status == COMMITTED:
+            yield LOST, "crashes after COMMIT", state
+        if status == COMMITTED or not self._protocol.awaits_clearing_without_fence:
+            sent = state._replace(sent=state.sent | bit)
+            yield ACKNOWLEDGED, "acknowledges, its clearing sent", sent
+        else:
+            after = state if state.rejects_writes else self._cleared(state, number)
+            yield ACKNOWLEDGED, "clears, and acknowledges", after
+
+    def _cleared(self, state: State, number: int) -> State:
+        state = state._replace(fences=state.fences & ~(1 << number))
+        return self._void(state, self._voids[number])
+
+    def _void(self, state: State, fields: frozenset[str]) -> State:
+        """Give these generations new tokens."""
+        touched = [bool(fields & own) for own in self._fields]
+        return state._replace(
+            pages=tuple(
+                page and page._replace(is_valid=page.is_valid and not touched[number])
+                for number, page in enumerate(state.pages)
+            ),
+            readers=tuple(
+                one._replace(is_valid=one.is_valid and not touched[one.page])
+                if one.phase in (MISSED, LOADED)
+                else one
+                for one in state.readers
+            ),
+        )
+
+    def _is_fenced(self, state: State, page: Page) -> bool:
+        standing = [
+            fence
+            for number, fences in enumerate(self._fences)
+            if state.fences & 1 << number
+            for fence in fences
+        ]
+        depends_on = page.depends_on if self._protocol.depends_on_joined else page.depends_on[:1]
+        for table, scope in depends_on:
+            for fence in standing:
+                fenced, _, fenced_scope = fence.partition("@")
+                if fenced == table and (not scope or not fenced_scope or fenced_scope == scope):
+                    return True
         return False
-    if protocol.populating_needs == "generation":
-        return reader.generation == state.generation
-    return reader.has_lease or protocol.populating_needs == "nothing"
 
+    def _reader_steps(self, state: State, number: int) -> Iterator[Step]:
+        reader = state.readers[number]
+        name = f"reader {number}"
+        if reader.has_lease:
+            expired = reader._replace(has_lease=False)
+            yield Step(f"{name}'s lease expires", _with_reader(state, number, expired))
+        if reader.phase == IDLE:
+            floor = Reader(acknowledged=_mask(state, frozenset({ACKNOWLEDGED})), seen=state.seen)
+            for page in range(len(state.pages)):
+                yield self._look_up(state, number, floor._replace(page=page))
+        elif reader.phase == BYPASS:
+            loaded = reader._replace(writes=_mask(state, IN_DATABASE))
+            yield self._respond(state, number, loaded, "responds from the database")
+        elif reader.phase == MISSED:
+            loaded = reader._replace(phase=LOADED, writes=_mask(state, IN_DATABASE))
+            yield Step(f"{name} reads the database", _with_reader(state, number, loaded))
+        else:
+            yield self._store(state, number, reader)
 
-def _is_served(page: Page, generation: int | None, protocol: Protocol) -> bool:
-    if not protocol.has_generation or not protocol.compares_at_look_up:
-        return True
-    return page.generation == generation
+    def _look_up(self, state: State, number: int, reader: Reader) -> Step:
+        """The script LOOK_UP. A reader that finds another's lease reads the database later."""
+        name = f"reader {number} looks page {reader.page} up"
+        cached, page = state.pages[reader.page], self._setting.pages[reader.page]
+        fenced = self._is_fenced(state, page)
+        trusted = not state.rejects_writes or self._protocol.serves_while_writes_are_rejected
+        trusted = trusted and state.quarantine is None
+        is_hit = cached is not None and (cached.is_valid or not self._protocol.compares_at_look_up)
+        if cached and is_hit and trusted and (not fenced or self._protocol.hits_under_fence):
+            hit = reader._replace(writes=cached.writes)
+            return self._respond(state, number, hit, "is served by the cache")
+        # The database never goes back, so what it returns needs no comparing with what was there.
+        bypass = Reader(BYPASS, reader.page)
+        if not trusted:
+            return Step(f"{name}: not trusted", _with_reader(state, number, bypass))
+        if fenced and not self._protocol.leases_under_fence:
+            return Step(f"{name}: fenced", _with_reader(state, number, bypass))
+        if any(other.has_lease and other.page == reader.page for other in state.readers):
+            return Step(f"{name}: leased to another", _with_reader(state, number, bypass))
+        missed = Reader(MISSED, reader.page, has_lease=True)
+        return Step(f"{name}: a miss", _with_reader(state, number, missed))
 
+    def _store(self, state: State, number: int, reader: Reader) -> Step:
+        takes = self._protocol.takes_tokens_when_storing
+        is_valid = reader.is_valid or takes
+        if state.rejects_writes or (self._protocol.compares_when_storing and not reader.is_valid):
+            return self._respond(
+                state, number, reader, "responds from the database, storing nothing"
+            )
+        before, after = state.pages[reader.page], Cached(reader.writes, is_valid)
+        stored = _with_page(state, reader.page, after)
+        step = self._respond(stored, number, reader, "stores and responds from the database")
+        if before is not None and before.is_valid and not after.is_valid:
+            return step._replace(broken=step.broken or USEFUL)
+        return step
 
-def _respond(state: State, number: int, reader: Reader, what: str) -> Step:
-    """The read ends, which gives its lease back."""
-    state = _with_reader(state, number, Reader())
-    if state.seen is not None:
-        state = state._replace(seen=state.seen | reader.writes)
-    broken = None
-    if reader.acknowledged & ~reader.writes:
-        broken = FRESH
-    elif reader.seen and reader.seen & ~reader.writes:
-        broken = FORWARD
-    return Step(f"reader {number} {what} (page {reader.page})", state, broken)
+    def _respond(self, state: State, number: int, reader: Reader, what: str) -> Step:
+        """The read ends, which gives its lease back."""
+        # Without a fence, a page from before a COMMIT is served until the write is acknowledged.
+        is_followed = not self._setting.fences_fail
+        shown = reader.writes & self._relevant[reader.page] if is_followed else 0
+        state = _with_reader(state, number, Reader())._replace(seen=state.seen | shown)
+        missing = self._relevant[reader.page] & ~reader.writes
+        broken = None
+        if reader.acknowledged & missing:
+            broken = FRESH
+        elif reader.seen & missing:
+            broken = FORWARD
+        return Step(f"reader {number} {what} (page {reader.page})", state, broken)
 
-
-def _new_generation(protocol: Protocol) -> int:
-    return FIRST_COUNT if protocol.counts_generations else FRESH_TOKEN
+    def _forgetful(self, state: State) -> State:
+        """The state without what no longer matters: a page that will never be served is as good as
+        none."""
+        if not self._protocol.compares_at_look_up:
+            return state
+        return state._replace(
+            pages=tuple(page if page and page.is_valid else None for page in state.pages),
+            replica=state.replica
+            if self._protocol.promotion_voids is False
+            else state.replica and state.replica._replace(pages=()),
+        )
 
 
 def _mask(state: State, statuses: frozenset[str]) -> int:
@@ -402,51 +490,23 @@ def _mask(state: State, statuses: frozenset[str]) -> int:
     return sum(1 << n for n, status in enumerate(state.writers) if status in statuses)
 
 
+def _with_writer(state: State, number: int, status: str) -> State:
+    writers = (*state.writers[:number], status, *state.writers[number + 1 :])
+    return state._replace(writers=writers)
+
+
 def _with_reader(state: State, number: int, reader: Reader) -> State:
     readers = (*state.readers[:number], reader, *state.readers[number + 1 :])
     return state._replace(readers=readers)
 
 
-def _with_page(state: State, number: int, page: Page | None) -> State:
+def _with_page(state: State, number: int, page: Cached | None) -> State:
     return state._replace(pages=(*state.pages[:number], page, *state.pages[number + 1 :]))
-
-
-def _forgetful(state: State, protocol: Protocol) -> State:
-    """The state without what no longer matters.
-
-    Tokens are renamed: the generation is CURRENT, the replica's REPLICATED, and those that neither
-    server will have again are DEAD. A page that will never be served is as good as none.
-    """
-    replica = state.replica
-
-    def renamed(token: int | None) -> int | None:
-        if token is None or token == state.generation:
-            return None if token is None else CURRENT
-        return REPLICATED if replica and token == replica.generation else DEAD
-
-    def served(page: Page | None, generation: int | None) -> Page | None:
-        if page is None or not _is_served(page, generation, protocol):
-            return None
-        return page._replace(generation=renamed(page.generation) or DEAD)
-
-    return state._replace(
-        generation=renamed(state.generation),
-        pages=tuple(served(page, state.generation) for page in state.pages),
-        readers=tuple(
-            reader._replace(generation=renamed(reader.generation)) for reader in state.readers
-        ),
-        replica=replica
-        and Replica(
-            replica.fences,
-            renamed(replica.generation),
-            tuple(served(page, replica.generation) for page in replica.pages),
-        ),
-    )
 
 
 def _regardless_of_order(state: State) -> State:
     """The same for states that differ in the readers' numbers alone."""
-    return state._replace(readers=tuple(sorted(state.readers, key=hash)))
+    return state._replace(readers=tuple(sorted(state.readers)))
 
 
 def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:
@@ -457,14 +517,22 @@ def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> tup
     return tuple(reversed(steps))
 
 
+BIG = (
+    Setting((POST_OF_7, CHANGED_POST_OF_7), (POSTS_OF_7, ALL_POSTS), readers=3, flushes=True),
+    Setting((MOVED_POST, RENAMED_USER), (POSTS_OF_7_WITH_AUTHORS, USERS), readers=3, flushes=True),
+    Setting((DELETED_USER, POST_OF_7), (TAGGED_POSTS, POSTS_OF_7), readers=3),
+    Setting((DELETED_USER, DELETED_TAG), (TAGGED_POSTS,), readers=3, fails_over=True),
+)
+
+
 def main() -> int:
-    big = Setting(writers=2, readers=3, pages=2)
-    failover = Setting(writers=2, readers=3, pages=1, fails_over=True)
-    for setting in (big, big._replace(flushes=True), failover):
+    for setting in BIG:
         started_at = perf_counter()
         result = search(Protocol(), setting)
         seconds = perf_counter() - started_at
-        print(f"{setting}: {result.states} states in {seconds:.0f} s; broken: {result.broken}")
+        names = [*(one.name for one in setting.writes), *(one.name for one in setting.pages)]
+        print(*names, sep=", ")
+        print(f"  {result.states} states in {seconds:.0f} s; broken: {result.broken}")
         print(*result.trace, sep="\n")
         if result.broken:
             return 1

@@ -1,113 +1,128 @@
 """The protocol holds in every interleaving, and no step of it can be left out.
 
-Each mutant lacks something; the search must find the promise that breaks. Three liberties break
-none: the look-up need not be atomic (one script is one round trip, though); populating may be
-bound to the lease instead of the generation (the page carries the generation captured before, so
-the comparison at look-up catches what is late; the comparison at populating needs no lease to
-last); and a page may be leased while a fence stands (it is void when the fence is cleared).
+Each mutant lacks something; the search must find the promise that breaks. Two liberties break none:
+storing need not compare the tokens (the comparison at look-up catches what is late; the one when
+storing keeps pages that are served), and a page may be leased while a fence stands (it is void when
+the fence is cleared).
 """
 
 from collections.abc import Callable
 
 import pytest
 
-from tests.coherence.model import FORWARD, FRESH, USEFUL, Protocol, Result, Setting, search
+from tests.coherence.model import (
+    ALL_POSTS,
+    CHANGED_POST_OF_7,
+    DELETED_TAG,
+    DELETED_USER,
+    FRESH,
+    MOVED_POST,
+    POST_OF_7,
+    POSTS_OF_7,
+    POSTS_OF_7_WITH_AUTHORS,
+    RENAMED_USER,
+    TAGGED_POSTS,
+    USEFUL,
+    Protocol,
+    Result,
+    Setting,
+    search,
+)
 
-SMALL = Setting(writers=1, readers=2, pages=1)
-SMALL_WITH_FLUSHES = SMALL._replace(flushes=True)
-SMALL_WITH_A_FAILOVER = SMALL._replace(fails_over=True)
+SMALL = Setting((CHANGED_POST_OF_7,), (POSTS_OF_7,))
+UNSCOPED = Setting((CHANGED_POST_OF_7,), (ALL_POSTS,))
+JOINED = Setting((RENAMED_USER,), (POSTS_OF_7_WITH_AUTHORS,))
+CASCADING = Setting((DELETED_USER,), (TAGGED_POSTS,))
 
 CAUGHT = [
+    pytest.param(Protocol(clears=False), SMALL, FRESH, id="no voiding after COMMIT"),
+    pytest.param(Protocol(sets_fences=False), SMALL, FRESH, id="no fence"),
+    pytest.param(Protocol(hits_under_fence=True), SMALL, FRESH, id="hits while a fence stands"),
     pytest.param(
-        Protocol(
-            has_fence=False,
-            has_generation=False,
-            populating_needs="nothing",
-        ),
+        Protocol(fences_cascades=False),
+        CASCADING,
         FRESH,
-        id="cache-aside: delete the pages after COMMIT",
+        id="no fence on what a delete cascades to",
     ),
+    pytest.param(Protocol(clears_scopes=False), SMALL, FRESH, id="only `all` is voided"),
+    pytest.param(Protocol(clears_all=False), UNSCOPED, FRESH, id="only the scope is voided"),
+    pytest.param(Protocol(depends_on_joined=False), JOINED, FRESH, id="own table only"),
     pytest.param(
-        Protocol(
-            has_fence=False,
-            has_generation=False,
-            populating_needs="lease",
-        ),
-        FRESH,
-        id="cache-aside with a lease for populating",
-    ),
-    pytest.param(
-        Protocol(has_generation=False, populating_needs="nothing"),
-        FRESH,
-        id="a fence, but pages are deleted instead of a generation",
-    ),
-    pytest.param(Protocol(deletes_after_commit=False), FRESH, id="no invalidation after COMMIT"),
-    pytest.param(Protocol(has_fence=False), FORWARD, id="no fence"),
-    pytest.param(Protocol(hits_under_fence=True), FORWARD, id="hits while a fence stands"),
-    pytest.param(
-        Protocol(expired_fence_deletes=False), FORWARD, id="pages survive a fence that expires"
+        Protocol(expired_fence_voids=False), SMALL, FRESH, id="an expired fence voids nothing"
     ),
     pytest.param(
         Protocol(fence_outlives_transaction=False),
-        FORWARD,
-        id="a fence that runs out before the transaction",
-    ),
-    pytest.param(
-        Protocol(checks_fence_first=True),
-        FORWARD,
-        id="fence looked at one step before the generation is made",
+        SMALL,
+        FRESH,
+        id="a fence that expires before its transaction",
     ),
     pytest.param(
         Protocol(clears_in_doubt=True),
-        FORWARD,
+        SMALL,
+        FRESH,
         id="fence cleared while COMMIT may still arrive",
     ),
     pytest.param(
-        Protocol(compares_at_look_up=False), FRESH, id="generation not compared at look-up"
+        Protocol(compares_at_look_up=False), SMALL, FRESH, id="tokens not compared at look-up"
     ),
     pytest.param(
-        Protocol(populating_needs="nothing"),
-        USEFUL,
-        id="no comparison at fill",
-    ),
-    pytest.param(
-        Protocol(populating_needs="nothing", stamp="at populating"),
-        FORWARD,
-        id="no comparison at fill, and the generation taken then",
-    ),
-    pytest.param(
-        Protocol(populating_needs="lease", stamp="at populating"),
-        FORWARD,
-        id="fill bound to the lease, and the generation taken then",
-    ),
-    pytest.param(
-        Protocol(counts_generations=True), FORWARD, id="generation is a counter that restarts"
-    ),
-    pytest.param(
-        Protocol(clears_in_doubt=True, retry_invalidates=False),
+        Protocol(compares_when_storing=False, takes_tokens_when_storing=True),
+        SMALL,
         FRESH,
-        id="fence cleared while COMMIT may still arrive, a retry acknowledged at once",
+        id="tokens taken when storing",
+    ),
+    pytest.param(
+        Protocol(compares_when_storing=False), SMALL, USEFUL, id="tokens not compared when storing"
+    ),
+    pytest.param(
+        Protocol(awaits_clearing_without_fence=False),
+        SMALL._replace(fences_fail=True),
+        FRESH,
+        id="clearing not awaited though no fence stands",
+    ),
+    pytest.param(
+        Protocol(has_quarantine=False), SMALL._replace(flushes=True), FRESH, id="no quarantine"
+    ),
+    pytest.param(
+        Protocol(quarantine_outlives_writes=False),
+        SMALL._replace(flushes=True),
+        FRESH,
+        id="a quarantine that ends before the writes in progress",
+    ),
+    pytest.param(
+        Protocol(serves_while_writes_are_rejected=True),
+        SMALL._replace(fails_over=True),
+        FRESH,
+        id="hits while writes are rejected",
+    ),
+    pytest.param(
+        Protocol(promotion_voids=False),
+        SMALL._replace(fails_over=True),
+        FRESH,
+        id="tokens that outlive their primary",
     ),
 ]
-CAUGHT_BY_A_FLUSH = [
+
+HELD = [
+    pytest.param(SMALL._replace(readers=3), 1_000, id="one page"),
+    pytest.param(SMALL._replace(readers=3, flushes=True), 3_000, id="one page, flushes"),
+    pytest.param(SMALL._replace(readers=3, fails_over=True), 5_000, id="one page, a failover"),
+    pytest.param(SMALL._replace(readers=3, fences_fail=True), 1_000, id="one page, no fence taken"),
     pytest.param(
-        Protocol(clears_before_acknowledging=False), id="acknowledged before the fence is cleared"
-    ),
-    pytest.param(Protocol(retry_invalidates=False), id="a retried write acknowledged at once"),
-    pytest.param(Protocol(counts_generations=True), id="generation is a counter that restarts"),
-    pytest.param(
-        Protocol(populating_needs="nothing", stamp="at populating"),
-        id="no comparison at fill, and the generation taken then",
-    ),
-]
-CAUGHT_BY_A_FAILOVER = [
-    pytest.param(
-        Protocol(serves_while_writes_are_rejected=True), id="hits while writes are rejected"
+        Setting((POST_OF_7, MOVED_POST), (POSTS_OF_7,)), 10_000, id="two writes to a scope"
     ),
     pytest.param(
-        Protocol(promotion_voids_generation=False), id="a generation that outlives its primary"
+        Setting((POST_OF_7,), (POSTS_OF_7, ALL_POSTS), flushes=True), 5_000, id="scoped and whole"
     ),
-    pytest.param(Protocol(deletes_after_commit=False), id="no second delete"),
+    pytest.param(
+        Setting((RENAMED_USER, CHANGED_POST_OF_7), (POSTS_OF_7_WITH_AUTHORS,)),
+        10_000,
+        id="a joined page",
+    ),
+    pytest.param(Setting((DELETED_USER,), (TAGGED_POSTS, POSTS_OF_7)), 3_000, id="cascades"),
+    pytest.param(
+        Setting((DELETED_USER, DELETED_TAG), (TAGGED_POSTS,)), 10_000, id="a cascade and a write"
+    ),
 ]
 
 
@@ -116,89 +131,24 @@ def told(result: Result) -> str:
     return "\n".join((f"broken: {result.broken}", *result.trace))
 
 
-@pytest.mark.parametrize("flushes", [False, True], ids=["redis keeps its data", "flushes"])
-@pytest.mark.parametrize(
-    ("writers", "readers", "pages", "least_states"), [(1, 3, 1, 2_000), (2, 2, 2, 60_000)]
-)
+@pytest.mark.parametrize(("setting", "least_states"), HELD)
 def test_every_interleaving_keeps_the_promises(
-    *,
-    writers: int,
-    readers: int,
-    pages: int,
-    least_states: int,
-    flushes: bool,
-    record_property: Callable[[str, object], None],
+    setting: Setting, least_states: int, record_property: Callable[[str, object], None]
 ) -> None:
-    result = search(Protocol(), Setting(writers, readers, pages, flushes))
+    result = search(Protocol(), setting)
 
     assert result.broken is None, told(result)
     assert result.states > least_states  # the search went everywhere
     record_property("states", result.states)
 
 
-@pytest.mark.parametrize(("mutant", "promise"), CAUGHT)
-def test_a_mutant_breaks_a_promise(mutant: Protocol, promise: str) -> None:
-    result = search(mutant, SMALL)
+@pytest.mark.parametrize(("mutant", "setting", "promise"), CAUGHT)
+def test_a_mutant_breaks_a_promise(mutant: Protocol, setting: Setting, promise: str) -> None:
+    result = search(mutant, setting)
     assert result.broken == promise, told(result)
 
 
-@pytest.mark.parametrize("mutant", CAUGHT_BY_A_FLUSH)
-def test_a_mutant_serves_a_stale_page_once_redis_is_flushed(mutant: Protocol) -> None:
-    result = search(mutant, SMALL_WITH_FLUSHES)
-    assert result.broken == FRESH, told(result)
-
-
-@pytest.mark.parametrize(("readers", "least_states"), [(2, 4_000), (3, 12_000)])
-def test_a_failover_that_loses_writes_serves_nothing_stale(readers: int, least_states: int) -> None:
-    result = search(Protocol(), SMALL_WITH_A_FAILOVER._replace(readers=readers))
-
+@pytest.mark.parametrize("setting", [SMALL, JOINED, SMALL._replace(flushes=True)])
+def test_a_page_may_be_leased_while_a_fence_stands(setting: Setting) -> None:
+    result = search(Protocol(leases_under_fence=True), setting)
     assert result.broken is None, told(result)
-    assert result.states > least_states
-
-
-@pytest.mark.parametrize("mutant", CAUGHT_BY_A_FAILOVER)
-def test_a_mutant_serves_a_stale_page_once_redis_fails_over(mutant: Protocol) -> None:
-    result = search(mutant, SMALL_WITH_A_FAILOVER)
-    assert result.broken == FRESH, told(result)
-
-
-@pytest.mark.parametrize("setting", [SMALL, SMALL_WITH_FLUSHES, Setting(2, 2, 1)])
-@pytest.mark.parametrize(
-    "variant",
-    [
-        pytest.param(Protocol(looks_up_generation_first=True), id="look-up in two steps"),
-        pytest.param(Protocol(populating_needs="lease"), id="fill bound to the lease"),
-        pytest.param(Protocol(leases_under_fence=True), id="leases while a fence stands"),
-    ],
-)
-def test_a_liberty_breaks_no_promise(variant: Protocol, setting: Setting) -> None:
-    result = search(variant, setting)
-    assert result.broken is None, told(result)
-
-
-@pytest.mark.parametrize(
-    "variant",
-    [
-        Protocol(clears_before_acknowledging=False),
-        Protocol(retry_invalidates=False),
-    ],
-    ids=["clearing before the response", "invalidation by a retry"],
-)
-def test_what_guards_against_a_flush_alone(variant: Protocol) -> None:
-    """Redundant while Redis keeps its data: the fence stands until the pages are void."""
-    result = search(variant, SMALL)
-    assert result.broken is None, told(result)
-
-
-def test_a_violation_is_told_in_its_shortest_trace() -> None:
-    cache_aside = Protocol(has_fence=False, has_generation=False, populating_needs="nothing")
-    assert search(cache_aside, SMALL._replace(readers=1)).trace == (
-        "writer 0 sets its fence",
-        "reader 0 looks page 0 up: a miss",
-        "reader 0 reads the database",
-        "writer 0 commits",
-        "writer 0 clears its fence",
-        "writer 0 acknowledges",
-        "reader 0 populates and responds from the database (page 0)",
-        "reader 0 is served by the cache (page 0)",
-    )

@@ -19,11 +19,11 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from blog.cache.lists import USERS, CachedList
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.cache import fences, pages
-from blog.cache.lists import USERS, CachedList
 from blog.cache.pages import Loaded
 from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import DELETE_GENERATIONS, redis_scripts

@@ -215,8 +215,9 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
 
 def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     """The handler, and the method that changes a user."""
-    from blog.cache import fences, scripts
     from blog.cache.lists import CachedList
+
+    from blog.cache import fences, scripts
     from blog.cache.pages import Loaded
     from users import routes
 

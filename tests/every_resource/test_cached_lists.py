@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-
 from blog.cache.lists import cached_lists
+
 from tests.conftest import token_of
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import LISTS, WRITES, PaginatedList, Write

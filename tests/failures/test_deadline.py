@@ -9,13 +9,13 @@ import httpx
 import psycopg
 import pytest
 import redis
+from blog.cache.lists import USERS
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog import observability
 from blog.cache.health import check_redis
-from blog.cache.lists import USERS
 from blog.database import Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection

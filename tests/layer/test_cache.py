@@ -2,43 +2,60 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
+from pydantic import BaseModel
 
 from blog.cache import pages as protocol
-from blog.cache.fences import FENCE_SECONDS, Fences
+from blog.cache.fences import Fences
 from blog.cache.health import check_redis
 from blog.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
-from blog.cache.scripts import TOKEN_BYTES, redis_scripts
+from blog.cache.redis_connection import Call, Script
+from blog.cache.scripts import FENCE_SECONDS, redis_scripts
 from blog.observability import RequestRecord, current_request
 from local.services import Services
+from local.services.valkey import end_quarantine
 from tests.conftest import Worker
 from tests.valkey import ValkeyServer
 
 DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 NO_REDIS = "redis://127.0.0.1:1/0"
-THINGS = PageCache("things")
 PAGE = "1:10"
+THINGS_AT_ALL = {"things": ""}
 KEY = "things:1:10"
 LEASE = "things:1:10:lease"
 
 Client = Any
 
 
+class Things(BaseModel):
+    data: list[int]
+
+
+THINGS = PageCache("things", Things)
+
+
 class Database:
     """What pages are loaded from; counts how often."""
 
-    def __init__(self, content: bytes = b"from the database") -> None:
+    def __init__(
+        self,
+        content: bytes = b"from the database",
+        depends_on: Mapping[str, str] = THINGS_AT_ALL,
+    ) -> None:
         self.content = content
+        self.depends_on = depends_on
         self.loads = 0
 
     async def load(self) -> Loaded:
         self.loads += 1
-        loaded = Loaded(self.content)
+        loaded = Loaded(self.content, self.depends_on)
         await asyncio.sleep(0)
         return loaded
 
@@ -70,11 +87,16 @@ def server_milliseconds(cache: Client) -> int:
     return int(seconds * 1000 + microseconds // 1000)
 
 
+Changes = Mapping[str, Iterable[str] | None]
+"""The scopes that change of each table; None for all of it."""
+
+
 async def write(
-    *caches: PageCache, while_fenced: Callable[[], Awaitable[Any]] | None = None
+    changes: Changes = {"things": None},  # noqa: B006 - it is not changed
+    while_fenced: Callable[[], Awaitable[Any]] | None = None,
 ) -> None:
-    fences = Fences(*caches)
-    fences.start()
+    fences = Fences()
+    fences.start(dict.fromkeys(changes))
     await fences.ready()
     try:
         if while_fenced is not None:
@@ -82,19 +104,28 @@ async def write(
     except LookupError:
         await fences.rolled_back()
         raise
-    await fences.committed()
+    await fences.committed(changes)
 
 
-def test_a_miss_populates_the_page_after_its_generation(
+async def arrived() -> None:
+    """Return when what was sent without awaiting it has been executed."""
+    await redis_scripts().connection.run(Call(Script(""), []))
+
+
+def tokens(cache: Client) -> dict[str, str]:
+    found: dict[bytes, bytes] = cache.hgetall("generations")
+    return {name.decode(): token.decode() for name, token in found.items() if name != b"epoch"}
+
+
+def test_a_miss_stores_the_page_after_what_it_depends_on(
     fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
     assert fetch(Database(b"page")) == b"page"
 
-    generation = cache.get("things:generation")
-    token, server = generation[:TOKEN_BYTES], generation[TOKEN_BYTES:]
-    assert server.decode() == cache.info("replication")["master_replid"]
-    assert cache.ttl("things:generation") == -1
-    assert cache.get(KEY) == token + b"page"
+    found = tokens(cache)
+    header = f"{THINGS.digest};things@={found['things']}+{found['things|all']}"
+    assert cache.ttl("generations") == -1
+    assert cache.get(KEY) == header.encode() + b"\npage"
     assert 55 <= cache.ttl(KEY) <= 60
     assert not cache.exists(LEASE)
     assert outcome(record) == "miss"
@@ -121,7 +152,7 @@ def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
     assert calls(after) - calls(before) == 1
 
 
-@pytest.mark.parametrize("content", [b"\x00\xff", b"x" * MAX_PAGE_BYTES])
+@pytest.mark.parametrize("content", [b"\x00\xff", b"\n;things@=1+1", b"x" * MAX_PAGE_BYTES])
 def test_content_is_cached_byte_by_byte(fetch: Fetch, content: bytes) -> None:
     fetch(Database(content))
     assert fetch(Database(b"other")) == content
@@ -133,13 +164,14 @@ def test_a_page_above_the_maximum_size_is_not_cached_and_its_readers_do_not_wait
     large = Database(b"x" * (MAX_PAGE_BYTES + 1))
     assert fetch(large) == large.content
     assert outcome(record) == "miss"
-    assert cache.strlen(KEY) == TOKEN_BYTES
+    worker.run(arrived())
+    assert cache.strlen(KEY) < 100
     assert 55 <= cache.ttl(KEY) <= 60
     assert fetch(large) == large.content
     assert outcome(record) == "bypass"
     assert large.loads == 2
     assert not cache.exists(LEASE)
-    worker.run(write(THINGS))
+    worker.run(write())
     assert fetch(Database(b"small")) == b"small"
     assert fetch(large) == b"small"
 
@@ -150,18 +182,21 @@ def test_the_time_to_live_is_a_setting(worker: Worker, cache: Client) -> None:
     assert 5 <= cache.ttl(KEY) <= 7
 
 
-def test_a_page_of_another_generation_is_not_served(fetch: Fetch, cache: Client) -> None:
+@pytest.mark.parametrize("field", ["things", "things|all"])
+def test_a_page_with_another_token_is_not_served(fetch: Fetch, cache: Client, field: str) -> None:
     fetch(Database(b"old"))
-    cache.set("things:generation", b"another token...")
+    cache.hset("generations", field, "0123456789abcdef")
     assert fetch(Database(b"new")) == b"new"
 
 
-def test_a_lost_generation_makes_every_page_a_miss(fetch: Fetch, cache: Client) -> None:
-    fetch(Database(b"old"))
-    lost = cache.getdel("things:generation")
+def test_a_page_of_another_form_is_not_served_either_way(worker: Worker, cache: Client) -> None:
+    class OtherThings(BaseModel):
+        data: list[str]
 
-    assert fetch(Database(b"new")) == b"new"
-    assert cache.get("things:generation") not in (None, lost)
+    other = PageCache("things", OtherThings)
+    worker.run(THINGS.fetch(PAGE, Database(b"of the release before").load))
+    assert worker.run(other.fetch(PAGE, Database(b"of the canary").load)) == b"of the canary"
+    assert worker.run(THINGS.fetch(PAGE, Database(b"again").load)) == b"again"
 
 
 def test_a_page_without_a_key_is_not_cached(
@@ -171,15 +206,12 @@ def test_a_page_without_a_key_is_not_cached(
     for _ in range(2):
         worker.run(THINGS.fetch(None, database.load))
 
-    assert (database.loads, cache.keys(), record.cache) == (2, [], "bypass")
+    assert (database.loads, record.cache) == (2, "bypass")
+    assert cache.keys() == [b"generations"]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "first_key"), [(None, b"things:"), ("staging:", b"staging:things:")]
-)
-def test_every_key_has_the_prefix(
-    worker: Worker, cache: Client, prefix: str | None, first_key: bytes
-) -> None:
+@pytest.mark.parametrize("prefix", [None, "staging:"])
+def test_every_key_has_the_prefix(worker: Worker, cache: Client, prefix: str | None) -> None:
     seen: set[bytes] = set()
 
     async def look() -> None:
@@ -187,14 +219,17 @@ def test_every_key_has_the_prefix(
 
     async def load() -> Loaded:
         await look()
-        return Loaded(b"page")
+        return Loaded(b"page", {"things": "7"})
 
     worker.restart(CACHE_KEY_PREFIX=prefix)
-    worker.run(THINGS.fetch(PAGE, load))
+    cache.flushdb()
+    end_quarantine(cache, prefix or "")
+    worker.run(THINGS.fetch(PAGE, load, scope="7"))
+    worker.run(arrived())
     worker.run(look())
-    worker.run(write(THINGS, while_fenced=look))
-    kinds = (b"generation", b"fence", b"1:10", b"1:10:lease")
-    assert seen == {first_key + kind for kind in kinds}
+    worker.run(write(while_fenced=look))
+    keys = ("generations", "fences", "scope:things:7", "things:1:10", "things:1:10:lease")
+    assert seen == {f"{prefix or ''}{key}".encode() for key in keys}
 
 
 def test_deployments_with_prefixes_of_their_own_share_a_redis(
@@ -202,13 +237,14 @@ def test_deployments_with_prefixes_of_their_own_share_a_redis(
 ) -> None:
     prefixes = ("", "staging:", "test:")
     for prefix in prefixes:
+        end_quarantine(cache, prefix)
         worker.restart(CACHE_KEY_PREFIX=prefix)
         worker.run(THINGS.fetch(PAGE, Database(f"of {prefix}".encode()).load))
     for prefix in prefixes:
         worker.restart(CACHE_KEY_PREFIX=prefix)
         assert worker.run(THINGS.fetch(PAGE, Database().load)) == f"of {prefix}".encode()
 
-    worker.run(write(THINGS))
+    worker.run(write())
     assert worker.run(THINGS.fetch(PAGE, Database(b"new").load)) == b"new"
     worker.restart(CACHE_KEY_PREFIX="staging:")
     assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"of staging:"
@@ -218,7 +254,7 @@ def test_an_empty_page_lives_no_longer_than_a_lease(
     worker: Worker, cache: Client, record: RequestRecord
 ) -> None:
     async def load() -> Loaded:
-        return Loaded(b"[]", is_empty=True)
+        return Loaded(b"[]", THINGS_AT_ALL, is_empty=True)
 
     assert worker.run(THINGS.fetch(PAGE, load)) == b"[]"
     assert 0 < cache.pttl(KEY) <= protocol.LEASE_SECONDS * 1000
@@ -235,8 +271,10 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
         url = f"redis://app:secret@127.0.0.1:{server.port}/1"
         worker.restart(REDIS_URL=url, CACHE_KEY_PREFIX="prod:")
         outcomes: list[str | None] = []
+        with redis.Redis(port=server.port, db=1) as client:
+            end_quarantine(client, "prod:")
         for content in (b"before", b"after"):
-            worker.run(write(THINGS))
+            worker.run(write())
             for _ in range(2):
                 record.cache = None
                 assert worker.run(THINGS.fetch(PAGE, Database(content).load)) == content
@@ -249,20 +287,91 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
 def test_lists_share_no_page(worker: Worker, cache: Client) -> None:
     wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
     for (name, page), content in wanted.items():
-        worker.run(PageCache(name).fetch(page, Database(content).load))
+        worker.run(PageCache(name, Things).fetch(page, Database(content).load))
     for (name, page), content in wanted.items():
-        assert worker.run(PageCache(name).fetch(page, Database().load)) == content
+        assert worker.run(PageCache(name, Things).fetch(page, Database().load)) == content
 
 
-def test_a_write_invalidates_only_the_pages_of_its_lists(worker: Worker, cache: Client) -> None:
-    for name in ("a", "b", "c"):
-        worker.run(PageCache(name).fetch(PAGE, Database(b"old").load))
-    worker.run(write(PageCache("a"), PageCache("b")))
+ALL = PageCache("posts", Things)
+PAGES = {
+    "posts of 7": {"posts": "7"},
+    "posts of 8": {"posts": "8"},
+    "all posts": {"posts": ""},
+    "posts of 7 with authors": {"posts": "7", "users": ""},
+    "users": {"users": ""},
+}
+VOIDED = [
+    pytest.param({"posts": {"7"}}, {"posts of 7", "all posts", "posts of 7 with authors"}, id="7"),
+    pytest.param(
+        {"posts": {"7", "8"}},
+        {"posts of 7", "posts of 8", "all posts", "posts of 7 with authors"},
+        id="a move",
+    ),
+    pytest.param({"posts": set()}, {"all posts"}, id="no scope"),
+    pytest.param({"posts": None}, set(PAGES) - {"users"}, id="the whole table"),
+    pytest.param({"users": None}, {"users", "posts of 7 with authors"}, id="a joined table"),
+    pytest.param({"users": set()}, {"users", "posts of 7 with authors"}, id="a table unscoped"),
+    pytest.param({"tags": None}, set(), id="another table"),
+]
 
-    found = [
-        worker.run(PageCache(name).fetch(PAGE, Database(b"new").load)) for name in ("a", "b", "c")
-    ]
-    assert found == [b"new", b"new", b"old"]
+
+async def fetch_of(name: str, content: bytes) -> bytes:
+    depends_on = PAGES[name]
+    load = Database(content, depends_on).load
+    return await ALL.fetch(f"{name}:1:10", load, scope=depends_on.get("posts", ""))
+
+
+@pytest.mark.parametrize(("changes", "voided"), VOIDED)
+def test_a_write_voids_the_pages_that_depend_on_what_it_changes(
+    worker: Worker, cache: Client, changes: Changes, voided: set[str]
+) -> None:
+    for name in PAGES:
+        assert worker.run(fetch_of(name, b"old")) == b"old"
+    for name in PAGES:
+        assert worker.run(fetch_of(name, b"new")) == b"old"
+    worker.run(write(changes))
+
+    found = {name for name in PAGES if worker.run(fetch_of(name, b"new")) == b"new"}
+    assert found == voided
+
+
+@pytest.mark.parametrize(("changes", "voided"), VOIDED)
+def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
+    worker: Worker, cache: Client, changes: Changes, voided: set[str]
+) -> None:
+    served = {}
+
+    async def read() -> None:
+        for name in PAGES:
+            served[name] = await fetch_of(name, b"during")
+
+    for name in PAGES:
+        worker.run(fetch_of(name, b"old"))
+    worker.run(write(changes, while_fenced=read))
+    assert {served[name] for name in voided} <= {b"during"}
+
+
+def test_a_scope_that_is_not_the_statements_is_not_trusted(worker: Worker, cache: Client) -> None:
+    """The page depends on the whole table, whatever the route says."""
+    depends_on = {"posts": ""}
+    worker.run(ALL.fetch(PAGE, Database(b"old", depends_on).load, scope="7"))
+    assert worker.run(ALL.fetch(PAGE, Database(b"new", depends_on).load, scope="7")) == b"old"
+    worker.run(write({"posts": {"8"}}))
+    assert worker.run(ALL.fetch(PAGE, Database(b"new", depends_on).load, scope="7")) == b"new"
+
+
+def test_a_page_that_depends_on_nothing_is_not_stored(worker: Worker, cache: Client) -> None:
+    worker.run(THINGS.fetch(PAGE, Database(b"page", {}).load))
+    worker.run(arrived())
+    assert not cache.exists(KEY, LEASE)
+
+
+def test_tokens_of_scopes_expire_after_their_pages(worker: Worker, cache: Client) -> None:
+    worker.run(ALL.fetch(PAGE, Database(b"page", {"posts": "7"}).load, scope="7"))
+    worker.run(arrived())
+    assert cache.ttl("scope:posts:7") > cache.ttl(f"posts:{PAGE}") > 0
+    cache.delete("scope:posts:7")
+    assert worker.run(ALL.fetch(PAGE, Database(b"new").load, scope="7")) == b"new"
 
 
 def test_while_a_fence_is_set_no_page_is_served_or_populated(
@@ -272,11 +381,11 @@ def test_while_a_fence_is_set_no_page_is_served_or_populated(
     responses = []
 
     async def read() -> None:
-        assert cache.zcard("things:fence") == 1
+        assert cache.zcard("fences") == 1
         responses.append(await THINGS.fetch(PAGE, Database(b"during").load))
         assert not cache.exists(LEASE)
 
-    worker.run(write(THINGS, while_fenced=read))
+    worker.run(write(while_fenced=read))
 
     assert responses == [b"during"]
     assert outcome(record) == "bypass"
@@ -288,8 +397,8 @@ def test_a_reader_from_before_a_write_populates_no_page_after_it(
     worker: Worker, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
-        await write(THINGS)
-        return Loaded(b"before")
+        await write()
+        return Loaded(b"before", THINGS_AT_ALL)
 
     assert worker.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
     assert not cache.exists(KEY)
@@ -300,10 +409,10 @@ def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_nex
     worker: Worker, cache: Client
 ) -> None:
     async def overtaken_load() -> Loaded:
-        await write(THINGS)
+        await write()
         cache.delete(LEASE)
         await THINGS.fetch(PAGE, Database(b"after").load)
-        return Loaded(b"before")
+        return Loaded(b"before", THINGS_AT_ALL)
 
     worker.run(THINGS.fetch(PAGE, overtaken_load))
     assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"after"
@@ -311,24 +420,24 @@ def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_nex
 
 def test_a_writer_clears_only_its_own_fence(worker: Worker, fetch: Fetch, cache: Client) -> None:
     async def other_write() -> None:
-        await write(THINGS)
-        assert cache.zcard("things:fence") == 1
+        await write()
+        assert cache.zcard("fences") == 1
         await THINGS.fetch(PAGE, Database(b"before").load)
         assert not cache.exists(KEY)
 
-    worker.run(write(THINGS, while_fenced=other_write))
-    assert not cache.exists("things:fence")
+    worker.run(write(while_fenced=other_write))
+    assert not cache.exists("fences")
 
 
 def test_a_page_from_before_a_write_is_stale_after_it_even_when_its_fence_was_lost(
     worker: Worker, fetch: Fetch, cache: Client
 ) -> None:
     async def lose_fence_and_fill() -> None:
-        cache.delete("things:fence")
+        cache.delete("fences")
         await THINGS.fetch(PAGE, Database(b"before").load)
         assert cache.exists(KEY)
 
-    worker.run(write(THINGS, while_fenced=lose_fence_and_fill))
+    worker.run(write(while_fenced=lose_fence_and_fill))
     assert fetch(Database(b"after")) == b"after"
 
 
@@ -337,13 +446,13 @@ def test_a_failed_write_clears_its_fence(worker: Worker, cache: Client) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        worker.run(write(THINGS, while_fenced=fail))
-    assert not cache.exists("things:fence")
+        worker.run(write(while_fenced=fail))
+    assert not cache.exists("fences")
 
 
 async def set_fences() -> None:
-    crashed = Fences(THINGS)
-    crashed.start()
+    crashed = Fences()
+    crashed.start({"things": None})
     await crashed.ready()
 
 
@@ -352,17 +461,17 @@ def test_a_crashed_writers_fence_expires(
 ) -> None:
     fetch(Database(b"before"))
     worker.run(set_fences())
-    (deadline,) = [score for _, score in cache.zrange("things:fence", 0, -1, withscores=True)]
+    (deadline,) = [score for _, score in cache.zrange("fences", 0, -1, withscores=True)]
     seconds_left = (deadline - server_milliseconds(cache)) / 1000
     assert FENCE_SECONDS - 1 < seconds_left <= FENCE_SECONDS
 
     assert fetch(Database(b"committed or not")) == b"committed or not"
     assert outcome(record) == "bypass"
-    [member] = cache.zrange("things:fence", 0, -1)
-    cache.zadd("things:fence", {member: server_milliseconds(cache) - 1})
+    [member] = cache.zrange("fences", 0, -1)
+    cache.zadd("fences", {member: server_milliseconds(cache) - 1})
     assert fetch(Database(b"after")) == b"after"
     assert outcome(record) == "miss"
-    assert not cache.exists("things:fence")
+    assert not cache.exists("fences")
 
 
 def test_a_lease_lets_one_reader_populate_the_page_while_others_wait(
@@ -399,7 +508,7 @@ def test_a_lease_ends_with_its_holder(worker: Worker, cache: Client) -> None:
     async def load() -> Loaded:
         lifetimes.append(cache.pttl(LEASE))
         cache.set(LEASE, b"taken by another since")
-        return Loaded(b"page")
+        return Loaded(b"page", THINGS_AT_ALL)
 
     worker.run(THINGS.fetch(PAGE, load))
     assert 0 < lifetimes[0] <= protocol.LEASE_SECONDS * 1000
@@ -411,6 +520,7 @@ def test_a_restarted_redis_is_used_at_once(
 ) -> None:
     fetch(Database(b"before"))
     cache.flushall()
+    end_quarantine(cache)
     cache.script_flush()
     cache.client_kill_filter(_type="normal", skipme=True)
 
@@ -418,6 +528,32 @@ def test_a_restarted_redis_is_used_at_once(
     assert outcome(record) == "miss"
     assert fetch(Database()) == b"after"
     assert outcome(record) == "hit"
+
+
+def test_a_redis_that_forgot_is_in_quarantine_until_the_writes_that_it_forgot_are_over(
+    fetch: Fetch, cache: Client, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "FENCE_SECONDS", 0.3)
+    fetch(Database(b"before"))
+    cache.flushall()
+    ends_at = time.monotonic() + 0.3
+    for _ in range(2):
+        assert fetch(Database(b"during")) == b"during"
+        assert record.cache == "bypass"
+    assert not cache.exists(KEY)
+    while fetch(Database(b"after")) and record.cache == "bypass":
+        assert time.monotonic() < ends_at + 1
+    assert time.monotonic() > ends_at
+    assert record.cache == "miss"
+
+
+def test_the_quarantine_is_as_long_as_a_fence(fetch: Fetch, cache: Client) -> None:
+    cache.flushall()
+    fetch(Database())
+    server, ends_at = cache.hget("generations", "epoch").decode().split(":")
+    assert server == cache.info("replication")["master_replid"]
+    seconds = (int(ends_at) - server_milliseconds(cache)) / 1000
+    assert FENCE_SECONDS - 1 < seconds <= FENCE_SECONDS
 
 
 def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Client) -> None:
@@ -435,7 +571,7 @@ def test_without_a_redis_everything_goes_to_the_database(
     worker.restart(REDIS_URL=None)
     database = Database()
     worker.run(THINGS.fetch(PAGE, database.load))
-    worker.run(write(THINGS))
+    worker.run(write())
 
     assert database.loads == 1
     assert outcome(record) == "bypass"
@@ -460,7 +596,7 @@ def test_a_write_goes_through_without_redis(worker: Worker, record: RequestRecor
     async def commit() -> None:
         written.append(1)
 
-    worker.run(write(THINGS, while_fenced=commit))
+    worker.run(write(while_fenced=commit))
     assert written == [1]
     assert outcome(record) == "error"
 
@@ -489,13 +625,14 @@ def test_the_circuit_closes_when_redis_has_recovered(
 def test_an_error_of_the_script_does_not_fail_the_reader(
     fetch: Fetch, cache: Client, record: RequestRecord
 ) -> None:
-    cache.lpush("things:generation", "of a wrong type")
+    cache.delete("generations")
+    cache.lpush("generations", "of a wrong type")
     assert fetch(Database(b"page")) == b"page"
     assert outcome(record) == "error"
 
 
 def test_a_fence_cannot_be_evicted_by_a_volatile_policy(worker: Worker, cache: Client) -> None:
     async def look() -> None:
-        assert cache.ttl("things:fence") == -1
+        assert cache.ttl("fences") == -1
 
-    worker.run(write(THINGS, while_fenced=look))
+    worker.run(write(while_fenced=look))

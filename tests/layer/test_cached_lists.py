@@ -1,8 +1,8 @@
 """What a write invalidates follows the models' foreign keys."""
 
+from blog.cache.lists import cached_lists
 from sqlalchemy import Table
 
-from blog.cache.lists import cached_lists
 from blog.database.models import METADATA
 
 TABLES = METADATA.tables

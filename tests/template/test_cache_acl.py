@@ -65,7 +65,8 @@ def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         api.post("/users", json=ADA)  # 409: the fence is withdrawn
         for _ in range(2):
             api.get("/users")
-        cache.zadd("users:fence", {"crashed": 1})  # long expired
+        api.get("/posts?user_id=1")
+        cache.zadd("fences", {"users|crashed": 1})  # long expired
         api.get("/users")
         with monkeypatch.context() as patches:
             patches.setattr("users.queries.list_users", _fail)

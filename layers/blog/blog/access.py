@@ -4,7 +4,7 @@ Named tuples: frozen data classes would cost each cold start 1 ms.
 """
 
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from blog.settings import settings
 
@@ -45,6 +45,16 @@ class CallerLimit(Protocol):
 
     headers: Headers
 
+    def take(self) -> Any:
+        """Return the call of Redis that counts the request, for the one who sends it along with
+        another and settles it; None if it has been taken."""
+
+    def settle(self, counted: Any) -> None:
+        """Take note of the call's result; None if Redis is unavailable."""
+
+    def begin(self) -> None:
+        """Begin to count the request, unless that has begun."""
+
     async def admitted(self) -> None:
         """Return once it is known that the request is within the limit.
 
@@ -76,6 +86,12 @@ def has_caller() -> bool:
 
 def is_read(permission: str) -> bool:
     return permission.endswith(":read")
+
+
+def begin_counting() -> None:
+    """Begin to count the request towards its limit, if it has one."""
+    if (limit := current_limit.get()) is not None:
+        limit.begin()
 
 
 async def within_limit() -> None:

@@ -29,6 +29,10 @@ class Conditions(NamedTuple):
     if_match: Tags | None = None
     if_none_match: Tags | None = None
 
+    @property
+    def are_sent(self) -> bool:
+        return (self.if_match or self.if_none_match) is not None
+
     def has_changed(self, tag: str) -> bool:
         """Whether the current tag is not one of If-Match, compared strongly."""
         tags = self.if_match

@@ -29,8 +29,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from blog.access import Access, Headers, current_limit
-from blog.cache.redis_connection import Script
-from blog.cache.scripts import CacheUnavailable, SentAhead, redis_scripts
+from blog.cache.redis_connection import Call, Script
+from blog.cache.scripts import CacheUnavailable, key, redis_scripts
 from blog.errors import TooManyRequests
 from blog.observability import observe_limit
 from blog.process import per_process
@@ -94,25 +94,25 @@ class Decision(NamedTuple):
 class RequestLimit:
     """A request's limit, around what handles the request.
 
-    It raises `TooManyRequests`, also in place of another error.
+    It raises `TooManyRequests`, also in place of another error. The request is counted by a call
+    that another call to Redis takes along, or beside the request's statement (`begin`).
     """
 
     def __init__(self, limit: Limit, caller: str) -> None:
         self.headers: Headers = ()
         self._limit = limit
         self._caller = caller
-        self._decision: asyncio.Task[Decision | None]
+        self._is_taken = False
+        self._decided = asyncio.Event()
+        self._decision: Decision | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         current_limit.set(self)
-        name, caller = self._limit.name, self._caller
-        seconds = rejected_until().get((name, caller), 0.0) - monotonic()
+        known = rejected_until().get((self._limit.name, self._caller), 0.0)
+        seconds = known - monotonic()
         if seconds > 0:
             self._require(self._tell(Decision(False, remaining=0, seconds=ceil(seconds))))
-        interval, burst = self._limit.interval_microseconds, self._limit.burst
-        key = f"{settings().cache_key_prefix}limit:{name}"
-        ahead = redis_scripts().send_ahead(COUNT_REQUEST, [key], interval, burst, caller)
-        self._decision = asyncio.create_task(self._decide(ahead))
         return self
 
     async def __aexit__(
@@ -123,35 +123,56 @@ class RequestLimit:
     ) -> None:
         if error is None or isinstance(error, Exception):
             await self.admitted()
-        else:  # the deadline has expired; nothing of the request outlives it
-            self._decision.cancel()
-            await asyncio.wait([self._decision])
+        elif self._counting is not None:  # the deadline has expired; nothing outlives it
+            self._counting.cancel()
+            await asyncio.wait([self._counting])
+
+    def take(self) -> Call | None:
+        if self._is_taken:
+            return None
+        self._is_taken = True
+        arguments = (self._limit.interval_microseconds, self._limit.burst, self._caller)
+        return Call(COUNT_REQUEST, [key(f"limit:{self._limit.name}")], arguments)
+
+    def settle(self, counted: list[int] | None) -> None:
+        if counted is None:
+            observe_limit("unavailable")
+        else:
+            self._decision = self._tell(self._decide(*counted))
+        self._decided.set()
+
+    def begin(self) -> None:
+        if (call := self.take()) is not None:
+            self._counting = asyncio.create_task(self._count(call))
 
     async def admitted(self) -> None:
         """Return once it is known that the request is within the limit.
 
         Raises `TooManyRequests`.
         """
-        decision = await asyncio.shield(self._decision)
-        if decision is not None:
-            self._require(decision)
+        self.begin()
+        await self._decided.wait()
+        if self._decision is not None:
+            self._require(self._decision)
 
-    async def _decide(self, ahead: SentAhead) -> Decision | None:
-        """Return None if Redis is unavailable."""
-        await asyncio.sleep(0)  # a fence that is started with the first statement takes it along
+    async def _count(self, call: Call) -> None:
+        counted = None
         try:
-            is_admitted, microseconds = await redis_scripts().result_of(ahead)
+            counted = await redis_scripts().run(call)
         except CacheUnavailable:
-            observe_limit("unavailable")
-            return None
+            pass
+        finally:
+            self.settle(counted)
+
+    def _decide(self, is_admitted: int, microseconds: int) -> Decision:
         if not is_admitted:
             seconds = microseconds / 1e6
             _remember(self._limit.name, self._caller, seconds)
-            return self._tell(Decision(False, remaining=0, seconds=ceil(seconds)))
+            return Decision(False, remaining=0, seconds=ceil(seconds))
         interval = self._limit.interval_microseconds
         used = -(-microseconds // interval)
         until_next = (microseconds - (used - 1) * interval) / 1e6
-        return self._tell(Decision(True, self._limit.burst - used, ceil(until_next)))
+        return Decision(True, self._limit.burst - used, ceil(until_next))
 
     def _tell(self, decision: Decision) -> Decision:
         """Set the headers, and record a rejection."""

@@ -1,29 +1,32 @@
 """Whether Redis does all that the cache needs."""
 
-from secrets import token_bytes
-
-from blog.cache.pages import PageCache
 from blog.cache.redis_connection import Call
 from blog.cache.scripts import (
     CLEAR_FENCES,
-    GET_OR_LEASE,
+    FENCE_SECONDS,
+    LOOK_UP,
     SET_FENCES,
-    TOKEN_BYTES,
+    key,
+    new_token,
     redis_scripts,
 )
 
+TABLE = "health"
+"""No table has this name."""
+
 
 async def check_redis() -> None:
-    """Run what readers and writers run, on a list of its own.
+    """Run what readers and writers run, on a page of its own.
 
     Raises `CacheUnavailable`, `RedisError` and `OSError`.
     """
-    checked = PageCache("health")
-    token, fence_keys = token_bytes(TOKEN_BYTES), [checked.fence_key, checked.generation_key]
-    page_keys = [checked.generation_key, checked.fence_key, *checked.page_keys("1:1")]
-    redis = redis_scripts().connection
-    await redis.run(
-        Call(GET_OR_LEASE, page_keys, (token, token, 1)),
-        Call(SET_FENCES, fence_keys, (token, 1)),
-        Call(CLEAR_FENCES, fence_keys, (token,)),
+    token, keys = new_token(), [key("generations"), key("fences")]
+    page_keys = [key(f"{TABLE}:1:1"), key(f"{TABLE}:1:1:lease")]
+    member = f"{TABLE}|{token}"
+    quarantine = int(FENCE_SECONDS * 1000)
+    look_up = (quarantine, token, token, 1, "0", TABLE, "", key("scope:"), 1)
+    await redis_scripts().connection.run(
+        Call(LOOK_UP, [*keys, *page_keys], look_up),
+        Call(SET_FENCES, keys, (1, member)),
+        Call(CLEAR_FENCES, keys, (token, 1, member, TABLE)),
     )

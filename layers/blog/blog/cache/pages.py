@@ -1,66 +1,79 @@
 """Cached list pages that are never stale after an acknowledged write.
 
-Keys of a list, here `users`, each after `CACHE_KEY_PREFIX`:
+A page is valid while nothing that it was read from has changed. Keys, each after
+`CACHE_KEY_PREFIX`:
 
-    users:generation     token ‖ server; no TTL; deleting it makes every page stale at once
-    users:fence          sorted set of writes in progress, scored by their deadline (Redis's clock)
-    users:{page}:{limit} token ‖ bytes of the page; none of it if the page is too large to cache
+    generations          a hash: `posts`, the token of a table; `posts|all`, the token of its pages
+                         that show rows of any scope; `epoch`, see below; no TTL
+    scope:posts:7        the token of one scope of a table; of its rows whose user_id is 7
+    fences               a sorted set of writes in progress, `table|writer` by their deadline
+    users:{page}:{limit} what the page depends on, a line end, and the page's bytes; none of these
+                         if the page is too large to cache
     …:lease              held by the reader that populates this page
 
-The token is random; the server is the primary's replication id, new whenever a server starts or
-is promoted.
+What a page depends on is `{digest of its schema};{table}@{scope}={token}+{token};…`: of every table
+that its statements read the table's token, and that of the scope that they selected, or of `all`.
+It is derived from the statements (`blog.database.dependencies`), and so is what a write changes.
 
-A reader makes one round trip for a hit. On a miss it takes the page's lease, reads the database
-and populates the page, but only if the generation is still the one from before its read. While a
-fence stands no page is served and none is leased: readers read the database. A writer sets its
-fence before COMMIT; after COMMIT and before it responds it clears the fence and deletes the
-generation. If nothing was committed, it clears the fence, and the pages are served again. A fence
-whose writer crashed, or does not know whether COMMIT came through, expires later than PostgreSQL
-lets the transaction live (`transaction_timeout`, set by the migrations); the reader that finds it
-expired deletes the generation.
+A reader makes one round trip for a hit, which compares the page's tokens with the present ones and
+needs to know no statement. On a miss it takes the page's lease and the tokens, reads the database,
+and stores the page if the tokens are still the same. A writer sets a fence on each table that its
+statement changes before COMMIT. While it stands, pages that depend on the table are neither served
+nor leased: readers read the database. After COMMIT the writer sends a command that clears the
+fence, and gives a new token to `all` and to the scope of the row that it wrote; to the table where
+the scope is not known. Neither this command nor storing a page is awaited: the fence stands until
+the command has arrived. A fence whose writer crashed, or does not know whether COMMIT came through,
+expires later than PostgreSQL lets the transaction live (`transaction_timeout`, set by the
+migrations); the reader that finds it expired gives the table a new token.
+
+`epoch` is the primary's replication id, new whenever a server starts or is promoted, and the end
+of a quarantine. A Redis that has no epoch, or another server's, has forgotten fences: nothing is
+served or stored until every write that it may have forgotten is over, `FENCE_SECONDS` later.
 
 Redis is never needed: without it reads use the database and writes succeed. Readers do not ask a
 Redis that failed for `BREAKER_PAUSE_SECONDS`. Writers ask it every time, as it may have recovered
 for others: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer, and after each
-pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker that wrote while Redis could not be reached deletes
-the generation before it uses Redis again; to other workers the pages may be stale until then, for
-their TTL at most.
+pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker whose clearing
+failed gives the tables new tokens before it uses Redis again; to other workers the pages may be
+stale from the fence's end until then, for their TTL at most.
 
 A Redis that rejects writes (demoted, denied by an ACL, out of disk) has missed invalidations, so
 its pages are not trusted: each look-up writes, or tries to (the hit deletes its page's lease, which
-hardly ever exists: nothing is replicated). A worker that was rejected leaves the connection and
-deletes the generation before it trusts a page again. A primary that lost what it had acknowledged
-(promoted before the latest writes were replicated, or restored from a snapshot) has another
-replication id, so the generation that it has, and every page with it, is void. What remains: a
-primary that was replaced, does not know it, and is still reached by some. There
-`min-replicas-to-write` makes it reject writes, the connections to it end within
-`CONNECTION_SECONDS`, and no page outlives its TTL.
+hardly ever exists: nothing is replicated). A worker that was rejected leaves the connection, and
+gives every table a new token before it trusts a page again. What remains: a primary that was
+replaced, does not know it, and is still reached by some. There `min-replicas-to-write` makes it
+reject writes, the connections to it end within `CONNECTION_SECONDS`, and no page outlives its TTL.
 
 The keys are on several slots, so cluster mode must be off, and the eviction policy must be one of
 `volatile-*` or `noeviction`, as an evicted fence would be a cleared one. With `volatile-*` a full
-Redis evicts pages and leases, which alone have a TTL; fences, generations and limits stay. With
-`noeviction` it takes no pages, and its readers are not limited, until pages expire: `volatile-*` is
-better.
+Redis evicts pages, leases and tokens of scopes, which alone have a TTL; fences, generations and
+limits stay. With `noeviction` it takes no pages, and its readers are not limited, until pages
+expire: `volatile-*` is better.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from random import uniform
-from secrets import token_bytes
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from blog.cache.redis_connection import Argument, Script
+from pydantic import BaseModel
+
+from blog.access import current_limit
+from blog.cache.redis_connection import Call
 from blog.cache.scripts import (
-    GET_OR_LEASE,
-    POPULATE,
+    FENCE_SECONDS,
+    LOOK_UP,
     RELEASE_LEASE,
-    TOKEN_BYTES,
+    STORE,
     CacheUnavailable,
+    key,
+    new_token,
     redis_scripts,
 )
 from blog.observability import CacheOutcome, observe_cache
+from blog.schema_digest import schema_digest
 from blog.settings import settings
 
 LEASE_SECONDS = 1.0
@@ -70,108 +83,177 @@ LONGEST_LEASE_POLL_SECONDS = 0.08
 EMPTY_PAGE_SECONDS = 1
 """A page without rows is kept no longer than the lease that every miss takes: any number of them
 can be asked for, past the end or of unknown users."""
-
-
 MAX_PAGE_BYTES = 256 * 1024
 """A larger page is not cached: a few clients that ask for the largest ones would have all others
 evicted, and it would occupy Redis, which serves one command at a time. A page of 100 posts of 2 kB
 fits, and 1000 pages of this size fit into the smallest cache of ElastiCache."""
+SCOPE_TTLS = 3
+"""A scope's token lives so many times as long as a page: tokens of all scopes cannot fill Redis."""
 
 
 class Loaded(NamedTuple):
-    """A page's bytes as the database has them, and whether there is no row on it."""
+    """A page's bytes as the database has them, what they depend on, and whether it has no rows.
+
+    `depends_on` has the scope of each table that was read, empty for the whole table, None for one
+    that no cached page may depend on.
+    """
 
     content: bytes
+    depends_on: Mapping[str, str | None]
     is_empty: bool = False
 
 
+class Lease(NamedTuple):
+    """The right to populate a page, with all tokens as they were before the database is read."""
+
+    token: str
+    epoch: bytes
+    scope_token: bytes
+    fenced: frozenset[bytes]
+    generations: Mapping[bytes, bytes]
+
+    def is_fenced(self, table: str, scope: str) -> bool:
+        """Whether a write is in progress that may change rows of the scope, or of any if empty."""
+        name = table.encode()
+        if scope:
+            return not self.fenced.isdisjoint({name, f"{table}@{scope}".encode()})
+        return any(one.partition(b"@")[0] == name for one in self.fenced)
+
+
 class PageCache:
-    """The cached pages of one list; `name` begins its keys, after the prefix of all."""
+    """The cached pages of a table's list; `name` is the table's, and begins their keys.
 
-    def __init__(self, name: str) -> None:
+    A page of another `schema` is not served: one from before a release, or of a canary.
+    """
+
+    def __init__(self, name: str, schema: type[BaseModel]) -> None:
         self.name = name
+        self.digest = schema_digest(schema)
 
-    @property
-    def generation_key(self) -> str:
-        return self._key("generation")
-
-    @property
-    def fence_key(self) -> str:
-        return self._key("fence")
-
-    async def fetch(self, page: str | None, load: Callable[[], Awaitable[Loaded]]) -> bytes:
+    async def fetch(
+        self, page: str | None, load: Callable[[], Awaitable[Loaded]], scope: str = ""
+    ) -> bytes:
         """Return the page's bytes: cached, or loaded and then cached.
 
         `page` is the rest of the page's key (`1:10`); None is not cached. `load` reads the
-        database; what it raises is raised here. Redis's failures are not.
+        database; what it raises is raised here. Redis's failures are not. `scope` is the one whose
+        rows the page shows: if it is not given, or another one than the statements select, the page
+        is right all the same, but depends on the whole table.
         """
         if page is None:
             observe_cache("bypass")
             return (await load()).content
-        lease = token_bytes(TOKEN_BYTES)
         try:
-            outcome, found = await self._look_up(page, lease)
+            found = await self._look_up(page, scope)
         except CacheUnavailable as error:
-            outcome, found = error.outcome, b""
-        observe_cache(outcome)
-        if outcome == "hit":
+            found = error.outcome
+        if isinstance(found, bytes):
+            observe_cache("hit")
             return found
-        if outcome != "miss":
+        if not isinstance(found, Lease):
+            observe_cache(found)
             return (await load()).content
+        observe_cache("miss")
         try:
             loaded = await load()
         except Exception:
-            await self._release(page, lease)
+            await self._release(page, found)
             raise
-        await self._populate(page, lease, found, loaded)
+        await self._store(page, found, loaded, scope)
         return loaded.content
 
-    async def _look_up(self, page: str, lease: bytes) -> tuple[CacheOutcome, bytes]:
-        """Return a hit with its content, a miss with the token to populate with, or a bypass."""
-        keys = [self.generation_key, self.fence_key, *self.page_keys(page)]
-        lease_milliseconds = int(LEASE_SECONDS * 1000)
+    async def _look_up(self, page: str, scope: str) -> bytes | Lease | CacheOutcome:
+        """Return a hit's content, a miss's lease, or a bypass."""
+        redis, lease = redis_scripts(), new_token()
+        keys = [key("generations"), key("fences"), *self.page_keys(page)]
+        if scope:
+            keys.append(self._scope_key(scope))
         deadline = monotonic() + LEASE_WAIT_SECONDS
         pause_seconds = LEASE_POLL_SECONDS
         while True:
-            fresh = token_bytes(TOKEN_BYTES)
-            found = await self._run(GET_OR_LEASE, keys, fresh, lease, lease_milliseconds)
+            arguments = (
+                int(FENCE_SECONDS * 1000),
+                new_token(),
+                lease,
+                int(LEASE_SECONDS * 1000),
+                self.digest,
+                self.name,
+                scope,
+                key("scope:"),
+                self._scope_milliseconds(),
+            )
+            found = await redis.run(Call(LOOK_UP, keys, arguments), current_limit.get())
             if isinstance(found, bytes):
-                content = found[TOKEN_BYTES:]
-                return ("hit", content) if content else ("bypass", b"")
+                return found or "bypass"
             if found and found[0] == b"lease":
-                return "miss", found[1]
+                _, epoch, scope_token, fenced, generations = found
+                tokens = dict(zip(generations[::2], generations[1::2], strict=True))
+                return Lease(lease, epoch, scope_token, frozenset(fenced), tokens)
             if found or monotonic() > deadline:
-                return "bypass", b""
+                return "bypass"
             await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
             pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 
-    async def _populate(self, page: str, lease: bytes, token: bytes, loaded: Loaded) -> None:
-        keys = [self.generation_key, *self.page_keys(page)]
-        ttl_seconds = EMPTY_PAGE_SECONDS if loaded.is_empty else settings().cache_ttl_seconds
+    async def _store(self, page: str, lease: Lease, loaded: Loaded, scope: str) -> None:
+        header, generations, is_scoped = self._header(lease, loaded.depends_on, scope)
+        if not header:
+            await self._release(page, lease)
+            return
         # Readers of a page that is too large learn that here, and need not wait for each other.
         content = loaded.content if len(loaded.content) <= MAX_PAGE_BYTES else b""
+        keys = [key("generations"), *self.page_keys(page)]
+        if is_scoped:
+            keys.append(self._scope_key(scope))
+        arguments = (
+            lease.token,
+            lease.epoch,
+            EMPTY_PAGE_SECONDS if loaded.is_empty else settings().cache_ttl_seconds,
+            self._scope_milliseconds(),
+            header + content,
+            lease.scope_token,
+            *generations,
+        )
         with surviving_redis():
-            await self._run(POPULATE, keys, token + content, ttl_seconds, lease)
+            await redis_scripts().post(Call(STORE, keys, arguments))
 
-    async def _release(self, page: str, lease: bytes) -> None:
+    def _header(
+        self, lease: Lease, depends_on: Mapping[str, str | None], scope: str
+    ) -> tuple[bytes, list[str | bytes], bool]:
+        """Return what the page depends on, as it is stored; the generations among it, each as
+        `STORE` takes them; and whether the scope is among it.
+
+        Nothing where it must not be stored, or a write is in progress, which is going to void it.
+        """
+        header, generations, is_scoped = [self.digest.encode()], list[str | bytes](), False
+        for table, selected in depends_on.items():
+            shown = scope if (table, selected) == (self.name, scope) else ""
+            if selected is None or lease.is_fenced(table, shown):
+                return b"", [], False
+            tokens: list[bytes] = []
+            for field in (table,) if shown else (table, f"{table}|all"):
+                known = lease.generations.get(field.encode())
+                token = known or new_token().encode()
+                generations += [field, token, "" if known else "1"]
+                tokens.append(token)
+            if shown:
+                is_scoped = True
+                tokens.append(lease.scope_token)
+            header.append(f"{table}@{shown}=".encode() + b"+".join(tokens))
+        return b";".join(header) + b"\n" if depends_on else b"", generations, is_scoped
+
+    async def _release(self, page: str, lease: Lease) -> None:
         _, lease_key = self.page_keys(page)
         with surviving_redis():
-            await self._run(RELEASE_LEASE, [lease_key], lease)
-
-    async def _run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
-        redis = redis_scripts()
-        try:
-            return await redis.run(script, keys, *arguments)
-        except CacheUnavailable as error:
-            if error.rejects:  # writers were rejected as well, and could not delete it
-                redis.stale_generations.add(self.generation_key)
-            raise
+            await redis_scripts().post(Call(RELEASE_LEASE, [lease_key], (lease.token,)))
 
     def page_keys(self, page: str) -> tuple[str, str]:
-        return self._key(page), self._key(f"{page}:lease")
+        return key(f"{self.name}:{page}"), key(f"{self.name}:{page}:lease")
 
-    def _key(self, rest: str) -> str:
-        return f"{settings().cache_key_prefix}{self.name}:{rest}"
+    def _scope_key(self, scope: str) -> str:
+        return key(f"scope:{self.name}:{scope}")
+
+    def _scope_milliseconds(self) -> int:
+        return SCOPE_TTLS * settings().cache_ttl_seconds * 1000
 
 
 @contextmanager

@@ -1,14 +1,19 @@
 """Redis: the one connection of an execution environment, a redis-py connection.
 
 An execution environment serves one request at a time, so it needs no pool. Calls that are made at
-the same time share a round trip, which redis-py's client cannot do on one connection. A response
-takes no longer than `timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM,
-no longer than `connect_timeout_seconds`.
+the same time share a round trip, and a call may be sent without awaiting its response (`post`),
+which redis-py's client cannot do on one connection. A response takes no longer than
+`timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM, no longer than
+`connect_timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
 writes since it was demoted, has another password, or sent what is no response to the command. The
 next one is made to wherever the name leads by then, with the password that the secret holds by
 then.
+
+A response that is owed is read before those of the next calls. By then the environment may have
+been frozen and the connection may be gone: a response that is an error, or does not come, counts as
+a call that failed.
 
 Each response begins with its call's tag, so that none is taken for another's: not by a proxy that
 lost or repeated one, either.
@@ -44,6 +49,9 @@ CONNECTION_SECONDS = 60.0
 """A connection's longest life: an environment that met no error follows a name that was pointed to
 another server. It costs a new connection a minute."""
 TAG_BYTES = 8
+POSTED_BYTES = 16 * 1024
+"""The largest command that is sent without awaiting its response: it fits into the buffer of a
+socket at once, so an environment that is frozen then has sent all of it."""
 
 
 def is_none(result: Any) -> bool:
@@ -89,6 +97,18 @@ class Call(NamedTuple):
         raise InvalidResponse("not the response to this call")
 
 
+class Owed(NamedTuple):
+    """A call whose response has not been read; `failed` is called if it fails."""
+
+    call: Call
+    tag: bytes
+    failed: Callable[[], None]
+
+
+class PostedCallFailed(RedisError):
+    """A call that was sent without awaiting its response has failed."""
+
+
 class RedisConnection:
     """Connects at the first call, to a URL or to the one that a secret of this ARN holds.
 
@@ -99,10 +119,13 @@ class RedisConnection:
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         self.connect_timeout_seconds = timeout_seconds
+        self.was_rejected = False
+        """Whether the server rejected the latest calls, on whichever attempt."""
         self._url_or_arn = url_or_arn
         self._url: str | None = None
         self._connection: AbstractConnection | None = None
         self._expires_at = 0.0
+        self._owed: list[Owed] = []
         # Requests come one by one; only the health check asks from beside them.
         self._in_use = asyncio.Lock()
 
@@ -111,20 +134,44 @@ class RedisConnection:
         has forgotten.
 
         If one of them fails, all are retried once on a new connection, unless it came too late, and
-        once more if that one was rejected for an outdated password. redis-py's own scripts would
+        once more if that one was rejected for an outdated password. Raises `PostedCallFailed`,
+        without a retry, if a call that was posted before has failed. redis-py's own scripts would
         need the right to SCRIPT LOAD, and two round trips more.
         """
         async with self._in_use:
+            self.was_rejected = False
             for error in (RedisError, AuthenticationError):
                 try:
                     return await self._run(calls)
-                except InvalidRedisUrl:
+                except (InvalidRedisUrl, PostedCallFailed):
                     raise
                 except error:
                     continue
             return await self._run(calls)
 
+    async def post(self, call: Call, failed: Callable[[], None]) -> None:
+        """Send a call without awaiting its response; `failed` is called if that is an error, or
+        does not come.
+
+        Raises as `run` if it cannot be sent, or if it is too large to be sent at once, and fails.
+        """
+        tag = token_bytes(TAG_BYTES)
+        command = call.by_text(tag)  # Redis may have forgotten the script, which is known too late
+        if sum(map(_size, command)) > POSTED_BYTES:
+            await self.run(call)
+            return
+        async with self._in_use:
+            try:
+                await self._send(command)
+            except InvalidRedisUrl:
+                raise
+            except RedisError:
+                await self._send(command)
+            self._owed.append(Owed(call, tag, failed))
+
     async def close(self) -> None:
+        while self._owed:
+            self._owed.pop().failed()
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):
@@ -133,28 +180,29 @@ class RedisConnection:
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         try:
-            connection = await self._connected()
             tags = [token_bytes(TAG_BYTES) for _ in calls]
-            commands = [call.by_digest(tag) for call, tag in zip(calls, tags, strict=True)]
+            tagged = list(zip(calls, tags, strict=True))
+            connection = await self._connected()
+            commands = [call.by_digest(tag) for call, tag in tagged]
             responses = await self._execute(connection, commands)
-            for number, (call, tag) in enumerate(zip(calls, tags, strict=True)):
+            for number, (call, tag) in enumerate(tagged):
                 if isinstance(responses[number], NoScriptError):
                     (response,) = await self._execute(connection, [call.by_text(tag)])
                     responses[number] = _checked(response)
             return [
                 call.result_in(response, tag)
-                for call, response, tag in zip(calls, responses, tags, strict=True)
+                for (call, tag), response in zip(tagged, responses, strict=True)
             ]
-        except BaseException as error:
-            if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
-                self._url = None  # the secret may hold another by now
-            await self.close()
-            if isinstance(error, (RedisError, OSError)) and not isinstance(error, InvalidResponse):
-                raise
-            if isinstance(error, Exception):
-                kind = type(error).__name__
-                raise InvalidResponse(f"no valid response of a Redis ({kind})") from None
-            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
+            raise await self._left(error) from None
+
+    async def _send(self, command: Command) -> None:
+        try:
+            connection = await self._connected()
+            async with asyncio.timeout(self.timeout_seconds):
+                await connection.send_packed_command(connection.pack_commands([command]))
+        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
+            raise await self._left(error) from None
 
     async def _execute(
         self, connection: AbstractConnection, commands: Sequence[Command]
@@ -162,11 +210,37 @@ class RedisConnection:
         """Return the responses, after one round trip; `NoScriptError` is one of them."""
         async with asyncio.timeout(self.timeout_seconds):
             await connection.send_packed_command(connection.pack_commands(commands))
+            await self._read_owed(connection)
             responses = [await _response(connection) for _ in commands]
         return [_checked(response) for response in responses]
 
+    async def _read_owed(self, connection: AbstractConnection) -> None:
+        while self._owed:
+            call, tag, _ = self._owed[0]
+            call.result_in(_checked(await _response(connection)), tag)
+            del self._owed[0]
+
+    async def _left(self, error: BaseException) -> BaseException:
+        """Close the connection, and return what the error is to its user."""
+        is_owed = bool(self._owed)
+        if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
+            self._url = None  # the secret may hold another by now
+        await self.close()
+        self.was_rejected |= isinstance(error, ResponseError)
+        kind = type(error).__name__
+        if not isinstance(error, Exception):
+            return error
+        if is_owed:
+            return PostedCallFailed(kind)
+        if isinstance(error, (RedisError, OSError)) and not isinstance(error, InvalidResponse):
+            return error
+        return InvalidResponse(f"no valid response of a Redis ({kind})")
+
     async def _connected(self) -> AbstractConnection:
-        if monotonic() > self._expires_at:
+        if self._connection is not None and monotonic() > self._expires_at:
+            with suppress(Exception):
+                async with asyncio.timeout(self.timeout_seconds):
+                    await self._read_owed(self._connection)
             await self.close()
         if self._connection is None:
             self._connection = self._new_connection()
@@ -186,6 +260,10 @@ class RedisConnection:
         except SecretUnavailable as error:
             raise RedisConnectionError("the secret of REDIS_URL cannot be read") from error
         return new_connection(self._url)
+
+
+def _size(part: Argument) -> int:
+    return len(part) if isinstance(part, str | bytes) else len(str(part))
 
 
 async def _response(connection: AbstractConnection) -> Any:

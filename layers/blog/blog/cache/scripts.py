@@ -1,122 +1,194 @@
 """The steps of the cache's protocol: Lua scripts, each one round trip and atomic.
 
-`blog.cache.pages` says what they do together. Scripts that take several lists take the keys of
-each list's fence and generation, in turn.
+`blog.cache.pages` says what they do together, and what the keys hold. KEYS[1] is the hash of the
+generations, KEYS[2] the sorted set of the fences. Their other keys are named by what they read, so
+cluster mode must be off.
 """
 
-import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterable
+from secrets import token_hex
 from typing import Any
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
+from blog.access import CallerLimit
 from blog.cache.access import InvalidRedisUrl
 from blog.cache.circuit_breaker import CircuitBreaker
-from blog.cache.redis_connection import Argument, Call, RedisConnection, Script
+from blog.cache.redis_connection import (
+    Call,
+    PostedCallFailed,
+    RedisConnection,
+    Script,
+)
 from blog.observability import CacheOutcome, logger
 from blog.process import close_at_reset, per_process
 from blog.settings import settings
 
-TOKEN_BYTES = 16
+FENCE_SECONDS = 20.0
+"""Longer than a request and its transaction together may last, as a fence may be set before BEGIN
+is received; a writer that crashes costs the cache this long."""
 BREAKER_PAUSE_SECONDS = 2.0
+EVERYTHING = "*"
+"""Stands for all tables."""
+TOKEN_BYTES = 8
+
+# A Redis that is full takes neither a fence nor a new token: it forgets all, and the next look-up
+# begins a quarantine.
+VOID_TABLE = """
+local function void(field, token)
+    local set = redis.pcall('HSET', KEYS[1], field, token)
+    if type(set) == 'table' and set.err then redis.call('DEL', KEYS[1]) end
+end
+"""
+NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
 
 
 def is_page_or_lease(result: Any) -> bool:
     match result:
-        case bytes() as page:
-            return len(page) >= TOKEN_BYTES
-        case [b"lease", bytes() as token]:
-            return len(token) == TOKEN_BYTES
+        case bytes():
+            return True
+        case [b"lease", bytes(), bytes(), list(), list() as generations]:
+            return len(generations) % 2 == 0
     return result in ([], [b"fenced"])
 
 
-# Return the page, or {} while another reader populates it, {'fenced'}, or {'lease', token}.
-GET_OR_LEASE = Script(
-    f"""
-if redis.call('EXISTS', KEYS[2]) == 1 then
-    local time = redis.call('TIME')
-    local now_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
-    if redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now_milliseconds) > 0 then
-        redis.call('DEL', KEYS[1])
-    end
-    if redis.call('EXISTS', KEYS[2]) == 1 then return {{'fenced'}} end
-end
+# The last of ARGV is the call's tag (`blog.cache.redis_connection`).
+# KEYS: generations, fences, page, lease, and the scope's key, if the page has one.
+# ARGV: milliseconds of a fence, a new token, the lease, its milliseconds, the schema's digest, the
+# table that the page is of, its scope, the beginning of scopes' keys, milliseconds of a scope.
+# Return the page; {} while another reader populates it; {'fenced'}; or
+# {'lease', epoch, the scope's token, names of what is fenced, fields and tokens of generations}.
+LOOK_UP = Script(
+    f"""{NOW}{VOID_TABLE}
 local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-local generation = redis.call('GET', KEYS[1])
-local token = generation and string.sub(generation, 1, {TOKEN_BYTES})
-if generation ~= (token or '') .. server then token = nil end
-if token then
-    local page = redis.call('GET', KEYS[3])
-    if page and string.sub(page, 1, {TOKEN_BYTES}) == token then
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch or string.sub(epoch, 1, #server) ~= server then
+    epoch = string.format('%s:%.0f', server, now + ARGV[1])
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], 'epoch', epoch)
+end
+local members = redis.call('ZRANGE', KEYS[2], 0, -1)
+if #members > 0 then
+    for _, expired in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+        void(string.match(expired, '^[^@|]+'), ARGV[2])
+        redis.call('ZREM', KEYS[2], expired)
+    end
+    members = redis.call('ZRANGE', KEYS[2], 0, -1)
+end
+if now < tonumber(string.sub(epoch, #server + 2)) then return {{'fenced'}} end
+local fenced, names = {{}}, {{}}
+for _, member in ipairs(members) do
+    local name = string.match(member, '^[^|]+')
+    local table_, scope = string.match(name, '^([^@]+)@?(.*)$')
+    fenced[name] = true
+    fenced[table_ .. '@*'] = true
+    names[#names + 1] = name
+end
+local function is_fenced(table_, scope)
+    if scope == '' then return fenced[table_ .. '@*'] end
+    return fenced[table_] or fenced[table_ .. '@' .. scope]
+end
+local page = redis.call('GET', KEYS[3])
+local header_ends = page and string.find(page, '\\n', 1, true)
+if header_ends then
+    local header = string.sub(page, 1, header_ends)
+    local valid = string.match(header, '^%x*') == ARGV[5]
+    for table_, scope, whole, part in string.gmatch(header, ';([^@]+)@([^=]*)=(%x+)%+(%x+)') do
+        if is_fenced(table_, scope) then return {{'fenced'}} end
+        if valid and redis.call('HGET', KEYS[1], table_) ~= whole then valid = false end
+        local token = valid and (scope == '' and redis.call('HGET', KEYS[1], table_ .. '|all')
+            or scope ~= '' and redis.call('GET', ARGV[8] .. table_ .. ':' .. scope))
+        if token ~= part then valid = false end
+    end
+    if valid then
         redis.call('DEL', KEYS[4])
-        return page
+        return string.sub(page, header_ends + 1)
     end
 end
-if not token then
-    token = ARGV[1]
-    redis.call('SET', KEYS[1], token .. server)
+if is_fenced(ARGV[6], ARGV[7]) then return {{'fenced'}} end
+local leased = redis.call('SET', KEYS[4], ARGV[3], 'NX', 'PX', ARGV[4])
+if not leased and redis.call('GET', KEYS[4]) ~= ARGV[3] then return {{}} end
+local scope_token = ''
+if KEYS[5] then
+    redis.call('SET', KEYS[5], ARGV[2], 'NX', 'PX', ARGV[9])
+    scope_token = redis.call('GET', KEYS[5])
 end
-if not redis.call('SET', KEYS[4], ARGV[2], 'NX', 'PX', ARGV[3]) then
-    -- It is this reader's own if the response to an earlier call of it was lost.
-    if redis.call('GET', KEYS[4]) ~= ARGV[2] then return {{}} end
-end
-return {{'lease', token}}
+return {{'lease', epoch, scope_token, names, redis.call('HGETALL', KEYS[1])}}
 """,
     is_page_or_lease,
 )
 
-POPULATE = Script(f"""
-local token = string.sub(ARGV[1], 1, {TOKEN_BYTES})
-if string.sub(redis.call('GET', KEYS[1]) or '', 1, {TOKEN_BYTES}) == token then
-    redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+# KEYS: generations, page, lease, and the scope's key, if the page has one.
+# ARGV: the lease, the epoch, seconds of the page, milliseconds of a scope, the page, the scope's
+# token, and a field, its token, and '1' if the token is new, for each generation it depends on.
+STORE = Script("""
+if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return end
+for i = 7, #ARGV - 1, 3 do
+    local token = redis.call('HGET', KEYS[1], ARGV[i])
+    if ARGV[i + 2] == '1' and token or ARGV[i + 2] == '' and token ~= ARGV[i + 1] then return end
 end
-if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('DEL', KEYS[3]) end
+if KEYS[4] then
+    if redis.call('GET', KEYS[4]) ~= ARGV[6] then return end
+    redis.call('PEXPIRE', KEYS[4], ARGV[4])
+end
+for i = 7, #ARGV - 1, 3 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('SET', KEYS[2], ARGV[5], 'EX', ARGV[3])
 """)
 
 RELEASE_LEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
-# A Redis that is full takes no fence; it takes no page either once the generation is deleted.
-SET_FENCES = Script("""
-local time = redis.call('TIME')
-local deadline_milliseconds = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
-for i = 1, #KEYS, 2 do
-    local set = redis.pcall('ZADD', KEYS[i], deadline_milliseconds, ARGV[1])
-    if type(set) == 'table' and set.err then redis.call('DEL', KEYS[i + 1]) end
+# ARGV: milliseconds of a fence, and its members.
+SET_FENCES = Script(f"""{NOW}
+for i = 2, #ARGV - 1 do
+    local set = redis.pcall('ZADD', KEYS[2], now + ARGV[1], ARGV[i])
+    if type(set) == 'table' and set.err then redis.call('DEL', KEYS[1]) end
 end
 """)
 
-DELETE_GENERATIONS = Script("redis.call('DEL', unpack(KEYS))")
+# KEYS: generations, fences, and the keys of scopes to void.
+# ARGV: a new token, the number of fences, their members, and the fields to void.
+CLEAR_FENCES = Script(f"""{VOID_TABLE}
+local fences = tonumber(ARGV[2])
+for i = 3, 2 + fences do redis.call('ZREM', KEYS[2], ARGV[i]) end
+for i = 3 + fences, #ARGV - 1 do void(ARGV[i], ARGV[1]) end
+for i = 3, #KEYS do redis.call('DEL', KEYS[i]) end
+""")
 
-CLEAR_FENCES = Script("""
-for i = 1, #KEYS, 2 do
-    redis.call('ZREM', KEYS[i], ARGV[1])
-    redis.call('DEL', KEYS[i + 1])
+# KEYS: generations. ARGV: a new token, and tables, or '*' for all.
+VOID_TABLES = Script(f"""{VOID_TABLE}
+if ARGV[2] ~= '*' then
+    for i = 2, #ARGV - 1 do void(ARGV[i], ARGV[1]) end
+    return
+end
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+    if fields[i] ~= 'epoch' then void(fields[i], ARGV[1]) end
 end
 """)
 
-WITHDRAW_FENCES = Script("""
-for i = 1, #KEYS, 2 do redis.call('ZREM', KEYS[i], ARGV[1]) end
-""")
+
+def new_token() -> str:
+    return token_hex(TOKEN_BYTES)
+
+
+def key(name: str) -> str:
+    """Return a key of the deployment's own."""
+    return f"{settings().cache_key_prefix}{name}"
 
 
 class CacheUnavailable(Exception):
     """Redis failed (`outcome` error), or is not asked (`outcome` bypass): none is set, or it
-    failed a moment ago. `rejects`: it responds, and rejects commands."""
+    failed a moment ago."""
 
-    def __init__(self, outcome: CacheOutcome, *, rejects: bool = False) -> None:
+    def __init__(self, outcome: CacheOutcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
-        self.rejects = rejects
-
-
-@dataclass(frozen=True)
-class SentAhead:
-    """A call that is sent with the next one, and its result."""
-
-    call: Call
-    result: asyncio.Future[Any]
 
 
 class RedisScripts:
@@ -125,71 +197,87 @@ class RedisScripts:
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
         self.connection = RedisConnection(url_or_arn, timeout_seconds)
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
-        self.stale_generations: set[str] = set()
-        """Keys to delete before Redis is used again: a write of this worker could not, or one of
-        its reads was rejected, as writes of others will have been."""
-        self._ahead: SentAhead | None = None
         self._invalid_url = ""
+        self.stale_tables: set[str] = set()
+        """Tables to void before Redis is used again: a write of this worker could not, or Redis
+        rejected a command (then all), as it will have rejected those of others."""
 
-    async def run(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
-        """Return the script's result. Raises `CacheUnavailable`, also while the breaker is open."""
-        if self.breaker.is_open:
-            raise CacheUnavailable("bypass")
-        return await self.run_anyway(script, keys, *arguments)
+    async def run(
+        self, call: Call, counts: CallerLimit | None = None, *, ignores_breaker: bool = False
+    ) -> Any:
+        """Return the script's result; in the same round trip count a request towards its limit.
 
-    async def run_anyway(self, script: Script, keys: list[str], *arguments: Argument) -> Any:
-        """As `run`, but whatever the breaker: Redis may have recovered, and others use it."""
-        call, ahead = Call(script, keys, arguments), self._ahead
-        if ahead is None:
-            return (await self._run(call))[0]
-        self._ahead = None
+        Raises `CacheUnavailable`, also while the breaker is open, unless that is to be ignored:
+        Redis may have recovered, and others use it.
+        """
+        count = counts.take() if counts is not None else None
+        if counts is None or count is None:
+            return (await self._run(call, ignores_breaker=ignores_breaker))[0]
+        counted = None
         try:
-            first, result = await self._run(ahead.call, call)
-        except CacheUnavailable as error:
-            ahead.result.set_exception(error)
+            counted, result = await self._run(count, call, ignores_breaker=ignores_breaker)
+            return result
+        finally:
+            counts.settle(counted)
+
+    async def _run(self, *calls: Call, ignores_breaker: bool) -> list[Any]:
+        if self.breaker.is_open and not ignores_breaker:
+            raise CacheUnavailable("bypass")
+        try:
+            try:
+                return await self._run_once(*calls)
+            except PostedCallFailed:
+                return await self._run_once(*calls)
+        except (RedisError, OSError) as error:
+            raise self._failed(error) from error
+
+    async def _run_once(self, *calls: Call) -> list[Any]:
+        await self._prepare()
+        return await self.connection.run(*calls)
+
+    async def post(self, call: Call, voids: Iterable[str] = ()) -> None:
+        """Send a script without awaiting its reply, which is read before the next command's.
+
+        Where it fails, now or then, the tables are voided before Redis is used again. Raises
+        `CacheUnavailable` if it cannot be sent.
+        """
+        tables = frozenset(voids)
+        try:
+            await self._prepare()
+            await self.connection.post(call, failed=lambda: self.stale_tables.update(tables))
+        except BaseException as error:
+            self.stale_tables.update(tables)
+            if isinstance(error, RedisError | OSError):
+                raise self._failed(error) from error
             raise
+
+    async def void(self, call: Call, voids: Iterable[str]) -> None:
+        """As `post`, but return when the reply is there."""
+        try:
+            await self.run(call, ignores_breaker=True)
         except BaseException:
-            # Only this call is cancelled; what waits for the other goes on without Redis.
-            ahead.result.set_exception(CacheUnavailable("error"))
+            self.stale_tables.update(voids)
             raise
-        ahead.result.set_result(first)
-        return result
 
-    def send_ahead(self, script: Script, keys: list[str], *arguments: Argument) -> SentAhead:
-        """Run this in one round trip with the next script, and before it, or in `result_of`."""
-        result = asyncio.get_running_loop().create_future()
-        self._ahead = SentAhead(Call(script, keys, arguments), result)
-        return self._ahead
-
-    async def result_of(self, ahead: SentAhead) -> Any:
-        """Return its result, running it now if nothing has taken it along. Raises as `run`."""
-        if ahead is not self._ahead:
-            # Who is no longer interested must not stop the call that has taken it along.
-            return await asyncio.shield(ahead.result)
-        self._ahead = None
-        script, keys, arguments = ahead.call
-        return await self.run(script, list(keys), *arguments)
-
-    async def _run(self, *calls: Call) -> list[Any]:
+    async def _prepare(self) -> None:
         # A Redis that has just failed may hang: what asks it anyway does not wait for as long.
         self.connection.connect_timeout_seconds = (
             self.connection.timeout_seconds
             if self.breaker.is_open
             else settings().redis_connect_timeout_seconds
         )
-        try:
-            await self._delete_stale_generations()
-            return await self.connection.run(*calls)
-        except (RedisError, OSError) as error:
-            self._log(error)
-            self.breaker.failed()
-            rejects = isinstance(error, ResponseError)
-            raise CacheUnavailable("error", rejects=rejects) from error
+        if not self.stale_tables:
+            return
+        tables = [EVERYTHING] if EVERYTHING in self.stale_tables else sorted(self.stale_tables)
+        await self.connection.run(Call(VOID_TABLES, [key("generations")], (new_token(), *tables)))
+        self.stale_tables.clear()
 
-    async def _delete_stale_generations(self) -> None:
-        if self.stale_generations:
-            await self.connection.run(Call(DELETE_GENERATIONS, list(self.stale_generations)))
-            self.stale_generations.clear()
+    def _failed(self, error: RedisError | OSError) -> CacheUnavailable:
+        if self.connection.was_rejected:
+            self.stale_tables.add(EVERYTHING)
+        self._log(error)
+        self.breaker.failed()
+        return CacheUnavailable("error")
 
     def _log(self, error: Exception) -> None:
         """Once for each pause; an invalid URL, which does not mend itself, once."""

@@ -28,6 +28,8 @@ from sqlalchemy import (
     text,
 )
 
+from blog.database.dependencies import ROWS_OF, SCOPE, UNTRACKED
+
 BLOCK_IDS = 4096
 """Ids of a block, which is their quotient by it (the triggers of the migrations know it too)."""
 ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
@@ -84,6 +86,7 @@ posts = Table(
     CheckConstraint(ID_RANGE, name="posts_id_range"),
     # Serves the foreign key, the posts of one user in either order, and the count per user.
     Index("posts_user_id_id_idx", "user_id", "id"),
+    info={SCOPE: "user_id"},
 )
 
 
@@ -120,7 +123,7 @@ class RowCountColumns(TypedColumns):
     newest: Named[datetime] = Column(DateTime(timezone=True))
 
 
-row_counts = Table("row_counts", METADATA, RowCountColumns)
+row_counts = Table("row_counts", METADATA, RowCountColumns, info={ROWS_OF: "table_name"})
 
 
 class IdempotencyKeyColumns(TypedColumns):
@@ -146,6 +149,7 @@ idempotency_keys = Table(
     IdempotencyKeyColumns,
     Index("idempotency_keys_expires_at_idx", "expires_at"),
     Index("idempotency_keys_resource_idx", "path", "resource_id"),
+    info={UNTRACKED: True},
 )
 
 
@@ -172,4 +176,5 @@ audit_log = Table(
     AuditColumns,
     Index("audit_log_at_idx", "at"),
     Index("audit_log_resource_idx", "resource", "resource_id"),
+    info={UNTRACKED: True},
 )

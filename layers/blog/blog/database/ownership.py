@@ -8,13 +8,12 @@ round trip.
 from typing import TypeVarTuple
 
 from sqlalchemy import Boolean, ColumnElement, Row, Text, bindparam, or_, select
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access
 from blog.conditions import current_conditions
 from blog.database.models import identities
-from blog.database.transactions import Transaction, Values
+from blog.database.transactions import Reader, Transaction, Values
 from blog.database.versions import condition_values
 from blog.errors import Forbidden, PreconditionFailed
 
@@ -52,8 +51,7 @@ async def write_own(
     if target is not None:
         values |= condition_values(conditions)
     row = await transaction.write(statement, values, checks_owner=True)
-    is_conditional = (conditions.if_match or conditions.if_none_match) is not None
-    if row is not None or not (access.own_only or (target is not None and is_conditional)):
+    if row is not None or not (access.own_only or (target is not None and conditions.are_sent)):
         return row
     if target is None:
         raise Forbidden(access.permission, own_only=True)
@@ -66,13 +64,13 @@ async def write_own(
 
 
 async def find_own(
-    connection: AsyncConnection, access: Access, statement: TypedReturnsRows[*Ts], values: Values
+    reader: Reader, access: Access, statement: TypedReturnsRows[*Ts], values: Values
 ) -> Row[*Ts] | None:
     """Return the row that a write which changes nothing leaves as it is; None if there is none.
 
     The statement selects whether it is the caller's own as `is_own`. Raises `Forbidden`.
     """
-    row = (await connection.execute(statement, {**values, **_values(access)})).one_or_none()
+    row = (await reader.execute(statement, {**values, **_values(access)})).one_or_none()
     if row is not None and not row.is_own:  # None for a caller who has no user
         raise Forbidden(access.permission, own_only=True)
     return row

@@ -23,9 +23,9 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.ext.asyncio.engine import AsyncConnection
 
 from blog.database.models import BLOCK_IDS, row_counts
+from blog.database.transactions import Reader
 from blog.pagination import PagePosition, PageResult
 
 AFTER = bindparam("page_after", type_=BigInteger)
@@ -50,7 +50,7 @@ class PagedQuery:
 
 
 async def fetch_page(
-    connection: AsyncConnection,
+    reader: Reader,
     listing: PagedQuery,
     start: PagePosition,
     limit: int,
@@ -63,14 +63,15 @@ async def fetch_page(
     page = _page(listing, after=start.after > 0, offset=start.offset > 0)
     bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
     given = {**(parameters or {}), **bounds}
-    rows = (await connection.execute(page, given)).all()
+    rows = (await reader.execute(page, given)).all()
     if listing.total is None:
-        return to_page(rows, listing.key, limit)
-    count = rows[0].total if rows else await connection.scalar(listing.total, given)
-    return to_page(rows, listing.key, limit, count or 0)
+        return to_page(reader, rows, listing.key, limit)
+    count = rows[0].total if rows else (await reader.execute(listing.total, given)).scalar()
+    return to_page(reader, rows, listing.key, limit, count or 0)
 
 
 def to_page(
+    reader: Reader,
     rows: Sequence[Row[*tuple[Any, ...]]],
     key: Column[int],
     limit: int,
@@ -78,7 +79,7 @@ def to_page(
 ) -> PageResult:
     """The first `limit` of the rows; one more means that others follow."""
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
-    return PageResult(rows[:limit], next_key, total)
+    return PageResult(rows[:limit], next_key, reader.depends_on, total)
 
 
 def row_count(table_name: str) -> Select[int]:

@@ -10,7 +10,7 @@ request is retried once (`blog.http.retry`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
@@ -20,12 +20,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.access import Access, granted_access, within_limit
+from blog.access import Access, begin_counting, granted_access, within_limit
 from blog.concurrency import run_both
+from blog.conditions import current_conditions
 from blog.database.connection import worker_connection
+from blog.database.dependencies import Changes, changes_of, dependencies_of, merge
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
-from blog.errors import Forbidden, OutcomeUnknown
+from blog.database.versions import checks_conditions
+from blog.errors import Forbidden, InvalidRequest, OutcomeUnknown
 from blog.observability import current_request, database_time, logger
 
 # What poolers respond to a COMMIT whose server they lost: classes of SQLSTATE, connection exception
@@ -40,7 +43,6 @@ VALUES (%s, %s, %s, %s, %s, %s)
 P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-Query = Callable[Concatenate[AsyncConnection, P], Awaitable[R]]
 Values = Mapping[str, object]
 
 
@@ -50,17 +52,38 @@ class Invalidation(Protocol):
     If the outcome is unknown, neither `committed` nor `rolled_back` is called.
     """
 
-    def start(self) -> None:
-        """Begin to announce it; called with the first statement that changes rows."""
+    def start(self, tables: Mapping[str, str | None]) -> None:
+        """Begin to announce it; called with each statement that changes these tables.
+
+        The value is the only scope of the table that it changes, None if that is not known.
+        """
 
     async def ready(self) -> None:
         """Return when it is announced; awaited before COMMIT is sent."""
 
-    async def committed(self) -> None:
-        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it."""
+    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
+        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it.
+
+        `scopes` has the scopes of each table that changed, None for the whole table.
+        """
 
     async def rolled_back(self) -> None:
         """Withdraw the announcement; called at most once, also if it was never started."""
+
+
+class Reader:
+    """The statements of a read, each one round trip; it knows what they depend on."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self.depends_on: dict[str, str | None] = {}
+
+    async def execute(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> CursorResult[*Ts]:
+        """Run a statement that changes nothing. Raises `UnknownTables`."""
+        merge(self.depends_on, dependencies_of(statement, values))
+        return await self._connection.execute(statement, values)
 
 
 class Transaction:
@@ -80,6 +103,9 @@ class Transaction:
         self._written: list[int] = []
         self._last: Executable | None = None
         self.has_changes = False
+        self._checks_conditions = False
+        self.changed: dict[str, set[str] | None] = {}
+        """The scopes of each table that changed; None for the whole table."""
 
     async def write(
         self,
@@ -95,25 +121,52 @@ class Transaction:
         """
         if self.access.own_only and not checks_owner:
             raise Forbidden(self.access.permission, own_only=True)
-        row = (await self.execute(statement, values)).one_or_none()
+        changes = changes_of(statement)
+        row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
             self._written.append(row.id)
+            for table, scope in changes.scopes(row, values or {}).items():
+                self._changed(table, scope)
         return row
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> CursorResult[*Ts]:
         """Run a statement that changes rows, and returns them."""
-        self.has_changes = True
-        self._invalidates.start()
-        return await self.look_up(statement, values)
+        changes = changes_of(statement)
+        for table in changes.tables({}):
+            self._changed(table, None)
+        return await self._change(changes, values)
 
     async def look_up(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> CursorResult[*Ts]:
         """Run a statement that changes nothing."""
+        begin_counting()
         with database_time():
             return await self._connection.execute(statement, values)
+
+    def check_conditions(self) -> None:
+        """Raise `InvalidRequest` if the request has conditions, and no statement checked them."""
+        conditions = current_conditions.get()
+        if self.has_changes and conditions.are_sent and not self._checks_conditions:
+            name = "If-Match" if conditions.if_match else "If-None-Match"
+            message = "is not supported by this operation, which compares no version"
+            raise InvalidRequest([{"in": "header", "field": name, "message": message}])
+
+    async def _change(self, changes: Changes, values: Values | None) -> CursorResult[Any]:
+        self.has_changes = True
+        self._checks_conditions |= checks_conditions(changes.statement)
+        self._invalidates.start(changes.tables(values or {}))
+        with database_time():
+            return await self._connection.execute(changes.statement, values)
+
+    def _changed(self, table: str, scope: str | None) -> None:
+        scopes = self.changed.setdefault(table, set())
+        if scope is None or scopes is None:
+            self.changed[table] = None
+        else:
+            scopes.add(scope)
 
     def send_ahead(self, sql: LiteralString, values: Sequence[object]) -> psycopg.AsyncCursor[Any]:
         """Send this with the next statement, before it; the cursor has its result afterwards."""
@@ -144,19 +197,22 @@ class Transaction:
         return (*caller, access.operation, access.resource, row_id, request_id)
 
 
-async def read(query: Query[P, R], *arguments: P.args, **named: P.kwargs) -> R:
+async def read(
+    query: Callable[Concatenate[Reader, P], Awaitable[R]], *arguments: P.args, **named: P.kwargs
+) -> R:
     """Return the query's result, each of its statements on its own (AUTOCOMMIT).
 
     Raises `DatabaseUnavailable`, and what the query raises.
     """
+    begin_counting()
     async with worker_connection().acquire() as (connection, driver):
         with database_time():
             async with driver.reading_from_primary():
-                return await query(connection, *arguments, **named)
+                return await query(Reader(connection), *arguments, **named)
 
 
 async def read_as_writer(
-    query: Callable[Concatenate[AsyncConnection, Access, P], Awaitable[R]],
+    query: Callable[Concatenate[Reader, Access, P], Awaitable[R]],
     *arguments: P.args,
     **named: P.kwargs,
 ) -> R:
@@ -183,6 +239,7 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
         block = Transaction(connection, driver, invalidates, access)
         try:
             yield block
+            block.check_conditions()
             await invalidates.ready()
             await within_limit()
         except BaseException:
@@ -204,7 +261,7 @@ async def _commit(block: Transaction, driver: BoundedConnection, invalidates: In
         await _roll_back(driver, invalidates)
         raise
     try:
-        await invalidates.committed()
+        await invalidates.committed(block.changed)
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nothing makes it undone
         # A deadline, or a bug: the change is made and says so. Its fences expire by themselves.
         logger().error("not invalidated after COMMIT", error=type(error).__name__)

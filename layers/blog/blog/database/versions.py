@@ -6,8 +6,11 @@ statement that writes, so of writers at the same time that know the same version
 others' statements look at the row again when the first has committed.
 """
 
+from functools import lru_cache
+
 from sqlalchemy import (
     ColumnElement,
+    Executable,
     Table,
     Text,
     and_,
@@ -17,9 +20,11 @@ from sqlalchemy import (
     literal_column,
     or_,
 )
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import Label
 
 from blog.conditions import Conditions
+from blog.database.dependencies import KNOWN_STATEMENTS
 
 ALLOWED = bindparam("allowed_versions", type_=Text)
 EXCLUDED = bindparam("excluded_versions", type_=Text)
@@ -42,6 +47,12 @@ def condition_values(conditions: Conditions) -> dict[str, str | None]:
         ALLOWED.key: conditions.allowed_versions,
         EXCLUDED.key: conditions.excluded_versions,
     }
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def checks_conditions(statement: Executable) -> bool:
+    """Whether a statement has `meets_conditions`."""
+    return any(element is ALLOWED for element in visitors.iterate(statement))  # type: ignore[arg-type]
 
 
 def _xmin(table: Table) -> ColumnElement[str]:

@@ -29,7 +29,9 @@ class AuthorizedRoute(RetriedRoute):
             access = authorize(self.name, event)
             current_access.set(access)
             async with request_limit(access, event) or nullcontext():
-                current_conditions.set(conditions_of(request.method, request.headers))
+                has_target = bool(request.path_params)
+                conditions = conditions_of(request.method, request.headers, has_target=has_target)
+                current_conditions.set(conditions)
                 return await handler(request)
 
         return handle

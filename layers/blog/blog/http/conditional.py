@@ -41,17 +41,18 @@ class Versioned(Protocol):
     def version(self) -> str: ...
 
 
-def conditions_of(method: str, headers: Headers) -> Conditions:
-    """Return the request's conditions.
+def conditions_of(method: str, headers: Headers, *, has_target: bool) -> Conditions:
+    """Return the request's conditions; `has_target` if its path names a resource.
 
     Raises `InvalidRequest` for a malformed header, and `PreconditionRequired` for a write that
     lacks the If-Match which `REQUIRE_IF_MATCH` demands.
     """
-    if method not in SAFE_METHODS + CONDITIONAL_METHODS:
-        return UNCONDITIONAL  # a POST makes something new
+    if method == "POST" and not has_target:
+        return UNCONDITIONAL  # it makes something new
     is_safe = method in SAFE_METHODS
     conditions = Conditions(is_safe, _tags(headers, "If-Match"), _tags(headers, "If-None-Match"))
-    if not is_safe and conditions.if_match is None and settings().require_if_match:
+    is_change = method in CONDITIONAL_METHODS
+    if is_change and conditions.if_match is None and settings().require_if_match:
         raise PreconditionRequired("This needs the header If-Match, with the ETag of a GET.")
     return conditions
 

@@ -1,0 +1,337 @@
+"""Pages of tables of any shape are coherent, and no shape declares anything.
+
+The tables are this test's own: a link table, columns of a joined table, cascades of three levels,
+a table that refers to itself, one with a scope. Statements are plain SQLAlchemy; the API of the
+layer is `read`, `transaction`, `PageCache` and `Fences`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import BaseModel
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Executable,
+    ForeignKey,
+    Identity,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
+
+from blog import database
+from blog.cache.fences import Fences
+from blog.cache.pages import Loaded, PageCache
+from blog.database.dependencies import KEPT_FROM, SCOPE, UNTRACKED, UnknownTables
+from blog.database.models import row_counts
+from blog.observability import RequestRecord, current_request
+from local.services import Services
+from tests.conftest import Worker
+
+SHAPES = MetaData()
+
+
+def key() -> Column[int]:
+    return Column("id", BigInteger, Identity(), primary_key=True)
+
+
+def refers(name: str, to: str, **options: Any) -> Column[int]:
+    return Column(name, BigInteger, ForeignKey(f"{to}.id", **options))
+
+
+authors = Table("authors", SHAPES, key(), Column("name", Text))
+books = Table(
+    "books",
+    SHAPES,
+    key(),
+    refers("author_id", "authors", ondelete="CASCADE"),
+    refers("sequel_of", "books", ondelete="SET NULL"),
+    Column("title", Text),
+    info={SCOPE: "author_id"},
+)
+labels = Table("labels", SHAPES, key(), Column("name", Text))
+book_labels = Table(
+    "book_labels",
+    SHAPES,
+    key(),
+    refers("book_id", "books", ondelete="CASCADE"),
+    refers("label_id", "labels", ondelete="CASCADE"),
+)
+notes = Table(
+    "notes",
+    SHAPES,
+    key(),
+    refers("book_label_id", "book_labels", ondelete="CASCADE"),
+    Column("note", Text),
+)
+title_counts = Table(
+    "title_counts",
+    SHAPES,
+    key(),
+    Column("titles", BigInteger),
+    info={KEPT_FROM: ("books",)},
+)
+log = Table("log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
+
+ROWS = """
+INSERT INTO authors (name) VALUES ('Ada'), ('Bob');
+INSERT INTO books (author_id, title) VALUES (1, 'One'), (2, 'Two');
+INSERT INTO books (author_id, title, sequel_of) VALUES (1, 'Three', 1);
+INSERT INTO labels (name) VALUES ('old'), ('new');
+INSERT INTO book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
+INSERT INTO notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
+INSERT INTO title_counts (titles) VALUES (3);
+INSERT INTO log (line) VALUES ('made');
+CREATE FUNCTION count_titles() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN UPDATE title_counts SET titles = (SELECT count(*) FROM books); RETURN NULL; END';
+CREATE TRIGGER count_titles AFTER INSERT OR DELETE ON books EXECUTE FUNCTION count_titles();
+"""
+
+
+class Rows(BaseModel):
+    data: list[str]
+
+
+PAGES = PageCache("books", Rows)
+AUTHOR = bindparam("author", type_=BigInteger)
+OF_ADA = {"author": 1}
+sequels = books.alias("sequels")
+
+READS: dict[str, Any] = {
+    "books": select(books.c.title),
+    "books of an author": select(books.c.title).where(books.c.author_id == AUTHOR),
+    "books of an author, counted": select(
+        books.c.title,
+        select(func.count()).where(books.c.author_id == AUTHOR).scalar_subquery(),
+    ).where(books.c.author_id == AUTHOR),
+    "books of an author, of all": select(
+        books.c.title, select(func.count()).select_from(books).scalar_subquery()
+    ).where(books.c.author_id == AUTHOR),
+    "books with their author's name": select(books.c.title, authors.c.name).join(
+        authors, authors.c.id == books.c.author_id
+    ),
+    "books of an author with its name": select(books.c.title, authors.c.name)
+    .join(authors, authors.c.id == books.c.author_id)
+    .where(books.c.author_id == AUTHOR),
+    "books by label": select(books.c.title, labels.c.name)
+    .join(book_labels, book_labels.c.book_id == books.c.id)
+    .join(labels, labels.c.id == book_labels.c.label_id),
+    "books with a label": select(books.c.title).where(
+        exists().where(book_labels.c.book_id == books.c.id)
+    ),
+    "notes": select(notes.c.note),
+    "labels in a CTE": select(select(labels.c.name).cte("named")),
+    "books and their sequels": select(books.c.title, sequels.c.title).outerjoin(
+        sequels, sequels.c.sequel_of == books.c.id
+    ),
+    "an author's books and anyone's sequels": select(books.c.title, sequels.c.title)
+    .outerjoin(sequels, sequels.c.sequel_of == books.c.id)
+    .where(books.c.author_id == AUTHOR),
+    "counted titles": select(title_counts.c.titles),
+    "a union": select(authors.c.name).union_all(select(labels.c.name)).subquery().select(),
+    "as text": database.sql("SELECT name FROM labels", reads=[labels]),
+}
+ID = bindparam("changed", type_=BigInteger)
+WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
+    "an author is renamed": (
+        update(authors).where(authors.c.id == ID).values(name="Eve").returning(authors.c.id),
+        {"changed": 1},
+    ),
+    "an author is deleted, with books, labels of these, and notes": (
+        delete(authors).where(authors.c.id == ID).returning(authors.c.id),
+        {"changed": 1},
+    ),
+    "a book is added": (
+        insert(books).returning(books.c.id),
+        {"author_id": 1, "title": "Four"},
+    ),
+    "a book of another author is added": (
+        insert(books).returning(books.c.id),
+        {"author_id": 2, "title": "Four"},
+    ),
+    "a book is retitled": (
+        update(books).where(books.c.id == ID).values(title="Uno").returning(books.c.id),
+        {"changed": 1},
+    ),
+    "a book moves, by a parameter": (
+        update(books).where(books.c.id == ID).returning(books.c.id),
+        {"changed": 2, "author_id": 1},
+    ),
+    "a book moves, by the statement": (
+        update(books).where(books.c.id == ID).values(author_id=2).returning(books.c.id),
+        {"changed": 1},
+    ),
+    "a book moves, by a parameter of another name": (
+        update(books).where(books.c.id == ID).values(author_id=AUTHOR).returning(books.c.id),
+        {"changed": 1, "author": 2},
+    ),
+    "a book is deleted": (
+        delete(books).where(books.c.id == ID).returning(books.c.id),
+        {"changed": 1},
+    ),
+    "a label is deleted, from all books": (
+        delete(labels).where(labels.c.id == ID).returning(labels.c.id),
+        {"changed": 2},
+    ),
+    "a label is put on a book": (
+        insert(book_labels).returning(book_labels.c.id),
+        {"book_id": 2, "label_id": 1},
+    ),
+    "a book is added in a CTE": (
+        select(
+            insert(books).values(author_id=1, title="Four").returning(books.c.id).cte("added").c.id
+        ),
+        {},
+    ),
+    "a label is renamed, as text": (
+        database.sql(
+            "UPDATE labels SET name = 'newer' WHERE id = :changed RETURNING id",
+            reads=[labels],
+            changes=[labels],
+        ),
+        {"changed": 2},
+    ),
+    "an author is deleted, as text": (
+        database.sql(
+            "DELETE FROM authors WHERE id = :changed RETURNING id",
+            reads=[authors],
+            changes=[authors],
+        ),
+        {"changed": 2},
+    ),
+}
+
+
+@pytest.fixture
+def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any]]:
+    """The tables with rows, in a schema of their own that the worker finds first."""
+    url = services.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    engine = create_engine(url)
+    SHAPES.create_all(engine)
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(ROWS.encode())
+        yield connection
+        connection.execute("DROP FUNCTION count_titles CASCADE")
+    SHAPES.drop_all(engine)
+    engine.dispose()
+
+
+async def rows_of(name: str) -> str:
+    """The rows of a statement: cached, or from the database."""
+    return (await PAGES.fetch(f"{name}:1:10", loading(name), scope="1")).decode()
+
+
+def loading(name: str) -> Callable[[], Any]:
+    async def query(reader: database.Reader) -> Loaded:
+        rows = (await reader.execute(READS[name], OF_ADA)).all()
+        return Loaded(repr(sorted(map(str, rows))).encode(), reader.depends_on)
+
+    async def load() -> Loaded:
+        return await database.read(query)
+
+    return load
+
+
+@pytest.fixture
+def record() -> Iterator[RequestRecord]:
+    """What the request in progress records."""
+    new = RequestRecord("GET", "gateway", None, cold_start=False)
+    token = current_request.set(new)
+    yield new
+    current_request.reset(token)
+
+
+async def run(statement: Any, values: dict[str, object]) -> None:
+    async with database.transaction(invalidates=Fences()) as transaction:
+        await transaction.write(statement, values)
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_no_page_is_older_than_a_write(
+    worker: Worker, tables: psycopg.Connection[Any], record: RequestRecord, write: str
+) -> None:
+    for name in READS:
+        before = worker.run(rows_of(name))
+        record.cache = None
+        assert worker.run(rows_of(name)) == before
+        assert record.cache == "hit", name
+    statement, values = WRITES[write]
+    worker.run(run(statement, values))
+
+    for name in READS:
+        fresh = worker.run(loading(name)()).content.decode()
+        assert worker.run(rows_of(name)) == fresh, name
+
+
+@pytest.mark.parametrize(
+    ("write", "kept"),
+    [
+        ("a book of another author is added", {"books of an author"}),
+        ("a label is renamed, as text", {"books", "books of an author"}),
+        ("an author is deleted, as text", {"labels in a CTE"}),
+    ],
+)
+def test_a_write_leaves_pages_of_what_it_does_not_change(
+    worker: Worker,
+    tables: psycopg.Connection[Any],
+    record: RequestRecord,
+    write: str,
+    kept: set[str],
+) -> None:
+    for name in kept:
+        worker.run(rows_of(name))
+    worker.run(run(*WRITES[write]))
+    for name in kept:
+        record.cache = None
+        worker.run(rows_of(name))
+        assert record.cache == "hit", name
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        text("SELECT name FROM labels"),
+        select(text("name FROM labels")),
+        select(labels.c.name).where(text("EXISTS (SELECT FROM book_labels)")),
+        select(labels.c.id, literal_column("(SELECT count(*) FROM book_labels)")),
+        select(row_counts.c.row_count),
+    ],
+    ids=["text", "text in a select", "text in a condition", "a literal column", "counts of what"],
+)
+def test_a_statement_whose_tables_are_unknown_is_rejected(
+    worker: Worker, tables: psycopg.Connection[Any], statement: Any
+) -> None:
+    async def query(reader: database.Reader) -> None:
+        await reader.execute(statement)
+
+    with pytest.raises(UnknownTables, match=r"name its tables|must say table_name"):
+        worker.run(database.read(query))
+
+
+def test_a_page_of_a_table_that_is_written_apart_is_not_cached(
+    worker: Worker, tables: psycopg.Connection[Any], record: RequestRecord
+) -> None:
+    async def query(reader: database.Reader) -> Loaded:
+        rows = (
+            await reader.execute(
+                select(log.c.line, select(func.count(labels.c.id)).scalar_subquery())
+            )
+        ).all()
+        return Loaded(repr(rows).encode(), reader.depends_on)
+
+    for _ in range(2):
+        worker.run(PAGES.fetch("log:1:10", lambda: database.read(query)))
+        assert record.cache == "miss"
