@@ -1,12 +1,20 @@
-"""Writes of tests that need no HTTP: what a transaction invalidates, and its query."""
+"""Reads and writes of tests that need no HTTP: statements, and what a transaction invalidates."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-from blog.database import Transaction, transaction
+from sqlalchemy.sql.selectable import TypedReturnsRows
+
+from blog.database import Transaction, sql, transaction
+from blog.database.models import users
 from blog.database.transactions import Invalidation
 
 R = TypeVar("R")
+
+
+def statement_of(text: str) -> TypedReturnsRows[Any]:
+    """A statement that reads nothing which is cached, and may change users."""
+    return cast("TypedReturnsRows[Any]", sql(text, reads=[], changes=[users]))
 
 
 class NothingInvalidated:
@@ -15,13 +23,13 @@ class NothingInvalidated:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def start(self) -> None:
+    def start(self, tables: Mapping[str, str | None]) -> None:
         self.calls.append("start")
 
     async def ready(self) -> None:
         self.calls.append("ready")
 
-    async def committed(self) -> None:
+    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
         self.calls.append("committed")
 
     async def rolled_back(self) -> None:

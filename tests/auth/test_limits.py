@@ -1,6 +1,5 @@
 """Limits: a caller's reads and writes are counted apart, over all workers, on Redis's clock."""
 
-import asyncio
 import re
 import subprocess
 import sys
@@ -18,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of
-from blog.cache.pages import PageCache
-from blog.cache.scripts import CLEAR_FENCES, redis_scripts
+from blog.cache.redis_connection import Call, RedisConnection
 from blog.settings import SettingsError
 from local.services import Services
 from tests.auth.claims import REQUIRED
@@ -89,7 +87,7 @@ def test_a_write_beyond_the_burst_is_429_and_changes_nothing(
         assert api.get("/users").json() == before.json()
     assert database.execute("SELECT name FROM users").fetchall() == [("Ada Lovelace",)]
     assert database.execute("SELECT count(*) FROM audit_log").fetchone() == (2,)
-    assert not cache.exists(PageCache("users").fence_key)
+    assert not cache.exists("fences")
 
 
 def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
@@ -103,7 +101,7 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
             status = api.post("/users", json=body).status_code
         assert status == (201 if number < 2 else 429)
     assert database.execute("SELECT count(*) FROM users").fetchone() == (2,)
-    assert not cache.exists(PageCache("users").fence_key)
+    assert not cache.exists("fences")
 
 
 @pytest.mark.usefixtures("limited")
@@ -238,21 +236,35 @@ def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, ca
     assert bob != ada
 
 
-def test_a_request_that_gives_up_does_not_stop_the_call_that_took_its_count_along(
-    worker: Worker, cache: object
+@pytest.mark.usefixtures("limited")
+@pytest.mark.parametrize(
+    ("method", "path", "round_trips"),
+    [
+        ("GET", "/users", [2]),
+        ("GET", "/users/1", [1]),
+        ("POST", "/users", [2]),
+        ("PATCH", "/users/1", [2]),
+        ("PATCH", "/users/4711", [2]),
+    ],
+)
+def test_a_request_is_counted_with_its_look_up_or_its_fence(
+    monkeypatch: pytest.MonkeyPatch, method: str, path: str, round_trips: list[int]
 ) -> None:
-    async def give_up() -> object:
-        scripts = redis_scripts()
-        ahead = scripts.send_ahead(COUNT_REQUEST, ["limit"], 1, 1, "ada")
-        call = asyncio.create_task(scripts.run(CLEAR_FENCES, ["fence", "generation"], b"writer"))
-        await asyncio.sleep(0)
-        waiting = asyncio.create_task(scripts.result_of(ahead))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await call
-        return await ahead.result
+    run, calls = RedisConnection.run, []
 
-    assert worker.run(give_up()) == [1, 1]
+    async def watched(self: RedisConnection, *made: Call) -> Any:
+        calls.append(len(made))
+        return await run(self, *made)
+
+    with client_of() as api:
+        api.post("/users", json=ADA)
+        api.get("/users")
+        monkeypatch.setattr(RedisConnection, "run", watched)
+        body = None if method == "GET" else {"name": "Bob"}
+        if method == "POST":
+            body = {"name": "Bob", "email": "bob@example.org"}
+        api.request(method, path, json=body)
+    assert calls == round_trips
 
 
 @pytest.mark.parametrize("burst", ["4", "5"])

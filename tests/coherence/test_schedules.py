@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import wraps
@@ -19,16 +19,17 @@ from typing import Any, cast
 
 import psycopg
 import pytest
-from blog.cache.lists import USERS, CachedList
+from pydantic import BaseModel
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog.cache import fences, pages
-from blog.cache.pages import Loaded
+from blog.cache.fences import Fences
+from blog.cache.health import check_redis as arrived
+from blog.cache.pages import Loaded, PageCache
 from blog.cache.redis_connection import Call, Script
-from blog.cache.scripts import DELETE_GENERATIONS, redis_scripts
+from blog.cache.scripts import redis_scripts
+from blog.database import Reader, driver, read, transaction, transactions
 from blog.database import connection as postgresql
-from blog.database import driver, read, transaction, transactions
 from blog.database.connection import WorkerConnection
 from blog.database.models import users
 from blog.database.transactions import Invalidation
@@ -102,12 +103,15 @@ class Actor:
 
 GET = Script("return redis.call('GET', KEYS[1])", lambda _: True)
 SET = Script("redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)")
+DELETE = Script("redis.call('DEL', unpack(KEYS))")
 
 
 class CacheAside:
     """Pages that are deleted after COMMIT."""
 
-    async def fetch(self, page: str, load: Callable[[], Awaitable[Loaded]]) -> bytes:
+    async def fetch(
+        self, page: str, load: Callable[[], Awaitable[Loaded]], _scope: str = ""
+    ) -> bytes:
         redis = redis_scripts().connection
         (cached,) = await redis.run(Call(GET, [f"users:{page}"]))
         if cached is not None:
@@ -116,23 +120,18 @@ class CacheAside:
         await redis.run(Call(SET, [f"users:{page}"], [content]))
         return content
 
-    def on_write(self) -> Invalidation:
-        return DeletedPages()
-
 
 class DeletedPages:
     """What a write of `CacheAside` invalidates."""
 
-    def start(self) -> None:
+    def start(self, tables: Mapping[str, str | None]) -> None:
         pass
 
     async def ready(self) -> None:
         pass
 
-    async def committed(self) -> None:
-        await redis_scripts().connection.run(
-            Call(DELETE_GENERATIONS, [f"users:{PAGE}", f"users:{OTHER_PAGE}"])
-        )
+    async def committed(self, _scopes: object) -> None:
+        await redis_scripts().connection.run(Call(DELETE, [f"users:{PAGE}", f"users:{OTHER_PAGE}"]))
 
     async def rolled_back(self) -> None:
         pass
@@ -150,21 +149,25 @@ class Gates:
     actor: Actor
     crashes: bool
 
-    def start(self) -> None:
-        self.invalidates.start()
+    def start(self, tables: Mapping[str, str | None]) -> None:
+        self.invalidates.start(tables)
 
     async def ready(self) -> None:
         await self.invalidates.ready()
         await self.actor.passes("fenced")
 
-    async def committed(self) -> None:
+    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
         await self.actor.passes("committed")
         if self.crashes:
             raise Crashed
-        await self.invalidates.committed()
+        await self.invalidates.committed(scopes)
 
     async def rolled_back(self) -> None:
         await self.invalidates.rolled_back()
+
+
+class Names(BaseModel):
+    data: list[str]
 
 
 class Stage:
@@ -172,7 +175,7 @@ class Stage:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.cache: CachedList | CacheAside = USERS
+        self.cache: PageCache | CacheAside = PageCache("users", Names)
         self.sockets: list[int] = []
         self._actors = 0
         self._named = 0
@@ -192,7 +195,7 @@ class Stage:
     def writer(self, name: str, *, crashes: bool = False) -> Actor:
         """Names a user. Its gates: `fenced`, before COMMIT, and `committed`, after."""
         actor = Actor()
-        gates = Gates(self.cache.on_write(), actor, crashes)
+        gates = Gates(self.invalidation(), actor, crashes)
         self._begin(actor, self._name_user(name, gates))
         return actor
 
@@ -202,12 +205,15 @@ class Stage:
 
     async def name(self, name: str) -> None:
         """A write, acknowledged when this returns."""
-        await self._name_user(name, self.cache.on_write())
+        await self._name_user(name, self.invalidation())
 
     async def name_unknown_user(self) -> None:
         """A write that finds no user, and raises `NotFound`."""
-        async with transaction(invalidates=self.cache.on_write()) as block:
+        async with transaction(invalidates=self.invalidation()) as block:
             await update_user(block, 4711, {"name": "eve"})
+
+    def invalidation(self) -> Invalidation:
+        return DeletedPages() if isinstance(self.cache, CacheAside) else Fences()
 
     async def _name_user(self, name: str, invalidates: Invalidation) -> None:
         self._named += 1
@@ -222,11 +228,12 @@ class Stage:
 
 
 async def names() -> Loaded:
-    async def query(connection: AsyncConnection) -> str:
+    async def query(reader: Reader) -> Loaded:
         named = select(users.c.name).where(users.c.name != UNNAMED).order_by(users.c.name)
-        return " ".join(await connection.scalars(named))
+        found = " ".join((await reader.execute(named)).scalars())
+        return Loaded(found.encode(), reader.depends_on)
 
-    return Loaded((await read(query)).encode())
+    return await read(query)
 
 
 @pytest.fixture
@@ -335,12 +342,17 @@ async def test_a_write_that_is_rolled_back_leaves_the_pages_as_they_were(
 ) -> None:
     await stage.name("ada")
     assert await stage.read() == ["ada"]
-    before = cache.get(f"users:{PAGE}"), cache.get("users:generation")
+    await arrived()
+    before = cache.get(f"users:{PAGE}"), cache.hmget("generations", "users", "users|all")
     with pytest.raises(NotFound):
         await stage.name_unknown_user()
 
-    assert (cache.get(f"users:{PAGE}"), cache.get("users:generation")) == before
-    assert not cache.exists("users:fence")
+    await arrived()
+    assert (
+        cache.get(f"users:{PAGE}"),
+        cache.hmget("generations", "users", "users|all"),
+    ) == before
+    assert not cache.exists("fences")
 
 
 @schedule
@@ -411,12 +423,12 @@ async def test_a_writer_that_crashed_after_commit_is_seen_at_once_and_ever_after
     with pytest.raises(Crashed):
         await writer.ends()
 
-    assert cache.exists("users:fence")
+    assert cache.exists("fences")
     assert await stage.read() == ["ada"]
     await asyncio.sleep(1.01)
     assert [await stage.read(), await stage.read()] == [["ada"], ["ada"]]
     assert cache.exists(f"users:{PAGE}")
-    assert not cache.exists("users:fence")
+    assert not cache.exists("fences")
 
 
 @schedule
@@ -461,7 +473,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
     with pytest.raises(OutcomeUnknown):
         await writer.ends()
 
-    await becomes_true(lambda: not cache.zcount("users:fence", redis_now(cache), "inf"))
+    await becomes_true(lambda: not cache.zcount("fences", redis_now(cache), "inf"))
     assert await stage.read() == []
     assert cache.exists(f"users:{PAGE}")
     database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
@@ -491,7 +503,8 @@ async def test_a_flush_between_fence_and_commit_leaves_nothing_stale(
     await writer.reaches("fenced")
     cache.flushall()
     assert await stage.read() == []
-    assert cache.exists(f"users:{PAGE}")
+    await arrived()
+    assert not cache.exists(f"users:{PAGE}")  # the quarantine
     await writer.ends()
     assert await stage.read() == ["ada"]
 

@@ -215,25 +215,27 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
 
 def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     """The handler, and the method that changes a user."""
-    from blog.cache.lists import CachedList
-
-    from blog.cache import fences, scripts
-    from blog.cache.pages import Loaded
+    from blog.cache import fences, pages, scripts
+    from blog.cache.pages import Loaded, PageCache
     from users import routes
+    from users.schemas import UserPage
 
-    class WatchedPages(CachedList):
-        async def fetch(self, page: str | None, load: Callable[[], Awaitable[Loaded]]) -> bytes:
+    class WatchedPages(PageCache):
+        async def fetch(
+            self, page: str | None, load: Callable[[], Awaitable[Loaded]], scope: str = ""
+        ) -> bytes:
             watch.hit = True
 
             async def load_and_note() -> Loaded:
                 watch.hit = False
                 return await load()
 
-            return await super().fetch(page, load_and_note)
+            return await super().fetch(page, load_and_note, scope)
 
-    fences.FENCE_SECONDS = FENCE_SECONDS
+    for module in (fences, pages):
+        module.FENCE_SECONDS = FENCE_SECONDS  # type: ignore[attr-defined]
     scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
-    routes.USERS = WatchedPages(routes.USERS.name)  # type: ignore[attr-defined]
+    routes.PAGES = WatchedPages("users", UserPage)
     handler = importlib.import_module("users.handler").handler
     for lazy in ("blog.database.connection", "users.queries"):
         assert importlib.import_module(lazy).__doc__  # imports it now, once for all workers

@@ -4,17 +4,15 @@
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.database import Transaction
 from blog.errors import NotFound
 from tests.failures.conftest import PATCH, ProxiedApi, Route
 from tests.failures.proxy import Failure
-from tests.transactions import NothingInvalidated, write
+from tests.transactions import NothingInvalidated, statement_of, write
 
 INSERT = "INSERT INTO users (name, email) VALUES ('Bob', 'bob@example.org')"
 ABSENT = Route("PATCH", "/users/4711", 404, b"UPDATE", {"name": "Unknown"})
@@ -32,7 +30,7 @@ def test_a_rollback_ends_although_what_runs_beside_it_fails(
     """A rollback on a connection that is closed meanwhile would end the process."""
 
     async def insert(block: Transaction) -> None:
-        await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
+        await block.execute(statement_of(INSERT))
         proxied.postgresql.failure = failure
         raise NotFound("There is no such thing.")
 

@@ -3,25 +3,22 @@
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import httpx
 import psycopg
 import pytest
 import redis
-from blog.cache.lists import USERS
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog import observability
+from blog.cache.fences import Fences
 from blog.cache.health import check_redis
-from blog.database import Transaction, read
+from blog.database import Reader, Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection
 from blog.deadline import request_deadline
 from tests.conftest import Worker
-from tests.transactions import NothingInvalidated, write
+from tests.transactions import NothingInvalidated, statement_of, write
 
 INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
 LATE_SECONDS = 5.0
@@ -38,7 +35,7 @@ class Late(NothingInvalidated):
     async def ready(self) -> None:
         await self._wait("ready")
 
-    async def committed(self) -> None:
+    async def committed(self, _scopes: object) -> None:
         await self._wait("committed")
 
     async def _wait(self, moment: str) -> None:
@@ -47,7 +44,7 @@ class Late(NothingInvalidated):
 
 
 class Broken(NothingInvalidated):
-    async def committed(self) -> None:
+    async def committed(self, _scopes: object) -> None:
         raise KeyError("a bug of the cache")
 
 
@@ -69,10 +66,10 @@ def test_what_fails_after_commit_changes_no_response(
     """The deadline too: before COMMIT nothing is changed, after it the change is acknowledged."""
 
     async def insert(block: Transaction) -> None:
-        await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
+        await block.execute(statement_of(INSERT))
 
-    async def connect(connection: AsyncConnection) -> None:
-        await connection.execute(text("SELECT 1"))
+    async def connect(reader: Reader) -> None:
+        await reader.execute(statement_of("SELECT 1"))
 
     async def request() -> None:
         request_deadline.set(monotonic() + 0.3)
@@ -91,11 +88,11 @@ def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connec
     """Redis responds after the deadline, but in the time that a rollback has."""
 
     async def insert(block: Transaction) -> None:
-        await block.execute(cast("TypedReturnsRows[Any]", text(INSERT)))
+        await block.execute(statement_of(INSERT))
 
     async def request() -> None:
         async with asyncio.timeout(0.3):
-            await write(insert, USERS.on_write())
+            await write(insert, Fences())
 
     async def backend() -> int:
         async with worker_connection().acquire() as (_, driver):
@@ -110,14 +107,14 @@ def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connec
 
     assert worker.run(backend()) == before
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(0,)]
-    assert not cache.exists("users:fence")
+    assert not cache.exists("fences")
 
 
 def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
     worker: Worker, database: psycopg.Connection[Any]
 ) -> None:
-    async def sleep(connection: AsyncConnection) -> None:
-        await connection.execute(text("SELECT pg_sleep(5)"))
+    async def sleep(reader: Reader) -> None:
+        await reader.execute(statement_of("SELECT pg_sleep(5)"))
 
     async def request() -> None:
         async with asyncio.timeout(0.3):

@@ -1,20 +1,17 @@
 """PostgreSQL's failures: what is retried, what is returned, and that nothing is written twice."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database import Transaction, read, translate_violation
+from blog.database import Reader, Transaction, read, translate_violation
 from blog.database.connection import worker_connection
 from blog.database.driver import TIMEOUTS
 from blog.errors import Conflict, DatabaseUnavailable, InternalError, NotFound
@@ -23,7 +20,7 @@ from blog.http.router import api_router
 from local.services import Services
 from tests.conftest import Worker, url_without_timeouts
 from tests.in_process import LambdaTransport
-from tests.transactions import NothingInvalidated, write
+from tests.transactions import NothingInvalidated, statement_of, write
 
 Database = psycopg.Connection[Any]
 
@@ -63,16 +60,12 @@ class Query:
         self.breaks = breaks
         self.calls = 0
 
-    async def __call__(self, connection: AsyncConnection | Transaction) -> Any:
+    async def __call__(self, connection: Reader | Transaction) -> Any:
         self.calls += 1
         if self.calls <= self.breaks:
             await connection.execute(statement_of(END_OWN_BACKEND))
         result = await connection.execute(statement_of(self.statement))
         return result.scalar() if result.returns_rows else None
-
-
-def statement_of(sql: str) -> TypedReturnsRows[Any]:
-    return cast("TypedReturnsRows[Any]", text(sql))
 
 
 @pytest.fixture
@@ -175,9 +168,10 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
             assert (self.calls, query.calls, users(database)) == (["start"], 1, 0)
             await super().ready()
 
-        async def committed(self) -> None:
+        async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
             assert users(database) == 1
-            await super().committed()
+            assert scopes == {"users": None}
+            await super().committed(scopes)
 
     watch = Watch()
     worker.run(write(query, watch))
@@ -214,7 +208,7 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
     async def insert_three(block: Transaction) -> Any:
         ahead = block.send_ahead("SELECT count(*) FROM users", [])
         await block.execute(statement_of(INSERT))
-        block.execute_with_commit(text(INSERT.replace("ada@", "bob@")))
+        block.execute_with_commit(statement_of(INSERT.replace("ada@", "bob@")))
         return await ahead.fetchone()
 
     assert worker.run(write(Query())) == 42  # the connection's first transaction
@@ -225,7 +219,7 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
 def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Database) -> None:
     async def insert_twice(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
-        block.execute_with_commit(text(INSERT))
+        block.execute_with_commit(statement_of(INSERT))
 
     watch = NothingInvalidated()
     with pytest.raises(InternalError):

@@ -7,10 +7,8 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog.database import read
+from blog.database import Reader, read
 from blog.database.access import database_url
 from blog.database.connection import worker_connection
 from blog.database_url import check_parameters, libpq_url
@@ -21,6 +19,7 @@ from migrations.handler import handler as migrate
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
 from tests.failures.proxy import FailingProxy
+from tests.transactions import statement_of
 
 SCHEMES = (
     "postgresql://",
@@ -38,8 +37,8 @@ def in_form(scheme: str, url: str) -> str:
     return f"{url.replace(SCHEMES[0], scheme)}&ssl=disable"
 
 
-async def query(connection: AsyncConnection) -> object:
-    return await connection.scalar(text("SELECT 42"))
+async def query(reader: Reader) -> object:
+    return (await reader.execute(statement_of("SELECT 42"))).scalar()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -57,7 +57,7 @@ def test_a_cursor_of_a_negative_position_is_rejected(position: int) -> None:
 
 
 def test_a_page_begins_where_its_parameters_say() -> None:
-    next_page = NameParameters(name="Ada").page_fields("/users", PageResult([], next_key=7))["next"]
+    next_page = NameParameters(name="Ada").page_fields("/users", PageResult([], 7, {}))["next"]
     cursor = str(next_page).rpartition("cursor=")[2]
 
     assert PageParameters().position("/users") == PagePosition()
@@ -101,13 +101,13 @@ def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
     cursor = encode_cursor(7, "list")
     assert path == f"/users/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
     assert next_url("/users", "list", None, limit=10) is None
-    fields = NameParameters().page_fields("/users", PageResult([], next_key=7))
+    fields = NameParameters().page_fields("/users", PageResult([], 7, {}))
     assert "name" not in str(fields["next"])
 
 
 @pytest.mark.parametrize("next_key", [7, None])
 def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
-    result = PageResult(["line\nend", "ü"], next_key)
+    result = PageResult(["line\nend", "ü"], next_key, {})
     content = page_content(CursorPage[str], "/users", CursorParameters(limit=2), result)
     response = page_response(content)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from blog import secrets
 from blog.cache.pages import Loaded, PageCache
@@ -51,15 +52,19 @@ def rotated(
         worker.close()
 
 
+class Things(BaseModel):
+    data: list[int]
+
+
 def cache_outcome(worker: Worker) -> str | None:
     """How a read of a page uses the cache."""
 
     async def load() -> Loaded:
-        return Loaded(b"page")
+        return Loaded(b"page", {"things": ""})
 
     record = RequestRecord("GET", "gateway", None, cold_start=False)
     token = current_request.set(record)
-    assert worker.run(PageCache("things").fetch("1:10", load)) == b"page"
+    assert worker.run(PageCache("things", Things).fetch("1:10", load)) == b"page"
     current_request.reset(token)
     return record.cache
 

@@ -8,12 +8,11 @@ from threading import Thread
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import make_url, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import make_url
 
 from blog import secrets
 from blog.aws import secrets_manager
-from blog.database import read
+from blog.database import Reader, read
 from blog.database.access import database_url
 from blog.secrets import SecretUnavailable, is_secret, secret_value
 from blog.settings import SettingsError
@@ -22,10 +21,11 @@ from migrations.handler import handler as migrate
 from tests.conftest import Worker
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret
+from tests.transactions import statement_of
 
 
-async def query(connection: AsyncConnection) -> object:
-    return await connection.scalar(text("SELECT 42"))
+async def query(reader: Reader) -> object:
+    return (await reader.execute(statement_of("SELECT 42"))).scalar()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -6,7 +6,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Table, create_engine
 
-from blog.cache.fences import FENCE_SECONDS
+from blog.cache.scripts import FENCE_SECONDS
 from blog.database.models import BLOCK_IDS, METADATA
 from local.services import Services
 from migrations.handler import handler

@@ -57,7 +57,10 @@ def test_the_key_of_a_cached_page_has_user_order_page_and_limit(
 ) -> None:
     insert_rows(database, 1, 3)
     is_empty = not api.get(f"/posts{query}").json()["data"]
-    assert set(cache.keys()) == {b"posts:generation", key.encode()}
+    expected = {b"generations", key.encode()}
+    if query.startswith("?user_id"):
+        expected.add(f"scope:posts:{key.split(':')[1]}".encode())
+    assert set(cache.keys()) == expected
     assert (cache.pttl(key) <= 1000) == is_empty == ("4711" in query)
 
 

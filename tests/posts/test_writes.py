@@ -101,7 +101,7 @@ def test_a_post_of_an_unknown_user_is_rejected_and_not_written(
 ) -> None:
     create_post(ada)
     api.get("/posts")
-    before, generation = posts(database), cache.get("posts:generation")
+    before, generation = posts(database), cache.hgetall("generations")
     for method, path in (("POST", "/posts"), ("PUT", "/posts/1"), ("PATCH", "/posts/1")):
         response = api.request(method, path, json=NOTES | {"user_id": user_id})
         assert response.status_code == 400
@@ -109,8 +109,8 @@ def test_a_post_of_an_unknown_user_is_rejected_and_not_written(
         assert "user_id" in response.json()["detail"]
         assert "posts_user_id_fkey" not in response.text
     assert posts(database) == before
-    assert cache.get("posts:generation") == generation
-    assert not cache.exists("posts:fence")
+    assert cache.hgetall("generations") == generation
+    assert not cache.exists("fences")
 
 
 def test_deleting_a_post_keeps_its_user(

@@ -137,7 +137,7 @@ def test_an_address_is_unique_in_any_case(
     create_user(email=first)
     create_user(email="other@example.org")
     api.get("/users")
-    before, generation = users(database), cache.get("users:generation")
+    before, generation = users(database), cache.hgetall("generations")
     for method, path in (("POST", "/users"), ("PUT", "/users/2"), ("PATCH", "/users/2")):
         response = api.request(method, path, json={"name": "Another", "email": second})
         assert response.status_code == 409
@@ -145,8 +145,8 @@ def test_an_address_is_unique_in_any_case(
         for word in ("users_email_key", "duplicate key", "psycopg", "INSERT", first, second):
             assert word not in response.text
     assert users(database) == before
-    assert cache.get("users:generation") == generation
-    assert not cache.exists("users:fence")
+    assert cache.hgetall("generations") == generation
+    assert not cache.exists("fences")
 
 
 def test_addresses_that_differ_by_more_than_case_are_of_two_users(
