@@ -38,6 +38,7 @@ from benchmarks.variants import FIRST_REQUESTS, SAME, SHIPPED, VARIANTS, Variant
 from benchmarks.warm import SystemProcess
 from layers import build
 from local.services import Services, running_services
+from local.services.valkey import end_quarantine
 
 ROUND_TRIP_SECONDS = 0.0005
 WARM_ROUNDS = 30
@@ -58,7 +59,6 @@ class Stage:
         self._directory = directory
         services = stack.enter_context(running_services(directory / "services"))
         systems.migrate_and_fill(services.database_url, USERS, POSTS_PER_USER)
-        self.redis = stack.enter_context(redis.Redis.from_url(services.redis_url))
         self._network = stack.enter_context(SlowNetwork(directory, services))
         self._environments: dict[str, dict[str, str]] = {}
         for number, variant in enumerate(variants):
@@ -73,6 +73,13 @@ class Stage:
                 "DIRECT_REDIS_URL": services.redis_url.replace("db=0", f"db={redis_database}"),
             }
         self._network.set_round_trip(ROUND_TRIP_SECONDS)
+        self.empty_caches()
+
+    def empty_caches(self) -> None:
+        for url in {one["DIRECT_REDIS_URL"] for one in self._environments.values()}:
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+                end_quarantine(client)
 
     def process(self, variant: Variant) -> SystemProcess:
         folder = self._folder(variant)
@@ -220,7 +227,7 @@ def _cold(stack: ExitStack, stage: Stage, variants: tuple[Variant, ...]) -> dict
     for round_number in range(COLD_ROUNDS + 1):
         for name, request in FIRST_REQUESTS.items():
             for variant in _in_turn(variants, name):
-                stage.redis.flushall()
+                stage.empty_caches()
                 if request.cached:
                     warm_worker.invoke(request.event())
                 took_seconds = stage.cold_start_seconds(variant, sites, request.event())

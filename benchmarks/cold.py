@@ -36,6 +36,7 @@ from benchmarks.emulator import Emulator, function_environment
 from benchmarks.slow_network import SlowNetwork
 from local.gateway.events import Request, default_event
 from local.services import running_services
+from local.services.valkey import end_quarantine
 
 ROUNDS = 7
 ROUND_TRIP_SECONDS = 0.0005
@@ -158,6 +159,7 @@ class Stage:
 
     def _set_cache(self, system: str, request: FirstRequest) -> None:
         self._redis.flushall()
+        end_quarantine(self._redis)
         if request.cached and system != "no_op":
             worker = "project" if system == "project" else "bytecode"
             self._warm_workers[worker, request.resource].invoke(request.event())

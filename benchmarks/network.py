@@ -24,8 +24,9 @@ from local.services import running_services
 
 ROUND_TRIPS_SECONDS = (0.0005, 0.001, 0.005)
 GOALS_FOR = 0.001
-COUNTING_SECONDS = 0.02
-"""Longer than what a request computes between two packets that it sends at the same time."""
+COUNTING_SECONDS = 0.05
+"""Longer than what a request computes between two packets that it sends at the same time, and than
+it takes to ask for the count."""
 ROUNDS = 30
 REQUESTS_PER_ROUND = 10
 PINGS = 200
@@ -33,12 +34,12 @@ USERS = 2000
 SYSTEMS = ("project", "baseline")
 GOALS = {
     "cached list": 1.0,
-    "uncached list": 0.55,
+    "uncached list": 0.42,
     "one user": 0.4,
-    "create a user": 0.5,
-    "create a user with a key": None,
-    "update a user": 0.65,
-    "delete a user": 0.65,
+    "create a user": 0.42,
+    "create a user with a key": 0.6,
+    "update a user": 0.58,
+    "delete a user": 0.58,
     "search": None,
     "statistics": None,
 }
@@ -97,7 +98,8 @@ def markdown(results: Mapping[str, Any]) -> str:
             f"{REQUESTS_PER_ROUND} requests, {USERS} users, by the time of a round trip. Both "
             "servers are behind a proxy that delays each packet by half of it and speaks TLS, which"
             f" the clients verify; a PING took {achieved} longer than without the proxy. Round "
-            "trips are sequential ones over both servers: concurrent ones are counted once. "
+            "trips are sequential ones over both servers: concurrent ones are counted once, and "
+            "what is sent without awaiting its response is not. "
             f"The goal is for the ratio at {_name(GOALS_FOR)}. The baseline has no keys; its "
             "create is shown in both rows.",
             *_missed_goals(latencies[_name(GOALS_FOR)]),

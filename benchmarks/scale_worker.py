@@ -17,6 +17,7 @@ from typing import Any
 
 import redis
 
+from local.services.valkey import end_quarantine
 from tests.in_process import LambdaContext, handler_of
 
 REQUEST_SECONDS = 60.0
@@ -38,6 +39,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         cache.flushdb()
+        end_quarantine(cache)
         print(json.dumps(_response(sys.argv[1], **request)), file=results)
 
 

@@ -16,8 +16,10 @@ It runs in its own process, in one thread that sleeps until shortly before a pac
 spins. Its encryption takes place within the delay, so only the clients' cost of TLS is measured.
 
 Sequential round trips are counted by a logical clock, over both servers: what a client sends is one
-deeper than the deepest response that has been delivered before it. So concurrent requests
-count once, to whichever server they are sent.
+deeper than the deepest response that has been delivered before it. The count is the depth of the
+deepest response that was delivered before it was asked for. So concurrent requests count once, to
+whichever server they are sent; and one whose response was not there yet, when the API had responded
+already, does not count: nothing waited for it.
 """
 
 import heapq
@@ -107,8 +109,8 @@ class SlowNetwork:
         self._ask("reset")
 
     def sequential_round_trips(self) -> int:
-        """Since the count was reset."""
-        return int(self._ask("count"))
+        """Return those between the reset and now, by responses that have been delivered."""
+        return int(self._ask("count", time.perf_counter()))
 
     def _ask(self, *question: Any) -> Any:
         assert self._process.stdin is not None
@@ -155,18 +157,21 @@ class Clock:
     """Counts sequential round trips."""
 
     def __init__(self) -> None:
-        self.deepest_request = 0
-        self.deepest_response = 0
+        self._deepened_at = [0.0]
+        """When the first response of each depth was delivered, by `time.perf_counter`."""
 
     def sent(self) -> int:
         """Return the depth of a request that a client has just sent."""
-        depth = self.deepest_response + 1
-        self.deepest_request = max(self.deepest_request, depth)
-        return depth
+        return len(self._deepened_at)
 
     def delivered(self, depth: int) -> None:
         """Record that a client has received the response to a request of that depth."""
-        self.deepest_response = max(self.deepest_response, depth)
+        if depth == len(self._deepened_at):
+            self._deepened_at.append(time.perf_counter())
+
+    def depth_at(self, seconds: float) -> int:
+        """Return the depth of the deepest response that was delivered by then."""
+        return sum(0 < at <= seconds for at in self._deepened_at)
 
 
 class Relay:
@@ -224,7 +229,7 @@ class Link:
         self._tls = relay.context.wrap_bio(self._received, self._to_send, server_side=True)
         self._has_shaken_hands = self._has_closed = False
         self._to_server_from = self._to_client_from = 0.0
-        self._depth = 0
+        self._clock, self._depth = relay.clock, 0
         relay.selector.register(client, selectors.EVENT_READ, self._read_client)
         relay.selector.register(self._server, selectors.EVENT_READ, self._read_server)
 
@@ -251,7 +256,9 @@ class Link:
         if handshake := self._to_send.read():
             self._send_to_client(arrives + self._relay.round_trip_seconds / 2, handshake)
         if plain:
-            self._depth = self._relay.clock.sent()
+            # A response to what was sent before a reset deepens only the clock of that time.
+            self._clock = self._relay.clock
+            self._depth = self._clock.sent()
             self._relay.at(arrives, lambda: _send(self._server, plain))
         if self._has_closed:
             self._relay.at(arrives, lambda: _end(self._server))
@@ -269,10 +276,11 @@ class Link:
 
     def _send_to_client(self, arrives: float, packet: bytes, depth: int = 0) -> None:
         self._to_client_from = arrives = max(arrives, self._to_client_from)
+        clock = self._clock
 
         def deliver() -> None:
+            clock.delivered(depth)
             _send(self._client, packet)
-            self._relay.clock.delivered(depth)
 
         self._relay.at(arrives, deliver)
 
@@ -339,7 +347,7 @@ def _execute(relay: Relay, ports: list[int], command: str, seconds: float = 0.0)
         case "reset":
             relay.clock = Clock()
         case "count":
-            return relay.clock.deepest_request
+            return relay.clock.depth_at(seconds)
     return None
 
 

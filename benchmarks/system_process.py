@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from local.services.valkey import end_quarantine
 from tests.in_process import LambdaContext
 
 Handler = Callable[[dict[str, Any], LambdaContext], dict[str, Any]]
@@ -87,14 +88,14 @@ def _timer(system: str) -> Timer:
         from benchmarks.lower_bound import LowerBound
 
         lower_bound = LowerBound()
-        return lambda kind: lower_bound.seconds(kind, _event(_not_found()), Context())
+        return lambda kind: lower_bound.seconds(kind, event_of(_not_found()), Context())
     handler_of = _project if system == "project" else _baseline()
     make = requests()
     return lambda kind: _timed(handler_of, make[kind]())
 
 
 def _timed(handler_of: Callable[[str], Handler], request: Request) -> float:
-    event = _event(request)
+    event = event_of(request)
     handler = handler_of(request.target)
     context = Context()
     started = time.perf_counter()
@@ -127,6 +128,7 @@ def _uncached_list() -> Request:
     url = os.environ.get("DIRECT_REDIS_URL", os.environ["REDIS_URL"])
     with redis.Redis.from_url(url) as client:
         client.flushdb()
+        end_quarantine(client)
     return Request("GET", "/users?limit=10")
 
 
@@ -138,7 +140,7 @@ def _body() -> dict[str, Any]:
     return {"name": "Ada Lovelace", "email": f"{uuid.uuid4().hex}@example.com"}
 
 
-def _event(request: Request) -> dict[str, Any]:
+def event_of(request: Request) -> dict[str, Any]:
     path, _, query = request.target.partition("?")
     event: dict[str, Any] = {
         "version": "2.0",

@@ -126,7 +126,7 @@ PARTS = (
     Variant(
         "redis-py's client",
         {f"{BLOG}/cache/redis_connection.py": importing("redis_client")},
-        promise="calls made at the same time share a round trip of the one connection",
+        promise="calls at the same time share a round trip; others are sent and not awaited",
         warm=("cached list", "uncached list", "update a user"),
         cold=(CACHED, NOT_CACHED),
     ),

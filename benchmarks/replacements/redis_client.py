@@ -1,23 +1,27 @@
 """redis-py's client with a connection of its own, in place of a connection that is kept.
 
-It has neither the longest life of a connection nor the URL from a secret.
+It has neither the longest life of a connection nor the URL from a secret, and awaits the response
+to what the kept connection only sends.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio.client import Redis
 from redis.exceptions import NoScriptError
 
 from blog.cache import redis_connection
-from blog.cache.redis_connection import Command
+from blog.cache.redis_connection import Call, Command
 
 
 class ClientConnection(redis_connection.RedisConnection):
     """Pipelines what is called at the same time."""
 
     _client: Any = None
+
+    async def post(self, call: Call, failed: Callable[[], None]) -> None:
+        await self.run(call)
 
     async def close(self) -> None:
         client, self._client = self._client, None

@@ -2,7 +2,8 @@
 
 In a VPC a round trip takes 0.3 to 1 ms, so this is most of a request's time. They are counted by a
 network that delays (`benchmarks.slow_network`), so that what is under way at the same time counts
-once; connections are open and scripts loaded.
+once, and what is sent but not awaited (a fence's clearing, a page) does not; connections are open
+and scripts loaded.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ import pytest
 import redis
 
 from benchmarks.slow_network import SlowNetwork
+from local.services.valkey import end_quarantine
 from tests.conftest import Worker
 
-ROUND_TRIP_SECONDS = 0.02
-"""Longer than what a request computes between two packets that it sends at the same time."""
+ROUND_TRIP_SECONDS = 0.05
+"""Longer than what a request computes between two packets that it sends at the same time, and than
+the test takes to ask for the count."""
 USERS = 30
 ADA = {"name": "Ada Lovelace", "email": "ada@example.org"}
 NOTES = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
@@ -47,7 +50,17 @@ def create_with_key(api: httpx.Client) -> None:
 
 def set_fence(cache: redis.Redis) -> None:
     """As a write of another worker does."""
-    cache.zadd("users:fence", {"a writer": 1e15})
+    cache.zadd("fences", {"users|a writer": 1e15})
+
+
+def forget_pages(cache: redis.Redis) -> None:
+    cache.flushdb()
+    end_quarantine(cache)
+
+
+def forget_all(cache: redis.Redis) -> None:
+    """As a server that has restarted; a write may be in progress that it does not know."""
+    cache.flushdb()
 
 
 ANY_KNOWN = {"If-None-Match": "*"}
@@ -58,8 +71,9 @@ FORGET = redis.Redis.script_flush
 CASES = (
     Case("cached list of users", 1, "GET", "/users"),
     Case("cached list of posts", 1, "GET", "/posts?user_id=1"),
-    Case("uncached list of users", 3, "GET", "/users", prepare=redis.Redis.flushdb),
-    Case("uncached list of posts", 3, "GET", "/posts?user_id=1", prepare=redis.Redis.flushdb),
+    Case("uncached list of users", 2, "GET", "/users", prepare=forget_pages),
+    Case("uncached list of posts", 2, "GET", "/posts?user_id=1", prepare=forget_pages),
+    Case("list of users in quarantine", 2, "GET", "/users", prepare=forget_all),
     Case("list of users while one is written", 2, "GET", "/users", prepare=set_fence),
     Case("list that is never cached", 1, "GET", "/users?skip=1&limit=10"),
     Case("one user", 1, "GET", "/users/1"),
@@ -70,23 +84,23 @@ CASES = (
     Case("search: of the last week", 1, "GET", "/users/search?created_after=2000-01-01&limit=10"),
     Case("statistics of users", 1, "GET", "/users/stats"),
     Case("statistics of posts", 1, "GET", "/posts/stats"),
-    Case("create a user", 3, "POST", "/users", 201, NEW),
-    Case("create a post", 3, "POST", "/posts", 201, NOTES),
-    Case("create a user with a key", 4, "POST", "/users", 201, NEW, KEY),
-    Case("create a post with a key", 4, "POST", "/posts", 201, NOTES, KEY),
+    Case("create a user", 2, "POST", "/users", 201, NEW),
+    Case("create a post", 2, "POST", "/posts", 201, NOTES),
+    Case("create a user with a key", 3, "POST", "/users", 201, NEW, KEY),
+    Case("create a post with a key", 3, "POST", "/posts", 201, NOTES, KEY),
     Case("repeat it", 2, "POST", "/users", 201, NEW, KEY, before=create_with_key),
     Case("create a user that exists", 2, "POST", "/users", 409, ADA),
-    Case("update a user", 3, "PUT", "/users/2", 200, NEW),
-    Case("change a user", 3, "PATCH", "/users/2", 200, {"name": "Ada"}),
-    Case("create a user, scripts forgotten", 5, "POST", "/users", 201, NEW, prepare=FORGET),
-    Case("update a post", 3, "PUT", "/posts/1", 200, NOTES),
-    Case("delete a user", 3, "DELETE", "/users/1", 204),
-    Case("delete a post", 3, "DELETE", "/posts/1", 204),
+    Case("update a user", 2, "PUT", "/users/2", 200, NEW),
+    Case("change a user", 2, "PATCH", "/users/2", 200, {"name": "Ada"}),
+    Case("create a user, scripts forgotten", 3, "POST", "/users", 201, NEW, prepare=FORGET),
+    Case("update a post", 2, "PUT", "/posts/1", 200, NOTES),
+    Case("delete a user", 2, "DELETE", "/users/1", 204),
+    Case("delete a post", 2, "DELETE", "/posts/1", 204),
     Case("cached list that the caller knows", 1, "GET", "/users", 304, headers=ANY_KNOWN),
     Case("one user whom the caller knows", 1, "GET", "/users/1", 304, headers=ANY_KNOWN),
     Case("change nothing of a user", 1, "PATCH", "/users/2", 200, {}),
-    Case("change a user as known", 3, "PATCH", "/users/2", 200, {"name": "Ada"}, ANY_ETAG),
-    Case("delete a post as known", 3, "DELETE", "/posts/1", 204, headers=ANY_ETAG),
+    Case("change a user as known", 2, "PATCH", "/users/2", 200, {"name": "Ada"}, ANY_ETAG),
+    Case("delete a post as known", 2, "DELETE", "/posts/1", 204, headers=ANY_ETAG),
     Case("change a user who was changed since", 3, "PATCH", "/users/2", 412, NEW, OLD_ETAG),
 )
 

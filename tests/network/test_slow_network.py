@@ -75,6 +75,39 @@ def test_what_is_under_way_at_the_same_time_counts_once(
     assert worker.run(count()) == (1, 2)
 
 
+def test_a_response_that_nothing_waits_for_does_not_count(
+    network: SlowNetwork, worker: Worker
+) -> None:
+    async def count() -> tuple[int, int]:
+        async with Redis.from_url(network.redis_url(0), single_connection_client=True) as cache:
+            await cache.ping()
+            assert cache.connection is not None
+            network.reset_count()
+            await cache.ping()
+            await cache.connection.send_command("PING")
+            before = network.sequential_round_trips()
+            await cache.connection.read_response()
+            return before, network.sequential_round_trips()
+
+    assert worker.run(count()) == (1, 2)
+
+
+def test_a_response_to_what_was_sent_before_a_reset_does_not_count(
+    network: SlowNetwork, worker: Worker
+) -> None:
+    async def count() -> int:
+        async with Redis.from_url(network.redis_url(0), single_connection_client=True) as cache:
+            await cache.ping()
+            assert cache.connection is not None
+            await cache.connection.send_command("PING")
+            await asyncio.sleep(ROUND_TRIP_SECONDS / 5)  # it is on its way
+            network.reset_count()
+            await cache.connection.read_response()
+            return network.sequential_round_trips()
+
+    assert worker.run(count()) == 0
+
+
 def _seconds_to_connect(url: str) -> float:
     started = perf_counter()
     with psycopg.connect(url) as connection:
