@@ -182,7 +182,7 @@ def _round(
     for number, worker in enumerate(workers):
         own = [post for post in posts if post[0] % WORKERS == number]
         assert worker.stdin is not None
-        line = json.dumps(order | {"posts": own, "seed": random.random()})
+        line = json.dumps(order | {"posts": own, "seed": f"{order['start_at']}.{number}"})
         print(line, file=worker.stdin, flush=True)
     return [one for worker in workers for one in _result(worker)]
 

@@ -32,6 +32,7 @@ TITLES = {
     "warm": "Warm requests",
     "network": "Over a network",
     "callers": "Tokens and limits",
+    "hits": "Hits while others write",
     "ablation": "Ablation",
     "scale": "A million users",
     "load": "Load",
@@ -236,6 +237,25 @@ def _round_trips_plot(figures: Mapping[str, Any]) -> str:
     return _bars("Sequential round trips of a request", figures["round_trips"])
 
 
+def _hits_plot(figures: Mapping[str, Any]) -> str:
+    """By share and kind of writes: hits of this project, and those that are computed."""
+    names = {
+        "project": "this project",
+        "oracle": "oracle",
+        "whole_table": "if any write voided all",
+    }
+    chart = _chart(
+        pygal.HorizontalBar,
+        "Share of the reads that were hits, while others write",
+        ("#d9480f", "#495057", "#adb5bd"),
+    )
+    cells = [(writes, mix) for writes, mixes in figures.items() for mix in mixes][::-1]
+    chart.x_labels = [f"{writes} {mix}" for writes, mix in cells]
+    for cache, name in names.items():
+        chart.add(name, [figures[writes][mix][cache] for writes, mix in cells])
+    return _svg(chart)
+
+
 def _bars(title: str, kinds: Mapping[str, Mapping[str, float]]) -> str:
     """Both systems' values, by kind of request."""
     systems = ("project", "baseline")
@@ -252,6 +272,7 @@ DRAWN: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "warm": _warm_plot,
     "network": _network_plot,
     "network-round-trips": _round_trips_plot,
+    "hits": _hits_plot,
     "scale": _scale_plot,
 }
 """By the name of the plot, which the name of its part begins."""

@@ -5,6 +5,9 @@ import random
 import time
 from pathlib import Path
 
+import redis
+
+from local.services import running_services
 from tests.failures.proxy import FailingProxy
 from tests.valkey import ValkeyServer
 
@@ -19,13 +22,23 @@ REJECTED_SECONDS = (0.1, 1.5)
 class OneRedis:
     """A Redis whose data ends with its process."""
 
-    def __init__(self, directory: Path) -> None:
-        self._server = ValkeyServer(directory)
-        self.start, self.stop, self.flush = self._server.start, self._server.kill, self._server.flush
+    def __init__(self, directory: Path, database_url: str) -> None:
+        self._directory = directory
+        self._database_url = database_url
+        self._running = contextlib.ExitStack()
+        self.url = ""
 
-    @property
-    def url(self) -> str:
-        return self._server.url
+    def start(self) -> None:
+        services = running_services(self._directory, database_url=self._database_url)
+        self.url = self._running.enter_context(services).redis_url
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def flush(self) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+            client.script_flush()
 
     def restart(self) -> None:
         self.stop()

@@ -25,7 +25,6 @@ SUITES = (
     "tests/auth",
     "tests/every_resource",
     "tests/layer/test_imports.py",
-    "tests/layer/test_cached_lists.py",
     "tests/layer/test_cold_start_imports.py",
     "tests/layer/test_deferred_models.py",
     "tests/layer/test_framework_responses.py",
