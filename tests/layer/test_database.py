@@ -170,7 +170,7 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
 
         async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
             assert users(database) == 1
-            assert scopes == {"users": None}
+            assert scopes["users"] is None
             await super().committed(scopes)
 
     watch = Watch()

@@ -29,7 +29,9 @@ def _parts(part: Any) -> Iterator[str]:
     """Yield the same texts for the same part in every process: none has an address."""
     if isinstance(part, dict):
         for name, value in part.items():
-            if name not in IGNORED:
+            if name == "fields" and isinstance(value, dict):
+                yield from _parts(list(value.items()))  # a field may have any name
+            elif name not in IGNORED:
                 yield str(name)
                 yield from _parts(value.rpartition(":")[0] if name in REFERENCES else value)
     elif isinstance(part, list | tuple):
