@@ -16,10 +16,10 @@ import redis
 from blog.database.driver import TIMEOUTS
 from blog.process import reset
 from local.services import Services, running_services
-from local.services.valkey import end_quarantine
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
+from tests.valkey import empty
 
 R = TypeVar("R")
 
@@ -93,8 +93,7 @@ def database(services: Services) -> Iterator[psycopg.Connection[Any]]:
 def cache(services: Services) -> Iterator[redis.Redis]:
     """A client of the emptied Redis."""
     with redis.Redis.from_url(services.redis_url) as client:
-        client.flushdb()
-        end_quarantine(client)
+        empty(client)
         yield client
 
 

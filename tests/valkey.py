@@ -11,12 +11,18 @@ from typing import Any, Self
 
 import redis
 
-from local.services.valkey import valkey_binary
+from local.services.valkey import end_quarantine, valkey_binary
 
 START_SECONDS = 10.0
 POLL_SECONDS = 0.005
 NOWHERE = ("127.0.0.1", "1")
 """Where no primary is: a replica of it keeps the data that it has."""
+
+
+def empty(client: Any) -> None:
+    """Empty a Redis that no write is in progress on, so that it need not be in quarantine."""
+    client.flushdb()
+    end_quarantine(client)
 
 
 class ValkeyServer:
@@ -37,6 +43,8 @@ class ValkeyServer:
 
     def __enter__(self) -> Self:
         self.start()
+        with self.client() as client:
+            end_quarantine(client)
         return self
 
     def __exit__(

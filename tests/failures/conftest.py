@@ -18,6 +18,7 @@ from tests.failures.proxy import FailingProxy, Failure
 from tests.failures.rows import Row
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
+from tests.valkey import empty
 
 FUNCTION_SECONDS = 1.25
 """Of these the handlers keep 0.5 for the response."""
@@ -93,7 +94,7 @@ class ProxiedApi:
         """One user, and nothing cached."""
         self.database.execute(EMPTY)
         self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
-        self.cache.flushdb()
+        empty(self.cache)
 
     def database_url(self, user: str = "postgres") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.postgresql.port}/blog?sslmode=disable"

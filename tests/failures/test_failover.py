@@ -24,6 +24,7 @@ from tests.failures.standby import Pair, running_pair
 from tests.poolers.pgbouncer import running_pgbouncer
 from tests.resources import EMPTY
 from tests.tools import require_program
+from tests.valkey import empty
 
 READ_ONLY = Outcome(
     "cached pages; for the rest 503 `database-unavailable`, until the address leads to the primary",
@@ -41,7 +42,7 @@ def pair(proxied: ProxiedApi) -> Iterator[Pair]:
         running.first.query(EMPTY)
         running.first.query("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
         proxied.postgresql.server_path = running.first.socket
-        proxied.cache.flushdb()
+        empty(proxied.cache)
         proxied.worker.restart(
             DATABASE_URL=proxied.database_url(),
             REDIS_URL=f"redis://127.0.0.1:{proxied.redis.port}/0",
@@ -64,7 +65,7 @@ def test_an_address_that_leads_to_the_demoted_server(
     pair.second.promote()
     pair.first.demote()
     assert listed(proxied) == ["Ada"]  # cached
-    proxied.cache.flushdb()
+    empty(proxied.cache)
     pair.second.query(ADDED)  # by an environment that has the new primary
     for route in (*READS, CACHED, POST, PATCH):
         timed = proxied.call(route)
@@ -90,7 +91,7 @@ def test_a_session_that_turns_read_only_is_left_and_its_rows_are_not_cached(
     pair.first.query("SELECT pg_reload_conf()")
     pair.second.promote()
     pair.second.query(ADDED)
-    proxied.cache.flushdb()
+    empty(proxied.cache)
     assert_problem(proxied.call(CACHED), "database-unavailable")
     assert not proxied.cache.exists("users:1:10")
     proxied.postgresql.server_path = pair.second.socket
@@ -124,7 +125,7 @@ def test_a_pooler_that_keeps_its_clients_while_its_server_is_demoted(
         pair.second.promote()
         pair.first.demote()
         pair.second.query(ADDED)
-        proxied.cache.flushdb()
+        empty(proxied.cache)
         for route in (CACHED, *READS, PATCH):
             assert_problem(proxied.call(route), "database-unavailable")
         assert not proxied.cache.exists("users:1:10")

@@ -14,6 +14,7 @@ import redis as redis_sync
 from local.services import Services
 from tests.failures.conftest import CACHED, HEALTH, WRITES, Route
 from tests.failures.rows import Outcome, Row, rows
+from tests.valkey import empty
 from tests.worker_process import Response, WorkerProcess, running_worker
 
 SERVICE = "blog-frozen"
@@ -63,7 +64,7 @@ def test_frozen(
         freeze(worker)
         cut_connections(database, cache)
         if turn == 1:  # Redis is asked, and has no page
-            cache.flushdb()
+            empty(cache)
         os.kill(worker.process.pid, signal.SIGCONT)
         started_at = perf_counter()
         call(worker, row.failure)

@@ -17,6 +17,7 @@ from tests.failures.conftest import FUNCTION_SECONDS
 from tests.in_process import LambdaTransport
 from tests.poolers.conftest import StartPooler, StartWorkers
 from tests.poolers.routes import take_the_tour
+from tests.valkey import empty
 from tests.worker_process import Response, WorkerProcess
 
 WORKERS = 4
@@ -260,7 +261,7 @@ def test_a_read_behind_a_pooler_notices_that_the_server_takes_no_writes(
     created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
     assert created.status_code == 201
     assert api.get("/users").json()["total"] == 1
-    cache.flushdb()
+    empty(cache)
     database.execute("ALTER DATABASE blog SET default_transaction_read_only = on")
     try:
         database.execute(

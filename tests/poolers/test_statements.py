@@ -19,6 +19,7 @@ from tests.in_process import LambdaTransport
 from tests.poolers.recorder import Recorder, Statement
 from tests.poolers.routes import take_the_tour
 from tests.resources import EMPTY
+from tests.valkey import empty
 
 LONGEST_STATEMENT_BYTES = 16 * 1024
 PINNING = re.compile(
@@ -41,7 +42,7 @@ def tour(services: Services) -> list[Statement]:
         httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api,
     ):
         database.execute(EMPTY)
-        cache.flushdb()
+        empty(cache)
         url = f"postgresql://postgres@127.0.0.1:{recorder.port}/blog?sslmode=disable"
         environment.setenv("DATABASE_URL", url)
         worker = Worker(environment)
