@@ -3,7 +3,8 @@
 A register is whatever one writer at a time sets to one value after another: a user's name, the
 number of users. Its writes are therefore in a total order, that of their starts, and a value that
 was read stands for one or more versions: the positions at which it was written. A read shows
-several registers at once, as a page does. All times are of one clock.
+several registers at once, as a page does, and a write may set several. What is not there has the
+value `ABSENT`, as all that the initial values lack. All times are of one clock.
 
 Violations:
 
@@ -24,6 +25,7 @@ from typing import Literal
 
 Kind = Literal["stale", "backwards", "lost", "unwritten"]
 
+ABSENT = "absent"
 INITIAL = 0
 """The version that every register has before the first write."""
 
@@ -105,11 +107,12 @@ class History:
     def __init__(self, initial: Mapping[str, str], writes: Iterable[Write]) -> None:
         of_register: dict[str, list[Write]] = {register: [] for register in initial}
         for write in writes:
-            of_register[write.register].append(write)
+            of_register.setdefault(write.register, []).append(write)
         self._registers = {
-            register: Register(initial[register], written)
+            register: Register(initial.get(register, ABSENT), written)
             for register, written in of_register.items()
         }
+        self._never_written = Register(ABSENT, ())
 
     def stale_reads(self, reads: Iterable[Read]) -> list[Violation]:
         """The violations of kind `stale` and `unwritten`, at most one a read."""
@@ -122,7 +125,7 @@ class History:
         Reads of different pages are compared too, in the registers that both show.
         """
         ended = sorted(reads, key=lambda read: read.end_ns)
-        seen = dict.fromkeys(self._registers, INITIAL)
+        seen: dict[str, int] = {}
         violations: list[Violation] = []
         count = 0
         for read in sorted(reads, key=lambda read: read.start_ns):
@@ -136,17 +139,20 @@ class History:
     def lost_writes(self, final: Mapping[str, str]) -> list[Violation]:
         """The violations of kind `lost`; `final` is what the database has when all is over."""
         violations: list[Violation] = []
-        for name, value in final.items():
-            register = self._registers[name]
+        for name in {**self._registers, **final}:
+            register, value = self._register(name), final.get(name, ABSENT)
             floor = register.last_acknowledged()
             version = register.latest(value, _after(register))
             if version is None or version < floor:
                 violations.append(Violation("lost", name, value, register.values[floor]))
         return violations
 
+    def _register(self, name: str) -> Register:
+        return self._registers.get(name, self._never_written)
+
     def _stale_value(self, read: Read) -> Violation | None:
         for name, value in read.values.items():
-            register = self._registers[name]
+            register = self._register(name)
             floor = register.acknowledged_before(read.start_ns)
             version = register.latest(value, read.end_ns)
             if version is None:
@@ -157,18 +163,19 @@ class History:
 
     def _remember(self, seen: dict[str, int], read: Read) -> None:
         for name, value in read.values.items():
-            register = self._registers[name]
+            register = self._register(name)
             floor = register.acknowledged_before(read.start_ns)
             version = register.latest(value, read.end_ns)
             if version is not None and version >= floor:
-                seen[name] = max(seen[name], register.earliest(value, floor))
+                seen[name] = max(seen.get(name, INITIAL), register.earliest(value, floor))
 
     def _backward_value(self, read: Read, seen: Mapping[str, int]) -> Violation | None:
         for name, value in read.values.items():
-            register = self._registers[name]
+            register = self._register(name)
             version = register.latest(value, read.end_ns)
-            if version is not None and version < seen[name]:
-                return Violation("backwards", name, value, register.values[seen[name]], read)
+            floor = seen.get(name, INITIAL)
+            if version is not None and version < floor:
+                return Violation("backwards", name, value, register.values[floor], read)
         return None
 
 

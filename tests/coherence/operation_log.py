@@ -1,8 +1,8 @@
 """The operations of one worker, appended to a file of its own, one JSON array a line.
 
-    ["write", register, value, start_ns]     before the handler is called
+    ["write", {register: value}, start_ns]   before the handler is called
     ["acknowledged", end_ns]                 after it has answered: the write above
-    ["page", {register: value}]              a content that the worker had not read just before
+    ["page", kind, {register: value}]        a content that the worker had not read just before
     ["read", start_ns, end_ns, hit]          of the page above
     ["failed", status]                       neither acknowledged nor read
 
@@ -12,6 +12,7 @@ the kill cut off is dropped. A write whose acknowledgement is missing may have h
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,16 +27,18 @@ class OperationLog:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._values: Mapping[str, str] | None = None
 
-    def write_begins(self, register: str, value: str, start_ns: int) -> None:
-        self._append("write", register, value, start_ns)
+    def write_begins(self, values: Mapping[str, str], start_ns: int) -> None:
+        self._append("write", values, start_ns)
 
     def write_acknowledged(self, end_ns: int) -> None:
         self._append("acknowledged", end_ns)
 
-    def read(self, start_ns: int, end_ns: int, values: Mapping[str, str], *, hit: bool) -> None:
+    def read(
+        self, start_ns: int, end_ns: int, kind: str, values: Mapping[str, str], *, hit: bool
+    ) -> None:
         if values is not self._values:
             self._values = values
-            self._append("page", values)
+            self._append("page", kind, values)
         self._append("read", start_ns, end_ns, hit)
 
     def failed(self, status: int) -> None:
@@ -50,13 +53,15 @@ class Operations:
     """What all workers of a phase did."""
 
     writes: list[Write] = field(default_factory=list)
+    """One for each register that is written."""
     reads: list[Read] = field(default_factory=list)
-    hits: int = 0
+    reads_of_kind: Counter[str] = field(default_factory=Counter)
+    hits_of_kind: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
     failures: int = 0
 
-    @property
-    def acknowledged(self) -> int:
-        return sum(write.acknowledged_ns is not None for write in self.writes)
+    def share_of_hits(self, kind: str) -> float:
+        return self.hits_of_kind[kind] / max(self.reads_of_kind[kind], 1)
 
 
 def read_operations(paths: Iterable[Path]) -> Operations:
@@ -74,17 +79,22 @@ def count_operations(paths: Iterable[Path]) -> tuple[int, int]:
 
 
 def _add_operations(operations: Operations, path: Path) -> None:
-    values: dict[str, str] = {}
+    kind, values, begun = "", dict[str, str](), list[Write]()
     for line in path.read_bytes().split(b"\n")[:-1]:
         match json.loads(line):
-            case "write", register, value, start_ns:
-                operations.writes.append(Write(register, value, start_ns, None))
+            case "write", dict(written), start_ns:
+                begun = [Write(name, value, start_ns, None) for name, value in written.items()]
+                operations.writes += begun
             case "acknowledged", end_ns:
-                operations.writes[-1] = replace(operations.writes[-1], acknowledged_ns=end_ns)
-            case "page", dict(values):
+                operations.acknowledged += 1
+                operations.writes[-len(begun) :] = [
+                    replace(write, acknowledged_ns=end_ns) for write in begun
+                ]
+            case "page", kind, dict(values):
                 pass
             case "read", start_ns, end_ns, hit:
                 operations.reads.append(Read(start_ns, end_ns, values))
-                operations.hits += hit
+                operations.reads_of_kind[kind] += 1
+                operations.hits_of_kind[kind] += hit
             case _:
                 operations.failures += 1

@@ -6,15 +6,17 @@
 
 Readers and writers run as processes of their own (`worker_process`) on a PostgreSQL and a Redis
 that are started for the run. In nearly every phase workers are killed by SIGKILL, writers in the
-midst of a request, and replaced; in some, something happens to Redis as well: it is flushed or
-restarted, fails over to a replica that lacks the latest writes, becomes read-only, or denies
-writes by an ACL. Each phase goes on until it has its reads and acknowledged writes; then all its
-workers are killed, and `history` checks what they noted. All times are of `time.monotonic_ns`,
-one clock for the whole machine.
+midst of a request, and replaced, and others frozen by SIGSTOP, readers and writers at any moment
+and writers right after a response, some for longer than a fence stands, and some until they are
+killed. In some phases something happens to Redis as well: it is flushed or restarted, fails over to
+a replica that lacks the latest writes, becomes read-only, or denies writes by an ACL. Each phase
+goes on until it has its reads and acknowledged writes; then all its workers are killed, and
+`history` checks what they noted. All times are of `time.monotonic_ns`, one clock for the whole
+machine.
 
-Where an ACL denies writes no worker is killed: one that begins meanwhile, and asks Redis for the
-first time when writes are allowed again, does not know that a write could not invalidate its
-pages. That is left to their TTL.
+Where an ACL denies writes no worker is killed or frozen: one that begins meanwhile, and asks Redis
+for the first time when writes are allowed again, does not know that a write could not invalidate
+its pages. That is left to their TTL.
 
 Going backwards is checked only where Redis keeps its data and takes writes: after a flush a reader
 may be shown an older state again, though never one older than an acknowledged write. A write's
@@ -49,6 +51,7 @@ from tests.coherence.history import History, Violation, Write
 from tests.coherence.operation_log import Operations, count_operations, read_operations
 from tests.coherence.redis_servers import OneRedis, RedisPair
 from tests.coherence.worker_process import (
+    WATCHED_POSTS,
     WATCHED_USERS,
     Assignment,
     Subject,
@@ -57,17 +60,24 @@ from tests.coherence.worker_process import (
 
 ROOT = Path(__file__).parents[2]
 READERS = 3
-RENAMERS = 4
-WRITE_PAUSE_SECONDS = 0.25
-KILL_EVERY_SECONDS = (0.3, 2.0)
+RENAMERS = 2
+MOVERS = 2
+KILL_EVERY_SECONDS = (0.5, 3.5)
+FREEZE_EVERY_SECONDS = (1.0, 5.0)
+FROZEN_SECONDS = (0.0, 2.0)
+FREEZES_AFTER_WRITES = 0.04
+KILLED_WHILE_FROZEN = 0.3
 REQUEST_SECONDS = 0.008
 """About how long a write takes here; a kill falls somewhere into it."""
 PATIENCE_SECONDS = 0.5
 TICK_SECONDS = 0.01
 COUNT_EVERY_SECONDS = 1.0
 SHOWN_VIOLATIONS = 5
+KINDS = ("users", "posts", "scoped", "joined")
 COLUMNS = (
-    *("phase", "reads", "acknowledged", "kills", "times", "hits", "failed"),
+    *("phase", "reads", "acknowledged", "kills", "freezes", "times"),
+    *(f"{kind} hits" for kind in KINDS),
+    "failed",
     *("stale", "backwards", "lost", "unwritten", "seconds"),
 )
 FIRST_COLUMN = 20
@@ -104,15 +114,15 @@ class Phase:
 
 PHASES = (
     Phase("workers killed"),
-    Phase("Redis flushed", OneRedis.flush, (0.05, 1.0)),
-    Phase("Redis restarted", OneRedis.restart, (1.5, 10.0)),
+    Phase("Redis flushed", OneRedis.flush, (0.05, 5.0)),
+    Phase("Redis restarted", OneRedis.restart, (3.0, 10.0)),
 )
 PAIR_PHASES = (
-    Phase("Redis fails over", RedisPair.fail_over, (0.5, 3.0)),
-    Phase("Redis read-only", RedisPair.be_read_only, (0.5, 3.0)),
+    Phase("Redis fails over", RedisPair.fail_over, (1.0, 6.0)),
+    Phase("Redis read-only", RedisPair.be_read_only, (1.0, 6.0)),
     Phase("Redis denies writes", RedisPair.deny_writes, (0.5, 3.0), kills=False),
 )
-FULL_GOAL = Goal(reads=70_000, acknowledged=1_750, at_most_seconds=900)
+FULL_GOAL = Goal(reads=84_000, acknowledged=850, at_most_seconds=1800)
 QUICK = 20
 # One phase is enough to fail.
 BASELINE_GOAL = Goal(reads=20_000, acknowledged=500, at_most_seconds=300)
@@ -133,8 +143,8 @@ class Outcome:
             self.phase.name,
             str(reads),
             str(self.operations.acknowledged),
-            *(str(self.disturbances[name]) for name in ("kill", "redis")),
-            f"{self.operations.hits / max(reads, 1):.1%}",
+            *(str(self.disturbances[name]) for name in ("kill", "freeze", "redis")),
+            *(f"{self.operations.share_of_hits(kind):.1%}" for kind in KINDS),
             str(self.operations.failures),
             str(kinds["stale"]),
             str(kinds["backwards"]) if self.phase.keeps_redis_data else "-",
@@ -166,9 +176,7 @@ def running_servers(directory: Path, kind: type[Server]) -> Iterator[Servers]:
     """PostgreSQL and a Redis of this kind, for nobody else."""
     with running_services(directory / "database", ephemeral=True) as services:
         own_redis = (
-            RedisPair(directory / "redis")
-            if kind is RedisPair
-            else OneRedis(directory / "redis", services.database_url)
+            RedisPair(directory / "redis") if kind is RedisPair else OneRedis(directory / "redis")
         )
         own_redis.start()
         try:
@@ -202,9 +210,16 @@ class Nursery:
     def kill(self, pid: int) -> None:
         self._order({"kill": pid})
 
-    def ended(self) -> list[int]:
-        pids: list[int] = self._order({"ended": True})["pids"]
-        return pids
+    def freeze(self, pid: int) -> None:
+        self._order({"freeze": pid})
+
+    def thaw(self, pid: int) -> None:
+        self._order({"thaw": pid})
+
+    def changes(self) -> tuple[list[int], list[int]]:
+        """Who has ended, and who was frozen, since they were last asked for."""
+        answer = self._order({"changes": True})
+        return answer["ended"], answer["frozen"]
 
     def close(self) -> None:
         self._process.communicate()
@@ -231,34 +246,72 @@ class Fleet:
         self._connection = connection
         self._directory = directory
         self._running: dict[int, Assignment] = {}
+        self._thaw_at: dict[int, float] = {}
         self._started = 0
 
     @property
     def logs(self) -> list[Path]:
         return list(self._directory.iterdir())
 
-    def start_all(self) -> None:
-        users = range(1, WATCHED_USERS + 1)
+    def start_all(self, reads_per_write: float, *, freezes: bool) -> None:
+        users, posts = range(1, WATCHED_USERS + 1), range(1, WATCHED_POSTS + 1)
+        writer = Assignment(
+            "",
+            "counter",
+            "",
+            pause_reads=reads_per_write * (1 + RENAMERS + MOVERS),
+            freezes=FREEZES_AFTER_WRITES if freezes else 0.0,
+        )
+        self._start(writer)
         for _ in range(READERS):
             self._start(Assignment("", "reader", ""))
         for first in range(RENAMERS):
             own = tuple(users[first::RENAMERS])
-            pause = WRITE_PAUSE_SECONDS
-            self._start(Assignment("", "renamer", "", users=own, pause_seconds=pause))
-        self._start(Assignment("", "counter", "", pause_seconds=WRITE_PAUSE_SECONDS))
+            self._start(dataclasses.replace(writer, role="renamer", users=own))
+        for first in range(MOVERS):
+            own = tuple(posts[first::MOVERS])
+            self._start(dataclasses.replace(writer, role="mover", posts=own))
 
     def kill_one(self) -> None:
-        pid = random.choice(list(self._running))
+        if (pid := self._in_midst_of_a_request()) is not None:
+            self._kill(pid)
+
+    def freeze_one(self) -> None:
+        """Whether for a while or until it is killed is decided when it has stopped."""
+        if (pid := self._in_midst_of_a_request()) is not None:
+            self._nursery.freeze(pid)
+
+    def _in_midst_of_a_request(self) -> int | None:
+        """One that is not frozen."""
+        awake = self._running.keys() - self._thaw_at.keys()
+        if not awake:
+            return None
+        pid = random.choice(list(awake))
         assignment = self._running[pid]
         if assignment.role != "reader":
             _await_write(Path(assignment.log))
             time.sleep(random.uniform(0, REQUEST_SECONDS))
+        return pid
+
+    def tend(self) -> int:
+        """Replace who has ended, and thaw or kill who was frozen for long enough; how many have
+        been frozen."""
+        ended, frozen = self._nursery.changes()
+        now = time.monotonic()
+        self._thaw_at |= {pid: now + random.uniform(*FROZEN_SECONDS) for pid in frozen}
+        for pid in ended:
+            self._replace(pid)
+        for pid in [pid for pid, thaw_at in self._thaw_at.items() if thaw_at < now]:
+            if random.random() < KILLED_WHILE_FROZEN:
+                self._kill(pid)
+            else:
+                del self._thaw_at[pid]
+                self._nursery.thaw(pid)
+        return len(frozen)
+
+    def _kill(self, pid: int) -> None:
         self._nursery.kill(pid)
         self._replace(pid)
-
-    def replace_ended(self) -> None:
-        for pid in self._nursery.ended():
-            self._replace(pid)
 
     def kill_all(self) -> None:
         for pid in self._running:
@@ -266,8 +319,10 @@ class Fleet:
         for assignment in self._running.values():
             self._await_end_of_session(assignment.name)
         self._running.clear()
+        self._thaw_at.clear()
 
     def _replace(self, pid: int) -> None:
+        self._thaw_at.pop(pid, None)
         predecessor = self._running.pop(pid)
         self._await_end_of_session(predecessor.name)
         self._start(predecessor)
@@ -281,9 +336,15 @@ class Fleet:
         Path(log).touch()
         self._running[self._nursery.start(assignment)] = assignment
 
-    def _extra_users(self) -> tuple[int, ...]:
-        statement = "SELECT id FROM users WHERE id > %s ORDER BY id"
-        return tuple(row[0] for row in self._connection.execute(statement, (WATCHED_USERS,)))
+    def _extra_users(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Each with its posts."""
+        statement = """
+            SELECT users.id, array_agg(posts.id ORDER BY posts.id) FILTER (WHERE posts.id > 0)
+            FROM users LEFT JOIN posts ON posts.user_id = users.id
+            WHERE users.id > %s GROUP BY users.id
+        """
+        rows = self._connection.execute(statement, (WATCHED_USERS,))
+        return tuple((user_id, tuple(posts or ())) for user_id, posts in rows)
 
     def _await_end_of_session(self, name: str) -> None:
         """Until then PostgreSQL may still commit what a killed worker sent."""
@@ -371,6 +432,7 @@ class Proof:
             "TLS_REQUIRED": "false",
             "AUTH": "open",
             "LOG_LEVEL": "WARNING",
+            "REDIS_TIMEOUT_SECONDS": "1",  # the machine may be busy
             # Powertools warns of each request of the ordinary way, as it counts nothing.
             "PYTHONWARNINGS": "ignore",
             "PYTHONPATH": os.pathsep.join(("functions", "layers/blog")),
@@ -380,16 +442,17 @@ class Proof:
         """Runs the phase; how often each disturbance happened."""
         counts: Counter[str] = Counter()
         disturbances = self._disturbances(fleet, phase)
-        fleet.start_all()
+        fleet.start_all(goal.reads / goal.acknowledged, freezes=phase.kills)
         started_at = counted_at = time.monotonic()
         while (now := time.monotonic()) - started_at < goal.at_most_seconds:
             if now - counted_at > COUNT_EVERY_SECONDS:
                 reads, acknowledged = count_operations(fleet.logs)
                 counted_at = time.monotonic()
                 happened = all(counts[each.name] for each in disturbances)
+                happened &= counts["freeze"] > 0 or not phase.kills
                 if happened and reads >= goal.reads and acknowledged >= goal.acknowledged:
                     break
-            fleet.replace_ended()
+            counts["freeze"] += fleet.tend()
             counts.update(each.name for each in disturbances if each.act_if_due())
             time.sleep(TICK_SECONDS)
         fleet.kill_all()
@@ -399,6 +462,7 @@ class Proof:
         chosen = []
         if phase.kills:
             chosen.append(Disturbance("kill", fleet.kill_one, KILL_EVERY_SECONDS))
+            chosen.append(Disturbance("asked to freeze", fleet.freeze_one, FREEZE_EVERY_SECONDS))
         if phase.happens is not None:
             happens = partial(phase.happens, self._servers.redis)
             chosen.append(Disturbance("redis", happens, phase.every_seconds))

@@ -5,9 +5,6 @@ import random
 import time
 from pathlib import Path
 
-import redis
-
-from local.services import running_services
 from tests.failures.proxy import FailingProxy
 from tests.valkey import ValkeyServer
 
@@ -22,23 +19,21 @@ REJECTED_SECONDS = (0.1, 1.5)
 class OneRedis:
     """A Redis whose data ends with its process."""
 
-    def __init__(self, directory: Path, database_url: str) -> None:
-        self._directory = directory
-        self._database_url = database_url
-        self._running = contextlib.ExitStack()
-        self.url = ""
+    def __init__(self, directory: Path) -> None:
+        self._server = ValkeyServer(directory)
+
+    @property
+    def url(self) -> str:
+        return self._server.url
 
     def start(self) -> None:
-        services = running_services(self._directory, database_url=self._database_url)
-        self.url = self._running.enter_context(services).redis_url
+        self._server.start()
 
     def stop(self) -> None:
-        self._running.close()
+        self._server.kill()
 
     def flush(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
-            client.flushall()
-            client.script_flush()
+        self._server.flush()
 
     def restart(self) -> None:
         self.stop()

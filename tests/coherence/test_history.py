@@ -1,13 +1,15 @@
 """The checker on small histories, on real workers for seconds, and on cache-aside."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.coherence.history import History, Read, Write
+from tests.coherence.history import ABSENT, History, Read, Write
 from tests.coherence.operation_log import OperationLog, count_operations, read_operations
 from tests.coherence.prove import (
+    KINDS,
     PAIR_PHASES,
     PHASES,
     Goal,
@@ -134,17 +136,41 @@ class TestBackwards:
         assert written.backward_reads(reads) == []
 
 
+class TestAbsent:
+    """A post of a user: `Write("post 1 of 2", …)` when it is the user's, and when no longer."""
+
+    def test_what_was_never_written_is_absent(self) -> None:
+        read = Read(10, 20, {"post 1 of 2": ABSENT})
+        assert history().stale_reads([read]) == history().backward_reads([read]) == []
+        (violation,) = history().stale_reads([Read(10, 20, {"post 1 of 2": "a"})])
+        assert violation.kind == "unwritten"
+
+    def test_what_is_gone_must_not_be_shown(self) -> None:
+        moves = Write("post 1 of 2", "a", 10, 20), Write("post 1 of 2", ABSENT, 30, 40)
+        (violation,) = history(*moves).stale_reads([Read(50, 60, {"post 1 of 2": "a"})])
+        assert (violation.kind, violation.expected) == ("stale", ABSENT)
+
+    def test_what_is_there_must_be_shown(self) -> None:
+        moved = history(Write("post 1 of 2", "a", 10, 20))
+        (violation,) = moved.stale_reads([Read(50, 60, {"post 1 of 2": ABSENT})])
+        assert (violation.kind, violation.expected) == ("stale", "a")
+
+    def test_what_the_database_lacks_at_the_end_is_absent(self) -> None:
+        (violation,) = history(Write("post 1 of 2", "a", 10, 20)).lost_writes(BEFORE)
+        assert (violation.kind, violation.value, violation.expected) == ("lost", ABSENT, "a")
+
+
 class TestLost:
     @pytest.mark.parametrize("final", ["a", "b"])
     def test_the_last_acknowledged_write_or_one_of_unknown_outcome_is_there(
         self, final: str
     ) -> None:
         written = history(rename("a", 10, 20), rename("b", 30, None))
-        assert written.lost_writes({"user 1": final}) == []
+        assert written.lost_writes({**BEFORE, "user 1": final}) == []
 
     @pytest.mark.parametrize("final", ["initial", "never"])
     def test_an_acknowledged_write_must_be_there(self, final: str) -> None:
-        (violation,) = history(rename("a", 10, 20)).lost_writes({"user 1": final})
+        (violation,) = history(rename("a", 10, 20)).lost_writes({**BEFORE, "user 1": final})
         assert str(violation) == f"lost: user 1 is {final}, expected a or later, at the end"
 
 
@@ -153,21 +179,22 @@ class TestOperationLog:
         path = tmp_path / "worker"
         log = OperationLog(path)
         values: Mapping[str, str] = {"total": "2"}
-        log.read(1, 2, values, hit=False)
-        log.read(3, 4, values, hit=True)
-        log.write_begins("user 1", "a", 5)
+        log.read(1, 2, "users", values, hit=False)
+        log.read(3, 4, "users", values, hit=True)
+        log.write_begins({"user 1": "a", "total": "3"}, 5)
         log.write_acknowledged(6)
-        log.write_begins("user 1", "b", 7)
+        log.write_begins({"user 1": "b"}, 7)
         log.failed(503)
         assert count_operations([path]) == (2, 1)
         operations = read_operations([path])
         assert operations.reads == [Read(1, 2, values), Read(3, 4, values)]
-        assert operations.writes == [rename("a", 5, 6), rename("b", 7, None)]
-        assert (operations.acknowledged, operations.hits, operations.failures) == (1, 1, 1)
+        assert operations.writes == [rename("a", 5, 6), recount("3", 5, 6), rename("b", 7, None)]
+        assert (operations.acknowledged, operations.failures) == (1, 1)
+        assert (operations.share_of_hits("users"), operations.share_of_hits("joined")) == (0.5, 0.0)
 
     def test_a_line_that_a_kill_cut_off_is_dropped(self, tmp_path: Path) -> None:
         path = tmp_path / "worker"
-        OperationLog(path).write_begins("user 1", "a", 5)
+        OperationLog(path).write_begins({"user 1": "a"}, 5)
         with path.open("a") as file:
             file.write('["acknow')
         assert read_operations([path]).writes == [rename("a", 5, None)]
@@ -197,11 +224,14 @@ def test_nothing_is_stale_lost_or_goes_backwards(
     kind: type[Server], phases: Sequence[Phase], tmp_path: Path
 ) -> None:
     found = outcomes("blog", kind, tmp_path, phases, QUICKLY)
-    assert sum(outcome.operations.hits for outcome in found) > 0  # a short phase may have none
+    # A short phase may have none.
+    hits = sum((outcome.operations.hits_of_kind for outcome in found), Counter[str]())
+    assert hits.keys() == set(KINDS)
     for outcome in found:
         assert outcome.violations == [], outcome.phase
         assert outcome.reaches(QUICKLY)
         assert (outcome.disturbances["kill"] > 0) == outcome.phase.kills
+        assert (outcome.disturbances["freeze"] > 0) == outcome.phase.kills
         assert (outcome.disturbances["redis"] > 0) == (outcome.phase.happens is not None)
 
 

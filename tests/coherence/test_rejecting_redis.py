@@ -5,9 +5,11 @@ they read from is a variable: the database never goes back.
 """
 
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +19,12 @@ from pydantic import BaseModel
 from blog.cache import fences, pages, redis_connection
 from blog.cache.fences import Fences
 from blog.cache.pages import Loaded, PageCache
+from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import RedisScripts
 from blog.observability import RequestRecord, current_request
 from local.services.valkey import end_quarantine
 from tests.conftest import Worker
-from tests.failures.proxy import FailingProxy
+from tests.failures.proxy import FailingProxy, Failure
 from tests.valkey import ValkeyServer, until
 
 
@@ -33,6 +36,8 @@ PAGES = PageCache("things", Things)
 PAGE = "1:10"
 TIMEOUT_SECONDS = 1.0
 POLL_SECONDS = 0.02
+CLEARING = b"ZREM"
+"""In the text of the script, as it is sent."""
 FENCE_SECONDS = 0.5
 """So long is a server that forgot, or was promoted, in quarantine."""
 
@@ -300,3 +305,132 @@ def test_a_full_redis_serves_nothing_old(start: Start, first: ValkeyServer) -> N
     first.command("CONFIG", "SET", "maxmemory", "0")
     fleet.resume()
     assert [fleet.read_in_quarantine("reader"), fleet.read("reader")] == ["miss", "hit"]
+
+
+def test_a_write_that_outlived_its_fence_is_acknowledged_when_its_pages_are_void(
+    start: Start, first: ValkeyServer, name: FailingProxy
+) -> None:
+    """Frozen between fence and BEGIN, where no timeout of the database ends it."""
+    fleet = start(url_of(name))
+    fleet.write("writer")
+    fleet.url = first.url  # the writer alone is behind the proxy
+
+    def frozen() -> None:
+        time.sleep(1.1 * FENCE_SECONDS)
+        assert fleet.read("reader") == "miss"  # finds the fence expired
+        name.call_when_client_sends(CLEARING, lambda: time.sleep(0.3))
+
+    fleet.write("writer", at_commit=frozen)
+    assert fleet.read("other") == "miss"
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_worker_that_finds_a_sent_command_rejected_trusts_no_page(
+    start: Start, first: ValkeyServer, monkeypatch: pytest.MonkeyPatch, *, expired: bool
+) -> None:
+    """As one that waited for the reply does: others' writes were rejected too."""
+    fleet = start(first.url)
+    fleet.read("reader")
+    with denying_by_acl(first):
+        fleet.write("ends before Redis recovers")
+        first.allow_writes()
+        fleet.write("writer", at_commit=first.deny_writes, table="others")
+        first.command("PING")
+    if expired:
+        monkeypatch.setattr(redis_connection, "monotonic", lambda: time.monotonic() + 3600)
+    assert fleet.read("writer") == "miss"
+    assert fleet.read("reader") == "hit"
+
+
+def lose_reply(name: FailingProxy) -> None:
+    name.when_client_sends(CLEARING, Failure.BLACKHOLE, responded=True, once=True)
+
+
+def reply_with(reply: bytes) -> Callable[[FailingProxy], None]:
+    return lambda name: name.garble(1, lambda _: reply)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lose_reply,
+        reply_with(b"-ERR of its own\r\n"),
+        reply_with(b"-OOM command not allowed\r\n"),
+        reply_with(b"\x00\xff\r\n\r\n"),
+        reply_with(b"*2\r\n$8\r\nanothers\r\n$-1\r\n"),
+    ],
+)
+def test_a_worker_whose_clearing_has_no_valid_reply_voids_what_it_wrote(
+    start: Start, first: ValkeyServer, name: FailingProxy, reply: Callable[[FailingProxy], None]
+) -> None:
+    fleet = start(url_of(name))
+    assert fleet.read("writer") == "miss"
+    fleet.write("writer")
+    assert fleet.read("writer") == "miss"
+    fleet.url = first.url  # the writer alone is behind the proxy
+
+    fleet.write("writer", at_commit=lambda: reply(name))
+    until(lambda: fleet.read("other") == "hit")  # the clearing has arrived
+    assert [fleet.read("writer"), fleet.read("other")] == ["miss", "hit"]
+
+
+def test_a_clearing_that_is_lost_with_its_connection_leaves_the_fence(
+    start: Start, first: ValkeyServer, name: FailingProxy
+) -> None:
+    fleet = start(url_of(name))
+    fleet.read("writer")
+    fleet.url = first.url
+    losing = partial(name.when_client_sends, CLEARING, Failure.BLACKHOLE, once=True)
+    fleet.write("writer", at_commit=losing)
+
+    assert [fleet.read_in_quarantine("other"), fleet.read("other")] == ["miss", "hit"]
+    assert fleet.read("writer") == "miss"
+
+
+def test_a_clearing_on_its_way_while_redis_fails_over_voids_nothing_too_late(
+    start: Start, first: ValkeyServer, second: ValkeyServer, name: FailingProxy
+) -> None:
+    """Fence and page are replicated, and the clearing is not."""
+    fleet = start(url_of(name))
+    assert [fleet.read("reader"), fleet.read("writer")] == ["miss", "hit"]
+
+    def fail_over() -> None:
+        until(lambda: caught_up(first, second))
+        first.demote()
+        second.promote()
+        name.server_path = second.socket
+
+    fleet.write("writer", at_commit=fail_over)
+    assert [fleet.read_in_quarantine("reader"), fleet.read("reader")] == ["miss", "hit"]
+    assert fleet.read("writer") == "miss"
+
+
+@pytest.mark.parametrize("larger", [0, 1])
+def test_what_is_sent_and_not_awaited_is_sent_whole(worker: Worker, larger: int) -> None:
+    """To a server that reads nothing; what is larger is awaited, so its environment is not
+    frozen."""
+    failures: list[None] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        connection = redis_connection.RedisConnection(url, POLL_SECONDS)
+        connection.connect_timeout_seconds = TIMEOUT_SECONDS
+        script = Script("")
+        empty = Call(script, [], [b""]).by_text(bytes(redis_connection.TAG_BYTES))
+        size = redis_connection.POSTED_BYTES - sum(map(redis_connection._size, empty)) + larger
+        call = Call(script, [], [b"p" * size])
+        with pytest.raises(TimeoutError) if larger else nullcontext():
+            worker.run(connection.post(call, failed=lambda: failures.append(None)))
+        received, _ = server.accept()
+        with received:
+            received.settimeout(TIMEOUT_SECONDS)
+            if not larger:
+                assert b"p" * size in read_until(received, b"p\r\n$8\r\n")
+        worker.run(connection.close())
+    assert failures == ([] if larger else [None])
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    found = b""
+    while end not in found:
+        found += connection.recv(1024 * 1024)
+    return found

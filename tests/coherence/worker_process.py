@@ -8,65 +8,116 @@ milliseconds and not an import. Orders and answers are JSON lines on stdin and s
     {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its users
     {"start": {…Assignment…}}   {"pid": …}
     {"kill": pid}               {}           by SIGKILL; collected, so that its number is free
-    {"ended": true}             {"pids": […]} of workers that ended by themselves
+    {"freeze": pid}             {}           by SIGSTOP
+    {"thaw": pid}               {}           by SIGCONT
+    {"changes": true}           {"ended": […], "frozen": […]}   pids, each told once
 
 All end with the process. The subjects are the project's own functions, and the ordinary way of
-`benchmarks/baseline/app.py`. What a worker logs on stdout is dropped.
+`benchmarks/baseline/app.py`. What a worker logs on stdout is dropped. Workers whose assignment says
+so freeze themselves right after a write's response, as an execution environment is frozen.
 
-Times of the project are shortened. A fence stands for 1 s instead of 15 s and a transaction may
-last for 0.6 s instead of 9 s (the ratio stays 5 : 3). The killed writers would otherwise leave no
-time without a fence, and so nothing in the cache to check. What the protocol needs, that a fence
-outlives its transaction, holds as before: the fence is put up after the transaction's begin. Redis
-is left alone for 0.2 s instead of 2 s after a failure, as it fails again and again here. All else
-is as it is deployed.
+Users are renamed, posts are renamed and moved between users, and others of both come and go, where
+a user's deletion takes its posts along. Pages of posts with their author's name have no route: they
+are read as a route would, by the layer's `read` and `PageCache`.
+
+Times of the project are shortened. A fence stands for 1 s instead of 20 s and a transaction may
+last for 0.6 s instead of 9 s. The killed writers would otherwise leave no time without a fence, and
+so nothing in the cache to check. What the protocol needs, that a fence outlives its transaction,
+holds as before: the fence is put up after the transaction's begin. Redis is left alone for 0.2 s
+instead of 2 s after a failure, as it fails again and again here. All else is as it is deployed.
 """
 
 import asyncio
 import importlib
 import json
+import mmap
 import os
 import random
 import signal
 import sys
 import time
 import traceback
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from unittest.mock import MagicMock
 
 import psycopg
+from pydantic import BaseModel
 
 from local.gateway.events import Request, default_event
+from tests.coherence.history import ABSENT
 from tests.coherence.operation_log import OperationLog
 from tests.in_process import LambdaContext
+
+if TYPE_CHECKING:
+    from blog.cache.pages import PageCache
 
 FENCE_SECONDS = 1.0
 BREAKER_PAUSE_SECONDS = 0.2
 TRANSACTION_TIMEOUT = "600ms"
 WATCHED_USERS = 12
-"""Ids 1 to 12 are renamed; the users after them come and go."""
+"""Ids 1 to 12 are renamed; the users after them come and go, with their posts."""
+AUTHORS = (1, 2, 3)
+WATCHED_POSTS = 6
+"""Ids 1 to 6 are renamed, and move between the authors."""
 MOST_EXTRA_USERS = 5
-TOTAL = "total"
-PAGES = ("/users?limit=10", "/users?skip=10&limit=10", "/users?limit=20")
+MOST_EXTRA_POSTS = 3
+"""Of each extra user."""
+REMEMBERED_USERS = 3
+"""Extra users whose posts a reader asks for, also when they are gone."""
+TOTAL = "users"
+POST_TOTAL = "posts"
+USER_PAGES = ("/users?limit=10", "/users?skip=10&limit=10", "/users?limit=20")
+ALL_POSTS = "/posts?limit=50"
+WITH_AUTHORS = "posts with authors"
+"""No path."""
 PORT = 3000
+PAUSE_POLL_SECONDS = 0.005
 
 Subject = Literal["blog", "baseline"]
-Role = Literal["reader", "renamer", "counter"]
+Role = Literal["reader", "renamer", "mover", "counter"]
 Handler = Callable[[dict[str, Any], "FunctionContext"], dict[str, Any]]
+Values = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is to do. A renamer renames `users`; a counter knows who is there."""
+    """What a worker is to do: a renamer renames `users`, a mover `posts`; a counter knows who is
+    there, and their posts. Between two of its writes are about so many reads of all workers, and it
+    freezes itself after so many of its writes, from 0 to 1."""
 
     name: str
     role: Role
     log: str
     users: tuple[int, ...] = ()
-    extra_users: tuple[int, ...] = ()
-    pause_seconds: float = 0.0
+    posts: tuple[int, ...] = ()
+    extra_users: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    pause_reads: float = 0.0
+    freezes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that readers read: where it is, what it shows, and of which user if not of all."""
+
+    target: str
+    kind: Literal["users", "posts", "scoped", "joined"]
+    author: int | None = None
+
+    @classmethod
+    def of_user(cls, user_id: int) -> "Page":
+        return cls(f"/posts?user_id={user_id}&limit=50", "scoped", user_id)
+
+
+USERS_PAGES = tuple(Page(target, "users") for target in USER_PAGES)
+POSTS_PAGES = (
+    Page(ALL_POSTS, "posts"),
+    *map(Page.of_user, AUTHORS),
+    *(Page(WITH_AUTHORS, "joined", author) for author in (None, *AUTHORS)),
+)
 
 
 class FunctionContext(LambdaContext):
@@ -83,16 +134,25 @@ class CacheWatch:
     hit = False
 
 
+@dataclass(frozen=True)
+class Api:
+    """What workers call. `joined` returns the posts with their authors, all or one's."""
+
+    handler: Handler
+    change_method: str
+    pages: tuple[Page, ...]
+    watch: CacheWatch
+    joined: Callable[[int | None], Awaitable[bytes]] | None = None
+    reads: "memoryview[int]" = field(default_factory=lambda: memoryview(mmap.mmap(-1, 8)).cast("Q"))
+    """One number, about how many reads there were: all workers share it, and some get lost."""
+
+
 class Worker:
     """One request at a time, each noted in the operation log."""
 
-    def __init__(
-        self, assignment: Assignment, handler: Handler, change_method: str, watch: CacheWatch
-    ) -> None:
+    def __init__(self, assignment: Assignment, api: Api) -> None:
         self._assignment = assignment
-        self._handler = handler
-        self._change_method = change_method
-        self._watch = watch
+        self._api = api
         self._log = OperationLog(Path(assignment.log))
 
     def work(self) -> NoReturn:
@@ -101,65 +161,126 @@ class Worker:
                 self._read_pages()
             case "renamer":
                 self._rename_users()
+            case "mover":
+                self._move_posts()
             case "counter":
                 self._come_and_go()
 
     def _read_pages(self) -> NoReturn:
-        events = {page: _event("GET", page) for page in PAGES}
-        contents: dict[str, tuple[str, Mapping[str, str]]] = {}
+        contents: dict[Page, tuple[str, Values]] = {}
+        extra = deque[Page](maxlen=REMEMBERED_USERS if self._api.joined else 0)
         while True:
-            page = random.choice(PAGES)
-            self._watch.hit = False
+            page = random.choice((*self._api.pages, *extra))
+            self._api.watch.hit = False
             start_ns = time.monotonic_ns()
-            answer = self._handler(events[page], FunctionContext())
+            status, content = self._get(page)
             end_ns = time.monotonic_ns()
-            if answer["statusCode"] != 200:
-                self._log.failed(answer["statusCode"])
+            if status != 200:
+                self._log.failed(status)
                 continue
-            body, values = contents.get(page, ("", {}))
-            if answer["body"] != body:
-                values = _values(json.loads(answer["body"]))
-                contents[page] = answer["body"], values
-            self._log.read(start_ns, end_ns, values, hit=self._watch.hit)
+            known, values = contents.get(page, ("", {}))
+            if content != known:
+                shown = json.loads(content)
+                values = _values(page, shown)
+                contents[page] = content, values
+                extra.extend(_extra_pages(page, shown) - set(extra))
+            self._log.read(start_ns, end_ns, page.kind, values, hit=self._api.watch.hit)
+            self._api.reads[0] += 1
+
+    def _get(self, page: Page) -> tuple[int, str]:
+        if page.kind == "joined":
+            assert self._api.joined is not None
+            content = self._api.joined(page.author)
+            return 200, asyncio.get_event_loop().run_until_complete(content).decode()
+        answer = self._call("GET", page.target)
+        return answer["statusCode"], answer["body"]
+
+    def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        return self._api.handler(_event(method, path, body), FunctionContext())
 
     def _rename_users(self) -> NoReturn:
         while True:
             user_id = random.choice(self._assignment.users)
             self._pause()
-            # The moment is the version: it only grows, also over the worker's successors.
-            name = str(time.monotonic_ns())
+            name = _moment()
             body = {"name": name, "email": email_of(user_id)}
-            if self._change_method == "PATCH":
+            if self._api.change_method == "PATCH":
                 del body["email"]
-            self._write(_user(user_id), name, self._change_method, f"/users/{user_id}", body)
+            path = f"/users/{user_id}"
+            self._write({_user(user_id): name}, self._api.change_method, path, body)
+
+    def _move_posts(self) -> NoReturn:
+        """Each is given a new title, and perhaps a new author."""
+        authors = {
+            post_id: json.loads(self._call("GET", f"/posts/{post_id}")["body"])["user_id"]
+            for post_id in self._assignment.posts
+        }
+        while True:
+            post_id = random.choice(self._assignment.posts)
+            self._pause()
+            before, after, title = authors[post_id], random.choice(AUTHORS), _moment()
+            values = {_post(post_id, before): ABSENT, _post(post_id, after): title}
+            body: dict[str, object] = {"title": title}
+            method = random.choice(("PUT", self._api.change_method))
+            if method == "PUT":
+                body["content"] = "replaced"
+            if method == "PUT" or before != after:
+                body["user_id"] = after
+            self._write(values, method, f"/posts/{post_id}", body)
+            authors[post_id] = after
 
     def _come_and_go(self) -> NoReturn:
-        present = list(self._assignment.extra_users)
+        present = {user: list(posts) for user, posts in self._assignment.extra_users}
         while True:
             self._pause()
-            total = WATCHED_USERS + len(present)
-            if present and random.random() < len(present) / MOST_EXTRA_USERS:
-                self._write(TOTAL, str(total - 1), "DELETE", f"/users/{present.pop()}")
-                continue
-            body = {"name": "extra", "email": f"{time.monotonic_ns()}@example.com"}
-            present.append(self._write(TOTAL, str(total + 1), "POST", "/users", body)["id"])
+            user = random.choice((*present, None))
+            if user is None and len(present) < MOST_EXTRA_USERS:
+                self._add_user(present)
+            elif user is not None:
+                self._change_posts(present, user)
+
+    def _add_user(self, present: dict[int, list[int]]) -> None:
+        body = {"name": "extra", "email": f"{_moment()}@example.com"}
+        values = {TOTAL: str(WATCHED_USERS + len(present) + 1)}
+        present[self._write(values, "POST", "/users", body)["id"]] = []
+
+    def _change_posts(self, present: dict[int, list[int]], user: int) -> None:
+        """Of an extra user; or delete it, which takes all of them along."""
+        own = present[user]
+        users, posts = WATCHED_USERS + len(present), WATCHED_POSTS + sum(map(len, present.values()))
+        if random.random() < 1 / (2 + MOST_EXTRA_POSTS):
+            left = {TOTAL: users - 1, POST_TOTAL: posts - len(own), _posts(user): 0}
+            self._write(_shown(left), "DELETE", f"/users/{user}")
+            del present[user]
+        elif len(own) < MOST_EXTRA_POSTS and random.random() < 0.7:
+            values = _shown({POST_TOTAL: posts + 1, _posts(user): len(own) + 1})
+            body = {"user_id": user, "title": "extra", "content": "extra"}
+            own.append(self._write(values, "POST", "/posts", body)["id"])
+        elif own:
+            values = _shown({POST_TOTAL: posts - 1, _posts(user): len(own) - 1})
+            self._write(values, "DELETE", f"/posts/{own[-1]}")
+            own.pop()
 
     def _pause(self) -> None:
-        time.sleep(random.uniform(0, 2 * self._assignment.pause_seconds))
+        """Until there were some reads: how many find a cached page does not depend on how fast the
+        machine is."""
+        ends_at = self._api.reads[0] + random.uniform(0, 2 * self._assignment.pause_reads)
+        while self._api.reads[0] < ends_at:
+            time.sleep(PAUSE_POLL_SECONDS)
 
-    def _write(
-        self, register: str, value: str, method: str, path: str, body: object = None
-    ) -> dict[str, Any]:
+    def _write(self, values: Values, method: str, path: str, body: object = None) -> dict[str, Any]:
         """The answer's body. Ends the worker where the write is not acknowledged: what happened
-        is found out before a successor writes to the register."""
+        is found out before a successor writes to the registers."""
         event = _event(method, path, body)
-        self._log.write_begins(register, value, time.monotonic_ns())
-        answer = self._handler(event, FunctionContext())
+        self._log.write_begins(values, time.monotonic_ns())
+        answer = self._api.handler(event, FunctionContext())
         end_ns = time.monotonic_ns()
         if not 200 <= answer["statusCode"] < 300:
             self._log.failed(answer["statusCode"])
             os._exit(0)
         self._log.write_acknowledged(end_ns)
+        if random.random() < self._assignment.freezes:
+            os.kill(os.getpid(), signal.SIGSTOP)
         content: dict[str, Any] = json.loads(answer.get("body") or "{}")
         return content
 
@@ -184,23 +305,71 @@ def prepare(subject: Subject) -> None:
         for user_id in range(1, WATCHED_USERS + 1):
             values = ("initial", email_of(user_id))
             connection.execute("INSERT INTO users (name, email) VALUES (%s, %s)", values)
+        for post_id in range(1, WATCHED_POSTS + 1):
+            statement = "INSERT INTO posts (user_id, title, content) VALUES (%s, 'initial', '')"
+            connection.execute(statement, (AUTHORS[post_id % len(AUTHORS)],))
 
 
 def database_values(connection: psycopg.Connection[Any]) -> dict[str, str]:
-    """The registers as they are in the database."""
-    rows = connection.execute("SELECT id, name FROM users").fetchall()
-    named = {_user(user_id): name for user_id, name in rows if user_id <= WATCHED_USERS}
-    return {TOTAL: str(len(rows)), **named}
+    """The registers as they are in the database, without those that are absent."""
+    users = connection.execute("SELECT id, name FROM users").fetchall()
+    posts = connection.execute("SELECT id, user_id, title FROM posts").fetchall()
+    named = {_user(user_id): name for user_id, name in users if user_id <= WATCHED_USERS}
+    titled = {
+        _post(post_id, author): title
+        for post_id, author, title in posts
+        if post_id <= WATCHED_POSTS
+    }
+    extra = Counter(_posts(author) for _, author, _ in posts if author > WATCHED_USERS)
+    return {TOTAL: str(len(users)), POST_TOTAL: str(len(posts)), **named, **titled, **_shown(extra)}
 
 
-def _values(page: dict[str, Any]) -> dict[str, str]:
-    named = {_user(user["id"]): user["name"] for user in page["data"]}
-    shown = {name: value for name, value in named.items() if name in WATCHED}
-    return {TOTAL: str(page["total"]), **shown}
+def _values(page: Page, shown: dict[str, Any]) -> Values:
+    """The registers that a page shows; a post that it lacks is no such author's."""
+    if page.kind == "users":
+        named = {_user(user["id"]): user["name"] for user in shown["data"]}
+        watched = {name: value for name, value in named.items() if name in WATCHED}
+        return {TOTAL: str(shown["total"]), **watched}
+    if page.kind == "scoped" and page.author not in AUTHORS:
+        assert page.author is not None
+        return _shown({_posts(page.author): shown["total"]})
+    total = {POST_TOTAL: str(shown["total"])} if page.kind == "posts" else {}
+    authors = AUTHORS if page.author is None else (page.author,)
+    lacking = {_post(id_, user): ABSENT for id_ in range(1, WATCHED_POSTS + 1) for user in authors}
+    posts = [post for post in shown["data"] if post["id"] <= WATCHED_POSTS]
+    titled = {_post(post["id"], post["user_id"]): post["title"] for post in posts}
+    named = {_user(post["user_id"]): post["author"] for post in posts if "author" in post}
+    return total | lacking | titled | named
+
+
+def _extra_pages(page: Page, shown: dict[str, Any]) -> set[Page]:
+    """The pages of the posts of users who come and go, and were there."""
+    if page.kind != "users":
+        return set()
+    return {Page.of_user(user["id"]) for user in shown["data"] if user["id"] > WATCHED_USERS}
+
+
+def _shown(numbers: Mapping[str, int]) -> dict[str, str]:
+    return {name: str(number) if number else ABSENT for name, number in numbers.items()}
+
+
+def _moment() -> str:
+    """A version: it only grows, also over the worker's successors."""
+    return str(time.monotonic_ns())
 
 
 def _user(user_id: int) -> str:
     return f"user {user_id}"
+
+
+def _post(post_id: int, user_id: int) -> str:
+    """The post's title, while it is this user's."""
+    return f"post {post_id} of {user_id}"
+
+
+def _posts(user_id: int) -> str:
+    """How many a user has."""
+    return f"posts of {user_id}"
 
 
 WATCHED = frozenset(map(_user, range(1, WATCHED_USERS + 1)))
@@ -213,12 +382,24 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
     return default_event(request, PORT)
 
 
-def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
-    """The handler, and the method that changes a user."""
+class PostWithAuthor(BaseModel):
+    id: int
+    user_id: int
+    title: str
+    author: str
+
+
+class PostsWithAuthors(BaseModel):
+    data: list[PostWithAuthor]
+
+
+def _load_blog() -> Api:
     from blog.cache import fences, pages, scripts
     from blog.cache.pages import Loaded, PageCache
-    from users import routes
+    from posts.schemas import PostPage
     from users.schemas import UserPage
+
+    watch = CacheWatch()
 
     class WatchedPages(PageCache):
         async def fetch(
@@ -235,15 +416,46 @@ def _load_blog(watch: CacheWatch) -> tuple[Handler, str]:
     for module in (fences, pages):
         module.FENCE_SECONDS = FENCE_SECONDS  # type: ignore[attr-defined]
     scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
-    routes.PAGES = WatchedPages("users", UserPage)
-    handler = importlib.import_module("users.handler").handler
-    for lazy in ("blog.database.connection", "users.queries"):
-        assert importlib.import_module(lazy).__doc__  # imports it now, once for all workers
-    return handler, "PATCH"
+    handlers: dict[str, Handler] = {}
+    for name, schema in (("users", UserPage), ("posts", PostPage)):
+        routes: Any = importlib.import_module(f"{name}.routes")
+        routes.PAGES = WatchedPages(name, schema)
+        handlers[name] = importlib.import_module(f"{name}.handler").handler
+        assert importlib.import_module(f"{name}.queries").__doc__  # imports it now, for all workers
+
+    def handler(event: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
+        return handlers[event["rawPath"].split("/")[1]](event, context)
+
+    joined = _posts_with_authors(WatchedPages("posts", PostsWithAuthors))
+    return Api(handler, "PATCH", (*USERS_PAGES, *POSTS_PAGES), watch, joined)
 
 
-def _load_baseline(watch: CacheWatch) -> tuple[Handler, str]:
-    app = _baseline()
+def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[bytes]]:
+    from sqlalchemy import bindparam, select
+
+    from blog.cache.pages import Loaded
+    from blog.database import Reader, read
+    from blog.database.models import posts, users
+
+    columns = posts.c.id, posts.c.user_id, posts.c.title, users.c.name.label("author")
+    everyone = select(*columns).join_from(posts, users).order_by(posts.c.id)
+    of_one = everyone.where(posts.c.user_id == bindparam("of_user", type_=posts.c.user_id.type))
+
+    async def query(reader: Reader, author: int | None) -> Loaded:
+        statement = everyone if author is None else of_one
+        rows = (await reader.execute(statement, {"of_user": author})).all()
+        page = PostsWithAuthors(data=[PostWithAuthor(**row._mapping) for row in rows])
+        return Loaded(page.model_dump_json().encode(), reader.depends_on, is_empty=not rows)
+
+    async def fetch(author: int | None) -> bytes:
+        scope = str(author or "")
+        return await cache.fetch(f"joined:{scope}", lambda: read(query, author), scope)
+
+    return fetch
+
+
+def _load_baseline() -> Api:
+    app, watch = _baseline(), CacheWatch()
     get = app.cache.get
 
     async def get_and_note(key: str) -> Any:
@@ -252,7 +464,7 @@ def _load_baseline(watch: CacheWatch) -> tuple[Handler, str]:
         return found
 
     app.cache.get = get_and_note
-    return app.handler, "PUT"
+    return Api(app.handler, "PUT", USERS_PAGES, watch)
 
 
 def _baseline() -> Any:
@@ -266,9 +478,7 @@ class Nursery:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._watch = CacheWatch()
-        load = _load_blog if subject == "blog" else _load_baseline
-        self._handler, self._change_method = load(self._watch)
+        self._api = _load_blog() if subject == "blog" else _load_baseline()
         self._running: set[int] = set()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -280,9 +490,13 @@ class Nursery:
                 return {"pid": self._start(Assignment(**assignment))}
             case {"kill": int(pid)}:
                 self._kill(pid)
-                return {}
+            case {"freeze": int(pid)}:
+                self._signal(pid, signal.SIGSTOP)
+            case {"thaw": int(pid)}:
+                self._signal(pid, signal.SIGCONT)
             case _:
-                return {"pids": self._collect_ended()}
+                return self._changes()
+        return {}
 
     def end_all(self) -> None:
         for pid in list(self._running):
@@ -296,7 +510,7 @@ class Nursery:
     def _start(self, assignment: Assignment) -> int:
         def work() -> None:
             os.environ["SERVICE"] = os.environ["PGAPPNAME"] = assignment.name
-            Worker(assignment, self._handler, self._change_method, self._watch).work()
+            Worker(assignment, self._api).work()
 
         pid = _fork(work)
         self._running.add(pid)
@@ -309,10 +523,18 @@ class Nursery:
         os.waitpid(pid, 0)
         self._running.discard(pid)
 
-    def _collect_ended(self) -> list[int]:
-        ended = [pid for pid in self._running if os.waitpid(pid, os.WNOHANG)[0] == pid]
+    def _signal(self, pid: int, number: signal.Signals) -> None:
+        if pid in self._running:
+            os.kill(pid, number)
+
+    def _changes(self) -> dict[str, list[int]]:
+        ended, frozen = list[int](), list[int]()
+        for pid in self._running:
+            found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+            if found == pid:
+                (frozen if os.WIFSTOPPED(status) else ended).append(pid)
         self._running.difference_update(ended)
-        return ended
+        return {"ended": ended, "frozen": frozen}
 
 
 def _fork(work: Callable[[], None]) -> int:

@@ -14,7 +14,7 @@ import redis as redis_sync
 from local.services import Services
 from tests.failures.conftest import CACHED, HEALTH, WRITES, Route
 from tests.failures.rows import Outcome, Row, rows
-from tests.valkey import empty
+from tests.valkey import empty, until
 from tests.worker_process import Response, WorkerProcess, running_worker
 
 SERVICE = "blog-frozen"
@@ -74,3 +74,19 @@ def test_frozen(
         (listed,) = call(worker, CACHED).body["data"]
         names = database.execute("SELECT name FROM users").fetchall()
         assert names == [(listed["name"],)]
+
+
+def test_a_worker_that_is_frozen_right_after_its_response_has_cleared(
+    worker: WorkerProcess, cache: redis_sync.Redis, tmp_path: Path
+) -> None:
+    call(worker, POST)
+    with running_worker(tmp_path / "other.log", SERVICE="blog-other") as other:
+        call(other, CACHED)
+        for name in ("first", "second", "third"):
+            assert worker.call("PATCH", "/users/1", {"name": name}).status == 200
+            freeze(worker)
+            until(lambda: not cache.exists("fences"))
+            (listed,) = call(other, CACHED).body["data"]
+            assert listed["name"] == name
+            assert cache.exists("users:1:10")
+            os.kill(worker.process.pid, signal.SIGCONT)
