@@ -30,6 +30,7 @@ instead of 2 s after a failure, as it fails again and again here. All else is as
 import asyncio
 import importlib
 import json
+import logging
 import mmap
 import os
 import random
@@ -557,6 +558,8 @@ def _fork(work: Callable[[], None]) -> int:
 
 
 def main(subject: Subject) -> None:
+    # It warns of each session that PostgreSQL ended while its worker was frozen.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     nursery = Nursery(subject)
     try:
         for line in sys.stdin:
