@@ -2,8 +2,8 @@
 
     ["write", {register: value}, start_ns]   before the handler is called
     ["acknowledged", end_ns]                 after it has answered: the write above
-    ["page", kind, {register: value}]        a content that the worker had not read just before
-    ["read", start_ns, end_ns, hit]          of the page above
+    ["page", kind, {register: value}]        a content; they are numbered from 0
+    ["read", page, start_ns, end_ns, hit]    of the content of this number
     ["failed", status]                       neither acknowledged nor read
 
 Each line is one unbuffered `write`, so that a killed worker leaves all that it did; a line that
@@ -25,7 +25,7 @@ class OperationLog:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._values: Mapping[str, str] | None = None
+        self._pages = 0
 
     def write_begins(self, values: Mapping[str, str], start_ns: int) -> None:
         self._append("write", values, start_ns)
@@ -33,13 +33,14 @@ class OperationLog:
     def write_acknowledged(self, end_ns: int) -> None:
         self._append("acknowledged", end_ns)
 
-    def read(
-        self, start_ns: int, end_ns: int, kind: str, values: Mapping[str, str], *, hit: bool
-    ) -> None:
-        if values is not self._values:
-            self._values = values
-            self._append("page", kind, values)
-        self._append("read", start_ns, end_ns, hit)
+    def page(self, kind: str, values: Mapping[str, str]) -> int:
+        """Return its number."""
+        self._append("page", kind, values)
+        self._pages += 1
+        return self._pages - 1
+
+    def read(self, page: int, start_ns: int, end_ns: int, *, hit: bool) -> None:
+        self._append("read", page, start_ns, end_ns, hit)
 
     def failed(self, status: int) -> None:
         self._append("failed", status)
@@ -79,7 +80,7 @@ def count_operations(paths: Iterable[Path]) -> tuple[int, int]:
 
 
 def _add_operations(operations: Operations, path: Path) -> None:
-    kind, values, begun = "", dict[str, str](), list[Write]()
+    pages, begun = list[tuple[str, dict[str, str]]](), list[Write]()
     for line in path.read_bytes().split(b"\n")[:-1]:
         match json.loads(line):
             case "write", dict(written), start_ns:
@@ -91,8 +92,9 @@ def _add_operations(operations: Operations, path: Path) -> None:
                     replace(write, acknowledged_ns=end_ns) for write in begun
                 ]
             case "page", kind, dict(values):
-                pass
-            case "read", start_ns, end_ns, hit:
+                pages.append((kind, values))
+            case "read", page, start_ns, end_ns, hit:
+                kind, values = pages[page]
                 operations.reads.append(Read(start_ns, end_ns, values))
                 operations.reads_of_kind[kind] += 1
                 operations.hits_of_kind[kind] += hit

@@ -179,8 +179,9 @@ class TestOperationLog:
         path = tmp_path / "worker"
         log = OperationLog(path)
         values: Mapping[str, str] = {"total": "2"}
-        log.read(1, 2, "users", values, hit=False)
-        log.read(3, 4, "users", values, hit=True)
+        page = log.page("users", values)
+        log.read(page, 1, 2, hit=False)
+        log.read(page, 3, 4, hit=True)
         log.write_begins({"user 1": "a", "total": "3"}, 5)
         log.write_acknowledged(6)
         log.write_begins({"user 1": "b"}, 7)

@@ -168,7 +168,7 @@ class Worker:
                 self._come_and_go()
 
     def _read_pages(self) -> NoReturn:
-        contents: dict[Page, tuple[str, Values]] = {}
+        contents: dict[Page, tuple[str, int]] = {}
         extra = deque[Page](maxlen=REMEMBERED_USERS if self._api.joined else 0)
         while True:
             page = random.choice((*self._api.pages, *extra))
@@ -179,13 +179,13 @@ class Worker:
             if status != 200:
                 self._log.failed(status)
                 continue
-            known, values = contents.get(page, ("", {}))
+            known, number = contents.get(page, ("", 0))
             if content != known:
                 shown = json.loads(content)
-                values = _values(page, shown)
-                contents[page] = content, values
+                number = self._log.page(page.kind, _values(page, shown))
+                contents[page] = content, number
                 extra.extend(_extra_pages(page, shown) - set(extra))
-            self._log.read(start_ns, end_ns, page.kind, values, hit=self._api.watch.hit)
+            self._log.read(number, start_ns, end_ns, hit=self._api.watch.hit)
             self._api.reads[0] += 1
 
     def _get(self, page: Page) -> tuple[int, str]:
