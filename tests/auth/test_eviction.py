@@ -10,6 +10,7 @@ import pytest
 
 from blog.cache.pages import MAX_PAGE_BYTES
 from blog.http.text import MAX_CONTENT_CHARACTERS
+from local.services.valkey import end_quarantine
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 from tests.template.stacks import Stack
@@ -28,6 +29,8 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """A server whose memory takes a few of the largest pages."""
     memory = ("--maxmemory", "3mb", "--maxmemory-policy", POLICY)
     with ValkeyServer(tmp_path / "valkey", "--save", "", *memory) as server:
+        with server.client() as redis:
+            end_quarantine(redis)
         yield server
 
 
@@ -65,21 +68,20 @@ def test_large_pages_reset_no_limit_and_evict_no_fence_and_no_generation(
     other = httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
     api.get("/users")
     with server.client() as redis:
-        generation = redis.hget("generations", "users")
-        assert generation
+        assert redis.hexists("generations", "users")
     statuses = [
         api.post("/users", json=ADA | {"email": f"{n}@b.org"}).status_code for n in range(3)
     ]
     assert statuses == [201, 201, 429]
     with server.client() as redis:
-        redis.zadd("fences", {b"tags|crashed": 2**52})  # a writer's that has crashed
+        redis.zadd("fences", {"users|crashed": 2**52})  # a writer's that has crashed
         before = redis.zrange("limit:write", 0, -1, withscores=True)
         asked = fill(api, range(MOST_CACHED - 11, MOST_CACHED + 1))
         assert redis.info()["evicted_keys"] > asked / 4
         assert redis.zrange("limit:write", 0, -1, withscores=True) == before
-        assert redis.zscore("fences", b"tags|crashed") == 2**52
-        assert redis.hget("generations", "users") == generation
-        assert redis.ttl("generations") == -1
+        assert redis.zscore("fences", "users|crashed") == 2**52
+        assert {b"users", b"posts", b"posts|all"} <= redis.hgetall("generations").keys()
+        assert redis.ttl("generations") == redis.ttl("fences") == -1
     worker.restart()  # it remembers no rejection
     assert api.post("/users", json=ADA).status_code == 429
     assert other.get("/users").json()["total"] == 62
@@ -111,5 +113,5 @@ def test_a_full_redis_that_evicts_nothing_limits_writes_and_lets_reads_through(
     with httpx.Client(transport=other, base_url="http://api.test") as other_caller:
         statuses = [other_caller.post("/users", json=user).status_code for user in users[3:]]
         assert statuses == [201, 201, 429]
-        assert other_caller.get("/users").json()["total"] == 64
-        assert "RateLimit" not in other_caller.get("/users").headers
+        for _ in range(2):
+            assert other_caller.get("/users").json()["total"] == 64

@@ -52,18 +52,23 @@ class Fleet:
         self._patch = patch
         self._redis: dict[str, RedisScripts] = {}
 
-    def write(self, name: str) -> None:
-        """Acknowledged when this returns."""
+    def write(
+        self, name: str, at_commit: Callable[[], object] = lambda: None, table: str = "things"
+    ) -> None:
+        """Acknowledged when this returns; `at_commit` happens when the fence stands."""
 
-        async def write() -> None:
-            fenced = Fences()
-            fenced.start({"things": None})
+        fenced = Fences()
+
+        async def fence() -> None:
+            fenced.start({table: None})
             await fenced.ready()
-            self.content += 1
-            await fenced.committed({"things": None})
 
         with self._acting(name):
-            self._worker.run(write())
+            self._worker.run(fence())
+        at_commit()
+        self.content += table == "things"
+        with self._acting(name):
+            self._worker.run(fenced.committed({table: None}))
 
     def read_in_quarantine(self, name: str) -> str | None:
         """How the cache was used after a quarantine, in which it is not."""

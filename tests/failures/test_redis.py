@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blog.cache import fences, scripts
+from blog.cache import fences, pages, scripts
 from tests.failures.conftest import CACHED, HEALTH, READS, WRITES, ProxiedApi, Route
 from tests.failures.proxy import Failure
 from tests.failures.rows import Outcome, Row, each, rows
@@ -48,7 +48,8 @@ class Rejection:
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a fence that could not be taken down: the cache is back when both are over."""
     monkeypatch.setattr(scripts, "BREAKER_PAUSE_SECONDS", PAUSE_SECONDS)
-    monkeypatch.setattr(fences, "FENCE_SECONDS", PAUSE_SECONDS)
+    for module in (fences, pages):
+        monkeypatch.setattr(module, "FENCE_SECONDS", PAUSE_SECONDS)
 
 
 def assert_responds(proxied: ProxiedApi, row: Row[Any], route: Route) -> None:
@@ -79,10 +80,12 @@ def assert_list_is_current(proxied: ProxiedApi) -> None:
 
 
 def assert_recovered(proxied: ProxiedApi) -> None:
-    """After the breaker's pause the list is true, and then served without PostgreSQL."""
+    """After the breaker's pause, and perhaps a quarantine, the list is true, and then served
+    without PostgreSQL."""
     proxied.heal()
-    time.sleep(PAUSE_SECONDS)
-    assert_list_is_current(proxied)
+    for _ in range(2):
+        time.sleep(PAUSE_SECONDS)
+        assert_list_is_current(proxied)
     proxied.postgresql.failure = Failure.REFUSE
     assert_list_is_current(proxied)
     proxied.heal()
@@ -113,7 +116,7 @@ def test_a_write_is_the_first_to_find_it_unavailable(
 def test_mid_query(proxied: ProxiedApi, row: Row[Failure]) -> None:
     for route in (CACHED, *WRITES):
         proxied.start()
-        proxied.redis.when_client_sends(b"users:generation", row.failure)
+        proxied.redis.when_client_sends(b"generations", row.failure)
         assert_responds(proxied, row, route)
         assert_redis_is_skipped(proxied)
         assert_recovered(proxied)
@@ -136,6 +139,7 @@ def test_at_commit(proxied: ProxiedApi, row: Row[Failure]) -> None:
         proxied.start()
         proxied.postgresql.call_when_client_sends(COMMIT, fail)
         assert_responds(proxied, row, route)
+        assert_responds(proxied, row, CACHED)  # learns that what was sent has not arrived
         assert_redis_is_skipped(proxied)
         assert_recovered(proxied)
 
