@@ -8,6 +8,8 @@ awaited, so they cost a write no round trip. Redis's failures do not stop a writ
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from math import inf
+from time import monotonic
 
 from blog.access import current_limit
 from blog.cache.pages import surviving_redis
@@ -34,6 +36,8 @@ class Fences:
         self._members: set[str] = set()
         self._setting: list[asyncio.Task[None]] = []
         self._standing: set[str] = set()
+        self._expires_at = inf
+        """When the first of them does, at the earliest; a process may have been frozen since."""
 
     def start(self, tables: Mapping[str, str | None]) -> None:
         """Begin to set the fences of these tables, and to count the request with them.
@@ -66,7 +70,7 @@ class Fences:
         arguments: tuple[Argument, ...] = (new_token(), len(members), *members, *fields)
         call = Call(CLEAR_FENCES, [key("generations"), key("fences"), *scope_keys], arguments)
         with surviving_redis():
-            if self._standing == self._members:
+            if self._standing == self._members and monotonic() < self._expires_at:
                 await redis_scripts().post(call, voids=scopes)
             else:  # no fence keeps readers from the pages until the command has arrived
                 await redis_scripts().void(call, voids=scopes)
@@ -83,6 +87,7 @@ class Fences:
 
     async def _set(self, members: list[str]) -> None:
         keys = [key("generations"), key("fences")]
+        self._expires_at = min(self._expires_at, monotonic() + FENCE_SECONDS)
         call = Call(SET_FENCES, keys, (int(FENCE_SECONDS * 1000), *members))
         with surviving_redis():
             await redis_scripts().run(call, current_limit.get(), ignores_breaker=True)

@@ -120,7 +120,8 @@ class RedisConnection:
         self.timeout_seconds = timeout_seconds
         self.connect_timeout_seconds = timeout_seconds
         self.was_rejected = False
-        """Whether the server rejected the latest calls, on whichever attempt."""
+        """Whether the server rejected a call, on whichever attempt, since the user said it did
+        not."""
         self._url_or_arn = url_or_arn
         self._url: str | None = None
         self._connection: AbstractConnection | None = None
@@ -139,7 +140,6 @@ class RedisConnection:
         need the right to SCRIPT LOAD, and two round trips more.
         """
         async with self._in_use:
-            self.was_rejected = False
             for error in (RedisError, AuthenticationError):
                 try:
                     return await self._run(calls)
@@ -238,9 +238,8 @@ class RedisConnection:
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is not None and monotonic() > self._expires_at:
-            with suppress(Exception):
-                async with asyncio.timeout(self.timeout_seconds):
-                    await self._read_owed(self._connection)
+            async with asyncio.timeout(self.timeout_seconds):
+                await self._read_owed(self._connection)
             await self.close()
         if self._connection is None:
             self._connection = self._new_connection()

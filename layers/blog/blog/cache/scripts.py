@@ -225,9 +225,11 @@ class RedisScripts:
             raise CacheUnavailable("bypass")
         try:
             try:
-                return await self._run_once(*calls)
+                results = await self._run_once(*calls)
             except PostedCallFailed:
                 return await self._run_once(*calls)
+            # An earlier attempt was rejected: what is there now may be older than others' writes.
+            return await self._run_once(*calls) if self.connection.was_rejected else results
         except (RedisError, OSError) as error:
             raise self._failed(error) from error
 
@@ -266,6 +268,9 @@ class RedisScripts:
             if self.breaker.is_open
             else settings().redis_connect_timeout_seconds
         )
+        if self.connection.was_rejected:
+            self.connection.was_rejected = False
+            self.stale_tables.add(EVERYTHING)
         if not self.stale_tables:
             return
         tables = [EVERYTHING] if EVERYTHING in self.stale_tables else sorted(self.stale_tables)
@@ -273,8 +278,6 @@ class RedisScripts:
         self.stale_tables.clear()
 
     def _failed(self, error: RedisError | OSError) -> CacheUnavailable:
-        if self.connection.was_rejected:
-            self.stale_tables.add(EVERYTHING)
         self._log(error)
         self.breaker.failed()
         return CacheUnavailable("error")
