@@ -212,10 +212,7 @@ class Worker:
 
     def _move_posts(self) -> NoReturn:
         """Each is given a new title, and perhaps a new author."""
-        authors = {
-            post_id: json.loads(self._call("GET", f"/posts/{post_id}")["body"])["user_id"]
-            for post_id in self._assignment.posts
-        }
+        authors = {post_id: self._author(post_id) for post_id in self._assignment.posts}
         while True:
             post_id = random.choice(self._assignment.posts)
             self._pause()
@@ -229,6 +226,13 @@ class Worker:
                 body["user_id"] = after
             self._write(values, method, f"/posts/{post_id}", body)
             authors[post_id] = after
+
+    def _author(self, post_id: int) -> int:
+        answer = self._call("GET", f"/posts/{post_id}")
+        if answer["statusCode"] != 200:
+            self._fail(answer["statusCode"])
+        author: int = json.loads(answer["body"])["user_id"]
+        return author
 
     def _come_and_go(self) -> NoReturn:
         present = {user: list(posts) for user, posts in self._assignment.extra_users}
@@ -277,13 +281,16 @@ class Worker:
         answer = self._api.handler(event, FunctionContext())
         end_ns = time.monotonic_ns()
         if not 200 <= answer["statusCode"] < 300:
-            self._log.failed(answer["statusCode"])
-            os._exit(0)
+            self._fail(answer["statusCode"])
         self._log.write_acknowledged(end_ns)
         if random.random() < self._assignment.freezes:
             os.kill(os.getpid(), signal.SIGSTOP)
         content: dict[str, Any] = json.loads(answer.get("body") or "{}")
         return content
+
+    def _fail(self, status: int) -> NoReturn:
+        self._log.failed(status)
+        os._exit(0)
 
 
 def email_of(user_id: int) -> str:
