@@ -250,7 +250,7 @@ def _hits_plot(figures: Mapping[str, Any]) -> str:
         ("#d9480f", "#495057", "#adb5bd"),
     )
     cells = [(writes, mix) for writes, mixes in figures.items() for mix in mixes][::-1]
-    chart.x_labels = [f"{writes} {mix}" for writes, mix in cells]
+    chart.x_labels = [f"{writes} writes, {mix}" for writes, mix in cells]
     for cache, name in names.items():
         chart.add(name, [figures[writes][mix][cache] for writes, mix in cells])
     return _svg(chart)
