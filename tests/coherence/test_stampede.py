@@ -31,6 +31,7 @@ from tests.valkey import empty
 PROCESSES = 8
 READERS = 500
 LONGEST_WAIT_SECONDS = 60.0
+EVENT = {"requestContext": {"http": {"sourceIp": "192.0.2.1"}}}
 PATIENCE_SECONDS = 30.0
 HEAD_START_SECONDS = 0.5
 PAGE = "/users?page=1&limit=10"
@@ -58,7 +59,7 @@ async def ask_at_once(readers: int) -> Report:
     statements: list[str] = []
 
     async def app_with_event(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope | {"aws.event": {}}, receive, send)
+        await app(scope | {"aws.event": EVENT}, receive, send)
 
     transport = httpx.ASGITransport(app_with_event)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

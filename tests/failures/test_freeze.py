@@ -12,7 +12,7 @@ import pytest
 import redis as redis_sync
 
 from local.services import Services
-from tests.failures.conftest import CACHED, HEALTH, WRITES, Route
+from tests.failures.conftest import CACHED, READS, WRITES, Route
 from tests.failures.rows import Outcome, Row, rows
 from tests.valkey import empty, until
 from tests.worker_process import Response, WorkerProcess, running_worker
@@ -60,7 +60,7 @@ def test_frozen(
     call(worker, POST)
     for turn in range(3):
         call(worker, CACHED)
-        call(worker, HEALTH)  # connects to both
+        call(worker, READS[0])  # connects to PostgreSQL, too
         freeze(worker)
         cut_connections(database, cache)
         if turn == 1:  # Redis is asked, and has no page
