@@ -85,4 +85,4 @@ def test_a_write_changes_what_is_derived(
 
 def test_every_table_that_a_delete_reaches_is_derived() -> None:
     reached = changes_of(delete(METADATA.tables["users"])).tables({})
-    assert reached.keys() == {"users", "posts", "identities"}
+    assert reached.keys() >= {"users", "posts", "identities"}

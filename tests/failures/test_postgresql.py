@@ -247,7 +247,7 @@ def assert_outcome_unknown(proxied: ProxiedApi, row: Row[Any], route: Route) -> 
     # psycopg may have asked on one more connection to cancel; a retry would be seen below it.
     assert proxied.postgresql.accepted <= connections + 1
     # COMMIT may yet come through, so no reader may fill a page before it no longer can.
-    fences = proxied.cache.zrange("fences", 0, -1)
+    fences: Any = proxied.cache.zrange("fences", 0, -1)
     assert [member.partition(b"|")[0] for member in fences].count(b"users") == 1
 
 

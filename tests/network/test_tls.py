@@ -135,7 +135,7 @@ def test_a_redis_url_without_tls_is_rejected(
     with FailingProxy(urlsplit(services.redis_url).path) as plain:
         worker.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
         assert api.get("/users").status_code == 200
-        (line,) = logged(capfd, "redis error")
+        (line,) = logged(capfd, "redis is not used")
         assert line["reason"] == "REDIS_URL has no TLS: begin it with rediss://"
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+import redis
+
 from benchmarks.slow_network import HOST, make_certificate
 from local.services import Services
+from local.services.valkey import end_quarantine
 from tests.poolers.pgbouncer import running_pgbouncer, socket_directory
 from tests.tools import require_program
 from tests.valkey import free_port, until
@@ -90,4 +93,7 @@ class TlsServers(ExitStack):
         self.callback(process.wait)
         self.callback(process.kill)
         until(lambda: log.exists() and "Ready to accept" in log.read_text())
+        unverified = "ssl_cert_reqs=none&ssl_check_hostname=false"  # the tests' clients verify it
+        with redis.Redis.from_url(f"rediss://{HOST}:{port}/0?{unverified}") as client:
+            end_quarantine(client)
         return port
