@@ -47,8 +47,8 @@ reject writes, the connections to it end within `CONNECTION_SECONDS`, and no pag
 The keys are on several slots, so cluster mode must be off, and the eviction policy must be one of
 `volatile-*` or `noeviction`, as an evicted fence would be a cleared one. With `volatile-*` a full
 Redis evicts pages, leases and tokens of scopes, which alone have a TTL; fences, generations and
-limits stay. With `noeviction` it takes no pages, and its readers are not limited, until pages
-expire: `volatile-*` is better.
+limits stay. With `noeviction` it takes no pages until others expire, and may let readers through
+that it cannot count: `volatile-*` is better.
 """
 
 import asyncio
