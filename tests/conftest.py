@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -22,6 +23,17 @@ from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  #
 from tests.valkey import empty
 
 R = TypeVar("R")
+
+# On a busy machine an example may take long; what it proves does not depend on it.
+hypothesis.settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.filter_too_much,
+    ],
+)
+hypothesis.settings.load_profile("busy")
 
 os.environ["AUTH"] = "open"  # tests of authorization set it themselves
 
