@@ -150,7 +150,7 @@ def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
     """10 % of the callers see it for a moment; then all get the version before."""
     before = operator.versions()
     with (
-        edited(operator, "functions/users/routes.py", "\nUSERS = None\n"),
+        edited(operator, "functions/users/routes.py", "\nPAGES = None\n"),
         pytest.raises(DeploymentFailed, match="the alarm Faults is at"),
     ):
         operator.deploy()
