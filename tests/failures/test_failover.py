@@ -24,7 +24,7 @@ from tests.failures.standby import Pair, running_pair
 from tests.poolers.pgbouncer import running_pgbouncer
 from tests.resources import EMPTY
 from tests.tools import require_program
-from tests.valkey import empty
+from tests.valkey import empty, until
 
 READ_ONLY = Outcome(
     "cached pages; for the rest 503 `database-unavailable`, until the address leads to the primary",
@@ -41,6 +41,9 @@ def pair(proxied: ProxiedApi) -> Iterator[Pair]:
         migrate({}, None)
         running.first.query(EMPTY)
         running.first.query("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+        [(written,)] = running.first.query("SELECT pg_current_wal_lsn()::text")
+        replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
+        until(lambda: running.second.query(replayed) == [(True,)])
         proxied.postgresql.server_path = running.first.socket
         empty(proxied.cache)
         proxied.worker.restart(
