@@ -73,7 +73,6 @@ def test_upgrading_again_changes_nothing(migrate: Migrate, empty_url: str) -> No
 def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: str) -> None:
     migrate()
     assert migrate(action="downgrade", revision="-1")["revision"] == f"{int(HEAD) - 1:04}"
-    assert names(empty_url) != SCHEMA
     assert migrate() == AT_HEAD
     assert names(empty_url) == SCHEMA
 
