@@ -41,7 +41,7 @@ def pair(proxied: ProxiedApi) -> Iterator[Pair]:
         migrate({}, None)
         running.first.query(EMPTY)
         running.first.query("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
-        [(written,)] = running.first.query("SELECT pg_current_wal_lsn()::text")
+        [(written,)] = running.first.query("SELECT pg_current_wal_insert_lsn()::text")
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
         until(lambda: running.second.query(replayed) == [(True,)])
         proxied.postgresql.server_path = running.first.socket
