@@ -28,7 +28,10 @@ from tests.resources import RESOURCES, ROOT, insert_rows
 
 ADA = {"name": "Ada", "email": "ada@example.org"}
 LIMITED = {
-    **{"READ_LIMIT": "6", "READ_BURST": "3", "WRITE_LIMIT": "4", "WRITE_BURST": "2"},
+    "READ_LIMIT": "6",
+    "READ_BURST": "3",
+    "WRITE_LIMIT": "4",
+    "WRITE_BURST": "2",
     "REDIS_TIMEOUT_SECONDS": "1",  # a busy machine lets none through uncounted
 }
 # An item of RFC 9651 with integer parameters, as both headers have one.
