@@ -42,7 +42,7 @@ def test_the_readmes_commands_are_what_is_run() -> None:
     assert _checks()["steps"][-1] == {"run": ".ci/run"}
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     made = re.findall(r"^(?:chrt --idle 0 )?make (\w+)\b", script, re.MULTILINE)
-    assert made == ["install", "lint", "scan", "rehearse", "test"]
+    assert made == ["install", "lint", "scan", "test"]
 
 
 def test_the_scripts_name_nothing_outside_of_the_checkout() -> None:
@@ -95,7 +95,7 @@ def machine(tmp_path: Path) -> CiMachine:
     return CiMachine(tmp_path)
 
 
-CHECKS = ["install", "lint", "rehearse", "scan", "test"]
+CHECKS = ["install", "lint", "scan", "test"]
 
 
 def test_without_an_engine_all_checks_are_run_and_it_is_said_how_to_do_without(
