@@ -34,14 +34,9 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
     1.0 is an integer), no key of another request, no name of marks only, and no condition that no
     resource meets."""
     _leave_one_way(case.query or {})
-    headers: Any = case.headers or {}
-    for name, met in (("If-Match", "*"), ("If-None-Match", '"of-nothing"')):
-        value = str(headers.get(name, ""))
-        # "0" is what Schemathesis takes for the shortest match of the pattern.
-        if re.fullmatch(CONDITION_PATTERN, value) or (value == "0" and _is_valid(case)):
-            headers[name] = met
-    if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
-        headers["Idempotency-Key"] = uuid.uuid4().hex
+    if not case.operation.schema.is_security_param_negated(case):
+        # Another one has a broken token; with a new header it would be taken for a valid request.
+        _adjust_headers(case)
     if isinstance(case.body, dict):
         user_id = case.body.get("user_id")
         if isinstance(user_id, float) and 1 <= user_id <= MAX_ID and user_id.is_integer():
@@ -50,6 +45,17 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
             text = case.body.get(field)
             if isinstance(text, str) and re.fullmatch(VISIBLE_LINE_PATTERN, text):
                 case.body[field] = text if has_visible_character(text) else "x"
+
+
+def _adjust_headers(case: schemathesis.Case[Any]) -> None:
+    headers: Any = case.headers or {}
+    for name, met in (("If-Match", "*"), ("If-None-Match", '"of-nothing"')):
+        value = str(headers.get(name, ""))
+        # "0" is what Schemathesis takes for the shortest match of the pattern.
+        if re.fullmatch(CONDITION_PATTERN, value) or (value == "0" and _is_valid(case)):
+            headers[name] = met
+    if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
+        headers["Idempotency-Key"] = uuid.uuid4().hex
 
 
 def _is_valid(case: schemathesis.Case[Any]) -> bool:
