@@ -28,6 +28,10 @@ from tests.rehearsal.resources import ACCOUNT, CUSTOM, Described, Kind, Resource
 from tests.rehearsal.scheduler import Scheduler
 from tests.template.stacks import managed_policies
 
+ASYNCHRONOUS_ATTEMPTS = 3
+"""How often a custom resource's function is invoked that raises, or does not start. Lambda waits
+for a minute before the second one and for two before the third, which are left out here."""
+
 
 class Aws:
     """One account in one region."""
@@ -82,13 +86,13 @@ class Aws:
                 self.respond(*payload_of(aws.functions.invoke(arn, event)))
 
             def do_PUT(self) -> None:
-                aws._responses[self.path] = json.loads(self.body())
+                aws._responses.setdefault(self.path, json.loads(self.body()))
                 self.respond(b"")
 
         return Handler
 
     def request_custom(self, kind: str, resource: Resource, **more: Any) -> None:
-        """Send a custom resource's event to its function, and take the response."""
+        """Send a custom resource's event to its function, and take the first response."""
         path = f"/{uuid.uuid4()}"
         event = {
             "RequestType": kind,
@@ -100,9 +104,12 @@ class Aws:
             "ResourceProperties": _as_texts(resource.properties),
             **more,
         }
-        invocation = self.functions.invoke(
-            resource.properties["ServiceToken"], json.dumps(event).encode()
-        )
+        for _ in range(ASYNCHRONOUS_ATTEMPTS):
+            invocation = self.functions.invoke(
+                resource.properties["ServiceToken"], json.dumps(event).encode()
+            )
+            if not invocation.function_error:
+                break
         response = self._responses.pop(path, None)
         if response is None:
             raise ResourceFailed(f"no response within ServiceTimeout: {invocation.payload!r}")
