@@ -47,11 +47,9 @@ async def write_own(
     something to write, raises `Forbidden`, or else `PreconditionFailed`.
     """
     access, conditions = transaction.access, current_conditions.get()
-    values = {**values, **_values(access)}
-    if target is not None:
-        values |= condition_values(conditions)
+    values = {**values, **_values(access), **condition_values(conditions)}
     row = await transaction.write(statement, values, checks_owner=True)
-    if row is not None or not (access.own_only or (target is not None and conditions.are_sent)):
+    if row is not None or not (access.own_only or conditions.are_sent):
         return row
     if target is None:
         raise Forbidden(access.permission, own_only=True)
