@@ -130,6 +130,5 @@ def test_a_token_without_a_region_is_an_error_that_names_it(
 ) -> None:
     aws("eu-west-1", KEYS[0])
     monkeypatch.delenv("AWS_REGION")
-    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     with pytest.raises(CredentialsUnavailable, match="AWS_REGION"):
         tokens.cache_token("blog-cache", "blog")

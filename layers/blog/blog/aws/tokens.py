@@ -34,7 +34,6 @@ def _token(service: str, host: str, query: dict[str, str]) -> str:
 
 
 def _region() -> str:
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not region:
-        raise CredentialsUnavailable("AWS_REGION is not set")
-    return region
+    if region := os.environ.get("AWS_REGION"):
+        return region
+    raise CredentialsUnavailable("AWS_REGION is not set")

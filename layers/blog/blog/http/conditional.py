@@ -27,7 +27,6 @@ from blog.conditions import (
 from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from blog.settings import settings
 
-SAFE_METHODS = ("GET", "HEAD")
 CONDITIONAL_METHODS = ("PUT", "PATCH", "DELETE")
 TAG = r'(W/)?"([!#-~\x80-\xff]*)"'
 CONDITION_PATTERN = rf"^(\*|[ \t,]*{TAG}([ \t]*,[ \t,]*{TAG})*[ \t,]*)$"
@@ -49,7 +48,7 @@ def conditions_of(method: str, headers: Headers, *, has_target: bool) -> Conditi
     """
     if method == "POST" and not has_target:
         return UNCONDITIONAL  # it makes something new
-    is_safe = method in SAFE_METHODS
+    is_safe = method == "GET"  # HEAD is routed as GET (`blog.http.middleware`)
     conditions = Conditions(is_safe, _tags(headers, "If-Match"), _tags(headers, "If-None-Match"))
     is_change = method in CONDITIONAL_METHODS
     if is_change and conditions.if_match is None and settings().require_if_match:

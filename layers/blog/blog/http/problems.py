@@ -124,4 +124,4 @@ def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
             for route in app.router.routes
         )
     ]
-    return sorted([*allowed, "HEAD"]) if "GET" in allowed else allowed
+    return [*allowed, "HEAD"] if "GET" in allowed else allowed

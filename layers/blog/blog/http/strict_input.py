@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response, params
+from fastapi import Request, Response
 from fastapi._compat import ModelField, field_annotation_is_sequence
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_flat_params, get_validation_alias
@@ -30,9 +30,7 @@ def strict_handler(route: APIRoute, handler: Handler) -> Handler:
 
     It raises `InvalidRequest`, `UnsupportedMediaType` and `MalformedJson`.
     """
-    is_json = route.body_field is not None and not isinstance(
-        route.body_field.field_info, params.Form
-    )
+    has_body = route.body_field is not None
     repeatable: dict[str, bool] = {}
     is_derived = False
 
@@ -43,7 +41,7 @@ def strict_handler(route: APIRoute, handler: Handler) -> Handler:
                 repeatable.update(query_parameters(route))
                 is_derived = True
             _check_query(request, repeatable)
-        if is_json and (body := await request.body()):
+        if has_body and (body := await request.body()):
             check_media_type(request.method, request.headers)
             request = _JsonRequest(request, body)
         return await handler(request)
