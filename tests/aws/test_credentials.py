@@ -9,9 +9,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from blog.aws import credentials
 from blog.aws.credentials import (
+    ContainerCredentials,
     Credentials,
     CredentialsUnavailable,
     current_credentials,
@@ -32,6 +34,8 @@ class Endpoint(HTTPServer):
         self.valid_for = timedelta(hours=1)
         self.statuses: list[int] = []
         self.paths: list[str] = []
+        self.body: bytes | None = None
+        """What is returned in place of credentials."""
 
     @property
     def address(self) -> str:
@@ -40,6 +44,8 @@ class Endpoint(HTTPServer):
     def response(self, authorization: str | None) -> tuple[int, bytes]:
         if authorization != self.token:
             return 403, b'{"code": "AccessDenied", "message": "s3cret"}'
+        if self.body is not None:
+            return 200, self.body
         expires_at = datetime.now(UTC) + self.valid_for
         number = len(self.statuses)
         found = {
@@ -157,6 +163,43 @@ def test_a_token_that_is_no_header_is_an_error(
     assert endpoint.statuses == []
 
 
+@pytest.mark.parametrize("body", [b"", b"\xff", b"{}", b"[]", b"null", b'{"AccessKeyId": 1}'])
+def test_a_response_without_credentials_is_an_error(endpoint: Endpoint, body: bytes) -> None:
+    endpoint.body = body
+    with pytest.raises(CredentialsUnavailable, match="endpoint failed"):
+        current_credentials()
+
+
+def test_a_response_that_is_not_http_is_asked_for_again(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garble = iter([True, False])
+    send = EndpointRequest.send_response
+    monkeypatch.setattr(
+        EndpointRequest,
+        "send_response",
+        lambda self, status: self.wfile.write(b"x\n") if next(garble) else send(self, status),
+    )
+    assert current_credentials().access_key == "ASIA1"
+
+
+def test_a_tokens_file_that_is_not_there_is_an_error(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(f"{TOKEN}_FILE", str(tmp_path / "none"))
+    with pytest.raises(CredentialsUnavailable, match="FileNotFound"):
+        current_credentials()
+    assert endpoint.statuses == []
+
+
+@pytest.mark.parametrize("given", KEYS[:2])
+def test_half_of_a_pair_of_keys_is_not_used(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv(given, "testing")
+    assert current_credentials() == Credentials("ASIA0", "secret0", "session0")
+
+
 def test_an_endpoint_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{CONTAINER}_FULL_URI", "http://localhost:1/")
     with pytest.raises(CredentialsUnavailable, match="ConnectionRefused"):
@@ -167,6 +210,12 @@ def test_no_secret_is_asked_for_without_tls(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(f"{CONTAINER}_FULL_URI", "http://credentials.example.org/")
     with pytest.raises(CredentialsUnavailable, match=r"credentials\.example\.org without TLS"):
         current_credentials()
+
+
+@pytest.mark.parametrize("host", [*ContainerMetadataFetcher._ALLOWED_HOSTS, "127.0.0.2", "::1"])
+def test_the_hosts_of_botocore_are_asked_without_tls(host: str) -> None:
+    ContainerCredentials(f"http://{f'[{host}]' if ':' in host else host}/")
+    ContainerCredentials("https://credentials.example.org/")
 
 
 def test_without_credentials_there_is_an_error() -> None:
