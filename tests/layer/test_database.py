@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+from psycopg import errors
 
 from blog.database import Reader, Transaction, read, translate_violation
 from blog.database.connection import worker_connection
@@ -253,6 +254,49 @@ def test_a_wrong_statement_is_an_internal_error(worker: Worker) -> None:
     with pytest.raises(InternalError):
         worker.run(read(query))
     assert query.calls == 1
+
+
+ELSEWHERE = {
+    errors.ConnectionFailure: DatabaseUnavailable,
+    errors.AdminShutdown: DatabaseUnavailable,
+    errors.IoError: DatabaseUnavailable,
+    errors.ReadOnlySqlTransaction: DatabaseUnavailable,
+    errors.FeatureNotSupported: InternalError,
+    errors.ObjectNotInPrerequisiteState: InternalError,
+    errors.InternalError_: InternalError,
+}
+"""Errors of a server that is not, or no longer, the one to use."""
+
+HERE = {
+    errors.TooManyConnections: DatabaseUnavailable,
+    errors.QueryCanceled: DatabaseUnavailable,
+    errors.LockNotAvailable: DatabaseUnavailable,
+    errors.DeadlockDetected: DatabaseUnavailable,
+    errors.IdleInTransactionSessionTimeout: DatabaseUnavailable,
+    errors.TransactionTimeout: DatabaseUnavailable,
+    errors.InvalidPassword: DatabaseUnavailable,
+    errors.InvalidCatalogName: DatabaseUnavailable,
+    errors.ObjectInUse: InternalError,
+    errors.NoActiveSqlTransaction: InternalError,
+    errors.InsufficientPrivilege: InternalError,
+    errors.DivisionByZero: InternalError,
+}
+
+
+@pytest.mark.parametrize("error", [*ELSEWHERE, *HERE])
+def test_a_transient_failure_is_503_and_leads_elsewhere_if_it_is_the_servers(
+    worker: Worker, database: Database, error: type[psycopg.Error]
+) -> None:
+    worker.run(read(Query()))
+    before = backends(database, worker)
+    with pytest.raises(ELSEWHERE.get(error) or HERE[error]) as raised:
+        worker.run(read(Query(f"DO $$ BEGIN RAISE SQLSTATE '{error.sqlstate}'; END $$")))
+    assert raised.value.__suppress_context__
+    if isinstance(raised.value, DatabaseUnavailable):
+        assert raised.value.connection_lost is (error in ELSEWHERE)
+        assert raised.value.read_only is (error is errors.ReadOnlySqlTransaction)
+    worker.run(read(Query()))
+    assert (backends(database, worker) != before) is (error in ELSEWHERE)
 
 
 SESSION_TIMEOUTS = ", ".join(f"'{name}', current_setting('{name}')" for name in TIMEOUTS)
