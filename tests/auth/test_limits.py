@@ -16,7 +16,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of
+from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of, rejected_until
 from blog.cache.redis_connection import Call, RedisConnection
 from blog.settings import SettingsError
 from local.services import Services
@@ -209,6 +209,18 @@ def test_a_rejected_caller_is_not_looked_up_again_until_it_may_call(cache: redis
         assert commands(cache) == before + 1  # the count itself
 
 
+@pytest.mark.usefixtures("limited")
+def test_a_flood_of_callers_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blog.auth.limits.MAX_REMEMBERED", 2)
+    remembered = []
+    for number in range(4):
+        with client_of(source_ip=f"192.0.2.{number}") as api:
+            while api.get("/users/1").status_code != 429:
+                pass
+        remembered.append(len(rejected_until()))
+    assert remembered == [1, 2, 1, 2]
+
+
 def commands(cache: redis.Redis) -> int:
     count: int = cache.info("stats")["total_commands_processed"]
     return count
@@ -278,6 +290,14 @@ def test_a_burst_of_the_whole_limit_is_an_error(burst: str, worker: Worker) -> N
     worker.restart(WRITE_LIMIT="4", WRITE_BURST=burst)
     with pytest.raises(SettingsError, match=r"^WRITE_BURST must be less than WRITE_LIMIT$"):
         limits()
+
+
+@pytest.mark.parametrize(("quota", "burst"), [(2, 1), (5, 2), (100, 50)])
+def test_half_of_a_limit_may_come_at_once_by_default(
+    quota: int, burst: int, worker: Worker
+) -> None:
+    worker.restart(READ_LIMIT=str(quota))
+    assert limits() == {True: Limit("read", quota, 60, burst)}
 
 
 @settings(max_examples=25, deadline=None)

@@ -31,6 +31,8 @@ INVALID = [
     ("TLS_REQUIRED", "tr0ub4dor"),
     ("CACHE_KEY_PREFIX", "tr0ub4dor{"),
     ("CACHE_KEY_PREFIX", "tr0ub4dor " * 7),
+    ("READ_LIMIT", "1"),  # it would have no burst
+    ("WRITE_LIMIT", "1"),
     ("CACHE_TTL_SECONDS", "0"),
     ("CACHE_TTL_SECONDS", "3601"),
     ("CACHE_TTL_SECONDS", "-tr0ub4dor"),
