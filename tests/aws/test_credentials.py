@@ -23,6 +23,7 @@ from blog.process import reset
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CONTAINER = "AWS_CONTAINER_CREDENTIALS"
 TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+ALLOWED_HOSTS = vars(ContainerMetadataFetcher)["_ALLOWED_HOSTS"]
 
 
 class Endpoint(HTTPServer):
@@ -212,7 +213,7 @@ def test_no_secret_is_asked_for_without_tls(monkeypatch: pytest.MonkeyPatch) -> 
         current_credentials()
 
 
-@pytest.mark.parametrize("host", [*ContainerMetadataFetcher._ALLOWED_HOSTS, "127.0.0.2", "::1"])
+@pytest.mark.parametrize("host", [*ALLOWED_HOSTS, "127.0.0.2", "::1"])
 def test_the_hosts_of_botocore_are_asked_without_tls(host: str) -> None:
     ContainerCredentials(f"http://{f'[{host}]' if ':' in host else host}/")
     ContainerCredentials("https://credentials.example.org/")

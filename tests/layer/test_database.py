@@ -15,7 +15,7 @@ from psycopg import errors
 from blog.database import Reader, Transaction, read, translate_violation
 from blog.database.connection import worker_connection
 from blog.database.driver import TIMEOUTS
-from blog.errors import Conflict, DatabaseUnavailable, InternalError, NotFound
+from blog.errors import ApiError, Conflict, DatabaseUnavailable, InternalError, NotFound
 from blog.http.application import create_app, lambda_handler
 from blog.http.router import api_router
 from local.services import Services
@@ -256,7 +256,7 @@ def test_a_wrong_statement_is_an_internal_error(worker: Worker) -> None:
     assert query.calls == 1
 
 
-ELSEWHERE = {
+ELSEWHERE: dict[type[psycopg.Error], type[ApiError]] = {
     errors.ConnectionFailure: DatabaseUnavailable,
     errors.AdminShutdown: DatabaseUnavailable,
     errors.IoError: DatabaseUnavailable,
@@ -267,7 +267,7 @@ ELSEWHERE = {
 }
 """Errors of a server that is not, or no longer, the one to use."""
 
-HERE = {
+HERE: dict[type[psycopg.Error], type[ApiError]] = {
     errors.TooManyConnections: DatabaseUnavailable,
     errors.QueryCanceled: DatabaseUnavailable,
     errors.LockNotAvailable: DatabaseUnavailable,
