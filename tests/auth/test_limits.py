@@ -118,12 +118,15 @@ def test_reads_and_writes_are_counted_apart() -> None:
         assert api.post("/users", json=ADA).status_code == 201
 
 
-def test_callers_are_counted_apart_by_their_subjects(worker: Worker, api_of: ApiOf) -> None:
+def test_callers_are_counted_apart_by_issuer_and_subject(worker: Worker, api_of: ApiOf) -> None:
     worker.restart(**REQUIRED, **LIMITED)
     ada, same, bob = api_of(subject="ada"), api_of("admin", subject="ada"), api_of(subject="bob")
     assert [ada.get("/users").status_code for _ in range(4)] == [200] * 3 + [429]
     assert same.get("/users").status_code == 429
     assert bob.get("/users").status_code == 200
+    other = "https://other.example.org/"
+    worker.restart(**REQUIRED | {"TOKEN_ISSUER": other})
+    assert api_of(subject="ada", iss=other).get("/users").status_code == 200
 
 
 @pytest.mark.usefixtures("limited")

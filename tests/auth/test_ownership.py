@@ -207,6 +207,15 @@ def test_a_key_belongs_to_its_caller(api_of: ApiOf, database: Database) -> None:
     assert keys.fetchall() == [("ada", 1), ("bob", 3)]
 
 
+def test_a_key_of_another_issuers_subject_is_another_key(api_of: ApiOf, worker: Worker) -> None:
+    key = {"Idempotency-Key": "key-1"}
+    assert api_of("author").post("/users", json=ADA, headers=key).status_code == 201
+    other = "https://other.example.org/"
+    worker.restart(**REQUIRED | {"TOKEN_ISSUER": other})
+    response = api_of("author", iss=other).post("/users", json=BOB, headers=key)
+    assert (response.status_code, response.json().get("name")) == (201, "Bob")
+
+
 def test_callers_with_the_same_key_do_not_wait_for_each_other(
     api_of: ApiOf, database: Database
 ) -> None:

@@ -35,6 +35,7 @@ class Endpoint(HTTPServer):
         self.valid_for = timedelta(hours=1)
         self.statuses: list[int] = []
         self.paths: list[str] = []
+        self.rejection = b'{"code": "AccessDenied", "message": "s3cret"}'
         self.body: bytes | None = None
         """What is returned in place of credentials."""
 
@@ -44,7 +45,7 @@ class Endpoint(HTTPServer):
 
     def response(self, authorization: str | None) -> tuple[int, bytes]:
         if authorization != self.token:
-            return 403, b'{"code": "AccessDenied", "message": "s3cret"}'
+            return 403, self.rejection
         if self.body is not None:
             return 200, self.body
         expires_at = datetime.now(UTC) + self.valid_for
@@ -152,6 +153,13 @@ def test_an_endpoint_that_rejects_is_an_error_without_its_text(endpoint: Endpoin
     with pytest.raises(CredentialsUnavailable, match="status 403 AccessDenied") as raised:
         current_credentials()
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rejection", [b"", b"s3cret", b"\xff", b'["s3cret"]', b'{"code": null}'])
+def test_a_rejection_without_a_code_is_an_error_too(endpoint: Endpoint, rejection: bytes) -> None:
+    endpoint.token, endpoint.rejection = "another", rejection
+    with pytest.raises(CredentialsUnavailable, match=r"status 403 $"):
+        current_credentials()
 
 
 @pytest.mark.parametrize("token", ["one\nX-Other: header", "one\r\n"])

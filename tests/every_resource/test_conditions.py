@@ -171,12 +171,22 @@ def test_a_change_is_made_if_the_resource_is_as_the_caller_knows_it(
 
 
 @changes
-@pytest.mark.parametrize("template", ["{other}", "W/{tag}", '"x{tag}', '""', '"2-745", W/{tag}'])
+@pytest.mark.parametrize(
+    "template",
+    ["{other}", "W/{tag}", "{prefixed}", "{longer}", "{shorter}", '""', '"2-745", W/{tag}'],
+)
 def test_a_change_of_what_was_changed_since_is_rejected(
     api: httpx.Client, few_rows: None, write: Write, template: str
 ) -> None:
     tag = tag_of(api, write.table)
-    condition = template.format(tag=tag, other=OTHER).replace('"x"', '"x')
+    version, _, rest = tag.partition("-")
+    condition = template.format(
+        tag=tag,
+        other=OTHER,
+        prefixed=f'"1{tag[1:]}',
+        longer=f"{version}0-{rest}",
+        shorter=f"{version[:-1]}-{rest}",
+    )
     assert is_problem(send(api, write, If_Match=condition), 412, "precondition-failed")
     assert tag_of(api, write.table) == tag
 
