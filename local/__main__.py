@@ -242,8 +242,11 @@ def _project(
             "REDIS_URL": services.redis_url,
             # Servers of a developer's machine have no certificates.
             "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
-            # All requests come from one caller here.
-            **{name: os.environ.get(name, "") for name in ("READ_LIMIT", "WRITE_LIMIT")},
+            # All requests come from one caller here, and the cache is no other deployment's.
+            **{
+                name: os.environ.get(name, "")
+                for name in ("READ_LIMIT", "WRITE_LIMIT", "CACHE_KEY_PREFIX")
+            },
             **token_settings(DEFAULT_PORT, os.environ),
         }
         yield loading.result().with_environment({**environment, **settings}), services

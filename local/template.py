@@ -28,7 +28,7 @@ from local.runtime.function import Function
 
 HTTP_API = "AWS::Serverless::HttpApi"
 IMPLICIT_API = "ServerlessHttpApi"
-CORS_EXTENSION = "x-amazon-apigateway-cors"
+NO_AUTHORIZER = "NONE"
 ANY_METHOD = "x-amazon-apigateway-any-method"
 DEFAULT_MEMORY_MEGABYTES = 128
 DEFAULT_TIMEOUT_SECONDS = 3
@@ -67,11 +67,15 @@ def load_template(path: Path) -> Template:
     """
     if not path.is_file():
         raise LocalError(f"there is no template {path}")
-    parameters = _parameters(os.environ)
+    cors_origins = os.environ.get("CORS_ORIGINS", "")
     try:
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(path),
-            parameter_overrides=parameters,
+            # A given database keeps conditions of the stack's own one, such as IAM, from being met.
+            parameter_overrides={
+                "DatabaseUrl": "postgresql://localhost",
+                "CorsOrigins": cors_origins,
+            },
             language_extensions_enabled=False,
         )
         provided = SamFunctionProvider(stacks).get_all()
@@ -88,7 +92,7 @@ def load_template(path: Path) -> Template:
         functions,
         tuple(routes),
         tuple(_notices(apis)),
-        _cors(apis, parameters.get("CorsOrigins", "")),
+        _cors(apis, cors_origins),
     )
 
 
@@ -130,16 +134,6 @@ def _environment(function: SamFunction) -> dict[str, str]:
     return resolved
 
 
-def _parameters(shell: Mapping[str, str]) -> dict[str, str]:
-    """Parameters of the template that decide about the gateway.
-
-    A given database keeps the conditions of the stack's own one, such as IAM, from being met.
-    """
-    named = {"PublicReads": "PUBLIC_READS", "CorsOrigins": "CORS_ORIGINS"}
-    given = {name: shell[variable] for name, variable in named.items() if shell.get(variable)}
-    return {"DatabaseUrl": "postgresql://localhost"} | given
-
-
 def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
     """From the functions' events: SAM's own reader merges routes and loses their authorizers."""
     for name, function in _resources(stack, "AWS::Serverless::Function"):
@@ -153,26 +147,16 @@ def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
                     path,
                     ANY_METHODS if is_any else frozenset({method.upper()}),
                     name,
-                    _requires_token(properties, apis, path, ANY_METHOD if is_any else method),
+                    _requires_token(properties, apis, method),
                 )
 
 
-def _requires_token(event: dict[str, Any], apis: dict[str, Any], path: str, method: str) -> bool:
-    """Whether the event's route has a JWT authorizer.
-
-    It is the event's own, that of the operation in the API's OpenAPI document or, by default, the
-    API's.
-    """
-    api = apis.get(event.get("ApiId") or IMPLICIT_API, {})
-    auth = api.get("Auth") or {}
-    operation = _member(api, "DefinitionBody", "paths", path, method)
-    security = operation.get("security", [{auth.get("DefaultAuthorizer"): []}])
-    if own := _member(event, "Auth").get("Authorizer"):
-        security = [{own: []}]
-    authorizers = _member(auth, "Authorizers")
-    return any(
-        "JwtConfiguration" in _member(authorizers, name) for item in security for name in item
-    )
+def _requires_token(event: dict[str, Any], apis: dict[str, Any], method: str) -> bool:
+    """Whether the event's route has a JWT authorizer: its own or, but for OPTIONS, the default."""
+    auth = apis.get(event.get("ApiId") or IMPLICIT_API, {}).get("Auth") or {}
+    default = None if method == "options" else auth.get("DefaultAuthorizer")
+    authorizer = _member(event, "Auth").get("Authorizer") or default
+    return "JwtConfiguration" in _member(auth, "Authorizers", authorizer or NO_AUTHORIZER)
 
 
 def _member(value: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -183,21 +167,22 @@ def _member(value: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _cors(apis: dict[str, Any], origins: str) -> Cors | None:
-    """Return what the API's document configures for these origins, separated by commas.
+    """Return an API's CORS: for these origins, separated by commas, if it depends on a condition.
 
-    SAM's reader leaves an `Fn::If` with AWS::NoValue as it is.
+    SAM's reader leaves an `Fn::If` with AWS::NoValue unresolved.
     """
-    extensions = (_member(api, "DefinitionBody", CORS_EXTENSION) for api in apis.values())
-    configured = next((one["Fn::If"][1] for one in extensions if "Fn::If" in one), None)
-    if configured is None or not origins:
-        return None
-    return Cors.from_extension({**configured, "allowOrigins": origins.split(",")})
+    for api in apis.values():
+        match api.get("CorsConfiguration"):
+            case {"Fn::If": [_, dict(configuration), _]} if origins:
+                given = {**configuration, "AllowOrigins": origins.split(",")}
+                return Cors.from_configuration(given)
+            case {"AllowOrigins": list()} as configuration:
+                return Cors.from_configuration(configuration)
+    return None
 
 
 def _notices(apis: dict[str, Any]) -> Iterator[str]:
     for name, api in apis.items():
-        if "CorsConfiguration" in api:
-            yield "CorsConfiguration has no effect locally"
         for authorizer, properties in (api.get("Auth", {}).get("Authorizers") or {}).items():
             if "JwtConfiguration" not in properties:
                 yield f"{name}: the authorizer {authorizer} has no effect locally"

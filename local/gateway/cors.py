@@ -1,4 +1,4 @@
-"""CORS as an API Gateway HTTP API does it, configured by `x-amazon-apigateway-cors`.
+"""CORS as an API Gateway HTTP API does it, configured by `CorsConfiguration`.
 
 The gateway responds to preflight requests itself, and replaces the CORS headers of functions. An
 origin that may not call gets no such header, and its browser keeps the response from the page.
@@ -25,13 +25,14 @@ class Cors:
     max_age_seconds: int
 
     @classmethod
-    def from_extension(cls, extension: Mapping[str, Any]) -> "Cors":
+    def from_configuration(cls, configuration: Mapping[str, Any]) -> "Cors":
+        """Return what an API's property `CorsConfiguration` says."""
         return cls(
-            origins=extension["allowOrigins"],
-            methods=extension.get("allowMethods", ()),
-            headers=extension.get("allowHeaders", ()),
-            exposed=extension.get("exposeHeaders", ()),
-            max_age_seconds=extension.get("maxAge", 0),
+            origins=configuration["AllowOrigins"],
+            methods=configuration.get("AllowMethods", ()),
+            headers=configuration.get("AllowHeaders", ()),
+            exposed=configuration.get("ExposeHeaders", ()),
+            max_age_seconds=configuration.get("MaxAge", 0),
         )
 
     def preflight(self, request: Request) -> Response | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from local.gateway.authorizer import JwtAuthorizer
 from local.gateway.trust import trust
@@ -14,6 +15,7 @@ from local.identity.issuer import Issuer, checkout_key
 from local.template import load_template
 from tests.local.served import Served
 from tests.local.toys import Program, write_project
+from tests.template.stacks import token_routes, translated
 
 URL = "http://127.0.0.1:3000/local-issuer"
 AUTH = """{
@@ -21,6 +23,14 @@ AUTH = """{
   Authorizers: {
     Tokens: {JwtConfiguration: {issuer: "https://issuer.example", audience: [api]}},
     Lambda: {FunctionArn: "arn:aws:lambda:eu-west-1:123456789012:function:f"},
+  }}"""
+TOKENS = """{
+  DefaultAuthorizer: Tokens,
+  Authorizers: {
+    Tokens: {
+      IdentitySource: $request.header.Authorization,
+      JwtConfiguration: {issuer: "https://issuer.example", audience: [api]},
+    },
   }}"""
 
 
@@ -177,27 +187,31 @@ def test_routes_have_the_authorizers_of_the_template(project: Path) -> None:
     assert template.notices == ("Api: the authorizer Lambda has no effect locally",)
 
 
-@pytest.mark.parametrize(
-    ("public_reads", "is_protected"), [(None, True), ("false", True), ("true", False)]
-)
-def test_conditions_of_the_openapi_document_decide_by_the_shell(
-    project: Path, monkeypatch: pytest.MonkeyPatch, public_reads: str | None, is_protected: bool
-) -> None:
-    if public_reads:
-        monkeypatch.setenv("PUBLIC_READS", public_reads)
-    authorizers = AUTH.replace("DefaultAuthorizer: Tokens,", "")
-    security = "{security: !If [NeedsToken, [{Tokens: []}], []]}"
-    paths = f"{{/toy: {{x-amazon-apigateway-any-method: {security}}}}}"
-    path = with_api(project, f"Auth: {authorizers}, DefinitionBody: {{paths: {paths}}}")
-    path.write_text(
-        path.read_text()
-        + 'Parameters: {PublicReads: {Type: String, Default: "false"}}\n'
-        + 'Conditions: {NeedsToken: !Equals [!Ref PublicReads, "false"]}\n'
-    )
-    assert {route.path: route.requires_token for route in load_template(path).routes} == {
-        "/toy": is_protected,
-        "$default": False,
+def test_a_route_needs_a_token_where_sams_translation_says_so(project: Path) -> None:
+    """By the default authorizer, which leaves OPTIONS alone, or by the event's own."""
+    events = {
+        "Options": "Path: /toy, Method: OPTIONS",
+        "Get": "Path: /toy, Method: GET, Auth: {Authorizer: NONE}",
+        "Head": "Path: /toy, Method: HEAD, Auth: {Authorizer: Tokens}",
     }
+    path = with_api(project, f"Auth: {TOKENS}", event=", Auth: {Authorizer: NONE}")
+    added = "".join(
+        f"        {name}: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, {properties}}}}}\n"
+        for name, properties in events.items()
+    )
+    path.write_text(path.read_text().replace("        Rest:", f"{added}        Rest:"))
+    read = {
+        (one.path, "ANY" if one.is_any else min(one.methods)): one.requires_token
+        for one in load_template(path).routes
+    }
+    assert read == {
+        ("/toy", "ANY"): True,
+        ("/toy", "OPTIONS"): False,
+        ("/toy", "GET"): False,
+        ("/toy", "HEAD"): True,
+        ("$default", "ANY"): False,
+    }
+    assert read == token_routes(translated(yaml_parse(path.read_text())))
 
 
 def test_a_run_serves_its_issuer_and_takes_the_tokens_that_the_command_prints(

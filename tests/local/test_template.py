@@ -40,11 +40,29 @@ def test_code_that_is_not_a_package_of_the_handlers_name_is_its_own_root(project
     assert toy.import_roots[0] == project / "functions" / "toy"
 
 
-def test_what_the_gateway_does_not_support_is_a_notice(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("configuration", "origins"),
+    [
+        ("{AllowOrigins: ['https://a.example.org']}", ["https://a.example.org"]),
+        ("!If [Cors, {AllowOrigins: !Split [',', !Ref CorsOrigins]}, !Ref AWS::NoValue]", None),
+    ],
+)
+def test_cors_is_configured_by_the_api_and_its_condition_by_the_shell(
+    project: Path, monkeypatch: pytest.MonkeyPatch, configuration: str, origins: list[str] | None
+) -> None:
     path = project / "template.yaml"
-    api = "{Type: AWS::Serverless::HttpApi, Properties: {CorsConfiguration: {AllowOrigins: ['*']}}}"
-    path.write_text(path.read_text().replace("{Type: AWS::Serverless::HttpApi}", api, 1))
-    assert load_template(path).notices == ("CorsConfiguration has no effect locally",)
+    api = f"{{Type: AWS::Serverless::HttpApi, Properties: {{CorsConfiguration: {configuration}}}}}"
+    path.write_text(
+        path.read_text().replace("{Type: AWS::Serverless::HttpApi}", api, 1)
+        + "Parameters: {CorsOrigins: {Type: String, Default: ''}}\n"
+        + "Conditions: {Cors: !Not [!Equals [!Ref CorsOrigins, '']]}\n"
+    )
+    cors = load_template(path).cors
+    assert (cors and cors.origins) == origins
+    monkeypatch.setenv("CORS_ORIGINS", "https://b.example.org,https://c.example.org")
+    cors = load_template(path).cors
+    assert cors
+    assert cors.origins == (origins or ["https://b.example.org", "https://c.example.org"])
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from local.identity.issuer import Issuer, checkout_key
 from tests.rehearsal.aws import Aws
 from tests.rehearsal.resources import Resource, ResourceFailed, StackState
 from tests.resources import ROOT
-from tests.template.stacks import REGION
+from tests.template.stacks import REGION, requires_token
 
 WATCHED_REQUESTS = 120
 """What callers send while a deployment is watched."""
@@ -295,5 +295,5 @@ def routes_of(body: dict[str, Any]) -> Iterator[Route]:
                 path.removeprefix("/") if path == "/$default" else path,
                 ANY_METHODS if is_any else frozenset({method.upper()}),
                 uri.partition("/functions/")[2].removesuffix("/invocations"),
-                bool(operation.get("security")),
+                requires_token(body, operation),
             )

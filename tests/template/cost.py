@@ -9,18 +9,22 @@ import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from blog.observability import CACHE_METRICS, COLD_START, DATABASE_TIME, FAULT, LIMIT_METRICS
 from tests.resources import ROOT
+from tests.template.edits import edited
 from tests.template.stacks import Stack
 
 PRICES: dict[str, Any] = yaml.safe_load(
     (ROOT / "infrastructure" / "cost" / "prices.yaml").read_text(encoding="utf-8")
 )
 METRICS = {COLD_START, DATABASE_TIME, FAULT, *CACHE_METRICS.values(), *LIMIT_METRICS.values()}
+SNAPSHOTS = "SnapStart: {ApplyOn: None}"
 STORED_GIGABYTES = 1
 REQUEST_SECONDS = 0.02
 """Billed duration of a request that reads from the database a millisecond away."""
@@ -141,6 +145,12 @@ def _of_type(resources: list[dict[str, Any]], resource_type: str) -> list[dict[s
     return [one["Properties"] for one in resources if one["Type"] == resource_type]
 
 
+def with_snapshots(**parameters: str) -> Stack:
+    """Return the stack of the template that is edited for SnapStart."""
+    with TemporaryDirectory() as directory:
+        return Stack(edited(Path(directory), SNAPSHOTS), **parameters)
+
+
 def table(title: str, lines: list[Line]) -> str:
     rows = [f"| {line.item} | {line.quantity} | {line.dollars:.2f} |" for line in lines]
     total = sum(line.dollars for line in lines)
@@ -156,11 +166,10 @@ def main() -> None:
     parser.add_argument("--snapstart", action="store_true")
     parser.add_argument("--architecture", choices=("x86_64", "arm64"), default="arm64")
     arguments = parser.parse_args()
-    stack = Stack(
+    stack = (with_snapshots if arguments.snapstart else Stack)(
         Profile=arguments.profile,
         Architecture=arguments.architecture,
         DatabaseProxy=str(arguments.proxy).lower(),
-        SnapStart=str(arguments.snapstart).lower(),
     )
     print(table(f"{arguments.profile}, a month without requests", idle(stack)))
     print()

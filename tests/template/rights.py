@@ -21,7 +21,6 @@ ACCOUNT = PSEUDO_PARAMETERS["AWS::AccountId"]
 STACK_TAG = "aws:ResourceTag/aws:cloudformation:stack-name"
 HANDLERS = ("create", "read", "update", "delete")
 ONLY_FOR = {
-    "billing:GetBillingViewData": "BillingViewArn",
     "codedeploy:RegisterOnPremisesInstance": "OnPremisesInstanceTagFilters",
     "ec2:*SubnetCidrBlock": "Ipv6CidrBlock",
     "ec2:CreateVpcEncryptionControl": "VpcEncryptionControl",
@@ -99,7 +98,6 @@ def stage_stack(stage: str) -> Stack:
         Profile="ha",
         DatabaseProxy="true",
         AlarmEmail="ada@example.org",
-        MonthlyBudgetUsd=10,
         AlarmsStopDeployments="false",
         DomainName=domain(stage),
         DomainHostedZoneId="Z1",

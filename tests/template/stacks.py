@@ -32,6 +32,7 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 REFERRED_TO_BY_ARN = ("AWS::Lambda::Version", "AWS::Lambda::Alias")
+ANY_METHOD = "x-amazon-apigateway-any-method"
 NO_VALUE = object()
 
 
@@ -42,10 +43,12 @@ def template(path: Path = TEMPLATE) -> dict[str, Any]:
     return translated(document) if "Transform" in document else document
 
 
-def translated(document: dict[str, Any], changed: str = "") -> dict[str, Any]:
+def translated(
+    document: dict[str, Any], changed: str = "", parameters: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return SAM's translation, in which the code of the resource `changed` is another.
 
-    Code that is in S3 already stays what it is.
+    Code that is in S3 already stays what it is. SAM itself resolves some references to parameters.
     """
     for name, resource in document["Resources"].items():
         properties = resource.get("Properties", {})
@@ -54,10 +57,30 @@ def translated(document: dict[str, Any], changed: str = "") -> dict[str, Any]:
                 properties[key] = f"s3://bucket/{'changed' if name == changed else 'key'}"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
     made: dict[str, Any] = translator.translate(
-        document, {}, get_managed_policy_map=managed_policies
+        document, parameters or {}, get_managed_policy_map=managed_policies
     )
     # As JSON, without the classes of YAML's nodes.
     return dict(json.loads(json.dumps(made, default=str)))
+
+
+def token_routes(document: dict[str, Any]) -> dict[tuple[str, str], bool]:
+    """Return whether API Gateway requires a token, by path and method, of a translated template."""
+    [body] = (
+        resource["Properties"]["Body"]
+        for resource in document["Resources"].values()
+        if resource["Type"] == "AWS::ApiGatewayV2::Api"
+    )
+    return {
+        (path, "ANY" if method == ANY_METHOD else method.upper()): requires_token(body, operation)
+        for path, methods in body["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def requires_token(body: dict[str, Any], operation: dict[str, Any]) -> bool:
+    """Whether an operation of an API's OpenAPI document has an authorizer; SAM's NONE is none."""
+    schemes = body["components"]["securitySchemes"]
+    return any(name in schemes for one in operation.get("security", ()) for name in one)
 
 
 @cache
@@ -192,7 +215,8 @@ class Stack(Evaluator):
             if resource["Type"] == "AWS::CloudFormation::Stack" and self.has(name):
                 properties = resource["Properties"]
                 given = self.resolved(properties.get("Parameters", {}))
-                given["AWS::StackName"] = f"{self._values['AWS::StackName']}-{name}"
+                given |= {pseudo: self._values[pseudo] for pseudo in PSEUDO_PARAMETERS}
+                given["AWS::StackName"] += f"-{name}"
                 self.nested[name] = Stack(ROOT / properties["TemplateURL"], **given)
 
     def own_resources(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from tests.resources import RESOURCES, ROOT
-from tests.template.cost import PRICES, idle, metrics, million_requests
+from tests.template.cost import PRICES, idle, metrics, million_requests, with_snapshots
 from tests.template.stacks import Stack
 
 FUNCTIONS = len(RESOURCES) + 1
@@ -60,7 +60,7 @@ def test_an_option_costs_what_it_adds() -> None:
     month = PRICES["hours_in_a_month"]
     proxy = total(Profile="ha", DatabaseProxy="true") - total(Profile="ha")
     assert proxy == pytest.approx(8 * month * PRICES["rds_proxy_acu_hour"])
-    snapshots = total(SnapStart="true") - total()
+    snapshots = sum(line.dollars for line in idle(with_snapshots())) - total()
     assert snapshots == pytest.approx(FUNCTIONS * 1769 / 1024 * month * 3600 * 0.0000015046)
 
 

@@ -47,7 +47,6 @@ SHARED = {
 """Rights that no stage has to itself: they change nothing of another stage."""
 SECRETS = {
     "DatabaseUrl": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:users-and-posts-staging-db",
-    "SecretKmsKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1",
 }
 NOT_NEEDED = {
     "s3:GetObject",  # AppSpec files in S3, where CloudFormation gives CodeDeploy the text
@@ -209,7 +208,7 @@ def test_a_deploy_role_makes_users_for_the_smoke_test_of_its_own_stage() -> None
     pool = f"arn:aws:cognito-idp:{REGION}:{ACCOUNT}:userpool/eu-west-1_abc"
     for call in calls:
         for stage in STAGES:
-            values = context(stage, **{STACK_TAG: name(stage)})
+            values = context(stage, **{STACK_TAG: f"{name(stage)}-Identity-1A2B3C4D5E6F"})
             assert is_allowed(given, call, pool, values) == (stage == "staging")
 
 

@@ -310,9 +310,3 @@ def test_nothing_of_its_rights_changes_with_a_version() -> None:
     assert "MigrationsFunction" in json.dumps(role)
     assert '"Migrations"' not in json.dumps(role)
     assert "Migrations}" not in json.dumps(role)
-
-
-def test_without_migrations_there_is_nothing_to_update() -> None:
-    """So that turning them off, and its way back, invokes nothing."""
-    for migrate, is_there in (("true", True), ("false", False)):
-        assert Stack(Migrate=migrate).nested["Schema"].has("Schema") == is_there

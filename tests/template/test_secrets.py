@@ -17,7 +17,6 @@ URL_PARAMETERS = {"DatabaseUrl": "database_url", "RedisUrl": "redis_url"}
 ACCOUNT = "eu-west-1:123456789012"
 DATABASE_SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:database-AbCdEf"
 REDIS_SECRET = f"arn:aws:secretsmanager:{ACCOUNT}:secret:redis-AbCdEf"
-KEY = f"arn:aws:kms:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 URLS = {"DatabaseUrl": "postgresql://u:p@db/blog", "RedisUrl": "rediss://:p@cache"}
 
 
@@ -56,9 +55,9 @@ def test_the_database_url_is_a_secret_in_every_partition_of_aws() -> None:
 
 
 def test_urls_that_are_no_secrets_need_no_policy() -> None:
-    assert not stack().has("ServerAccess")
     assert policies(stack(), "UsersFunction") == []
-    assert not stack(RedisUrl="").has("ServerAccess")
+    assert not stack().nested["Access"].has("ServerAccess")
+    assert not stack(RedisUrl="").nested["Access"].has("ServerAccess")
 
 
 @pytest.mark.parametrize(
@@ -70,13 +69,15 @@ def test_urls_that_are_no_secrets_need_no_policy() -> None:
     ],
 )
 def test_the_functions_may_read_those_secrets_alone(secrets: dict[str, str]) -> None:
-    assert statements(**secrets) == [
-        {
-            "Effect": "Allow",
-            "Action": "secretsmanager:GetSecretValue",
-            "Resource": list(secrets.values()),
-        }
-    ]
+    reading, decrypting = statements(**secrets)
+    assert reading == {
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": list(secrets.values()),
+    }
+    assert decrypting["Condition"]["StringEquals"]["kms:EncryptionContext:SecretARN"] == list(
+        secrets.values()
+    )
     for name, function in load_template(TEMPLATE).functions.items():
         assert "DATABASE_URL" in function.environment
         assert policies(stack(**secrets), name) == ["serveraccess"]
@@ -85,25 +86,22 @@ def test_the_functions_may_read_those_secrets_alone(secrets: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("region", "suffix"), [("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")]
 )
-def test_a_secrets_own_key_may_decrypt_for_secrets_manager_alone(region: str, suffix: str) -> None:
+def test_any_key_of_the_account_may_decrypt_the_secrets_for_secrets_manager_alone(
+    region: str, suffix: str
+) -> None:
     place = {"AWS::Region": region, "AWS::URLSuffix": suffix}
-    *_, last = statements(DatabaseUrl=DATABASE_SECRET, SecretKmsKeyArn=KEY, **place)
+    *_, last = statements(DatabaseUrl=DATABASE_SECRET, **place)
     assert last == {
         "Effect": "Allow",
         "Action": "kms:Decrypt",
-        "Resource": KEY,
-        "Condition": {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.{suffix}"}},
+        "Resource": f"arn:aws:kms:{region}:123456789012:key/*",
+        "Condition": {
+            "StringEquals": {
+                "kms:ViaService": f"secretsmanager.{region}.{suffix}",
+                "kms:EncryptionContext:SecretARN": [DATABASE_SECRET],
+            }
+        },
     }
-    assert not stack(SecretKmsKeyArn=KEY).has("ServerAccess")
-
-
-def test_a_key_is_named_by_its_arn() -> None:
-    allowed = re.compile(DOCUMENT["Parameters"]["SecretKmsKeyArn"]["AllowedPattern"])
-    assert allowed.match("")
-    assert allowed.match(KEY)
-    assert allowed.match(KEY.replace("arn:aws:", "arn:aws-us-gov:"))
-    for wrong in ("alias/blog", KEY.replace("key/", "alias/"), KEY.rpartition("/")[2]):
-        assert not allowed.match(wrong)
 
 
 def test_users_by_iam_may_connect_as_themselves_alone() -> None:
@@ -146,10 +144,11 @@ def environment(**parameters: str) -> dict[str, str]:
     return {name: variables["Variables"][name] for name in names}
 
 
-def test_tls_is_required_unless_the_deployment_says_otherwise() -> None:
-    assert DOCUMENT["Parameters"]["TlsRequired"]["Default"] == "true"
-    variables = DOCUMENT["Globals"]["Function"]["Environment"]["Variables"]
-    assert variables["TLS_REQUIRED"] == {"Ref": "TlsRequired"}
+def test_deployments_that_may_share_a_redis_have_keys_of_their_own() -> None:
+    """By the stack's name, which no other stack of the account has."""
+    for own, prefix in ((stack(), "blog:"), (Stack(Profile="ha"), "")):
+        variables = own.properties("UsersFunction")["Environment"]["Variables"]
+        assert variables["CACHE_KEY_PREFIX"] == prefix
 
 
 @pytest.mark.parametrize(

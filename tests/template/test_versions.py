@@ -23,7 +23,6 @@ DECLARED = template()["Parameters"]
 EXAMPLES: dict[str, Any] = {
     "DatabaseUrl": "postgresql://u:p@db/blog",
     "RedisUrl": "rediss://:p@cache",
-    "SecretKmsKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
     "DatabaseIamUser": "cluster-ABCDEFGHIJKL01234/blog_app",
     "RedisIamUser": "blog-cache/blog-functions",
     "TokenIssuer": "https://issuer.example",
@@ -32,6 +31,7 @@ EXAMPLES: dict[str, Any] = {
     "SecurityGroupIds": ["sg-1"],
     "CorsOrigins": "https://app.example.org",
     "AlarmEmail": "ada@example.org",
+    "DomainName": "api.example.org",
     "DomainCertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/1",
 }
 GIVEN = {"DatabaseUrl": EXAMPLES["DatabaseUrl"], "RedisUrl": EXAMPLES["RedisUrl"]}
@@ -152,12 +152,8 @@ def test_without_a_change_nothing_is_published() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_version_before_is_deleted_and_snapshots_are_an_option(function: str) -> None:
-    version = versions()[function]
-    assert template()["Resources"][version]["DeletionPolicy"] == "Delete"
-    for value, expected in (("false", "None"), ("true", "PublishedVersions")):
-        snapshots = Stack(SnapStart=value).properties(function)["SnapStart"]["ApplyOn"]
-        assert snapshots == (expected if function in SERVING else "None")
+def test_the_version_before_is_deleted(function: str) -> None:
+    assert template()["Resources"][versions()[function]]["DeletionPolicy"] == "Delete"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""What docs/deployment.md says of edits of template.yaml, made in a copy of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.services import Services
+from local.template import load_template
+from tests.e2e import targets
+from tests.template.edits import EDITS, PUBLIC_READS, edited
+from tests.template.stacks import TEMPLATE, Stack, template, token_routes
+from tests.template.test_infrastructure import lint
+
+
+def line(start: str) -> str:
+    """The line that the page edits and that begins so."""
+    [found] = (one for one in EDITS if one.startswith(start))
+    return found
+
+
+def variables(stack: Stack) -> dict[str, Any]:
+    made: dict[str, Any] = stack.properties("UsersFunction")["Environment"]["Variables"]
+    return made
+
+
+def test_all_edits_together_lint_clean(tmp_path: Path) -> None:
+    assert PUBLIC_READS
+    done = lint(edited(tmp_path, *EDITS, public_reads=True))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["REQUIRE_IF_MATCH", "TLS_REQUIRED"])
+def test_an_edited_setting_reaches_the_functions(name: str, tmp_path: Path) -> None:
+    path = edited(tmp_path, line(name))
+    before, after = variables(Stack())[name], variables(Stack(path))[name]
+    assert {before, after} == {"true", "false"}
+    assert load_template(path).functions["UsersFunction"].environment[name] == after
+
+
+def test_the_claim_with_the_roles_is_an_edit(tmp_path: Path) -> None:
+    issuer = {"TokenIssuer": "https://issuer.example.org", "TokenAudience": ["api"]}
+    assert variables(Stack(**issuer))["ROLES_CLAIM"] == "roles"
+    path = edited(tmp_path, line("ROLES_CLAIM"))
+    assert variables(Stack(path, **issuer))["ROLES_CLAIM"] == "groups"
+    assert variables(Stack(path))["ROLES_CLAIM"] == "cognito:groups"
+
+
+def test_snapshots_are_an_edit_which_leaves_the_migrations_alone(tmp_path: Path) -> None:
+    for stack, expected in (
+        (Stack(), "None"),
+        (Stack(edited(tmp_path, line("SnapStart"))), "PublishedVersions"),
+    ):
+        assert stack.properties("UsersFunction")["SnapStart"]["ApplyOn"] == expected
+        assert stack.properties("MigrationsFunction")["SnapStart"]["ApplyOn"] == "None"
+
+
+def test_migrations_by_hand_are_an_edit(tmp_path: Path) -> None:
+    """Nothing is there then to be updated: turning them off, and its way back, invokes nothing."""
+    assert Stack().nested["Schema"].has("Schema")
+    assert not Stack(edited(tmp_path, line("Migrate"))).nested["Schema"].has("Schema")
+
+
+def test_throttles_are_an_edit(tmp_path: Path) -> None:
+    stage = Stack(edited(tmp_path, line("DefaultRouteSettings"))).properties(
+        "ApiApiGatewayDefaultStage"
+    )
+    before = Stack().properties("ApiApiGatewayDefaultStage")
+    assert stage["DefaultRouteSettings"] != before["DefaultRouteSettings"]
+    assert stage["RouteSettings"] == before["RouteSettings"]
+
+
+def test_public_reads_open_get_and_head_of_one_resource_and_nothing_else(tmp_path: Path) -> None:
+    path = edited(tmp_path, public_reads=True)
+    opened = {
+        (f"/users{rest}", method): False for rest in ("", "/{proxy+}") for method in ("GET", "HEAD")
+    }
+    assert token_routes(template(path)) == token_routes(template(TEMPLATE)) | opened
+    settings = {
+        name: function.environment.get("PUBLIC_READS")
+        for name, function in load_template(path).functions.items()
+    }
+    assert settings.pop("UsersFunction") == "true"
+    assert set(settings.values()) == {None}
+
+
+def test_public_reads_need_no_token_and_writes_do(services: Services, tmp_path: Path) -> None:
+    template_of_copy = str(edited(tmp_path, public_reads=True))
+    with targets.docker_free(services, "--template", template_of_copy, sign_in=False) as api:
+        for path in ("/users", "/users/stats"):
+            assert (api.get(path).status_code, api.head(path).status_code) == (200, 200)
+        assert api.get("/users/1").status_code in (200, 404)
+        body = {"name": "Ada", "email": "ada@example.com"}
+        assert api.post("/users", json=body).status_code == 401
+        assert api.delete("/users/1").status_code == 401
+        assert api.get("/posts").status_code == 401
