@@ -109,7 +109,7 @@ def test_every_translated_function_has_its_layers_its_vpc_and_its_secrets(
         assert properties["Runtime"] == "python3.13"
         assert "VpcConfig" in properties
         policies = str(resources[f"{name}Role"]["Properties"]["ManagedPolicyArns"])
-        assert "ServerAccess" in policies
+        assert "'Access', 'Outputs." in policies
         assert "AWSLambdaVPCAccessExecutionRole" in policies
 
 
