@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test rehearse smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test test-all rehearse smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -30,8 +30,11 @@ demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=
 token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT=ada)
 	@$(BIN)/python -m local token $(if $(ROLE),--role $(ROLE)) $(if $(SUBJECT),--subject $(SUBJECT))
 
-test: $(READY)   ## run all tests (ARGS='-k name' for some)
+test: $(READY)   ## run the tests that prove the product, in parallel (ARGS='tests/users -k name' for some)
 	@$(BIN)/pytest $(ARGS)
+
+test-all: $(READY)  ## run all tests, the laboratory's as well (ARGS='-n 2' in two processes)
+	@$(BIN)/pytest --laboratory $(ARGS)
 
 smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
 	@STAGE=$(STAGE) BASE_URL=$(BASE_URL) ADMIN_TOKEN=$(ADMIN_TOKEN) READER_TOKEN=$(READER_TOKEN) \

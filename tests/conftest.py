@@ -18,6 +18,13 @@ from blog.database.driver import TIMEOUTS
 from blog.process import reset
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
+from tests.parallel import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+    pytest_xdist_auto_num_workers,
+    pytest_xdist_make_scheduler,
+)
 from tests.resources import EMPTY
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 from tests.valkey import empty

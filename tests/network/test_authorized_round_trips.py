@@ -10,7 +10,15 @@ from benchmarks.slow_network import SlowNetwork
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
-from tests.network.test_round_trips import ADA, KEY, NEW, NOTES, ROUND_TRIP_SECONDS, Case
+from tests.network.test_round_trips import (
+    ADA,
+    KEY,
+    NEW,
+    NOTES,
+    PATIENT,
+    ROUND_TRIP_SECONDS,
+    Case,
+)
 
 pytestmark = pytest.mark.usefixtures("database", "cache")
 
@@ -45,9 +53,9 @@ def test_an_authors_request_makes_so_many_round_trips(
     worker.restart(
         DATABASE_URL=network.database_url("blog"),
         REDIS_URL=network.redis_url(0),
-        REDIS_TIMEOUT_SECONDS="1",
         READ_LIMIT="1000",
         WRITE_LIMIT="1000",
+        **PATIENT,
         **REQUIRED,
     )
     transport = LambdaTransport(claims=claims_of("author"))
