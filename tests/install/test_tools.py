@@ -12,7 +12,7 @@ from layers import build
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASIC = ("cat", "env", "git", "ldd", "ls", "sh", "uname", "which")
 # As Docker's client without its daemon; as a shim of pyenv, or npm without Node.js.
 CLIENT_ALONE = """\
