@@ -44,7 +44,7 @@ failed-events: $(READY)  ## print why a stage's last deployment failed, nested s
 	@$(BIN)/python -m tests.smoke.stage $(STAGE)
 
 rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
-	@$(BIN)/pytest -v -m rehearsal tests/rehearsal $(ARGS)
+	@$(BIN)/pytest -v -n 2 -m rehearsal tests/rehearsal $(ARGS)
 
 test-tokens: $(READY)  ## send forged tokens to a running API (BASE_URL=…; see docs/development.md)
 	@$(BIN)/pytest tests/tokens/test_forgeries.py -q $(ARGS)

@@ -22,7 +22,7 @@ from tests.rehearsal.changes import (
 )
 from tests.rehearsal.operator import DeploymentFailed, Operator
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 def migration(operator: Operator, statement: str) -> tuple[Path, str, str]:

@@ -6,7 +6,7 @@ from tests.rehearsal.changes import edited, is_well
 from tests.rehearsal.conftest import UNLIMITED, empty_account
 from tests.rehearsal.operator import DeploymentFailed, Operator
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 def left_behind(operator: Operator) -> list[str]:

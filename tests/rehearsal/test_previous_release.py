@@ -20,7 +20,7 @@ from local.services import Services, running_services
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.resources import ROOT
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tests.rehearsal.operator import Operator
 from tests.rehearsal.resources import NESTED
 from tests.resources import ROOT
 
-pytestmark = pytest.mark.rehearsal
+pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
 
 def test_the_deployed_functions_pass_the_end_to_end_suite_for_each_role(
