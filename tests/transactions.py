@@ -1,6 +1,6 @@
 """Reads and writes of tests that need no HTTP: statements, and what a transaction invalidates."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any, TypeVar, cast
 
 from sqlalchemy.sql.selectable import TypedReturnsRows
@@ -26,10 +26,10 @@ class NothingInvalidated:
     def start(self, tables: Mapping[str, str | None]) -> None:
         self.calls.append("start")
 
-    async def ready(self) -> None:
+    async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
         self.calls.append("ready")
 
-    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
+    async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
         self.calls.append("committed")
 
     async def rolled_back(self) -> None:

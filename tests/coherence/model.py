@@ -3,8 +3,10 @@
 Modelled, as in `blog.cache` and `blog.database.transactions`, each line one atomic step:
 
     reader  look up: hit · miss with a lease · bypass; read the database; store and respond
-    writer  set the fences · COMMIT · send the clearing and acknowledge; or withdraw without COMMIT
-    world   a clearing or a withdrawal arrives, or is lost; Redis does not take a fence; the writer
+    writer  set the fences that its values tell · those that its row tells: send what narrows a
+            table's to them, or set one that is lacking · COMMIT · send the clearing and
+            acknowledge; or withdraw without COMMIT
+    world   a narrowing or a clearing arrives, or is lost; Redis does not take a fence; the writer
             crashes or loses COMMIT's response, before any of its steps; a fence expires (but never
             while its transaction can still commit); a lease or a page expires; the client retries a
             lost write, and is told that it was done; Redis is flushed; Redis fails over: from some
@@ -38,7 +40,8 @@ FORWARD = "a read that starts after another ended returns all that the other ret
 USEFUL = "storing never replaces a page that is served by one that never will be"
 
 STARTED = "started"
-FENCED = "fenced"  # COMMIT is not sent, or on its way
+FENCED = "fenced"  # its row is not known yet
+READY = "ready"  # COMMIT is not sent, or on its way
 UNFENCED = "unfenced"  # the same, and Redis did not take its fences
 IN_DOUBT = "in doubt"  # its client was told so, and COMMIT is on its way
 ENDED = "ended"  # without a commit
@@ -48,7 +51,7 @@ LOST = "lost"  # committed, but the client does not know
 ACKNOWLEDGED = "acknowledged"
 
 IN_DATABASE = frozenset({COMMITTED, COMMITTED_UNFENCED, LOST, ACKNOWLEDGED})
-MAY_COMMIT = frozenset({FENCED, UNFENCED, IN_DOUBT})
+MAY_COMMIT = frozenset({FENCED, READY, UNFENCED, IN_DOUBT})
 
 IDLE = "idle"
 BYPASS = "bypass"
@@ -73,20 +76,34 @@ class Page(NamedTuple):
 
 
 class Write(NamedTuple):
-    """A write: the data that it changes, the fences that it sets, and what it voids."""
+    """A write: the data that it changes, the fences that it sets, and what it voids.
+
+    `fences` are set before its row is known, `known` are those that stand when it commits.
+    `before` is the scope from which it moves the row.
+    """
 
     name: str
     changes: frozenset[str]
     fences: frozenset[str]
+    known: frozenset[str]
     voids: frozenset[str]
+    before: frozenset[str]
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether the first fences cover the others, so that these are not awaited."""
+        return {fence.partition("@")[0] for fence in self.known} <= self.fences
 
 
 def _page(name: str, shows: str, **depends_on: str) -> Page:
     return Page(name, frozenset(shows.split()), tuple(depends_on.items()))
 
 
-def _write(name: str, changes: str, fences: str, voids: str) -> Write:
-    return Write(name, *(frozenset(words.split()) for words in (changes, fences, voids)))
+def _write(
+    name: str, changes: str, fences: str, voids: str, known: str = "", before: str = ""
+) -> Write:
+    words = (changes, fences, known or fences, voids, before)
+    return Write(name, *(frozenset(one.split()) for one in words))
 
 
 POSTS_OF_7 = _page("posts of 7", "7", posts="7")
@@ -96,8 +113,17 @@ TAGGED_POSTS = _page("tagged posts", "7 8 tags", posts="", tags="")
 USERS = _page("users", "users", users="")
 
 POST_OF_7 = _write("a new post of 7", "7", "posts@7", "posts|all posts@7")
-CHANGED_POST_OF_7 = _write("a changed post of 7", "7", "posts", "posts|all posts@7")
-MOVED_POST = _write("a post moves from 7 to 8", "7 8", "posts", "posts")
+CHANGED_POST_OF_7 = _write(
+    "a changed post of 7", "7", "posts", "posts|all posts@7", known="posts@7"
+)
+MOVED_POST = _write(
+    "a post moves from 7 to 8",
+    "7 8",
+    "posts@8",
+    "posts|all posts@7 posts@8",
+    known="posts@7 posts@8",
+    before="posts@7",
+)
 RENAMED_USER = _write("a renamed user", "users", "users", "users|all")
 DELETED_TAG = _write("a deleted tag", "tags", "tags", "tags|all")
 DELETED_USER = _write(
@@ -105,6 +131,7 @@ DELETED_USER = _write(
     "users 7 tags",
     "users posts tags",
     "users|all posts|all posts@7 tags",
+    known="users posts@7 tags",
 )
 
 
@@ -114,11 +141,17 @@ class Protocol(NamedTuple):
     sets_fences: bool = True
     fences_cascades: bool = True
     """Whether every table that changes has a fence, or the first by name only."""
+    fences_scope_before: bool = True
+    awaits_lacking_fence: bool = True
+    narrows_to_scopes: bool = True
+    """Whether the scopes are fenced when the table no longer is."""
     hits_under_fence: bool = False
-    leases_under_fence: bool = False
+    leases_under_own_fence: bool = False
+    """Whether a page is leased while a fence of its scope stands."""
     clears: bool = True
     """Whether the clearing voids anything."""
     clears_scopes: bool = True
+    clears_scope_before: bool = True
     clears_all: bool = True
     expired_fence_voids: bool = True
     fence_outlives_transaction: bool = True
@@ -165,12 +198,18 @@ class Replica(NamedTuple):
     """What was replicated last."""
 
     fences: int
+    known: int
     pages: tuple[Cached | None, ...]
 
 
 class State(NamedTuple):
     writers: tuple[str, ...]
     fences: int
+    """The writers whose first fences stand."""
+    known: int
+    """The writers whose fences of what they are known to change stand."""
+    narrowing: int
+    """The writers whose narrowing is on its way."""
     sent: int
     """The writers whose clearing is on its way."""
     pages: tuple[Cached | None, ...]
@@ -214,12 +253,15 @@ class Search:
         self._fields = [self._fields_of(page) for page in setting.pages]
         self._voids = [self._voided_by(write) for write in setting.writes]
         self._fences = [self._fenced_by(write) for write in setting.writes]
+        self._known = [self._known_by(write) for write in setting.writes]
 
     def run(self) -> Result:
         writers, pages = len(self._setting.writes), len(self._setting.pages)
         start = State(
             writers=(STARTED,) * writers,
             fences=0,
+            known=0,
+            narrowing=0,
             sent=0,
             pages=(None,) * pages,
             readers=(Reader(),) * self._setting.readers,
@@ -257,6 +299,7 @@ class Search:
             for field in write.voids
             if ("@" in field and not self._protocol.clears_scopes)
             or (field.endswith("|all") and not self._protocol.clears_all)
+            or (field in write.before and not self._protocol.clears_scope_before)
         }
         return write.voids - dropped if self._protocol.clears else frozenset()
 
@@ -264,6 +307,16 @@ class Search:
         if self._protocol.fences_cascades:
             return write.fences
         return frozenset({max(write.fences)})
+
+    def _known_by(self, write: Write) -> frozenset[str]:
+        known = write.known
+        if not self._protocol.fences_cascades:
+            known &= self._fenced_by(write)
+        if not self._protocol.fences_scope_before:
+            known -= write.before
+        if not self._protocol.narrows_to_scopes:
+            known &= write.fences
+        return known
 
     def _steps(self, state: State) -> Iterator[Step]:
         for number in range(len(state.writers)):
@@ -274,7 +327,7 @@ class Search:
             if page is not None:
                 yield Step(f"page {number} expires", _with_page(state, number, None))
         if self._setting.flushes:
-            yield Step("Redis is flushed", self._forgotten(state, fences=0))
+            yield Step("Redis is flushed", self._forgotten(state, fences=0, known=0))
         if state.quarantine is not None and self._may_end_quarantine(state):
             yield Step("the quarantine ends", state._replace(quarantine=None))
         if self._setting.fails_over and not state.promoted:
@@ -286,11 +339,12 @@ class Search:
         in_progress = _mask(state, MAY_COMMIT)
         return not (state.quarantine or 0) & in_progress
 
-    def _forgotten(self, state: State, fences: int) -> State:
+    def _forgotten(self, state: State, fences: int, known: int) -> State:
         """The state of a Redis that begins with these fences, and trusts no page."""
         quarantine = _mask(state, MAY_COMMIT) if self._protocol.has_quarantine else None
         return state._replace(
             fences=fences,
+            known=known,
             pages=(None,) * len(state.pages),
             readers=tuple(one._replace(has_lease=False, is_valid=False) for one in state.readers),
             quarantine=quarantine,
@@ -298,27 +352,34 @@ class Search:
 
     def _next_of_failover(self, state: State) -> Step:
         if state.replica is None:
-            replica = Replica(state.fences, state.pages)
+            replica = Replica(state.fences, state.known, state.pages)
             return Step("nothing is replicated any more", state._replace(replica=replica))
         if not state.rejects_writes:
             return Step("the primary rejects writes", state._replace(rejects_writes=True))
-        fences, pages = state.replica
+        fences, known, pages = state.replica
         ended = state._replace(replica=None, rejects_writes=False, promoted=True)
         if self._protocol.promotion_voids:
-            promoted = self._forgotten(ended, fences)
+            promoted = self._forgotten(ended, fences, known)
         else:
-            promoted = ended._replace(fences=fences, pages=pages)
+            promoted = ended._replace(fences=fences, known=known, pages=pages)
         return Step("the replica is promoted", promoted)
 
     def _writer_steps(self, state: State, number: int) -> Iterator[Step]:
         status, bit, name = state.writers[number], 1 << number, f"writer {number}"
         may_expire = not (self._protocol.fence_outlives_transaction and status in MAY_COMMIT)
-        if state.fences & bit and may_expire and not state.rejects_writes:
-            expired = state._replace(fences=state.fences & ~bit)
+        if (state.fences | state.known) & bit and may_expire and not state.rejects_writes:
+            expired = _without_fences(state, bit)
             if self._protocol.expired_fence_voids:
-                fenced = {fence.partition("@")[0] for fence in self._fences[number]}
+                standing = self._standing(state, number)
+                fenced = {fence.partition("@")[0] for fence in standing}
                 expired = self._void(expired, frozenset(fenced))
             yield Step(f"{name}'s fence expires", expired)
+        if state.narrowing & bit:
+            sent = state._replace(narrowing=state.narrowing & ~bit)
+            yield Step(f"{name}'s narrowing is lost", sent)
+            if not state.rejects_writes:
+                narrowed = _without_fences(sent, bit)._replace(known=sent.known | bit)
+                yield Step(f"{name}'s narrowing arrives", narrowed)
         if state.sent & bit:
             sent = state._replace(sent=state.sent & ~bit)
             yield Step(f"{name}'s clearing is lost", sent)
@@ -332,13 +393,16 @@ class Search:
     ) -> Iterator[tuple[str, str, State]]:
         """The writer's next status, what it did, and the state but for the status."""
         if status == STARTED:
-            yield from self._moves_to_fence(state, bit)
-        elif status in (FENCED, UNFENCED):
-            committed = COMMITTED if status == FENCED else COMMITTED_UNFENCED
-            yield committed, "commits", state
+            yield from self._moves_to_fence(state, number, bit)
+        elif status in (FENCED, READY, UNFENCED):
             yield ENDED, "crashes before COMMIT", state
-            yield ENDED, "withdraws its fences", state._replace(fences=state.fences & ~bit)
+            yield ENDED, "withdraws its fences", _without_fences(state, bit)
         if status == FENCED:
+            yield from self._moves_when_row_is_known(state, number, bit)
+        elif status in (READY, UNFENCED):
+            committed = COMMITTED if status == READY else COMMITTED_UNFENCED
+            yield committed, "commits", state
+        if status == READY:
             in_doubt = self._cleared(state, number) if self._protocol.clears_in_doubt else state
             yield IN_DOUBT, "crashes or times out while COMMIT is on its way", in_doubt
         elif status == IN_DOUBT:
@@ -349,10 +413,29 @@ class Search:
         elif status in (COMMITTED, COMMITTED_UNFENCED):
             yield from self._moves_after_commit(state, number, status, bit)
 
-    def _moves_to_fence(self, state: State, bit: int) -> Iterator[tuple[str, str, State]]:
+    def _moves_when_row_is_known(
+        self, state: State, number: int, bit: int
+    ) -> Iterator[tuple[str, str, State]]:
+        write, known = self._setting.writes[number], self._known[number]
+        if known <= self._fences[number] and not write.is_narrowed:
+            yield READY, "knows its row", state
+        elif write.is_narrowed or not self._protocol.awaits_lacking_fence:
+            sent = state._replace(narrowing=state.narrowing | bit)
+            yield READY, "knows its row, and sends its narrowing", sent
+        else:
+            if not state.rejects_writes:
+                yield READY, "sets the fence that it lacks", state._replace(known=state.known | bit)
+            if state.rejects_writes or self._setting.fences_fail:
+                yield UNFENCED, "sets no other fence, as Redis takes none", state
+
+    def _moves_to_fence(
+        self, state: State, number: int, bit: int
+    ) -> Iterator[tuple[str, str, State]]:
         if not state.rejects_writes:
             fences = state.fences | bit if self._protocol.sets_fences else state.fences
-            yield FENCED, "sets its fences", state._replace(fences=fences)
+            write = self._setting.writes[number]
+            status = READY if write.known == write.fences else FENCED
+            yield status, "sets its fences", state._replace(fences=fences)
         if state.rejects_writes or self._setting.fences_fail:
             yield UNFENCED, "sets no fence, as Redis takes none", state
 
@@ -369,8 +452,7 @@ class Search:
             yield ACKNOWLEDGED, "clears, and acknowledges", after
 
     def _cleared(self, state: State, number: int) -> State:
-        state = state._replace(fences=state.fences & ~(1 << number))
-        return self._void(state, self._voids[number])
+        return self._void(_without_fences(state, 1 << number), self._voids[number])
 
     def _void(self, state: State, fields: frozenset[str]) -> State:
         """Give these generations new tokens."""
@@ -388,20 +470,31 @@ class Search:
             ),
         )
 
+    def _standing(self, state: State, number: int) -> frozenset[str]:
+        """The writer's fences that stand."""
+        first = self._fences[number] if state.fences & 1 << number else frozenset()
+        return first | (self._known[number] if state.known & 1 << number else frozenset())
+
+    def _all_standing(self, state: State) -> frozenset[str]:
+        return frozenset().union(*(self._standing(state, n) for n in range(len(state.writers))))
+
     def _is_fenced(self, state: State, page: Page) -> bool:
-        standing = [
-            fence
-            for number, fences in enumerate(self._fences)
-            if state.fences & 1 << number
-            for fence in fences
-        ]
+        standing = self._all_standing(state)
         depends_on = page.depends_on if self._protocol.depends_on_joined else page.depends_on[:1]
-        for table, scope in depends_on:
-            for fence in standing:
-                fenced, _, fenced_scope = fence.partition("@")
-                if fenced == table and (not scope or not fenced_scope or fenced_scope == scope):
-                    return True
-        return False
+        return any(
+            fenced == table and (not scope or not fenced_scope or fenced_scope == scope)
+            for table, scope in depends_on
+            for fenced, _, fenced_scope in (fence.partition("@") for fence in standing)
+        )
+
+    def _may_lease(self, state: State, page: Page) -> bool:
+        """Not while its own scope is fenced; a fence of the table may be narrowed to another."""
+        table, scope = page.depends_on[0]
+        standing = self._all_standing(state)
+        own = (
+            {f"{table}@{scope}"} if scope else {f for f in standing if f.partition("@")[0] == table}
+        )
+        return self._protocol.leases_under_own_fence or standing.isdisjoint(own)
 
     def _reader_steps(self, state: State, number: int) -> Iterator[Step]:
         reader = state.readers[number]
@@ -437,7 +530,7 @@ class Search:
         bypass = Reader(BYPASS, reader.page)
         if not trusted:
             return Step(f"{name}: not trusted", _with_reader(state, number, bypass))
-        if fenced and not self._protocol.leases_under_fence:
+        if (cached and is_hit and fenced) or not self._may_lease(state, page):
             return Step(f"{name}: fenced", _with_reader(state, number, bypass))
         if any(other.has_lease and other.page == reader.page for other in state.readers):
             return Step(f"{name}: leased to another", _with_reader(state, number, bypass))
@@ -488,6 +581,10 @@ class Search:
 def _mask(state: State, statuses: frozenset[str]) -> int:
     """The writes in one of these statuses."""
     return sum(1 << n for n, status in enumerate(state.writers) if status in statuses)
+
+
+def _without_fences(state: State, bit: int) -> State:
+    return state._replace(fences=state.fences & ~bit, known=state.known & ~bit)
 
 
 def _with_writer(state: State, number: int, status: str) -> State:

@@ -2,8 +2,8 @@
 
 Each mutant lacks something; the search must find the promise that breaks. Two liberties break none:
 storing need not compare the tokens (the comparison at look-up catches what is late; the one when
-storing keeps pages that are served), and a page may be leased while a fence stands (it is void when
-the fence is cleared).
+storing keeps pages that are served), and a page may be leased while a fence of its scope stands (it
+is void when the fence is cleared).
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from tests.coherence.model import (
 
 SMALL = Setting((CHANGED_POST_OF_7,), (POSTS_OF_7,))
 UNSCOPED = Setting((CHANGED_POST_OF_7,), (ALL_POSTS,))
+MOVING = Setting((MOVED_POST,), (POSTS_OF_7,))
 JOINED = Setting((RENAMED_USER,), (POSTS_OF_7_WITH_AUTHORS,))
 CASCADING = Setting((DELETED_USER,), (TAGGED_POSTS,))
 
@@ -44,6 +45,19 @@ CAUGHT = [
         FRESH,
         id="no fence on what a delete cascades to",
     ),
+    pytest.param(
+        Protocol(clears_scope_before=False), MOVING, FRESH, id="the scope before is not voided"
+    ),
+    pytest.param(
+        Protocol(fences_scope_before=False), MOVING, FRESH, id="the scope before is not fenced"
+    ),
+    pytest.param(
+        Protocol(awaits_lacking_fence=False),
+        MOVING,
+        FRESH,
+        id="the fence of the scope before is not awaited",
+    ),
+    pytest.param(Protocol(narrows_to_scopes=False), SMALL, FRESH, id="narrowed to no scope"),
     pytest.param(Protocol(clears_scopes=False), SMALL, FRESH, id="only `all` is voided"),
     pytest.param(Protocol(clears_all=False), UNSCOPED, FRESH, id="only the scope is voided"),
     pytest.param(Protocol(depends_on_joined=False), JOINED, FRESH, id="own table only"),
@@ -107,6 +121,9 @@ HELD = [
     pytest.param(SMALL._replace(readers=3), 1_000, id="one page"),
     pytest.param(SMALL._replace(readers=3, flushes=True), 3_000, id="one page, flushes"),
     pytest.param(SMALL._replace(readers=3, fails_over=True), 5_000, id="one page, a failover"),
+    pytest.param(MOVING._replace(readers=3, flushes=True), 3_000, id="a move, flushes"),
+    pytest.param(MOVING._replace(fails_over=True), 1_000, id="a move, a failover"),
+    pytest.param(MOVING._replace(fences_fail=True), 500, id="a move, no fence taken"),
     pytest.param(SMALL._replace(readers=3, fences_fail=True), 1_000, id="one page, no fence taken"),
     pytest.param(
         Setting((POST_OF_7, MOVED_POST), (POSTS_OF_7,)), 10_000, id="two writes to a scope"
@@ -149,6 +166,6 @@ def test_a_mutant_breaks_a_promise(mutant: Protocol, setting: Setting, promise: 
 
 
 @pytest.mark.parametrize("setting", [SMALL, JOINED, SMALL._replace(flushes=True)])
-def test_a_page_may_be_leased_while_a_fence_stands(setting: Setting) -> None:
-    result = search(Protocol(leases_under_fence=True), setting)
+def test_a_page_may_be_leased_while_its_fence_stands(setting: Setting) -> None:
+    result = search(Protocol(leases_under_own_fence=True), setting)
     assert result.broken is None, told(result)

@@ -61,7 +61,7 @@ class Fleet:
 
         async def fence() -> None:
             fenced.start({table: None})
-            await fenced.ready()
+            await fenced.ready({table: None})
 
         with self._acting(name):
             self._worker.run(fence())

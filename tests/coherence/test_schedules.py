@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Set
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import wraps
@@ -127,7 +127,7 @@ class DeletedPages:
     def start(self, tables: Mapping[str, str | None]) -> None:
         pass
 
-    async def ready(self) -> None:
+    async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
         pass
 
     async def committed(self, _scopes: object) -> None:
@@ -152,11 +152,11 @@ class Gates:
     def start(self, tables: Mapping[str, str | None]) -> None:
         self.invalidates.start(tables)
 
-    async def ready(self) -> None:
-        await self.invalidates.ready()
+    async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
+        await self.invalidates.ready(scopes)
         await self.actor.passes("fenced")
 
-    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
+    async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
         await self.actor.passes("committed")
         if self.crashes:
             raise Crashed

@@ -5,6 +5,7 @@ a table that refers to itself, one with a scope. Statements are plain SQLAlchemy
 layer is `read`, `transaction`, `PageCache` and `Fences`.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects import postgresql
 
 from blog import database
 from blog.cache.fences import Fences
@@ -42,6 +44,7 @@ from local.services import Services
 from tests.conftest import Worker
 
 SHAPES = MetaData()
+POLL_SECONDS = 0.005
 
 
 def key() -> Column[int]:
@@ -145,6 +148,7 @@ READS: dict[str, Any] = {
     "as text": database.sql("SELECT name FROM labels", reads=[labels]),
 }
 ID = bindparam("changed", type_=BigInteger)
+upsert = postgresql.insert(books)
 WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     "an author is renamed": (
         update(authors).where(authors.c.id == ID).values(name="Eve").returning(authors.c.id),
@@ -177,6 +181,23 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     "a book moves, by a parameter of another name": (
         update(books).where(books.c.id == ID).values(author_id=AUTHOR).returning(books.c.id),
         {"changed": 1, "author": 2},
+    ),
+    "a book is replaced, and stays": (
+        update(books).where(books.c.id == ID).returning(books.c.id),
+        {"changed": 2, "author_id": 2, "title": "Dos"},
+    ),
+    "a book moves, by an expression": (
+        update(books)
+        .where(books.c.id == ID)
+        .values(author_id=select(func.min(authors.c.id)).scalar_subquery())
+        .returning(books.c.id),
+        {"changed": 2},
+    ),
+    "a book moves, by a conflict": (
+        upsert.on_conflict_do_update(
+            index_elements=[books.c.id], set_={"author_id": upsert.excluded.author_id}
+        ).returning(books.c.id),
+        {"id": 1, "author_id": 2, "title": "One"},
     ),
     "a book is deleted": (
         delete(books).where(books.c.id == ID).returning(books.c.id),
@@ -280,6 +301,7 @@ def test_no_page_is_older_than_a_write(
     ("write", "kept"),
     [
         ("a book of another author is added", {"books of an author"}),
+        ("a book is replaced, and stays", {"books of an author"}),
         ("a label is renamed, as text", {"books", "books of an author"}),
         ("an author is deleted, as text", {"labels in a CTE"}),
     ],
@@ -298,6 +320,30 @@ def test_a_write_leaves_pages_of_what_it_does_not_change(
         record.cache = None
         worker.run(rows_of(name))
         assert record.cache == "hit", name
+
+
+def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
+    worker: Worker, services: Services, tables: psycopg.Connection[Any]
+) -> None:
+    """The statement began before that, and waited for the row."""
+    statement: Any = WRITES["a book is replaced, and stays"][0]
+
+    async def write() -> set[str] | None:
+        async with database.transaction(invalidates=Fences()) as transaction:
+            await transaction.write(statement, {"changed": 2, "author_id": 2})
+            return transaction.changed["books"]
+
+    async def write_beside(other: psycopg.Connection[Any]) -> set[str] | None:
+        other.execute("UPDATE books SET author_id = 1 WHERE id = 2")
+        writing = asyncio.create_task(write())
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while tables.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 (PostgreSQL's)
+            await asyncio.sleep(POLL_SECONDS)
+        other.commit()
+        return await writing
+
+    with psycopg.connect(services.database_url) as other:
+        assert worker.run(write_beside(other)) == {"1", "2"}
 
 
 @pytest.mark.parametrize(

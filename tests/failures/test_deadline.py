@@ -32,7 +32,7 @@ class Late(NothingInvalidated):
         super().__init__()
         self.moment = moment
 
-    async def ready(self) -> None:
+    async def ready(self, _scopes: object) -> None:
         await self._wait("ready")
 
     async def committed(self, _scopes: object) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,7 +87,7 @@ def server_milliseconds(cache: Client) -> int:
     return int(seconds * 1000 + microseconds // 1000)
 
 
-Changes = Mapping[str, Iterable[str] | None]
+Changes = Mapping[str, Set[str] | None]
 """The scopes that change of each table; None for all of it."""
 
 
@@ -97,7 +97,7 @@ async def write(
 ) -> None:
     fences = Fences()
     fences.start(dict.fromkeys(changes))
-    await fences.ready()
+    await fences.ready(changes)
     try:
         if while_fenced is not None:
             await while_fenced()
@@ -351,6 +351,88 @@ def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
     assert {served[name] for name in voided} <= {b"during"}
 
 
+@pytest.mark.parametrize(("changes", "voided"), VOIDED[:2])
+def test_a_write_whose_scopes_are_known_keeps_readers_from_no_other_page(
+    worker: Worker, cache: Client, changes: Changes, voided: set[str]
+) -> None:
+    served = {}
+
+    async def read() -> None:
+        for name in PAGES:
+            served[name] = await fetch_of(name, b"during")
+
+    for name in PAGES:
+        worker.run(fetch_of(name, b"old"))
+    worker.run(write(changes, while_fenced=read))
+    assert {name for name in PAGES if served[name] == b"during"} == voided
+    assert not cache.exists("fences")
+
+
+def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
+    worker: Worker, cache: Client
+) -> None:
+    async def change_a_post_of_7() -> None:
+        fences = Fences()
+        fences.start({"posts": None})
+        await check_redis()
+        for name in ("posts of 7", "posts of 8"):
+            assert await fetch_of(name, b"during") == b"during"
+        await fences.ready({"posts": {"7"}})
+        await fences.committed({"posts": {"7"}})
+
+    worker.run(change_a_post_of_7())
+    assert worker.run(fetch_of("posts of 8", b"after")) == b"during"
+    assert worker.run(fetch_of("posts of 7", b"after")) == b"after"
+
+
+def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
+    worker: Worker, cache: Client
+) -> None:
+    """A post was likely to stay with user 8, and has moved there from 7."""
+
+    async def move() -> None:
+        fences = Fences()
+        fences.start({"posts": "8"})
+        await fences.ready({"posts": {"7", "8"}})
+        assert [fence.partition(b"|")[0] for fence in cache.zrange("fences", 0, -1)] == [
+            b"posts@7",
+            b"posts@8",
+        ]
+        for name in ("posts of 7", "posts of 8", "all posts"):
+            assert await fetch_of(name, b"during") == b"during"
+        await fences.committed({"posts": {"7", "8"}})
+
+    for name in PAGES:
+        worker.run(fetch_of(name, b"old"))
+    worker.run(move())
+    assert not cache.exists("fences")
+    for name in ("posts of 7", "posts of 8", "all posts"):
+        assert worker.run(fetch_of(name, b"after")) == b"after"
+
+
+def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
+    worker: Worker, cache: Client
+) -> None:
+    async def move() -> None:
+        fences = Fences()
+        fences.start({"posts": "8"})
+        await check_redis()
+        cache.acl_setuser("default", commands=["-eval", "-evalsha"])
+        try:
+            await fences.ready({"posts": {"7", "8"}})
+        finally:
+            cache.acl_setuser("default", commands=["+eval", "+evalsha"])
+        await fences.committed({"posts": {"7", "8"}})
+        assert tokens(cache)["posts|all"] != before["posts|all"]
+
+    worker.run(fetch_of("posts of 7", b"old"))
+    worker.run(fetch_of("all posts", b"old"))
+    worker.run(arrived())
+    before = tokens(cache)
+    worker.run(move())
+    assert worker.run(fetch_of("posts of 7", b"after")) == b"after"
+
+
 def test_a_scope_that_is_not_the_statements_is_not_trusted(worker: Worker, cache: Client) -> None:
     """The page depends on the whole table, whatever the route says."""
     depends_on = {"posts": ""}
@@ -453,7 +535,7 @@ def test_a_failed_write_clears_its_fence(worker: Worker, cache: Client) -> None:
 async def set_fences() -> None:
     crashed = Fences()
     crashed.start({"things": None})
-    await crashed.ready()
+    await crashed.ready({"things": None})
 
 
 def test_a_crashed_writers_fence_expires(

@@ -1,7 +1,7 @@
 """PostgreSQL's failures: what is retried, what is returned, and that nothing is written twice."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -165,11 +165,11 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
     query = Query(INSERT)
 
     class Watch(NothingInvalidated):
-        async def ready(self) -> None:
+        async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
             assert (self.calls, query.calls, users(database)) == (["start"], 1, 0)
-            await super().ready()
+            await super().ready(scopes)
 
-        async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
+        async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
             assert users(database) == 1
             assert scopes["users"] is None
             await super().committed(scopes)

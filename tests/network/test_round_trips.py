@@ -96,6 +96,8 @@ CASES = (
     Case("change a user", 2, "PATCH", "/users/2", 200, {"name": "Ada"}),
     Case("create a user, scripts forgotten", 3, "POST", "/users", 201, NEW, prepare=FORGET),
     Case("update a post", 2, "PUT", "/posts/1", 200, NOTES),
+    Case("change a post", 2, "PATCH", "/posts/1", 200, {"title": "Notes"}),
+    Case("move a post to another user", 3, "PUT", "/posts/1", 200, NOTES | {"user_id": 2}),
     Case("delete a user", 2, "DELETE", "/users/1", 204),
     Case("delete a post", 2, "DELETE", "/posts/1", 204),
     Case("cached list that the caller knows", 1, "GET", "/users", 304, headers=ANY_KNOWN),

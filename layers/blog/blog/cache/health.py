@@ -27,6 +27,6 @@ async def check_redis() -> None:
     look_up = (quarantine, token, token, 1, "0", TABLE, "", key("scope:"), 1)
     await redis_scripts().connection.run(
         Call(LOOK_UP, [*keys, *page_keys], look_up),
-        Call(SET_FENCES, keys, (1, member)),
+        Call(SET_FENCES, keys, (1, 1, member)),
         Call(CLEAR_FENCES, keys, (token, 1, member, TABLE)),
     )

@@ -109,15 +109,7 @@ class Lease(NamedTuple):
     token: str
     epoch: bytes
     scope_token: bytes
-    fenced: frozenset[bytes]
     generations: Mapping[bytes, bytes]
-
-    def is_fenced(self, table: str, scope: str) -> bool:
-        """Whether a write is in progress that may change rows of the scope, or of any if empty."""
-        name = table.encode()
-        if scope:
-            return not self.fenced.isdisjoint({name, f"{table}@{scope}".encode()})
-        return any(one.partition(b"@")[0] == name for one in self.fenced)
 
 
 class PageCache:
@@ -186,19 +178,19 @@ class PageCache:
             if isinstance(found, bytes):
                 return found or "bypass"
             if found and found[0] == b"lease":
-                _, epoch, scope_token, fenced, generations = found
+                _, epoch, scope_token, generations = found
                 tokens = dict(zip(generations[::2], generations[1::2], strict=True))
-                return Lease(lease, epoch, scope_token, frozenset(fenced), tokens)
+                return Lease(lease, epoch, scope_token, tokens)
             if found or monotonic() > deadline:
                 return "bypass"
             await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
             pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 
     async def _store(self, page: str, lease: Lease, loaded: Loaded, scope: str) -> None:
-        header, generations, is_scoped = self._header(lease, loaded.depends_on, scope)
-        if not header:
+        if not loaded.depends_on or None in loaded.depends_on.values():
             await self._release(page, lease)
             return
+        header, generations, is_scoped = self._header(lease, loaded.depends_on, scope)
         # Readers of a page that is too large learn that here, and need not wait for each other.
         content = loaded.content if len(loaded.content) <= MAX_PAGE_BYTES else b""
         keys = [key("generations"), *self.page_keys(page)]
@@ -220,15 +212,10 @@ class PageCache:
         self, lease: Lease, depends_on: Mapping[str, str | None], scope: str
     ) -> tuple[bytes, list[str | bytes], bool]:
         """Return what the page depends on, as it is stored; the generations among it, each as
-        `STORE` takes them; and whether the scope is among it.
-
-        Nothing where it must not be stored, or a write is in progress, which is going to void it.
-        """
+        `STORE` takes them; and whether the scope is among it."""
         header, generations, is_scoped = [self.digest.encode()], list[str | bytes](), False
         for table, selected in depends_on.items():
             shown = scope if (table, selected) == (self.name, scope) else ""
-            if selected is None or lease.is_fenced(table, shown):
-                return b"", [], False
             tokens: list[bytes] = []
             for field in (table,) if shown else (table, f"{table}|all"):
                 known = lease.generations.get(field.encode())
@@ -239,7 +226,7 @@ class PageCache:
                 is_scoped = True
                 tokens.append(lease.scope_token)
             header.append(f"{table}@{shown}=".encode() + b"+".join(tokens))
-        return b";".join(header) + b"\n" if depends_on else b"", generations, is_scoped
+        return b";".join(header) + b"\n", generations, is_scoped
 
     async def _release(self, page: str, lease: Lease) -> None:
         _, lease_key = self.page_keys(page)

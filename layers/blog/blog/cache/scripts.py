@@ -50,7 +50,7 @@ def is_page_or_lease(result: Any) -> bool:
     match result:
         case bytes():
             return True
-        case [b"lease", bytes(), bytes(), list(), list() as generations]:
+        case [b"lease", bytes(), bytes(), list() as generations]:
             return len(generations) % 2 == 0
     return result in ([], [b"fenced"])
 
@@ -60,7 +60,7 @@ def is_page_or_lease(result: Any) -> bool:
 # ARGV: milliseconds of a fence, a new token, the lease, its milliseconds, the schema's digest, the
 # table that the page is of, its scope, the beginning of scopes' keys, milliseconds of a scope.
 # Return the page; {} while another reader populates it; {'fenced'}; or
-# {'lease', epoch, the scope's token, names of what is fenced, fields and tokens of generations}.
+# {'lease', epoch, the scope's token, fields and tokens of generations}.
 LOOK_UP = Script(
     f"""{NOW}{VOID_TABLE}
 local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
@@ -79,13 +79,12 @@ if #members > 0 then
     members = redis.call('ZRANGE', KEYS[2], 0, -1)
 end
 if now < tonumber(string.sub(epoch, #server + 2)) then return {{'fenced'}} end
-local fenced, names = {{}}, {{}}
+local fenced = {{}}
 for _, member in ipairs(members) do
     local name = string.match(member, '^[^|]+')
     local table_, scope = string.match(name, '^([^@]+)@?(.*)$')
     fenced[name] = true
     fenced[table_ .. '@*'] = true
-    names[#names + 1] = name
 end
 local function is_fenced(table_, scope)
     if scope == '' then return fenced[table_ .. '@*'] end
@@ -108,7 +107,8 @@ if header_ends then
         return string.sub(page, header_ends + 1)
     end
 end
-if is_fenced(ARGV[6], ARGV[7]) then return {{'fenced'}} end
+-- A fence of the whole table is about to be narrowed, perhaps to other scopes.
+if fenced[ARGV[6] .. '@' .. (ARGV[7] == '' and '*' or ARGV[7])] then return {{'fenced'}} end
 local leased = redis.call('SET', KEYS[4], ARGV[3], 'NX', 'PX', ARGV[4])
 if not leased and redis.call('GET', KEYS[4]) ~= ARGV[3] then return {{}} end
 local scope_token = ''
@@ -116,7 +116,7 @@ if KEYS[5] then
     redis.call('SET', KEYS[5], ARGV[2], 'NX', 'PX', ARGV[9])
     scope_token = redis.call('GET', KEYS[5])
 end
-return {{'lease', epoch, scope_token, names, redis.call('HGETALL', KEYS[1])}}
+return {{'lease', epoch, scope_token, redis.call('HGETALL', KEYS[1])}}
 """,
     is_page_or_lease,
 )
@@ -143,12 +143,15 @@ RELEASE_LEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
-# ARGV: milliseconds of a fence, and its members.
+# ARGV: milliseconds of a fence, the number of fences, their members, and the members that they are
+# set instead of.
 SET_FENCES = Script(f"""{NOW}
-for i = 2, #ARGV - 1 do
+local fences = tonumber(ARGV[2])
+for i = 3, 2 + fences do
     local set = redis.pcall('ZADD', KEYS[2], now + ARGV[1], ARGV[i])
     if type(set) == 'table' and set.err then redis.call('DEL', KEYS[1]) end
 end
+for i = 3 + fences, #ARGV - 1 do redis.call('ZREM', KEYS[2], ARGV[i]) end
 """)
 
 # KEYS: generations, fences, and the keys of scopes to void.

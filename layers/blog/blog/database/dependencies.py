@@ -16,7 +16,7 @@ What a trigger or a function of the database reads or writes is not in the state
 every operation, and compares what is derived here with the locks that PostgreSQL reports.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -36,6 +36,8 @@ from sqlalchemy import (
     Table,
     TextClause,
     Update,
+    bindparam,
+    select,
 )
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
@@ -51,6 +53,7 @@ UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
 CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
 SCOPE_LABEL = "written_scope"
+SCOPE_BEFORE = "scope_before"
 KNOWN_STATEMENTS = 1024
 
 Values = Mapping[str, object]
@@ -84,42 +87,54 @@ def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> 
 class Changes(NamedTuple):
     """What a statement changes, and how its scopes are known.
 
-    `statement` is the statement itself, which also returns the scope of the row that it wrote if
-    `returns_scope`; it `may_move` the row to another if it is given a value of `scope_column`. An
-    insert has its row's scope in the parameter `inserted`. `by_cascade` has the tables that change
-    with it; the value is the attribute of the written row that is the scope of their rows, None
-    where that is not known.
+    `statement` is the statement itself; if its table has a scope, it also returns that of the row
+    that it wrote. `moving` is for values that set the scope of an update: it also returns the one
+    that the row had before. `given` is the parameter that sets the scope, None if there is none.
+    `by_cascade` has the tables that change with the row; the value is the attribute of the written
+    row that is the scope of their rows, None where that is not known. `others` change whether a
+    row is returned or not.
     """
 
     statement: Executable
-    table: str | None
-    returns_scope: bool
-    may_move: bool
-    scope_column: str | None
-    inserted: str | None
     by_cascade: Mapping[str, str | None]
-    others: frozenset[str]
+    others: frozenset[str] = frozenset()
+    table: str | None = None
+    scope_column: str | None = None
+    moving: Executable | None = None
+    given: BindParameter[Any] | None = None
+
+    def executable(self, values: Values) -> Executable:
+        """Return the statement to run with these values."""
+        if self.moving is not None and self.scope_column in values:
+            return self.moving
+        return self.statement
 
     def tables(self, values: Values) -> dict[str, str | None]:
-        """Return the tables that change, each with the scope of its rows if it is known before."""
+        """Return the tables that change, each with the scope of its rows if these values give it.
+
+        An update may change another scope as well, from which it moves the row.
+        """
         found = dict.fromkeys((*self.by_cascade, *self.others))
         if self.table is not None and self.table not in found:
-            scope = values.get(self.inserted or "")
-            found[self.table] = None if scope is None else scope_text(scope)
+            found[self.table] = _scope_text(self.given, values) or None
         return found
 
-    def scopes(self, row: Row[*tuple[Any, ...]], values: Values) -> dict[str, str | None]:
-        """Return the scope in which rows changed of each table; None where it is not known.
+    def scopes(self, row: Row[*tuple[Any, ...]] | None) -> dict[str, set[str] | None]:
+        """Return the scopes in which rows changed of each table; None where they are not known.
 
-        `row` is the one that was written, with `values`. Where these move it to another scope, the
-        former is not known.
+        `row` is the one that was written, None if there is none.
         """
-        cascades = {table: getattr(row, key or "", None) for table, key in self.by_cascade.items()}
-        found = {**dict.fromkeys(self.others), **cascades}
-        if self.table is not None and self.table not in found:
-            is_known = self.returns_scope and not (self.may_move and self.scope_column in values)
-            found[self.table] = getattr(row, SCOPE_LABEL) if is_known else None
-        return {table: None if one is None else scope_text(one) for table, one in found.items()}
+        if row is None:
+            return dict.fromkeys((*self.others, *self.by_cascade) if self.others else ())
+        known = {table: {getattr(row, key or "", None)} for table, key in self.by_cascade.items()}
+        if self.table is not None and self.table not in known:
+            after = getattr(row, SCOPE_LABEL, None)
+            known[self.table] = {after, getattr(row, SCOPE_BEFORE, after)}
+        scopes: dict[str, set[str] | None] = {
+            table: None if None in values else set(map(scope_text, values))
+            for table, values in known.items()
+        }
+        return scopes | dict.fromkeys(self.others)
 
 
 def dependencies_of(statement: Executable, values: Values | None) -> Dependencies:
@@ -266,38 +281,64 @@ def changes_of(statement: Executable) -> Changes:
         _cascade(_table_of(one), isinstance(one, Delete), by_cascade)
     for table in named:
         _cascade(table, True, by_cascade)
-    if not isinstance(statement, Insert | Update | Delete):
-        tables = [*map(_table_of, changing), *named]
-        names = frozenset(table.name for table in tables)
-        return Changes(statement, None, False, False, None, None, dict.fromkeys(by_cascade), names)
-    table = _table_of(statement)
     others = frozenset(_table_of(one).name for one in changing if one is not statement)
+    if not isinstance(statement, Insert | Update | Delete):
+        others |= {table.name for table in named}
+        return Changes(statement, dict.fromkeys(by_cascade), others)
+    table = _table_of(statement)
     scope = table.info.get(SCOPE)
-    is_update = isinstance(statement, Update)
-    if scope is None or (isinstance(statement, Update) and _sets(statement, scope)):
-        return Changes(statement, table.name, False, is_update, scope, None, by_cascade, others)
+    # ON CONFLICT may move a row that is there: from where is not known.
+    if scope is None or getattr(statement, "_post_values_clause", None) is not None:
+        return Changes(statement, by_cascade, others, table.name)
     returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
-    inserted = _inserted(statement, scope) if isinstance(statement, Insert) else None
-    return Changes(returning, table.name, True, is_update, scope, inserted, by_cascade, others)
+    if not isinstance(statement, Update):
+        given = _given(statement, scope) if isinstance(statement, Insert) else None
+        return Changes(returning, by_cascade, others, table.name, scope, None, given)
+    given = _given(statement, scope)
+    moving = _returning_scope_before(statement, table, scope)
+    if _sets(statement, scope):
+        return Changes(moving, by_cascade, others, table.name, scope, None, given)
+    return Changes(returning, by_cascade, others, table.name, scope, moving, given)
 
 
-def _inserted(statement: Insert, column: str) -> str | None:
-    """Return the key of the parameter that an insert's column is set to, if it is one."""
-    if statement.select is not None:
+def _returning_scope_before(statement: Update, table: Table, scope: str) -> Update:
+    """Return the update, which also returns the scope that its row had before.
+
+    The row is locked before it is read, so that it is the row as it is changed: a subquery in
+    RETURNING would not see where another transaction has just moved it. `old` needs PostgreSQL 18.
+    """
+    keys = table.primary_key.columns
+    former = select(*keys, table.c[scope].label(SCOPE_BEFORE)).with_for_update(
+        of=table, key_share=True
+    )
+    if statement.whereclause is not None:
+        former = former.where(statement.whereclause)
+    before = former.cte("before")
+    same_row = (column == before.c[column.name] for column in keys)
+    moving = statement.where(*same_row)
+    return moving.returning(table.c[scope].label(SCOPE_LABEL), before.c[SCOPE_BEFORE])
+
+
+def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None:
+    """Return the parameter that a column is set to; None if it is set to something else."""
+    if isinstance(statement, Insert) and statement.select is not None:
         names = [getattr(name, "name", name) for name in statement._select_names or ()]
         selected = list(statement.select.selected_columns)
-        found = selected[names.index(column)] if column in names else None
-        return found.key if isinstance(found, BindParameter) else None
-    for name, value in (statement._values or {}).items():
-        if getattr(name, "name", name) == column:
-            return value.key if isinstance(value, BindParameter) else None
-    return column
+        value = selected[names.index(column)] if column in names else None
+    else:
+        set_here = {getattr(name, "name", name): one for name, one in _values_of(statement)}
+        value = set_here.get(column, bindparam(column))
+    return value if isinstance(value, BindParameter) else None
 
 
 def _sets(statement: Update, column: str) -> bool:
     """Whether the statement itself, not its parameters, sets the column."""
+    return any(getattr(name, "name", name) == column for name, _ in _values_of(statement))
+
+
+def _values_of(statement: Insert | Update) -> Iterable[tuple[Any, Any]]:
     # No public attribute has them; a test fails where this name is another.
-    return any(getattr(name, "name", name) == column for name in statement._values or ())
+    return (statement._values or {}).items()
 
 
 def _table_of(statement: UpdateBase) -> Table:

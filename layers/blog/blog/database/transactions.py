@@ -10,7 +10,7 @@ request is retried once (`blog.http.retry`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
@@ -46,6 +46,10 @@ Ts = TypeVarTuple("Ts")
 Values = Mapping[str, object]
 
 
+Scopes = Mapping[str, Set[str] | None]
+"""The scopes of each table that changed; None for the whole table."""
+
+
 class Invalidation(Protocol):
     """What a transaction invalidates (`blog.cache.fences`). None of these raises an error.
 
@@ -55,17 +59,14 @@ class Invalidation(Protocol):
     def start(self, tables: Mapping[str, str | None]) -> None:
         """Begin to announce it; called with each statement that changes these tables.
 
-        The value is the only scope of the table that it changes, None if that is not known.
+        The value is the scope of the table that it is likely to change, None if any.
         """
 
-    async def ready(self) -> None:
-        """Return when it is announced; awaited before COMMIT is sent."""
+    async def ready(self, scopes: Scopes) -> None:
+        """Return when exactly these are announced; awaited before COMMIT is sent."""
 
-    async def committed(self, scopes: Mapping[str, Iterable[str] | None]) -> None:
-        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it.
-
-        `scopes` has the scopes of each table that changed, None for the whole table.
-        """
+    async def committed(self, scopes: Scopes) -> None:
+        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it."""
 
     async def rolled_back(self) -> None:
         """Withdraw the announcement; called at most once, also if it was never started."""
@@ -105,7 +106,6 @@ class Transaction:
         self.has_changes = False
         self._checks_conditions = False
         self.changed: dict[str, set[str] | None] = {}
-        """The scopes of each table that changed; None for the whole table."""
 
     async def write(
         self,
@@ -125,8 +125,8 @@ class Transaction:
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
             self._written.append(row.id)
-            for table, scope in changes.scopes(row, values or {}).items():
-                self._changed(table, scope)
+        for table, scopes in changes.scopes(row).items():
+            self._changed(table, scopes)
         return row
 
     async def execute(
@@ -159,14 +159,11 @@ class Transaction:
         self._checks_conditions |= checks_conditions(changes.statement)
         self._invalidates.start(changes.tables(values or {}))
         with database_time():
-            return await self._connection.execute(changes.statement, values)
+            return await self._connection.execute(changes.executable(values or {}), values)
 
-    def _changed(self, table: str, scope: str | None) -> None:
-        scopes = self.changed.setdefault(table, set())
-        if scope is None or scopes is None:
-            self.changed[table] = None
-        else:
-            scopes.add(scope)
+    def _changed(self, table: str, scopes: set[str] | None) -> None:
+        known = self.changed.get(table, set())
+        self.changed[table] = None if scopes is None or known is None else known | scopes
 
     def send_ahead(self, sql: LiteralString, values: Sequence[object]) -> psycopg.AsyncCursor[Any]:
         """Send this with the next statement, before it; the cursor has its result afterwards."""
@@ -240,7 +237,7 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
         try:
             yield block
             block.check_conditions()
-            await invalidates.ready()
+            await invalidates.ready(block.changed)
             await within_limit()
         except BaseException:
             await _roll_back(driver, invalidates)
