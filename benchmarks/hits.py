@@ -108,9 +108,9 @@ def markdown(results: Mapping[str, Any]) -> str:
             "unless a write of that user's posts was acknowledged since it was last loaded; the "
             "last shares are those of a cache in which each write voids every page. Both are "
             "computed from the same requests. Mostly creates are 80 % POST, 10 % PATCH, 10 % "
-            "DELETE. Before its row is known, a PATCH, a PUT and a DELETE fence all posts; a PUT, "
-            "which may move a post to another user, voids all. The more requests a second, the "
-            "more of them meet a fence. The goal is a ratio of "
+            "DELETE. Until its row is known, a PATCH and a DELETE fence all posts; the more "
+            "requests a second, the more of them meet a fence. A PUT names its user. The goal is a "
+            "ratio of "
             f"{GOAL:g}. The baseline does not cache posts.",
             *_missed_goals(results),
         ]

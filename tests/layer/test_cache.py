@@ -385,6 +385,34 @@ def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
     assert worker.run(fetch_of("posts of 7", b"after")) == b"after"
 
 
+@pytest.mark.parametrize(("narrows", "found"), [(True, b"old"), (False, b"new")])
+def test_a_reader_waits_once_for_a_tables_fence_to_be_narrowed(
+    worker: Worker,
+    cache: Client,
+    record: RequestRecord,
+    monkeypatch: pytest.MonkeyPatch,
+    narrows: bool,
+    found: bytes,
+) -> None:
+    monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 0.1)
+
+    async def change_a_post_of_7() -> bytes:
+        fences = Fences()
+        fences.start({"posts": None})
+        await check_redis()
+        reading = asyncio.create_task(fetch_of("posts of 8", b"new"))
+        await asyncio.sleep(0.01)
+        if narrows:
+            await fences.ready({"posts": {"7"}})
+        content = await reading
+        await fences.committed({"posts": {"7"}})
+        return content
+
+    worker.run(fetch_of("posts of 8", b"old"))
+    assert worker.run(change_a_post_of_7()) == found
+    assert outcome(record) == ("hit" if narrows else "bypass")
+
+
 def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
     worker: Worker, cache: Client
 ) -> None:
@@ -394,10 +422,8 @@ def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
         fences = Fences()
         fences.start({"posts": "8"})
         await fences.ready({"posts": {"7", "8"}})
-        assert [fence.partition(b"|")[0] for fence in cache.zrange("fences", 0, -1)] == [
-            b"posts@7",
-            b"posts@8",
-        ]
+        fenced = {fence.partition(b"|")[0] for fence in cache.zrange("fences", 0, -1)}
+        assert fenced == {b"posts@7", b"posts@8"}
         for name in ("posts of 7", "posts of 8", "all posts"):
             assert await fetch_of(name, b"during") == b"during"
         await fences.committed({"posts": {"7", "8"}})
@@ -417,11 +443,11 @@ def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
         fences = Fences()
         fences.start({"posts": "8"})
         await check_redis()
-        cache.acl_setuser("default", commands=["-eval", "-evalsha"])
+        cache.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
         try:
             await fences.ready({"posts": {"7", "8"}})
         finally:
-            cache.acl_setuser("default", commands=["+eval", "+evalsha"])
+            cache.execute_command("ACL", "SETUSER", "default", "+eval", "+evalsha")
         await fences.committed({"posts": {"7", "8"}})
         assert tokens(cache)["posts|all"] != before["posts|all"]
 

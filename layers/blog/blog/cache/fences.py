@@ -1,9 +1,9 @@
 """Fences of a write: no page that depends on what it changes is served from before its COMMIT
 until that is voided.
 
-They are set while the statement runs, and cleared by a command that is sent after COMMIT but not
-awaited, so they cost a write no round trip. Redis's failures do not stop a write;
-`blog.cache.pages` says what they cost.
+They are set while the statement runs, and narrowed and cleared by commands that are not awaited, so
+they cost a write no round trip, unless it moves a row to another scope. Redis's failures do not
+stop a write; `blog.cache.pages` says what they cost.
 """
 
 import asyncio

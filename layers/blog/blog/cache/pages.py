@@ -15,16 +15,13 @@ What a page depends on is `{digest of its schema};{table}@{scope}={token}+{token
 that its statements read the table's token, and that of the scope that they selected, or of `all`.
 It is derived from the statements (`blog.database.dependencies`), and so is what a write changes.
 
-A reader makes one round trip for a hit, which compares the page's tokens with the present ones and
-needs to know no statement. On a miss it takes the page's lease and the tokens, reads the database,
-and stores the page if the tokens are still the same. A writer sets a fence on each table that its
-statement changes before COMMIT. While it stands, pages that depend on the table are neither served
-nor leased: readers read the database. After COMMIT the writer sends a command that clears the
-fence, and gives a new token to `all` and to the scope of the row that it wrote; to the table where
-the scope is not known. Neither this command nor storing a page is awaited: the fence stands until
-the command has arrived. A fence whose writer crashed, or does not know whether COMMIT came through,
-expires later than PostgreSQL lets the transaction live (`transaction_timeout`, set by the
-migrations); the reader that finds it expired gives the table a new token.
+A hit compares the page's tokens with the present ones. A miss takes the page's lease and the
+tokens, reads the database, and stores the page if the tokens are still the same. A writer's fences
+stand on what it has changed before it commits: pages that depend on that are not served until it
+has given new tokens to `all` and to the scopes of its row, before and after, or to the table. A
+fence whose writer crashed, or does not know whether COMMIT came through, expires later than
+PostgreSQL lets the transaction live (`transaction_timeout`, set by the migrations); the reader that
+finds it expired gives the table a new token.
 
 `epoch` is the primary's replication id, new whenever a server starts or is promoted, and the end
 of a quarantine. A Redis that has no epoch, or another server's, has forgotten fences: nothing is
@@ -33,22 +30,9 @@ served or stored until every write that it may have forgotten is over, `FENCE_SE
 Redis is never needed: without it reads use the database and writes succeed. Readers do not ask a
 Redis that failed for `BREAKER_PAUSE_SECONDS`. Writers ask it every time, as it may have recovered
 for others: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer, and after each
-pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker whose clearing
-failed gives the tables new tokens before it uses Redis again; to other workers the pages may be
-stale from the fence's end until then, for their TTL at most.
-
-A Redis that rejects writes (demoted, denied by an ACL, out of disk) has missed invalidations, so
-its pages are not trusted: each look-up writes, or tries to (the hit deletes its page's lease, which
-hardly ever exists: nothing is replicated). A worker that was rejected leaves the connection, and
-gives every table a new token before it trusts a page again. What remains: a primary that was
-replaced, does not know it, and is still reached by some. There `min-replicas-to-write` makes it
-reject writes, the connections to it end within `CONNECTION_SECONDS`, and no page outlives its TTL.
-
-The keys are on several slots, so cluster mode must be off, and the eviction policy must be one of
-`volatile-*` or `noeviction`, as an evicted fence would be a cleared one. With `volatile-*` a full
-Redis evicts pages, leases and tokens of scopes, which alone have a TTL; fences, generations and
-limits stay. With `noeviction` it takes no pages until others expire, and may let readers through
-that it cannot count: `volatile-*` is better.
+pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker whose clearing failed, or that Redis rejected, gives
+the tables new tokens before it uses Redis again. docs/cache.md says what remains, and how Redis has
+to be set up: cluster mode off, as the keys are on several slots, and `volatile-*` or `noeviction`.
 """
 
 import asyncio
@@ -160,7 +144,7 @@ class PageCache:
         keys = [key("generations"), key("fences"), *self.page_keys(page)]
         if scope:
             keys.append(self._scope_key(scope))
-        deadline = monotonic() + LEASE_WAIT_SECONDS
+        deadline, has_waited = monotonic() + LEASE_WAIT_SECONDS, False
         pause_seconds = LEASE_POLL_SECONDS
         while True:
             arguments = (
@@ -181,8 +165,10 @@ class PageCache:
                 _, epoch, scope_token, generations = found
                 tokens = dict(zip(generations[::2], generations[1::2], strict=True))
                 return Lease(lease, epoch, scope_token, tokens)
-            if found or monotonic() > deadline:
+            is_narrowing = found == [b"narrowing"] and not has_waited
+            if (found and not is_narrowing) or monotonic() > deadline:
                 return "bypass"
+            has_waited |= is_narrowing
             await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
             pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 

@@ -52,14 +52,15 @@ def is_page_or_lease(result: Any) -> bool:
             return True
         case [b"lease", bytes(), bytes(), list() as generations]:
             return len(generations) % 2 == 0
-    return result in ([], [b"fenced"])
+    return result in ([], [b"fenced"], [b"narrowing"])
 
 
 # The last of ARGV is the call's tag (`blog.cache.redis_connection`).
 # KEYS: generations, fences, page, lease, and the scope's key, if the page has one.
 # ARGV: milliseconds of a fence, a new token, the lease, its milliseconds, the schema's digest, the
 # table that the page is of, its scope, the beginning of scopes' keys, milliseconds of a scope.
-# Return the page; {} while another reader populates it; {'fenced'}; or
+# Return the page; {} while another reader populates it; {'fenced'}; {'narrowing'} if only fences of
+# tables keep it back, which are about to be narrowed, perhaps to other scopes; or
 # {'lease', epoch, the scope's token, fields and tokens of generations}.
 LOOK_UP = Script(
     f"""{NOW}{VOID_TABLE}
@@ -87,28 +88,28 @@ for _, member in ipairs(members) do
     fenced[table_ .. '@*'] = true
 end
 local function is_fenced(table_, scope)
-    if scope == '' then return fenced[table_ .. '@*'] end
-    return fenced[table_] or fenced[table_ .. '@' .. scope]
+    return fenced[table_ .. '@' .. (scope == '' and '*' or scope)]
 end
 local page = redis.call('GET', KEYS[3])
 local header_ends = page and string.find(page, '\\n', 1, true)
 if header_ends then
     local header = string.sub(page, 1, header_ends)
-    local valid = string.match(header, '^%x*') == ARGV[5]
+    local valid, narrowing = string.match(header, '^%x*') == ARGV[5], false
     for table_, scope, whole, part in string.gmatch(header, ';([^@]+)@([^=]*)=(%x+)%+(%x+)') do
         if is_fenced(table_, scope) then return {{'fenced'}} end
+        narrowing = narrowing or fenced[table_]
         if valid and redis.call('HGET', KEYS[1], table_) ~= whole then valid = false end
         local token = valid and (scope == '' and redis.call('HGET', KEYS[1], table_ .. '|all')
             or scope ~= '' and redis.call('GET', ARGV[8] .. table_ .. ':' .. scope))
         if token ~= part then valid = false end
     end
     if valid then
+        if narrowing then return {{'narrowing'}} end
         redis.call('DEL', KEYS[4])
         return string.sub(page, header_ends + 1)
     end
 end
--- A fence of the whole table is about to be narrowed, perhaps to other scopes.
-if fenced[ARGV[6] .. '@' .. (ARGV[7] == '' and '*' or ARGV[7])] then return {{'fenced'}} end
+if is_fenced(ARGV[6], ARGV[7]) then return {{'fenced'}} end
 local leased = redis.call('SET', KEYS[4], ARGV[3], 'NX', 'PX', ARGV[4])
 if not leased and redis.call('GET', KEYS[4]) ~= ARGV[3] then return {{}} end
 local scope_token = ''
