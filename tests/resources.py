@@ -19,8 +19,21 @@ RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 """The functions that serve a table, which has their name."""
 RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
 
-EMPTY = f"TRUNCATE {', '.join(table.name for table in METADATA.sorted_tables)} RESTART IDENTITY"
-"""The statement that empties the database."""
+_TABLES = [table.name for table in METADATA.sorted_tables]
+_MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _TABLES)
+_DELETE = "; ".join(f"DELETE FROM {name}" for name in reversed(_TABLES))
+_RESTART = "; ".join(
+    f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
+    for table in METADATA.sorted_tables
+    for column in table.columns
+    if column.identity
+)
+EMPTY = f"""
+DO $$ BEGIN IF {_MANY} THEN TRUNCATE {", ".join(_TABLES)}; ELSE {_DELETE}; END IF; {_RESTART};
+END $$
+"""
+"""The statement that empties the database. TRUNCATE takes five times as long as it takes to delete
+the rows of a test."""
 
 
 def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> None:
