@@ -18,7 +18,7 @@ from moto import mock_aws
 from local.identity.parsing import parse_token
 from tests.http_handler import QuietHandler
 from tests.smoke.stage import NoUserPool, Stage, failed_events, signed_in, stage
-from tests.smoke.test_deployed_api import statuses_until_limited
+from tests.smoke.test_deployed_api import until_limited
 from tests.template.stacks import REGION, Stack
 
 STACK = Stage("users-and-posts-staging", REGION)
@@ -135,11 +135,11 @@ def test_a_new_account_serves_the_smoke_test_beside_others() -> None:
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as reader:
-            statuses = statuses_until_limited(reader, maximum=600)
+            responses = until_limited(reader, maximum=600)
     finally:
         server.shutdown()
         server.server_close()
-    assert set(statuses) == {200, 429}
+    assert {one.status_code for one in responses} == {200, 429}
 
 
 def test_failures_of_nested_stacks_are_told_of_the_last_deployment_only() -> None:
