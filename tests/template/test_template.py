@@ -113,6 +113,28 @@ def test_every_translated_function_has_its_layers_its_vpc_and_its_secrets(
         assert "AWSLambdaVPCAccessExecutionRole" in policies
 
 
+def test_each_parameter_is_in_one_group_and_those_of_given_servers_are_apart() -> None:
+    """A parameter of given servers has no effect without DatabaseUrl but to break a rule."""
+    document = stacks.template()
+    groups = document["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(document["Parameters"])
+    assert len(grouped) <= 24
+    [given] = (group["Parameters"] for group in groups if "DatabaseUrl" in group["Parameters"])
+    text = "arn:aws:secretsmanager:::secret:x"
+    rules, parameters = document["Rules"], document["Parameters"]
+    for name in given:
+        assert parameters[name]["Default"] == ""
+        alone = stacks.Stack(**{name: text if name.endswith("Url") else "cluster-1/x"})
+        broken = [
+            rule
+            for rule in rules.values()
+            if alone.resolved(rule["RuleCondition"])
+            and not all(alone.resolved(one["Assert"]) for one in rule["Assertions"])
+        ]
+        assert (name == "DatabaseUrl") == (not broken), name
+
+
 def test_the_template_is_valid_and_lints_clean() -> None:
     sam = Path(sys.executable).with_name("sam")
     done = subprocess.run(
