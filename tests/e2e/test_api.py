@@ -165,10 +165,11 @@ def test_head_is_get_without_its_content(api: httpx.Client) -> None:
             assert head.headers[name] == get.headers[name]
 
 
-def test_health_says_that_both_services_are_up(api: httpx.Client) -> None:
+def test_health_says_that_no_service_is_down(api: httpx.Client) -> None:
     health = api.get("/health").json()
     assert health["redis"] in ("up", "none")
-    assert health == {"status": "ok", "postgresql": "up", "redis": health["redis"]}
+    assert health["postgresql"] in ("up", "unchecked")  # the latter where the database pauses
+    assert health == {"status": "ok"} | {name: health[name] for name in ("postgresql", "redis")}
 
 
 def test_the_docs_are_served_whole(api: httpx.Client) -> None:
