@@ -207,7 +207,7 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
     worker: Worker, database: Database
 ) -> None:
     async def insert_three(block: Transaction) -> Any:
-        ahead = block.send_ahead("SELECT count(*) FROM users", [])
+        ahead = block.driver.send_ahead("SELECT count(*) FROM users", [])
         await block.execute(statement_of(INSERT))
         block.execute_with_commit(statement_of(INSERT.replace("ada@", "bob@")))
         return await ahead.fetchone()

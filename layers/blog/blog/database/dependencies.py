@@ -16,7 +16,7 @@ What a trigger or a function of the database reads or writes is not in the state
 every operation, and compares what is derived here with the locks that PostgreSQL reports.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -296,7 +296,7 @@ def changes_of(statement: Executable) -> Changes:
         return Changes(returning, by_cascade, others, table.name, scope, None, given)
     given = _given(statement, scope)
     moving = _returning_scope_before(statement, table, scope)
-    if _sets(statement, scope):
+    if scope in _set_by(statement):
         return Changes(moving, by_cascade, others, table.name, scope, None, given)
     return Changes(returning, by_cascade, others, table.name, scope, moving, given)
 
@@ -326,19 +326,14 @@ def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None
         selected = list(statement.select.selected_columns)
         value = selected[names.index(column)] if column in names else None
     else:
-        set_here = {getattr(name, "name", name): one for name, one in _values_of(statement)}
-        value = set_here.get(column, bindparam(column))
+        value = _set_by(statement).get(column, bindparam(column))
     return value if isinstance(value, BindParameter) else None
 
 
-def _sets(statement: Update, column: str) -> bool:
-    """Whether the statement itself, not its parameters, sets the column."""
-    return any(getattr(name, "name", name) == column for name, _ in _values_of(statement))
-
-
-def _values_of(statement: Insert | Update) -> Iterable[tuple[Any, Any]]:
+def _set_by(statement: Insert | Update) -> dict[Any, object]:
+    """Return what the statement itself, not its parameters, sets by column."""
     # No public attribute has them; a test fails where this name is another.
-    return (statement._values or {}).items()
+    return {getattr(name, "name", name): one for name, one in (statement._values or {}).items()}
 
 
 def _table_of(statement: UpdateBase) -> Table:

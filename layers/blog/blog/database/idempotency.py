@@ -74,7 +74,7 @@ async def _find_earlier(transaction: Transaction, request: IdempotentRequest) ->
     if request.key is None:
         return None
     key = _primary_key(transaction, request)
-    lock = transaction.send_ahead(LOCK, [" ".join(filter(None, key.values()))])
+    lock = transaction.driver.send_ahead(LOCK, [" ".join(filter(None, key.values()))])
     found = await transaction.look_up(EARLIER, key)
     if await lock.fetchone() != (True,):
         raise RequestInProgress("Another request with this Idempotency-Key is in progress.")

@@ -12,8 +12,9 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from blog.access import Access
 from blog.conditions import current_conditions
+from blog.database.dependencies import Values
 from blog.database.models import identities
-from blog.database.transactions import Reader, Transaction, Values
+from blog.database.transactions import Reader, Transaction
 from blog.database.versions import condition_values
 from blog.errors import Forbidden, PreconditionFailed
 

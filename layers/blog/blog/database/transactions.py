@@ -12,7 +12,7 @@ request is retried once (`blog.http.retry`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
 from sqlalchemy import CursorResult, Executable, Row
@@ -24,7 +24,7 @@ from blog.access import Access, begin_counting, granted_access, within_limit
 from blog.concurrency import run_both
 from blog.conditions import current_conditions
 from blog.database.connection import worker_connection
-from blog.database.dependencies import Changes, changes_of, dependencies_of, merge
+from blog.database.dependencies import Changes, Values, changes_of, dependencies_of, merge
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
 from blog.database.versions import checks_conditions
@@ -43,7 +43,6 @@ VALUES (%s, %s, %s, %s, %s, %s)
 P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-Values = Mapping[str, object]
 
 
 Scopes = Mapping[str, Set[str] | None]
@@ -164,10 +163,6 @@ class Transaction:
     def _changed(self, table: str, scopes: set[str] | None) -> None:
         known = self.changed.get(table, set())
         self.changed[table] = None if scopes is None or known is None else known | scopes
-
-    def send_ahead(self, sql: LiteralString, values: Sequence[object]) -> psycopg.AsyncCursor[Any]:
-        """Send this with the next statement, before it; the cursor has its result afterwards."""
-        return self.driver.send_ahead(sql, values)
 
     def execute_with_commit(self, statement: Executable) -> None:
         """Run the transaction's last statement in one round trip with COMMIT."""
