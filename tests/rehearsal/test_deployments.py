@@ -47,6 +47,7 @@ def downgrade() -> None:
     return VERSIONS / f"{number}_rehearsed.py", text, number
 
 
+@pytest.mark.quick
 def test_a_change_of_a_layer_alone_moves_the_callers_of_all_functions(operator: Operator) -> None:
     before = operator.versions()
     with edited(operator, "layers/blog/blog/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"):
@@ -109,6 +110,7 @@ def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator)
         connection.execute("UPDATE alembic_version SET version_num = %s", [before])
 
 
+@pytest.mark.quick
 def test_a_migration_that_fails_fails_the_deployment_and_its_stack_tells_why(
     operator: Operator,
 ) -> None:
