@@ -386,7 +386,7 @@ def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
 
 
 @pytest.mark.parametrize(("narrows", "found"), [(True, b"old"), (False, b"new")])
-def test_a_reader_waits_once_for_a_tables_fence_to_be_narrowed(
+def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
     worker: Worker,
     cache: Client,
     record: RequestRecord,

@@ -64,6 +64,8 @@ LEASE_SECONDS = 1.0
 LEASE_WAIT_SECONDS = 1.0
 LEASE_POLL_SECONDS = 0.005
 LONGEST_LEASE_POLL_SECONDS = 0.08
+NARROWING_WAITS = 2
+"""A table's fence is narrowed within a round trip, but there may be another one by then."""
 EMPTY_PAGE_SECONDS = 1
 """A page without rows is kept no longer than the lease that every miss takes: any number of them
 can be asked for, past the end or of unknown users."""
@@ -144,7 +146,7 @@ class PageCache:
         keys = [key("generations"), key("fences"), *self.page_keys(page)]
         if scope:
             keys.append(self._scope_key(scope))
-        deadline, has_waited = monotonic() + LEASE_WAIT_SECONDS, False
+        deadline, waits = monotonic() + LEASE_WAIT_SECONDS, NARROWING_WAITS
         pause_seconds = LEASE_POLL_SECONDS
         while True:
             arguments = (
@@ -165,10 +167,10 @@ class PageCache:
                 _, epoch, scope_token, generations = found
                 tokens = dict(zip(generations[::2], generations[1::2], strict=True))
                 return Lease(lease, epoch, scope_token, tokens)
-            is_narrowing = found == [b"narrowing"] and not has_waited
+            is_narrowing = found == [b"narrowing"] and waits > 0
             if (found and not is_narrowing) or monotonic() > deadline:
                 return "bypass"
-            has_waited |= is_narrowing
+            waits -= is_narrowing
             await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
             pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 
