@@ -1,12 +1,15 @@
 """What there is to test, read from the folders and the models: nothing is listed by hand."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
 from blog.database.models import METADATA
+from blog.http.route import PERMISSION
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
@@ -18,6 +21,21 @@ ROUTED = sorted(routes.parent.name for routes in FUNCTIONS.glob("*/routes.py"))
 RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 """The functions that serve a table, which has their name."""
 RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
+
+
+def routes_of(function: str) -> list[APIRoute]:
+    """The function's routes."""
+    routes: list[APIRoute] = import_module(f"{function}.handler").app.routes
+    return routes
+
+
+PERMISSIONS: dict[str, str] = {
+    route.name: (route.openapi_extra or {})[PERMISSION]
+    for resource in RESOURCES
+    for route in routes_of(resource)
+}
+"""The permission of each operation on a resource."""
+READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 
 _TABLES = [table.name for table in METADATA.sorted_tables]
 _MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _TABLES)

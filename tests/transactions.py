@@ -8,8 +8,12 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 from blog.database import Transaction, sql, transaction
 from blog.database.models import users
 from blog.database.transactions import Invalidation
+from blog.request import Access, ApiRequest
 
 R = TypeVar("R")
+
+REQUEST = ApiRequest(access=Access("test", "users:write"))
+"""A request that no client has sent, and that may do everything."""
 
 
 def statement_of(text: str) -> TypedReturnsRows[Any]:
@@ -37,8 +41,10 @@ class NothingInvalidated:
 
 
 async def write(
-    query: Callable[[Transaction], Awaitable[R]], invalidates: Invalidation | None = None
+    query: Callable[[Transaction], Awaitable[R]],
+    invalidates: Invalidation | None = None,
+    request: ApiRequest = REQUEST,
 ) -> R:
     """Return the query's result, committed."""
-    async with transaction(invalidates=invalidates or NothingInvalidated()) as block:
+    async with transaction(request, invalidates or NothingInvalidated()) as block:
         return await query(block)

@@ -21,6 +21,7 @@ from blog.cache.scripts import CacheUnavailable
 from blog.concurrency import run_both
 from blog.errors import ApiError, DatabaseUnavailable
 from blog.process import per_process
+from blog.request import ApiRequest
 from blog.settings import settings
 from meta import queries
 
@@ -52,29 +53,29 @@ def _remembered() -> dict[float, Health]:
     return {}
 
 
-async def check_health() -> Health:
+async def check_health(request: ApiRequest) -> Health:
     """Return the report of the last `MEMORY_SECONDS`, or a new one."""
     for until, health in _remembered().items():
         if monotonic() < until:
             return health
-    health = await _check_health()
+    health = await _check_health(request)
     _remembered().clear()
     _remembered()[monotonic() + MEMORY_SECONDS] = health
     return health
 
 
-async def _check_health() -> Health:
-    postgresql, redis = await run_both(_database_status(), _redis_status())
+async def _check_health(request: ApiRequest) -> Health:
+    postgresql, redis = await run_both(_database_status(request), _redis_status())
     if postgresql not in ("up", "unchecked"):
         return Health(status="down", postgresql=postgresql, redis=redis)
     is_ok = redis in ("up", "none")
     return Health(status="ok" if is_ok else "degraded", postgresql=postgresql, redis=redis)
 
 
-async def _database_status() -> DatabaseStatus:
+async def _database_status(request: ApiRequest) -> DatabaseStatus:
     if settings().database_pauses:
         return "unchecked"
-    return await _server_status(database.read(queries.ping))
+    return await _server_status(database.read(request, queries.ping))
 
 
 async def _redis_status() -> RedisStatus:

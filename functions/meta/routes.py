@@ -9,9 +9,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
 from blog.errors import RETRY_AFTER_SECONDS, NotFound, TooManyRequests
-from blog.http.base_path import base_path
 from blog.http.problems import problem_responses
-from blog.http.router import operation_id
+from blog.http.route import operation_id
+from blog.request import request_of
 from blog.settings import settings
 from meta.health import Health, check_health
 from meta.pages import (
@@ -39,8 +39,8 @@ router = APIRouter(
 
 
 @router.get("/", include_in_schema=False)
-async def home() -> RedirectResponse:
-    return RedirectResponse(f"{base_path.get()}/docs")
+async def home(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{request_of(request.scope).base_path}/docs")
 
 
 @router.get("/docs", response_class=HTMLResponse)
@@ -61,7 +61,7 @@ async def get_swagger_ui_file(name: str, request: Request, v: str | None = None)
 @router.get("/openapi.json")
 async def get_openapi(request: Request) -> Response:
     """Return the OpenAPI document of all functions."""
-    return _document(request, _openapi(base_path.get()), "application/json")
+    return _document(request, _openapi(request_of(request.scope).base_path), "application/json")
 
 
 @router.get("/problems", response_class=HTMLResponse)
@@ -74,13 +74,13 @@ async def get_problems() -> HTMLResponse:
     "/health",
     responses={503: {"model": Health, "description": "PostgreSQL is down, or takes no writes."}},
 )
-async def get_health(response: Response) -> Health:
+async def get_health(request: Request, response: Response) -> Health:
     """Report whether PostgreSQL and Redis are up, within 2 seconds.
 
     It is no older than a second. A PostgreSQL that pauses when it is not used is `unchecked`.
     """
     response.headers["Cache-Control"] = "no-store"
-    health = await check_health()
+    health = await check_health(request_of(request.scope))
     if health.status == "down":
         response.status_code = 503
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -100,7 +100,7 @@ async def get_protected_resource(request: Request) -> ProtectedResource:
     """Return the issuer whose tokens the API accepts; an open API accepts none."""
     is_open = settings().auth == "open"
     return ProtectedResource(
-        resource=f"{request.url.scheme}://{request.url.netloc}{base_path.get()}",
+        resource=f"{request.url.scheme}://{request.url.netloc}{request_of(request.scope).base_path}",
         authorization_servers=None if is_open else [settings().token_issuer],
         bearer_methods_supported=[] if is_open else ["header"],
     )

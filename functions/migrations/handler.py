@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from blog.database.access import database_url, provide_tokens
+from blog.database.server import database_url, provide_tokens
 from blog.settings import settings
 from migrations.app_role import restore_app_roles
 from migrations.declared_triggers import check_triggers

@@ -4,8 +4,8 @@ from blog.coldstart import fast_imports, prepare
 
 with fast_imports(deferred=("blog.database", "posts.queries")):
     from blog.http.application import create_app, lambda_handler
-    from posts.routes import router
+    from posts.routes import posts
 
-app = create_app(router)
+app = create_app(posts.router)
 handler = lambda_handler(app)
 prepare(handler, "/posts", "/posts/1")

@@ -6,15 +6,14 @@ from functools import cache
 
 from sqlalchemy import Row, Text, and_, bindparam, delete, func, insert, select, update
 
-from blog.access import Access
 from blog.database.failures import translate_violation
 from blog.database.models import posts
-from blog.database.ownership import find_own, is_own, write_own
-from blog.database.pagination import PagedQuery, fetch_page, row_count
+from blog.database.ownership import is_own
+from blog.database.paged_query import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Reader, Transaction
 from blog.database.versions import meets_conditions, version
-from blog.errors import InvalidReference, found
-from blog.pagination import PagePosition, PageResult
+from blog.errors import InvalidReference
+from blog.page import PagePosition, PageResult
 
 COLUMNS = (posts.c.id, posts.c.user_id, posts.c.title, posts.c.content, posts.c.created_at)
 VERSIONED = (*COLUMNS, version(posts))
@@ -24,7 +23,7 @@ POST_ID = bindparam("post_id", type_=posts.c.id.type)
 USER_ID = bindparam("of_user", type_=posts.c.user_id.type)
 
 AUTHOR = bindparam("author", type_=posts.c.user_id.type)
-"""The user whose the post will be; None leaves it as it is."""
+"""The post's new author; None keeps the present one."""
 
 INSERT = (
     insert(posts)
@@ -37,9 +36,7 @@ INSERT = (
     .returning(*VERSIONED)
 )
 FIND = select(*VERSIONED).where(posts.c.id == POST_ID)
-FIND_OWN = FIND.add_columns(is_own(posts.c.user_id).label("is_own"))
 IS_OWN = and_(is_own(posts.c.user_id), is_own(func.coalesce(AUTHOR, posts.c.user_id)))
-OWNED = select(IS_OWN).where(posts.c.id == POST_ID)
 WRITABLE = and_(posts.c.id == POST_ID, IS_OWN, meets_conditions(posts))
 UPDATE = update(posts).where(WRITABLE).returning(*VERSIONED)
 DELETE = delete(posts).where(WRITABLE).returning(posts.c.id)
@@ -58,21 +55,12 @@ async def insert_post(transaction: Transaction, user_id: int, title: str, conten
     """
     values = {"author": user_id, "new_title": title, "new_content": content}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        row = await write_own(transaction, INSERT, values)
-    assert row is not None
-    return row
+        return await transaction.insert(INSERT, values)
 
 
 async def find_post(reader: Reader, post_id: int) -> PostRow:
     """Return the post. Raises `NotFound`."""
-    selected = await reader.execute(FIND, {"post_id": post_id})
-    return found(selected.one_or_none(), "post")
-
-
-async def find_own_post(reader: Reader, access: Access, post_id: int) -> PostRow:
-    """Return the post for an update of nothing. Raises `NotFound` and `Forbidden`."""
-    own = await find_own(reader, access, FIND_OWN, {"post_id": post_id})
-    return found(own, "post")
+    return await reader.find(FIND, {"post_id": post_id})
 
 
 async def update_post(
@@ -85,15 +73,12 @@ async def update_post(
     """
     values = {"post_id": post_id, "author": values.get("user_id"), **values}
     with translate_violation("posts_user_id_fkey", _unknown_user()):
-        updated = await write_own(transaction, UPDATE, values, OWNED)
-    return found(updated, "post")
+        return await transaction.change(UPDATE, values)
 
 
 async def delete_post(transaction: Transaction, post_id: int) -> None:
     """Delete the post. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
-    values = {"post_id": post_id, "author": None}
-    deleted = await write_own(transaction, DELETE, values, OWNED)
-    found(deleted, "post")
+    await transaction.change(DELETE, {"post_id": post_id, "author": None})
 
 
 async def list_posts(

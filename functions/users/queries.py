@@ -25,15 +25,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.access import Access
 from blog.database.failures import translate_violation
 from blog.database.models import BLOCK_IDS, identities, row_counts, users
-from blog.database.ownership import ISSUER, SUBJECT, find_own, is_own, write_own
-from blog.database.pagination import PagedQuery, fetch_page, row_count
+from blog.database.ownership import ISSUER, SUBJECT, is_own
+from blog.database.paged_query import PagedQuery, fetch_page, row_count
 from blog.database.transactions import Reader, Transaction
 from blog.database.versions import meets_conditions, version
-from blog.errors import Conflict, found
-from blog.pagination import PagePosition, PageResult
+from blog.errors import Conflict
+from blog.page import PagePosition, PageResult
 
 COLUMNS = (users.c.id, users.c.name, users.c.email, users.c.created_at)
 VERSIONED = (*COLUMNS, version(users))
@@ -44,8 +43,6 @@ USER_ID = bindparam("user_id", type_=users.c.id.type)
 
 INSERT = insert(users).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(users.c.id == USER_ID)
-FIND_OWN = FIND.add_columns(is_own(users.c.id).label("is_own"))
-OWNED = select(is_own(users.c.id)).where(users.c.id == USER_ID)
 WRITABLE = and_(users.c.id == USER_ID, is_own(users.c.id), meets_conditions(users))
 UPDATE = update(users).where(WRITABLE).returning(*VERSIONED)
 DELETE = delete(users).where(WRITABLE).returning(users.c.id)
@@ -65,21 +62,12 @@ async def insert_user(transaction: Transaction, name: str, email: str) -> UserRo
         translate_violation("users_email_key", _email_taken()),
         translate_violation("identities_pkey", own_exists),
     ):
-        row = await write_own(transaction, statement, {"name": name, "email": email})
-    assert row is not None
-    return row
+        return await transaction.insert(statement, {"name": name, "email": email})
 
 
 async def find_user(reader: Reader, user_id: int) -> UserRow:
     """Return the user. Raises `NotFound`."""
-    selected = await reader.execute(FIND, {"user_id": user_id})
-    return found(selected.one_or_none(), "user")
-
-
-async def find_own_user(reader: Reader, access: Access, user_id: int) -> UserRow:
-    """Return the user for an update of nothing. Raises `NotFound` and `Forbidden`."""
-    own = await find_own(reader, access, FIND_OWN, {"user_id": user_id})
-    return found(own, "user")
+    return await reader.find(FIND, {"user_id": user_id})
 
 
 async def update_user(
@@ -90,14 +78,12 @@ async def update_user(
     Raises `NotFound`, `Forbidden`, `PreconditionFailed`, or `Conflict` when the address is in use.
     """
     with translate_violation("users_email_key", _email_taken()):
-        updated = await write_own(transaction, UPDATE, {"user_id": user_id, **values}, OWNED)
-    return found(updated, "user")
+        return await transaction.change(UPDATE, {"user_id": user_id, **values})
 
 
 async def delete_user(transaction: Transaction, user_id: int) -> None:
     """Delete the user and its posts. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
-    deleted = await write_own(transaction, DELETE, {"user_id": user_id}, OWNED)
-    found(deleted, "user")
+    await transaction.change(DELETE, {"user_id": user_id})
 
 
 async def list_users(reader: Reader, start: PagePosition, limit: int) -> PageResult:

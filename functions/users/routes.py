@@ -1,22 +1,9 @@
 """HTTP routes of the users."""
 
-from functools import partial
-from typing import Annotated
-
-from fastapi import Path, Query, Response
-
-from blog import database
-from blog.cache.fences import Fences
-from blog.cache.pages import Loaded, PageCache
-from blog.errors import Conflict, NotFound
-from blog.http.conditional import changed_response, resource_response
-from blog.http.idempotency_key import KeyHeader, created_response
+from blog.errors import Conflict
 from blog.http.ids import Id
-from blog.http.pagination import PageParameters, page_content, page_response
-from blog.http.problems import problem_responses
-from blog.http.responses import json_response
-from blog.http.router import BODY_ERRORS, CREATE_ERRORS, api_router
-from blog.idempotency import IdempotentRequest
+from blog.http.pagination import PageParameters
+from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from users import queries, search
 from users.schemas import (
     UserCreate,
@@ -28,96 +15,54 @@ from users.schemas import (
     UserUpdate,
 )
 
-PATH = "/users"
-SEARCH_PATH = "/users/search"
-STATS_PATH = "/users/stats"
-USER_PATH = "/users/{user_id:id}"
-
-UserId = Annotated[Id, Path()]
-
-PAGES = PageCache("users", UserPage)
-
-router = api_router("users")
+users = Resource("users", "user", UserPublic)
 
 
-@router.post(
-    PATH,
-    status_code=201,
-    response_model=UserPublic,
-    responses=problem_responses(*CREATE_ERRORS, Conflict),
-)
-async def create_user(body: UserCreate, key: KeyHeader = None) -> Response:
+@users.create(raises=[Conflict])
+async def create_user(transaction: Transaction, body: UserCreate) -> Row:
     """Create a user. The e-mail address must be unique, case-insensitively."""
-    insert = partial(queries.insert_user, name=body.name, email=body.email)
-    request = IdempotentRequest(PATH, body, key)
-    async with database.transaction(invalidates=Fences()) as transaction:
-        created = await database.execute_idempotently(transaction, request, insert, UserPublic)
-        return created_response(created)
+    return await queries.insert_user(transaction, body.name, body.email)
 
 
-@router.get(PATH, response_model=UserPage)
-async def list_users(parameters: Annotated[PageParameters, Query()]) -> Response:
+@users.list(UserPage, cached=True)
+async def list_users(reader: Reader, query: PageParameters) -> PageResult:
     """List users, oldest first: by `skip`, by `page`, or by following `next`."""
-    start, limit = parameters.position(PATH), parameters.limit
-
-    async def load() -> Loaded:
-        users = await database.read(queries.list_users, start, limit)
-        content = page_content(UserPage, PATH, parameters, users)
-        return Loaded(content, users.depends_on, is_empty=not users.rows)
-
-    return page_response(await PAGES.fetch(parameters.cache_key(), load))
+    return await queries.list_users(reader, query.position, query.limit)
 
 
-@router.get(SEARCH_PATH, response_model=UserSearchPage)
-async def search_users(parameters: Annotated[UserSearchParameters, Query()]) -> Response:
+@users.list(UserSearchPage, "/search")
+async def search_users(reader: Reader, query: UserSearchParameters) -> PageResult:
     """Search users by a substring of the name, by date of creation, or both, oldest first."""
-    name, created_after = parameters.name, parameters.created_after
-    start, limit = parameters.position(SEARCH_PATH), parameters.limit
-    users = await database.read(search.search_users, name, created_after, start, limit)
-    return page_response(page_content(UserSearchPage, SEARCH_PATH, parameters, users))
+    return await search.search_users(
+        reader, query.name, query.created_after, query.position, query.limit
+    )
 
 
-@router.get(STATS_PATH, response_model=UserStats)
-async def get_user_stats() -> Response:
+@users.read("/stats", UserStats)
+async def get_user_stats(reader: Reader) -> object:
     """Count all users, and those created in the last 7 days."""
-    return json_response(UserStats, await database.read(queries.get_user_stats))
+    return await queries.get_user_stats(reader)
 
 
-@router.get(USER_PATH, response_model=UserPublic, responses=problem_responses(NotFound))
-async def get_user(user_id: UserId) -> Response:
+@users.read()
+async def get_user(reader: Reader, user_id: Id) -> Row:
     """Return one user."""
-    return resource_response(UserPublic, await database.read(queries.find_user, user_id))
+    return await queries.find_user(reader, user_id)
 
 
-@router.put(
-    USER_PATH,
-    response_model=UserPublic,
-    responses=problem_responses(NotFound, *BODY_ERRORS, Conflict),
-)
-async def replace_user(user_id: UserId, body: UserCreate) -> Response:
+@users.replace(raises=[Conflict])
+async def replace_user(transaction: Transaction, user_id: Id, body: UserCreate) -> Row:
     """Replace a user's name and e-mail address."""
-    async with database.transaction(invalidates=Fences()) as transaction:
-        user = await queries.update_user(transaction, user_id, body.model_dump())
-        return json_response(UserPublic, user)
+    return await queries.update_user(transaction, user_id, body.model_dump())
 
 
-@router.patch(
-    USER_PATH,
-    response_model=UserPublic,
-    responses=problem_responses(NotFound, *BODY_ERRORS, Conflict),
-)
-async def update_user(user_id: UserId, body: UserUpdate) -> Response:
+@users.update(raises=[Conflict])
+async def update_user(transaction: Transaction, user_id: Id, body: UserUpdate) -> Row:
     """Change the given fields of a user."""
-    if not body:
-        own = await database.read_as_writer(queries.find_own_user, user_id)
-        return resource_response(UserPublic, own)
-    async with database.transaction(invalidates=Fences()) as transaction:
-        user = await queries.update_user(transaction, user_id, body)
-        return changed_response(UserPublic, user)
+    return await queries.update_user(transaction, user_id, body)
 
 
-@router.delete(USER_PATH, status_code=204, responses=problem_responses(NotFound))
-async def delete_user(user_id: UserId) -> None:
+@users.delete()
+async def delete_user(transaction: Transaction, user_id: Id) -> None:
     """Delete a user and the user's posts."""
-    async with database.transaction(invalidates=Fences()) as transaction:
-        await queries.delete_user(transaction, user_id)
+    await queries.delete_user(transaction, user_id)

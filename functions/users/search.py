@@ -30,9 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
-from blog.database.pagination import AFTER, ROWS, to_page
+from blog.database.paged_query import AFTER, ROWS, to_page
 from blog.database.transactions import Reader
-from blog.pagination import PagePosition, PageResult
+from blog.page import PagePosition, PageResult
 from users.queries import COLUMNS, in_block
 
 NAME = bindparam("name", type_=Text)

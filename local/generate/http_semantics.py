@@ -4,16 +4,15 @@ FastAPI knows routes, bodies and parameters. What all operations of a kind have 
 here by the kind, so that no route has to repeat it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from blog.auth.policy import POLICY
 from blog.conditions import EXAMPLE_TAG
 from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
-from blog.http.json_body import IDENTITY
-from blog.http.media_types import PATCH_TYPES
+from blog.http.json_body import IDENTITY, PATCH_TYPES
 from blog.http.problems import problem_responses
+from blog.http.route import PERMISSION
 
 Operation = dict[str, Any]
 
@@ -74,14 +73,14 @@ def add_http_semantics(document: dict[str, Any]) -> None:
     document["components"]["headers"] = {
         name: header | {"required": True} for name, header in HEADERS.items() if name not in RARE
     }
-    for path, method, operation in _operations(document):
+    for method, operation in _operations(document):
         is_read = method == "get"
-        if is_read and _has_tag(document, path, operation):
-            _add_conditions(operation, problem_responses(PreconditionFailed))
+        if is_read and PERMISSION in operation:
+            _add_conditions(operation, CONDITIONS, problem_responses(PreconditionFailed))
             operation["responses"]["304"] = dict(NOT_MODIFIED)
         if method.upper() in CONDITIONAL_METHODS:
             errors = problem_responses(PreconditionFailed, PreconditionRequired)
-            _add_conditions(operation, errors)
+            _add_conditions(operation, ["If-Match"], errors)
         # Every operation rejects query parameters that it does not know.
         rejected = problem_responses(InvalidRequest)
         operation["responses"] = {str(key): value for key, value in rejected.items()} | operation[
@@ -93,41 +92,41 @@ def add_http_semantics(document: dict[str, Any]) -> None:
             content[merge_patch] = content["application/json"]
         operation["responses"] = dict(sorted(operation["responses"].items()))
         for status, response in operation["responses"].items():
-            names = sorted(_headers(document, path, method, operation, int(status)))
+            names = sorted(_headers(document, method, operation, int(status)))
             is_gateways = {*PROBLEM_AND_JSON} <= set(response.get("content", {}))
             response["headers"] = {name: _reference(name, status, is_gateways) for name in names}
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            yield path, method, operation
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
+    for methods in document["paths"].values():
+        yield from methods.items()
 
 
-def _add_conditions(operation: Operation, errors: dict[int | str, Any]) -> None:
+def _add_conditions(
+    operation: Operation, names: Iterable[str], errors: dict[int | str, Any]
+) -> None:
     operation["responses"] |= {str(status): response for status, response in errors.items()}
     operation["parameters"] = operation.get("parameters", []) + [
         {
             "name": name,
             "in": "header",
             "required": False,
-            "description": text,
+            "description": CONDITIONS[name],
             "schema": {
                 "type": "string",
                 "pattern": CONDITION_PATTERN,
                 "examples": [EXAMPLE_TAG],
             },
         }
-        for name, text in CONDITIONS.items()
+        for name in names
     ]
 
 
 def _headers(
-    document: dict[str, Any], path: str, method: str, operation: Operation, status: int
+    document: dict[str, Any], method: str, operation: Operation, status: int
 ) -> Iterator[str]:
     yield "X-Request-Id"
-    has_tag = _has_tag(document, path, operation)
-    if status in (200, 304) and method == "get" and has_tag:
+    if status in (200, 304) and method == "get" and PERMISSION in operation:
         yield "ETag"
     if status == 201 or (status == 200 and method == "patch"):
         yield "ETag"
@@ -156,12 +155,6 @@ def _reference(name: str, status: str, is_gateways: bool) -> dict[str, Any]:
     if is_rare or (name in ("Retry-After", "X-Request-Id") and is_gateways):
         return HEADERS[name] | {"required": False}
     return {"$ref": f"#/components/headers/{name}"}
-
-
-def _has_tag(document: dict[str, Any], path: str, operation: Operation) -> bool:
-    """Whether what a GET returns has an entity tag: a resource, or a page of a list."""
-    is_resource = operation["operationId"] in POLICY and path.endswith("}")
-    return is_resource or _is_page(document, operation)
 
 
 def _is_page(document: dict[str, Any], operation: Operation) -> bool:

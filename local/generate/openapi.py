@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
-from blog.auth.policy import POLICY, Grant
+from blog.auth.permissions import READER, Grant, grant_of
 from blog.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
@@ -21,9 +21,9 @@ from blog.errors import (
     Unauthorized,
     concrete_errors,
 )
-from blog.http.application import create_app
 from blog.http.ids import MAX_ID
 from blog.http.problems import problem_responses
+from blog.http.route import PERMISSION
 from local.generate.http_semantics import add_http_semantics
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -112,7 +112,7 @@ def merged_openapi() -> dict[str, Any]:
     for name in sorted(_function_names(), key=lambda name: (name == "meta", name)):
         module = import_module(f"{name}.routes")
         tags.append({"name": name, "description": inspect.cleandoc(module.__doc__ or "")})
-        app = create_app(module.router)
+        app = import_module(f"{name}.handler").app
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]
         schemas |= document.get("components", {}).get("schemas", {})
@@ -135,18 +135,17 @@ def merged_openapi() -> dict[str, Any]:
 
 
 def _add_security(document: dict[str, Any]) -> None:
-    """Add the policy to the operations; those that are not in it are public."""
+    """Add what follows from an operation's permission; those without one are public."""
     for path in document["paths"].values():
         for operation in path.values():
-            rule = POLICY.get(operation["operationId"])
-            operation["security"] = [{"token": []}] if rule else []
-            if rule:
-                operation["x-permission"] = rule.permission
-                all_may = rule.reader is Grant.ALL
+            permission = operation.get(PERMISSION)
+            operation["security"] = [{"token": []}] if permission else []
+            if permission:
+                all_may = grant_of(permission, READER) is Grant.ALL
                 errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
                 added = {str(key): value for key, value in problem_responses(*errors).items()}
                 operation["responses"] |= added
-            for status in GATEWAYS_MESSAGES if rule else ["429"]:
+            for status in GATEWAYS_MESSAGES if permission else ["429"]:
                 content = operation["responses"][status]["content"]
                 content["application/json"] = _gateways_own(GATEWAYS_MESSAGES[status])
 

@@ -41,7 +41,7 @@ def check_redis(url: str) -> None:
     from redis.connection import parse_url
     from redis.retry import Retry
 
-    from blog.cache.access import OURS, connection_options
+    from blog.cache.redis_url import OURS, connection_options
 
     unset = "unset it to use the built-in Valkey"
     try:

@@ -7,13 +7,11 @@ import httpx
 import psycopg
 import pytest
 
-from blog.access import is_read
-from blog.auth.policy import POLICY
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.conftest import ApiOf
 from tests.auth.test_policy import EVENTS, call
 from tests.documentation.curl import blocks
-from tests.resources import ROOT, insert_rows
+from tests.resources import PERMISSIONS, READS, ROOT, insert_rows
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -23,7 +21,7 @@ def audit_rows(database: Database, columns: str) -> list[Any]:
     return database.execute(f"SELECT {columns} FROM audit_log ORDER BY id".encode()).fetchall()
 
 
-WRITES = [name for name, rule in POLICY.items() if not is_read(rule.permission)]
+WRITES = [name for name in PERMISSIONS if name not in READS]
 
 
 @pytest.mark.parametrize("operation", WRITES)

@@ -1,6 +1,7 @@
 """Claims: those that make a caller, and all others, which are 401 on every protected operation."""
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from time import time
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.access import Caller
 from blog.auth.identity import MAX_CLAIM_CHARACTERS, caller_of
-from blog.auth.policy import authorize
+from blog.auth.permissions import authorize
 from blog.errors import Forbidden, Unauthorized
+from blog.gateway import verified_claims
+from blog.request import ApiRequest, Caller
 from blog.settings import SettingsError
 from local.gateway.authorizer import printed_claim
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
@@ -113,8 +115,9 @@ ELSEWHERE: dict[str, object] = {
 }
 
 
-def event_of(authorizer: object) -> dict[str, Any]:
-    return {"requestContext": {} if authorizer is None else {"authorizer": authorizer}}
+def verified(authorizer: object) -> Mapping[Any, Any] | None:
+    """The claims that an event with this authorizer has."""
+    return verified_claims({} if authorizer is None else {"authorizer": authorizer})
 
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:
@@ -129,14 +132,14 @@ def requiring(worker: Worker) -> None:
 @pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
 def test_claims_that_are_accepted(changes: dict[str, Any]) -> None:
     claims = changed(changes)
-    caller = caller_of(event_of({"jwt": {"claims": claims, "scopes": None}}))
+    caller = caller_of(verified({"jwt": {"claims": claims, "scopes": None}}))
     assert caller == Caller(ISSUER, claims["sub"], frozenset())
 
 
 @pytest.mark.parametrize("changes", REJECTED.values(), ids=REJECTED)
 def test_claims_that_are_rejected_as_an_invalid_token(changes: dict[str, Any]) -> None:
     with pytest.raises(Unauthorized) as raised:
-        caller_of(event_of({"jwt": {"claims": changed(changes), "scopes": None}}))
+        caller_of(verified({"jwt": {"claims": changed(changes), "scopes": None}}))
     assert raised.value.headers["WWW-Authenticate"] == f'{CHALLENGE}, error="invalid_token"'
     assert raised.value.detail.startswith("The token is not accepted: ")
 
@@ -147,13 +150,13 @@ def test_a_token_is_valid_from_nbf_until_exp(monkeypatch: pytest.MonkeyPatch) ->
     for now, is_valid in ((NOW - 0.5, False), (NOW, True), (NOW + 0.5, True), (NOW + 1, False)):
         monkeypatch.setattr("blog.auth.identity.time", partial(float, now))
         with nullcontext() if is_valid else pytest.raises(Unauthorized):
-            caller_of(event_of({"jwt": {"claims": claims}}))
+            caller_of(verified({"jwt": {"claims": claims}}))
 
 
 @pytest.mark.parametrize("authorizer", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_without_claims_there_is_no_token(authorizer: object) -> None:
     with pytest.raises(Unauthorized) as raised:
-        caller_of(event_of(authorizer))
+        caller_of(verified(authorizer))
     assert raised.value.headers["WWW-Authenticate"] == CHALLENGE
 
 
@@ -174,7 +177,7 @@ def test_without_claims_there_is_no_token(authorizer: object) -> None:
 def test_roles_are_one_name_or_an_array_of_names(
     claim: str, roles: set[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caller = caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}}))
+    caller = caller_of(verified({"jwt": {"claims": claims_of(roles=claim)}}))
     assert caller.roles == roles
     assert capfd.readouterr().out == ""
 
@@ -227,7 +230,7 @@ def test_roles_are_one_name_or_an_array_of_names(
 def test_any_other_form_names_no_role_and_is_logged_without_its_value(
     claim: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caller = caller_of(event_of({"jwt": {"claims": claims_of(roles=claim)}}))
+    caller = caller_of(verified({"jwt": {"claims": claims_of(roles=claim)}}))
     assert caller.roles == frozenset()
     logged = json.loads(capfd.readouterr().out)
     assert (logged["level"], logged["claim"]) == ("WARNING", "roles")
@@ -245,7 +248,7 @@ VALUES = st.recursive(
 @given(value=VALUES)
 def test_a_role_is_the_whole_text_or_an_element_of_an_array_but_for_spaces(value: object) -> None:
     """Whatever the issuer sends: a role is never part of a name without a space, nor nested."""
-    roles = caller_of(event_of({"jwt": {"claims": claims_of(roles=printed_claim(value))}})).roles
+    roles = caller_of(verified({"jwt": {"claims": claims_of(roles=printed_claim(value))}})).roles
     texts = value if isinstance(value, list) else [value]
     named = {name for text in texts if isinstance(text, str) for name in text.split(" ")}
     if isinstance(value, str):
@@ -258,7 +261,7 @@ def test_the_prefix_of_roles_is_a_setting(worker: Worker) -> None:
 
     def may_write(*roles: str) -> bool:
         try:
-            authorize("delete_user", event_of({"jwt": {"claims": claims_of(*roles)}}))
+            authorize(ApiRequest(claims=claims_of(*roles)), "delete_user", "users:write")
         except Forbidden:
             return False
         return True
@@ -276,13 +279,13 @@ def test_the_prefix_of_roles_is_a_setting(worker: Worker) -> None:
 def test_a_prefix_that_no_claim_could_have_is_an_error(worker: Worker, prefix: str) -> None:
     worker.restart(**REQUIRED, ROLE_PREFIX=prefix)
     with pytest.raises(SettingsError, match=r"^ROLE_PREFIX: "):
-        authorize("list_users", event_of({"jwt": {"claims": claims_of()}}))
+        authorize(ApiRequest(claims=claims_of()), "list_users", "users:read")
 
 
 def test_the_claim_of_the_roles_is_a_setting(worker: Worker) -> None:
     worker.restart(**REQUIRED, ROLES_CLAIM="cognito:groups")
     claims = claims_of("admin") | {"cognito:groups": "[author]"}
-    assert caller_of(event_of({"jwt": {"claims": claims}})).roles == {"author"}
+    assert caller_of(verified({"jwt": {"claims": claims}})).roles == {"author"}
 
 
 def test_the_header_authorization_is_nothing_to_a_function(api_of: ApiOf) -> None:

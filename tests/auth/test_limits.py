@@ -16,7 +16,7 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blog.auth.limits import COUNT_REQUEST, Limit, limits, network_of, rejected_until
+from blog.auth.limits import COUNT_REQUEST, Limit, Limits, limits, network_of, rejected_until
 from blog.cache.redis_connection import Call, RedisConnection
 from blog.settings import SettingsError
 from local.services import Services
@@ -300,7 +300,7 @@ def test_half_of_a_limit_may_come_at_once_by_default(
     quota: int, burst: int, worker: Worker
 ) -> None:
     worker.restart(READ_LIMIT=str(quota))
-    assert limits() == {True: Limit("read", quota, 60, burst)}
+    assert limits() == Limits(Limit("read", quota, 60, burst), None)
 
 
 @settings(max_examples=25, deadline=None)

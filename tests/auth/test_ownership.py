@@ -1,6 +1,5 @@
 """An author has one user and that user's posts, by the token's issuer and subject."""
 
-from functools import partial
 from typing import Any
 
 import httpx
@@ -8,9 +7,9 @@ import psycopg
 import pytest
 from sqlalchemy import insert, update
 
-from blog.access import Access, Caller, current_access
 from blog.database.models import users
 from blog.errors import Forbidden
+from blog.request import Access, ApiRequest, Caller
 from tests.auth.claims import ISSUER, REQUIRED
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker
@@ -168,9 +167,9 @@ def test_a_write_that_checks_no_owner_is_not_for_callers_who_may_write_only_thei
 
     async def rename(*, own_only: bool) -> None:
         caller = Caller(ISSUER, "ada", frozenset({"author"}))
-        current_access.set(Access("update_user", "users:write", caller, own_only))
+        request = ApiRequest(access=Access("update_user", "users:write", caller, own_only))
         statement = update(users).values(name="Eve").returning(users.c.id)
-        await write(lambda block: block.write(statement))
+        await write(lambda block: block.change(statement), request=request)
 
     names = "SELECT name FROM users"
     with pytest.raises(Forbidden):
@@ -183,15 +182,10 @@ def test_a_write_that_checks_no_owner_is_not_for_callers_who_may_write_only_thei
 def test_no_transaction_begins_for_a_request_that_nothing_has_authorized(
     worker: Worker, database: Database
 ) -> None:
-    """As of a route that is not an `api_router`'s."""
     statement = insert(users).values(name="Eve", email="eve@example.org").returning(users.c.id)
-    creation = partial(write, lambda block: block.write(statement))
-    worker.restart(**REQUIRED)
     with pytest.raises(LookupError, match="not authorized"):
-        worker.run(creation())
-    worker.restart(AUTH="open")
-    worker.run(creation())
-    assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)
+        worker.run(write(lambda block: block.insert(statement), request=ApiRequest()))
+    assert database.execute("SELECT count(*) FROM users").fetchone() == (0,)
 
 
 def test_a_key_belongs_to_its_caller(api_of: ApiOf, database: Database) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import botocore
 import pytest
 
-from blog.aws.http import RequestFailed
+from blog.aws.https import RequestFailed
 from blog.aws.secrets_manager import endpoint, fetch_secret
 from tests.secrets_manager import Manager, new_secret
 

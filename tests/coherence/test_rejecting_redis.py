@@ -21,10 +21,11 @@ from blog.cache.fences import Fences
 from blog.cache.pages import Loaded, PageCache
 from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import RedisScripts
-from blog.observability import RequestRecord, current_request
+from blog.request import Record
 from local.services.valkey import end_quarantine
 from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy, Failure
+from tests.transactions import REQUEST
 from tests.valkey import ValkeyServer, until
 
 
@@ -57,7 +58,7 @@ class Fleet:
     ) -> None:
         """Acknowledged when this returns; `at_commit` happens when the fence stands."""
 
-        fenced = Fences()
+        fenced = Fences(REQUEST)
 
         async def fence() -> None:
             fenced.start({table: None})
@@ -83,11 +84,9 @@ class Fleet:
         async def load() -> Loaded:
             return Loaded(str(self.content).encode(), {"things": ""})
 
-        record = RequestRecord("GET", "gateway", None, cold_start=False)
-        token = current_request.set(record)
+        REQUEST.record = record = Record()
         with self._acting(name):
-            found = self._worker.run(PAGES.fetch(PAGE, load))
-        current_request.reset(token)
+            found = self._worker.run(PAGES.fetch(REQUEST, PAGE, load))
         assert int(found) == self.content
         return record.cache
 

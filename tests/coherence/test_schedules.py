@@ -34,8 +34,10 @@ from blog.database.connection import WorkerConnection
 from blog.database.models import users
 from blog.database.transactions import Invalidation
 from blog.errors import NotFound, OutcomeUnknown
+from blog.request import ApiRequest
 from local.services import Services
 from tests.conftest import Worker, url_without_timeouts
+from tests.transactions import REQUEST
 from users.queries import update_user
 
 PAGE = "1:10"
@@ -110,7 +112,11 @@ class CacheAside:
     """Pages that are deleted after COMMIT."""
 
     async def fetch(
-        self, page: str, load: Callable[[], Awaitable[Loaded]], _scope: str = ""
+        self,
+        _request: ApiRequest,
+        page: str | None,
+        load: Callable[[], Awaitable[Loaded]],
+        _scope: str = "",
     ) -> bytes:
         redis = redis_scripts().connection
         (cached,) = await redis.run(Call(GET, [f"users:{page}"]))
@@ -189,7 +195,7 @@ class Stage:
             await actor.passes("loaded")
             return loaded
 
-        self._begin(actor, self.cache.fetch(page, load))
+        self._begin(actor, self.cache.fetch(REQUEST, page, load))
         return actor
 
     def writer(self, name: str, *, crashes: bool = False) -> Actor:
@@ -201,7 +207,7 @@ class Stage:
 
     async def read(self, page: str = PAGE) -> list[str]:
         """The response to a client that asks now."""
-        return (await self.cache.fetch(page, names)).decode().split()
+        return (await self.cache.fetch(REQUEST, page, names)).decode().split()
 
     async def name(self, name: str) -> None:
         """A write, acknowledged when this returns."""
@@ -209,16 +215,16 @@ class Stage:
 
     async def name_unknown_user(self) -> None:
         """A write that finds no user, and raises `NotFound`."""
-        async with transaction(invalidates=self.invalidation()) as block:
+        async with transaction(REQUEST, self.invalidation()) as block:
             await update_user(block, 4711, {"name": "eve"})
 
     def invalidation(self) -> Invalidation:
-        return DeletedPages() if isinstance(self.cache, CacheAside) else Fences()
+        return DeletedPages() if isinstance(self.cache, CacheAside) else Fences(REQUEST)
 
     async def _name_user(self, name: str, invalidates: Invalidation) -> None:
         self._named += 1
         number = self._named
-        async with transaction(invalidates=invalidates) as block:
+        async with transaction(REQUEST, invalidates) as block:
             self.sockets.append(block.driver.pgconn.socket)
             await update_user(block, number, {"name": name})
 
@@ -233,7 +239,7 @@ async def names() -> Loaded:
         found = " ".join((await reader.execute(named)).scalars())
         return Loaded(found.encode(), reader.depends_on)
 
-    return await read(query)
+    return await read(REQUEST, query)
 
 
 @pytest.fixture

@@ -39,9 +39,10 @@ from blog.cache.fences import Fences
 from blog.cache.pages import Loaded, PageCache
 from blog.database.dependencies import KEPT_FROM, SCOPE, UNTRACKED, UnknownTables
 from blog.database.models import row_counts
-from blog.observability import RequestRecord, current_request
+from blog.request import Record
 from local.services import Services
 from tests.conftest import Worker
+from tests.transactions import REQUEST
 
 SHAPES = MetaData()
 POLL_SECONDS = 0.005
@@ -252,7 +253,7 @@ def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any
 
 async def rows_of(name: str) -> str:
     """The rows of a statement: cached, or from the database."""
-    return (await PAGES.fetch(f"{name}:1:10", loading(name), scope="1")).decode()
+    return (await PAGES.fetch(REQUEST, f"{name}:1:10", loading(name), scope="1")).decode()
 
 
 def loading(name: str) -> Callable[[], Any]:
@@ -261,28 +262,27 @@ def loading(name: str) -> Callable[[], Any]:
         return Loaded(repr(sorted(map(str, rows))).encode(), reader.depends_on)
 
     async def load() -> Loaded:
-        return await database.read(query)
+        return await database.read(REQUEST, query)
 
     return load
 
 
 @pytest.fixture
-def record() -> Iterator[RequestRecord]:
+def record() -> Record:
     """What the request in progress records."""
-    new = RequestRecord("GET", "gateway", None, cold_start=False)
-    token = current_request.set(new)
-    yield new
-    current_request.reset(token)
+    new = Record()
+    REQUEST.record = new
+    return new
 
 
 async def run(statement: Any, values: dict[str, object]) -> None:
-    async with database.transaction(invalidates=Fences()) as transaction:
-        await transaction.write(statement, values)
+    async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
+        await transaction.change(statement, values)
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_no_page_is_older_than_a_write(
-    worker: Worker, tables: psycopg.Connection[Any], record: RequestRecord, write: str
+    worker: Worker, tables: psycopg.Connection[Any], record: Record, write: str
 ) -> None:
     for name in READS:
         before = worker.run(rows_of(name))
@@ -309,7 +309,7 @@ def test_no_page_is_older_than_a_write(
 def test_a_write_leaves_pages_of_what_it_does_not_change(
     worker: Worker,
     tables: psycopg.Connection[Any],
-    record: RequestRecord,
+    record: Record,
     write: str,
     kept: set[str],
 ) -> None:
@@ -329,8 +329,8 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
     statement: Any = WRITES["a book is replaced, and stays"][0]
 
     async def write() -> set[str] | None:
-        async with database.transaction(invalidates=Fences()) as transaction:
-            await transaction.write(statement, {"changed": 2, "author_id": 2})
+        async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
+            await transaction.change(statement, {"changed": 2, "author_id": 2})
             return transaction.changed["books"]
 
     async def write_beside(other: psycopg.Connection[Any]) -> set[str] | None:
@@ -364,11 +364,11 @@ def test_a_statement_whose_tables_are_unknown_is_rejected(
         await reader.execute(statement)
 
     with pytest.raises(UnknownTables, match=r"name its tables|must say table_name"):
-        worker.run(database.read(query))
+        worker.run(database.read(REQUEST, query))
 
 
 def test_a_page_of_a_table_that_is_written_apart_is_not_cached(
-    worker: Worker, tables: psycopg.Connection[Any], record: RequestRecord
+    worker: Worker, tables: psycopg.Connection[Any], record: Record
 ) -> None:
     async def query(reader: database.Reader) -> Loaded:
         rows = (
@@ -379,5 +379,5 @@ def test_a_page_of_a_table_that_is_written_apart_is_not_cached(
         return Loaded(repr(rows).encode(), reader.depends_on)
 
     for _ in range(2):
-        worker.run(PAGES.fetch("log:1:10", lambda: database.read(query)))
+        worker.run(PAGES.fetch(REQUEST, "log:1:10", lambda: database.read(REQUEST, query)))
         assert record.cache == "miss"

@@ -404,14 +404,17 @@ class PostsWithAuthors(BaseModel):
 def _load_blog() -> Api:
     from blog.cache import fences, pages, scripts
     from blog.cache.pages import Loaded, PageCache
-    from posts.schemas import PostPage
-    from users.schemas import UserPage
+    from blog.request import ApiRequest
 
     watch = CacheWatch()
 
     class WatchedPages(PageCache):
         async def fetch(
-            self, page: str | None, load: Callable[[], Awaitable[Loaded]], scope: str = ""
+            self,
+            request: ApiRequest,
+            page: str | None,
+            load: Callable[[], Awaitable[Loaded]],
+            scope: str = "",
         ) -> bytes:
             watch.hit = True
 
@@ -419,15 +422,15 @@ def _load_blog() -> Api:
                 watch.hit = False
                 return await load()
 
-            return await super().fetch(page, load_and_note, scope)
+            return await super().fetch(request, page, load_and_note, scope)
 
     for module in (fences, pages):
         module.FENCE_SECONDS = FENCE_SECONDS  # type: ignore[attr-defined]
     scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
     handlers: dict[str, Handler] = {}
-    for name, schema in (("users", UserPage), ("posts", PostPage)):
-        routes: Any = importlib.import_module(f"{name}.routes")
-        routes.PAGES = WatchedPages(name, schema)
+    resource: Any = importlib.import_module("blog.http.resource")
+    resource.PageCache = WatchedPages
+    for name in ("users", "posts"):
         handlers[name] = importlib.import_module(f"{name}.handler").handler
         assert importlib.import_module(f"{name}.queries").__doc__  # imports it now, for all workers
 
@@ -444,6 +447,7 @@ def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[
     from blog.cache.pages import Loaded
     from blog.database import Reader, read
     from blog.database.models import posts, users
+    from blog.request import ApiRequest
 
     columns = posts.c.id, posts.c.user_id, posts.c.title, users.c.name.label("author")
     everyone = select(*columns).join_from(posts, users).order_by(posts.c.id)
@@ -457,7 +461,10 @@ def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[
 
     async def fetch(author: int | None) -> bytes:
         scope = str(author or "")
-        return await cache.fetch(f"joined:{scope}", lambda: read(query, author), scope)
+        request = ApiRequest()
+        return await cache.fetch(
+            request, f"joined:{scope}", lambda: read(request, query, author), scope
+        )
 
     return fetch
 

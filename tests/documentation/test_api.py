@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.auth.policy import POLICY, ROLES, Grant
+from blog.auth.permissions import READER, ROLES, Grant, grant_of
 from blog.errors import concrete_errors
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.documentation.curl import blocks, send
 from tests.in_process import LambdaTransport
-from tests.resources import FUNCTIONS, ROOT
+from tests.resources import FUNCTIONS, PERMISSIONS, ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
@@ -63,11 +63,11 @@ def test_every_error_is_in_the_table() -> None:
     assert "\n".join(sorted(rows)) in PAGE
 
 
-def test_the_policy_is_the_table() -> None:
+def test_the_permissions_are_the_table() -> None:
     words = {Grant.NONE: "none", Grant.OWN: "own", Grant.ALL: "all"}
     rows = [
-        f"| `{name}` | `{rule.permission}` | {' | '.join(words[grant] for grant in rule[1:])} |"
-        for name, rule in POLICY.items()
+        f"| `{name}` | `{permission}` | {' | '.join(words[max(grant_of(permission, one) for one in {READER, role})] for role in ROLES)} |"  # noqa: E501
+        for name, permission in PERMISSIONS.items()
     ]
     assert f"| operation | permission | {' | '.join(ROLES)} |\n" in PAGE
     assert [line for line in PAGE.split("\n") if line.startswith("| `") and ":" in line] == rows

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from blog.auth.policy import ROLES
+from blog.auth.permissions import ROLES
 from local.identity.issuer import Issuer, checkout_key
 from local.identity.settings import issuer_url
 from local.services import Services

@@ -1,8 +1,8 @@
 """The end-to-end suite as a role.
 
-Each request is made as the role, and its response is judged by the policy. What the role may not do
-is made again by an administrator, so that the scenario goes on, and fails if the rejected request
-has changed anything after all.
+Each request is made as the role, and judged by the permission that it needs. What the role may not
+do is made again by an administrator, so that the scenario goes on, and fails if the rejected
+request has changed anything after all.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from blog.auth.policy import ALL, NONE, POLICY
-from tests.resources import FUNCTIONS
+from blog.auth.permissions import ALL, NONE, READER, Grant, grant_of
+from tests.resources import FUNCTIONS, PERMISSIONS
 
 ANONYMOUS = "anonymous"
 INVALID = {400, 405, 413, 415, 422}
@@ -52,7 +52,7 @@ class RoleTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         operation = _operation_of(request)
         response = _send(self._as_role, request)
-        if operation not in POLICY:  # which is public, but for API Gateway below a resource
+        if operation not in PERMISSIONS:  # which is public, but for API Gateway below a resource
             is_rejected = self._role == ANONYMOUS and response.status_code == 401
             return _send(self._as_admin, request) if is_rejected else response
         if self._may(operation, request):
@@ -69,15 +69,18 @@ class RoleTransport(httpx.BaseTransport):
         return _send(self._as_admin, request)
 
     def _may(self, operation: str, request: httpx.Request) -> bool:
-        if self._role == ANONYMOUS or getattr(POLICY[operation], self._role) is NONE:
+        if self._role == ANONYMOUS or self._grant(operation) is NONE:
             return False
         return not self._has_own(operation) or self._owns(operation, request)
+
+    def _grant(self, operation: str) -> Grant:
+        return max(grant_of(PERMISSIONS[operation], role) for role in {READER, self._role})
 
     def _has_own(self, operation: str) -> bool:
         """Whether the role may do it with its own resources only."""
         if self._role == ANONYMOUS:
             return False
-        return getattr(POLICY[operation], self._role) not in (NONE, ALL)
+        return self._grant(operation) not in (NONE, ALL)
 
     def _owns(self, operation: str, request: httpx.Request) -> bool:
         if operation == "create_user":

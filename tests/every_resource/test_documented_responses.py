@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 
-from blog.http import authorization
+from blog.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.every_resource.document import DOCUMENT, WRITES
@@ -189,7 +189,7 @@ def defective(caller: Caller, operation: Operation) -> httpx.Response:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    caller.monkeypatch.setattr(authorization, "authorize", fail)
+    caller.monkeypatch.setattr(route, "authorize", fail)
     return caller.send(operation)
 
 

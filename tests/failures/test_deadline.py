@@ -16,9 +16,8 @@ from blog.cache.health import check_redis
 from blog.database import Reader, Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import BoundedConnection
-from blog.deadline import request_deadline
 from tests.conftest import Worker
-from tests.transactions import NothingInvalidated, statement_of, write
+from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
 INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
 LATE_SECONDS = 5.0
@@ -72,11 +71,10 @@ def test_what_fails_after_commit_changes_no_response(
         await reader.execute(statement_of("SELECT 1"))
 
     async def request() -> None:
-        request_deadline.set(monotonic() + 0.3)
         async with asyncio.timeout(0.3):
             await write(insert, invalidation)
 
-    worker.run(read(connect))  # the time is for the write only
+    worker.run(read(REQUEST, connect))  # the time is for the write only
     with expected:
         worker.run(asyncio.wait_for(request(), 2.0))
     assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
@@ -92,10 +90,10 @@ def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connec
 
     async def request() -> None:
         async with asyncio.timeout(0.3):
-            await write(insert, Fences())
+            await write(insert, Fences(REQUEST))
 
     async def backend() -> int:
-        async with worker_connection().acquire() as (_, driver):
+        async with worker_connection().acquire(REQUEST.record) as (_, driver):
             return driver.info.backend_pid
 
     worker.restart(REDIS_TIMEOUT_SECONDS="1")
@@ -118,7 +116,7 @@ def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
 
     async def request() -> None:
         async with asyncio.timeout(0.3):
-            await read(sleep)
+            await read(REQUEST, sleep)
 
     with pytest.raises(TimeoutError):
         worker.run(request())
@@ -130,7 +128,7 @@ def test_a_query_that_the_deadline_interrupts_is_stopped_at_the_server(
 
 def test_the_workers_connection_is_bounded(worker: Worker) -> None:
     async def driver_connection() -> Any:
-        async with worker_connection().acquire() as (connection, _):
+        async with worker_connection().acquire(REQUEST.record) as (connection, _):
             return (await connection.get_raw_connection()).driver_connection
 
     assert isinstance(worker.run(driver_connection()), BoundedConnection)

@@ -33,7 +33,7 @@ def serve(route: Route, seconds: float = 10.0) -> LambdaTransport:
     """A function of one route, `/things`, and how long it may run."""
     router = APIRouter()
     router.add_api_route("/things", route)
-    return LambdaTransport(seconds, lambda_handler(create_app(router)))
+    return LambdaTransport(seconds, lambda_handler(create_app(router, is_public=True)))
 
 
 def call(function: LambdaTransport, request_id: str | None = None) -> httpx.Response:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +18,11 @@ from blog.cache.health import check_redis
 from blog.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
 from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import FENCE_SECONDS, redis_scripts
-from blog.observability import RequestRecord, current_request
+from blog.request import Record
 from local.services import Services
 from local.services.valkey import end_quarantine
 from tests.conftest import Worker
+from tests.transactions import REQUEST
 from tests.valkey import ValkeyServer
 
 DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
@@ -61,24 +62,23 @@ class Database:
 
 
 @pytest.fixture
-def record() -> Iterator[RequestRecord]:
+def record() -> Record:
     """What the request in progress records."""
-    new = RequestRecord("GET", "gateway", None, cold_start=False)
-    token = current_request.set(new)
-    yield new
-    current_request.reset(token)
+    new = Record()
+    REQUEST.record = new
+    return new
 
 
 @pytest.fixture
 def fetch(worker: Worker, cache: Client) -> Callable[[Database], bytes]:
     """Fetches the page in this worker."""
-    return lambda database: worker.run(THINGS.fetch(PAGE, database.load))
+    return lambda database: worker.run(THINGS.fetch(REQUEST, PAGE, database.load))
 
 
 Fetch = Callable[[Database], bytes]
 
 
-def outcome(record: RequestRecord) -> str | None:
+def outcome(record: Record) -> str | None:
     return record.cache
 
 
@@ -95,7 +95,7 @@ async def write(
     changes: Changes = {"things": None},  # noqa: B006 - it is not changed
     while_fenced: Callable[[], Awaitable[Any]] | None = None,
 ) -> None:
-    fences = Fences()
+    fences = Fences(REQUEST)
     fences.start(dict.fromkeys(changes))
     await fences.ready(changes)
     try:
@@ -118,7 +118,7 @@ def tokens(cache: Client) -> dict[str, str]:
 
 
 def test_a_miss_stores_the_page_after_what_it_depends_on(
-    fetch: Fetch, cache: Client, record: RequestRecord
+    fetch: Fetch, cache: Client, record: Record
 ) -> None:
     assert fetch(Database(b"page")) == b"page"
 
@@ -131,7 +131,7 @@ def test_a_miss_stores_the_page_after_what_it_depends_on(
     assert outcome(record) == "miss"
 
 
-def test_a_hit_is_served_without_the_database(fetch: Fetch, record: RequestRecord) -> None:
+def test_a_hit_is_served_without_the_database(fetch: Fetch, record: Record) -> None:
     fetch(Database(b"page"))
     database = Database(b"other")
 
@@ -159,7 +159,7 @@ def test_content_is_cached_byte_by_byte(fetch: Fetch, content: bytes) -> None:
 
 
 def test_a_page_above_the_maximum_size_is_not_cached_and_its_readers_do_not_wait(
-    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
+    worker: Worker, fetch: Fetch, cache: Client, record: Record
 ) -> None:
     large = Database(b"x" * (MAX_PAGE_BYTES + 1))
     assert fetch(large) == large.content
@@ -178,7 +178,7 @@ def test_a_page_above_the_maximum_size_is_not_cached_and_its_readers_do_not_wait
 
 def test_the_time_to_live_is_a_setting(worker: Worker, cache: Client) -> None:
     worker.restart(CACHE_TTL_SECONDS="7")
-    worker.run(THINGS.fetch(PAGE, Database().load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, Database().load))
     assert 5 <= cache.ttl(KEY) <= 7
 
 
@@ -194,17 +194,17 @@ def test_a_page_of_another_form_is_not_served_either_way(worker: Worker, cache: 
         data: list[str]
 
     other = PageCache("things", OtherThings)
-    worker.run(THINGS.fetch(PAGE, Database(b"of the release before").load))
-    assert worker.run(other.fetch(PAGE, Database(b"of the canary").load)) == b"of the canary"
-    assert worker.run(THINGS.fetch(PAGE, Database(b"again").load)) == b"again"
+    worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"of the release before").load))
+    assert (
+        worker.run(other.fetch(REQUEST, PAGE, Database(b"of the canary").load)) == b"of the canary"
+    )
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"again").load)) == b"again"
 
 
-def test_a_page_without_a_key_is_not_cached(
-    worker: Worker, cache: Client, record: RequestRecord
-) -> None:
+def test_a_page_without_a_key_is_not_cached(worker: Worker, cache: Client, record: Record) -> None:
     database = Database()
     for _ in range(2):
-        worker.run(THINGS.fetch(None, database.load))
+        worker.run(THINGS.fetch(REQUEST, None, database.load))
 
     assert (database.loads, record.cache) == (2, "bypass")
     assert cache.keys() == [b"generations"]
@@ -224,7 +224,7 @@ def test_every_key_has_the_prefix(worker: Worker, cache: Client, prefix: str | N
     worker.restart(CACHE_KEY_PREFIX=prefix)
     cache.flushdb()
     end_quarantine(cache, prefix or "")
-    worker.run(THINGS.fetch(PAGE, load, scope="7"))
+    worker.run(THINGS.fetch(REQUEST, PAGE, load, scope="7"))
     worker.run(arrived())
     worker.run(look())
     worker.run(write(while_fenced=look))
@@ -239,31 +239,31 @@ def test_deployments_with_prefixes_of_their_own_share_a_redis(
     for prefix in prefixes:
         end_quarantine(cache, prefix)
         worker.restart(CACHE_KEY_PREFIX=prefix)
-        worker.run(THINGS.fetch(PAGE, Database(f"of {prefix}".encode()).load))
+        worker.run(THINGS.fetch(REQUEST, PAGE, Database(f"of {prefix}".encode()).load))
     for prefix in prefixes:
         worker.restart(CACHE_KEY_PREFIX=prefix)
-        assert worker.run(THINGS.fetch(PAGE, Database().load)) == f"of {prefix}".encode()
+        assert worker.run(THINGS.fetch(REQUEST, PAGE, Database().load)) == f"of {prefix}".encode()
 
     worker.run(write())
-    assert worker.run(THINGS.fetch(PAGE, Database(b"new").load)) == b"new"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"new").load)) == b"new"
     worker.restart(CACHE_KEY_PREFIX="staging:")
-    assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"of staging:"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database().load)) == b"of staging:"
 
 
 def test_an_empty_page_lives_no_longer_than_a_lease(
-    worker: Worker, cache: Client, record: RequestRecord
+    worker: Worker, cache: Client, record: Record
 ) -> None:
     async def load() -> Loaded:
         return Loaded(b"[]", THINGS_AT_ALL, is_empty=True)
 
-    assert worker.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, load)) == b"[]"
     assert 0 < cache.pttl(KEY) <= protocol.LEASE_SECONDS * 1000
-    assert worker.run(THINGS.fetch(PAGE, load)) == b"[]"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, load)) == b"[]"
     assert outcome(record) == "hit"
 
 
 def test_a_user_with_the_rights_that_the_docs_name_is_enough(
-    worker: Worker, tmp_path: Path, record: RequestRecord
+    worker: Worker, tmp_path: Path, record: Record
 ) -> None:
     [rights] = re.findall(r"`(\+select .*?)`", DEPLOYMENT.read_text(encoding="utf-8"), re.DOTALL)
     with ValkeyServer(tmp_path / "valkey") as server:
@@ -277,7 +277,7 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
             worker.run(write())
             for _ in range(2):
                 record.cache = None
-                assert worker.run(THINGS.fetch(PAGE, Database(content).load)) == content
+                assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(content).load)) == content
                 outcomes.append(record.cache)
         worker.run(check_redis())
         worker.close()
@@ -287,9 +287,9 @@ def test_a_user_with_the_rights_that_the_docs_name_is_enough(
 def test_lists_share_no_page(worker: Worker, cache: Client) -> None:
     wanted = {("a", "1:10"): b"1", ("a", "2:10"): b"2", ("b", "1:10"): b"3"}
     for (name, page), content in wanted.items():
-        worker.run(PageCache(name, Things).fetch(page, Database(content).load))
+        worker.run(PageCache(name, Things).fetch(REQUEST, page, Database(content).load))
     for (name, page), content in wanted.items():
-        assert worker.run(PageCache(name, Things).fetch(page, Database().load)) == content
+        assert worker.run(PageCache(name, Things).fetch(REQUEST, page, Database().load)) == content
 
 
 ALL = PageCache("posts", Things)
@@ -318,7 +318,7 @@ VOIDED = [
 async def fetch_of(name: str, content: bytes) -> bytes:
     depends_on = PAGES[name]
     load = Database(content, depends_on).load
-    return await ALL.fetch(f"{name}:1:10", load, scope=depends_on.get("posts", ""))
+    return await ALL.fetch(REQUEST, f"{name}:1:10", load, scope=depends_on.get("posts", ""))
 
 
 @pytest.mark.parametrize(("changes", "voided"), VOIDED)
@@ -372,7 +372,7 @@ def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
     worker: Worker, cache: Client
 ) -> None:
     async def change_a_post_of_7() -> None:
-        fences = Fences()
+        fences = Fences(REQUEST)
         fences.start({"posts": None})
         await check_redis()
         for name in ("posts of 7", "posts of 8"):
@@ -389,7 +389,7 @@ def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
 def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
     worker: Worker,
     cache: Client,
-    record: RequestRecord,
+    record: Record,
     monkeypatch: pytest.MonkeyPatch,
     narrows: bool,
     found: bytes,
@@ -397,7 +397,7 @@ def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
     monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 0.1)
 
     async def change_a_post_of_7() -> bytes:
-        fences = Fences()
+        fences = Fences(REQUEST)
         fences.start({"posts": None})
         await check_redis()
         reading = asyncio.create_task(fetch_of("posts of 8", b"new"))
@@ -419,7 +419,7 @@ def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
     """A post was likely to stay with user 8, and has moved there from 7."""
 
     async def move() -> None:
-        fences = Fences()
+        fences = Fences(REQUEST)
         fences.start({"posts": "8"})
         await fences.ready({"posts": {"7", "8"}})
         fenced = {fence.partition(b"|")[0] for fence in cache.zrange("fences", 0, -1)}
@@ -440,7 +440,7 @@ def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
     worker: Worker, cache: Client
 ) -> None:
     async def move() -> None:
-        fences = Fences()
+        fences = Fences(REQUEST)
         fences.start({"posts": "8"})
         await check_redis()
         cache.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
@@ -462,35 +462,39 @@ def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
 def test_a_scope_that_is_not_the_statements_is_not_trusted(worker: Worker, cache: Client) -> None:
     """The page depends on the whole table, whatever the route says."""
     depends_on = {"posts": ""}
-    worker.run(ALL.fetch(PAGE, Database(b"old", depends_on).load, scope="7"))
-    assert worker.run(ALL.fetch(PAGE, Database(b"new", depends_on).load, scope="7")) == b"old"
+    worker.run(ALL.fetch(REQUEST, PAGE, Database(b"old", depends_on).load, scope="7"))
+    assert (
+        worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new", depends_on).load, scope="7")) == b"old"
+    )
     worker.run(write({"posts": {"8"}}))
-    assert worker.run(ALL.fetch(PAGE, Database(b"new", depends_on).load, scope="7")) == b"new"
+    assert (
+        worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new", depends_on).load, scope="7")) == b"new"
+    )
 
 
 def test_a_page_that_depends_on_nothing_is_not_stored(worker: Worker, cache: Client) -> None:
-    worker.run(THINGS.fetch(PAGE, Database(b"page", {}).load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page", {}).load))
     worker.run(arrived())
     assert not cache.exists(KEY, LEASE)
 
 
 def test_tokens_of_scopes_expire_after_their_pages(worker: Worker, cache: Client) -> None:
-    worker.run(ALL.fetch(PAGE, Database(b"page", {"posts": "7"}).load, scope="7"))
+    worker.run(ALL.fetch(REQUEST, PAGE, Database(b"page", {"posts": "7"}).load, scope="7"))
     worker.run(arrived())
     assert cache.ttl("scope:posts:7") > cache.ttl(f"posts:{PAGE}") > 0
     cache.delete("scope:posts:7")
-    assert worker.run(ALL.fetch(PAGE, Database(b"new").load, scope="7")) == b"new"
+    assert worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new").load, scope="7")) == b"new"
 
 
 def test_while_a_fence_is_set_no_page_is_served_or_populated(
-    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
+    worker: Worker, fetch: Fetch, cache: Client, record: Record
 ) -> None:
     fetch(Database(b"before"))
     responses = []
 
     async def read() -> None:
         assert cache.zcard("fences") == 1
-        responses.append(await THINGS.fetch(PAGE, Database(b"during").load))
+        responses.append(await THINGS.fetch(REQUEST, PAGE, Database(b"during").load))
         assert not cache.exists(LEASE)
 
     worker.run(write(while_fenced=read))
@@ -508,9 +512,9 @@ def test_a_reader_from_before_a_write_populates_no_page_after_it(
         await write()
         return Loaded(b"before", THINGS_AT_ALL)
 
-    assert worker.run(THINGS.fetch(PAGE, overtaken_load)) == b"before"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, overtaken_load)) == b"before"
     assert not cache.exists(KEY)
-    assert worker.run(THINGS.fetch(PAGE, Database(b"after").load)) == b"after"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"after").load)) == b"after"
 
 
 def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_next(
@@ -519,18 +523,18 @@ def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_nex
     async def overtaken_load() -> Loaded:
         await write()
         cache.delete(LEASE)
-        await THINGS.fetch(PAGE, Database(b"after").load)
+        await THINGS.fetch(REQUEST, PAGE, Database(b"after").load)
         return Loaded(b"before", THINGS_AT_ALL)
 
-    worker.run(THINGS.fetch(PAGE, overtaken_load))
-    assert worker.run(THINGS.fetch(PAGE, Database().load)) == b"after"
+    worker.run(THINGS.fetch(REQUEST, PAGE, overtaken_load))
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database().load)) == b"after"
 
 
 def test_a_writer_clears_only_its_own_fence(worker: Worker, fetch: Fetch, cache: Client) -> None:
     async def other_write() -> None:
         await write()
         assert cache.zcard("fences") == 1
-        await THINGS.fetch(PAGE, Database(b"before").load)
+        await THINGS.fetch(REQUEST, PAGE, Database(b"before").load)
         assert not cache.exists(KEY)
 
     worker.run(write(while_fenced=other_write))
@@ -542,7 +546,7 @@ def test_a_page_from_before_a_write_is_stale_after_it_even_when_its_fence_was_lo
 ) -> None:
     async def lose_fence_and_fill() -> None:
         cache.delete("fences")
-        await THINGS.fetch(PAGE, Database(b"before").load)
+        await THINGS.fetch(REQUEST, PAGE, Database(b"before").load)
         assert cache.exists(KEY)
 
     worker.run(write(while_fenced=lose_fence_and_fill))
@@ -559,13 +563,13 @@ def test_a_failed_write_clears_its_fence(worker: Worker, cache: Client) -> None:
 
 
 async def set_fences() -> None:
-    crashed = Fences()
+    crashed = Fences(REQUEST)
     crashed.start({"things": None})
     await crashed.ready({"things": None})
 
 
 def test_a_crashed_writers_fence_expires(
-    worker: Worker, fetch: Fetch, cache: Client, record: RequestRecord
+    worker: Worker, fetch: Fetch, cache: Client, record: Record
 ) -> None:
     fetch(Database(b"before"))
     worker.run(set_fences())
@@ -592,14 +596,14 @@ def test_a_lease_lets_one_reader_populate_the_page_while_others_wait(
         return await database.load()
 
     async def readers() -> list[bytes]:
-        return await asyncio.gather(*(THINGS.fetch(PAGE, slow_load) for _ in range(8)))
+        return await asyncio.gather(*(THINGS.fetch(REQUEST, PAGE, slow_load) for _ in range(8)))
 
     assert worker.run(readers()) == [b"page"] * 8
     assert database.loads == 1
 
 
 def test_a_reader_waits_for_a_lease_only_so_long(
-    fetch: Fetch, cache: Client, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, cache: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "LEASE_WAIT_SECONDS", 0.05)
     cache.set(LEASE, b"another reader")
@@ -618,14 +622,12 @@ def test_a_lease_ends_with_its_holder(worker: Worker, cache: Client) -> None:
         cache.set(LEASE, b"taken by another since")
         return Loaded(b"page", THINGS_AT_ALL)
 
-    worker.run(THINGS.fetch(PAGE, load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, load))
     assert 0 < lifetimes[0] <= protocol.LEASE_SECONDS * 1000
     assert cache.get(LEASE) == b"taken by another since"
 
 
-def test_a_restarted_redis_is_used_at_once(
-    fetch: Fetch, cache: Client, record: RequestRecord
-) -> None:
+def test_a_restarted_redis_is_used_at_once(fetch: Fetch, cache: Client, record: Record) -> None:
     fetch(Database(b"before"))
     cache.flushall()
     end_quarantine(cache)
@@ -639,7 +641,7 @@ def test_a_restarted_redis_is_used_at_once(
 
 
 def test_a_redis_that_forgot_is_in_quarantine_until_the_writes_that_it_forgot_are_over(
-    fetch: Fetch, cache: Client, record: RequestRecord, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, cache: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "FENCE_SECONDS", 0.3)
     fetch(Database(b"before"))
@@ -669,35 +671,31 @@ def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Cl
         raise LookupError
 
     with pytest.raises(LookupError):
-        worker.run(THINGS.fetch(PAGE, load))
+        worker.run(THINGS.fetch(REQUEST, PAGE, load))
     assert not cache.exists(KEY)
 
 
-def test_without_a_redis_everything_goes_to_the_database(
-    worker: Worker, record: RequestRecord
-) -> None:
+def test_without_a_redis_everything_goes_to_the_database(worker: Worker, record: Record) -> None:
     worker.restart(REDIS_URL=None)
     database = Database()
-    worker.run(THINGS.fetch(PAGE, database.load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, database.load))
     worker.run(write())
 
     assert database.loads == 1
     assert outcome(record) == "bypass"
 
 
-def test_an_unavailable_redis_is_an_error_and_then_skipped(
-    worker: Worker, record: RequestRecord
-) -> None:
+def test_an_unavailable_redis_is_an_error_and_then_skipped(worker: Worker, record: Record) -> None:
     worker.restart(REDIS_URL=NO_REDIS)
-    assert worker.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "error"
 
     record.cache = None
-    assert worker.run(THINGS.fetch(PAGE, Database(b"page").load)) == b"page"
+    assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "bypass"
 
 
-def test_a_write_goes_through_without_redis(worker: Worker, record: RequestRecord) -> None:
+def test_a_write_goes_through_without_redis(worker: Worker, record: Record) -> None:
     worker.restart(REDIS_URL=NO_REDIS)
     written = []
 
@@ -713,25 +711,25 @@ def test_the_circuit_closes_when_redis_has_recovered(
     worker: Worker,
     services: Services,
     cache: Client,
-    record: RequestRecord,
+    record: Record,
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "redis"
     worker.restart(REDIS_URL=f"unix://{path}?db=0")
     redis_scripts().breaker.pause_seconds = 0.05
-    worker.run(THINGS.fetch(PAGE, Database().load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, Database().load))
     assert (record.cache, redis_scripts().breaker.is_open) == ("error", True)
 
     path.symlink_to(urlsplit(services.redis_url).path)
     worker.run(asyncio.sleep(0.06))
     record.cache = None
-    worker.run(THINGS.fetch(PAGE, Database(b"page").load))
+    worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page").load))
     assert outcome(record) == "miss"
     assert cache.get(KEY).endswith(b"page")
 
 
 def test_an_error_of_the_script_does_not_fail_the_reader(
-    fetch: Fetch, cache: Client, record: RequestRecord
+    fetch: Fetch, cache: Client, record: Record
 ) -> None:
     cache.delete("generations")
     cache.lpush("generations", "of a wrong type")

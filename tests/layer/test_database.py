@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+from fastapi import Request
 from psycopg import errors
 
 from blog.database import Reader, Transaction, read, translate_violation
@@ -17,11 +18,12 @@ from blog.database.connection import worker_connection
 from blog.database.driver import TIMEOUTS
 from blog.errors import ApiError, Conflict, DatabaseUnavailable, InternalError, NotFound
 from blog.http.application import create_app, lambda_handler
-from blog.http.router import api_router
+from blog.http.route import PERMISSION, api_router
+from blog.request import request_of
 from local.services import Services
 from tests.conftest import Worker, url_without_timeouts
 from tests.in_process import LambdaTransport
-from tests.transactions import NothingInvalidated, statement_of, write
+from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
 Database = psycopg.Connection[Any]
 
@@ -76,9 +78,11 @@ def ask(worker: Worker) -> Callable[[Query], int]:
     def ask(query: Query) -> int:
         router = api_router("queries")
 
-        @router.get("/queries")
-        async def run_query() -> None:
-            await (write(query) if query.statement == INSERT else read(query))
+        @router.get("/queries", openapi_extra={PERMISSION: "queries:read"})
+        async def run_query(http: Request) -> None:
+            request = request_of(http.scope)
+            is_write = query.statement == INSERT
+            await (write(query, request=request) if is_write else read(request, query))
 
         with httpx.Client(
             transport=LambdaTransport(handler=lambda_handler(create_app(router)))
@@ -111,15 +115,15 @@ def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
     worker: Worker, database: Database, end: str
 ) -> None:
     for _ in range(1 if end == "terminated" else 2):
-        worker.run(read(Query()))
+        worker.run(read(REQUEST, Query()))
         end_backends(database, worker)
         query = Query()
-        assert worker.run(read(query)) == 42
+        assert worker.run(read(REQUEST, query)) == 42
         assert query.calls == 1  # noticed before the query, not by it
 
 
 def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Database) -> None:
-    worker.run(read(Query()))
+    worker.run(read(REQUEST, Query()))
     end_backends(database, worker)
     query = Query(INSERT)
     worker.run(write(query))
@@ -129,7 +133,7 @@ def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Da
 
 def test_a_worker_keeps_one_connection(worker: Worker, database: Database) -> None:
     for _ in range(3):
-        worker.run(read(Query()))
+        worker.run(read(REQUEST, Query()))
         worker.run(write(Query()))
     assert len(backends(database, worker)) == 1
 
@@ -137,7 +141,7 @@ def test_a_worker_keeps_one_connection(worker: Worker, database: Database) -> No
 def test_a_read_leaves_no_transaction_and_sends_nothing_after_its_statement(
     worker: Worker, database: Database
 ) -> None:
-    worker.run(read(Query("SELECT 4711")))
+    worker.run(read(REQUEST, Query("SELECT 4711")))
     activity = database.execute(
         "SELECT state, query FROM pg_stat_activity WHERE application_name = %s", [worker.service]
     )
@@ -146,7 +150,7 @@ def test_a_read_leaves_no_transaction_and_sends_nothing_after_its_statement(
 
 def test_a_read_after_a_write_is_in_autocommit_again(worker: Worker, database: Database) -> None:
     worker.run(write(Query(INSERT)))
-    worker.run(read(Query("SELECT 4711")))
+    worker.run(read(REQUEST, Query("SELECT 4711")))
     state = database.execute(
         "SELECT state FROM pg_stat_activity WHERE application_name = %s", [worker.service]
     )
@@ -155,8 +159,8 @@ def test_a_read_after_a_write_is_in_autocommit_again(worker: Worker, database: D
 
 def test_a_statement_is_not_prepared_on_the_server(worker: Worker) -> None:
     for _ in range(10):
-        worker.run(read(Query("SELECT 4711")))
-    assert worker.run(read(Query("SELECT count(*) FROM pg_prepared_statements"))) == 0
+        worker.run(read(REQUEST, Query("SELECT 4711")))
+    assert worker.run(read(REQUEST, Query("SELECT count(*) FROM pg_prepared_statements"))) == 0
 
 
 def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_commit(
@@ -226,7 +230,7 @@ def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Da
     with pytest.raises(InternalError):
         worker.run(write(insert_twice, watch))
     assert (users(database), watch.calls) == (0, ["start", "ready", "rolled back"])
-    assert worker.run(read(Query())) == 42
+    assert worker.run(read(REQUEST, Query())) == 42
 
 
 def test_only_the_violation_of_the_constraint_becomes_its_error(
@@ -252,7 +256,7 @@ def test_other_errors_than_violations_are_raised_unchanged() -> None:
 def test_a_wrong_statement_is_an_internal_error(worker: Worker) -> None:
     query = Query("SELECT nonsense")
     with pytest.raises(InternalError):
-        worker.run(read(query))
+        worker.run(read(REQUEST, query))
     assert query.calls == 1
 
 
@@ -287,15 +291,15 @@ HERE: dict[type[psycopg.Error], type[ApiError]] = {
 def test_a_transient_failure_is_503_and_leads_elsewhere_if_it_is_the_servers(
     worker: Worker, database: Database, error: type[psycopg.Error]
 ) -> None:
-    worker.run(read(Query()))
+    worker.run(read(REQUEST, Query()))
     before = backends(database, worker)
     with pytest.raises(ELSEWHERE.get(error) or HERE[error]) as raised:
-        worker.run(read(Query(f"DO $$ BEGIN RAISE SQLSTATE '{error.sqlstate}'; END $$")))
+        worker.run(read(REQUEST, Query(f"DO $$ BEGIN RAISE SQLSTATE '{error.sqlstate}'; END $$")))
     assert raised.value.__suppress_context__
     if isinstance(raised.value, DatabaseUnavailable):
         assert raised.value.connection_lost is (error in ELSEWHERE)
         assert raised.value.read_only is (error is errors.ReadOnlySqlTransaction)
-    worker.run(read(Query()))
+    worker.run(read(REQUEST, Query()))
     assert (backends(database, worker) != before) is (error in ELSEWHERE)
 
 
@@ -311,7 +315,7 @@ def test_each_write_has_the_timeouts_that_the_database_lacks_and_its_session_sta
     worker.restart(DATABASE_URL=url_without_timeouts(services))
     for _ in range(2):
         assert worker.run(write(Query(SHOW_TIMEOUTS))) == TIMEOUTS
-        assert worker.run(read(Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
+        assert worker.run(read(REQUEST, Query(SHOW_TIMEOUTS))) == dict.fromkeys(TIMEOUTS, "0")
 
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     warnings = [line["lacking"] for line in logged if line["level"] == "WARNING"]

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from blog.database import Reader, read
-from blog.database.access import database_url
 from blog.database.connection import worker_connection
+from blog.database.server import database_url
 from blog.database_url import check_parameters, libpq_url
 from blog.errors import DatabaseUnavailable
 from blog.settings import SettingsError, settings
@@ -19,7 +19,7 @@ from migrations.handler import handler as migrate
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
 from tests.failures.proxy import FailingProxy
-from tests.transactions import statement_of
+from tests.transactions import REQUEST, statement_of
 
 SCHEMES = (
     "postgresql://",
@@ -49,7 +49,7 @@ def test_a_function_connects_with_every_form(
     assert settings().database_url == in_form(SCHEMES[0], services.database_url).replace(
         "&ssl=", "&sslmode="
     )
-    assert worker.run(read(query)) == 42
+    assert worker.run(read(REQUEST, query)) == 42
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -131,7 +131,7 @@ def test_of_several_hosts_the_one_that_responds_is_used(worker: Worker, services
     with FailingProxy(postgresql_socket(services)) as proxy:
         hosts = f"127.0.0.1:1,127.0.0.1:{proxy.port}"
         worker.restart(DATABASE_URL=f"postgresql://postgres@{hosts}/blog?sslmode=disable")
-        assert worker.run(read(query)) == 42
+        assert worker.run(read(REQUEST, query)) == 42
         worker.close()
 
 
@@ -171,7 +171,7 @@ def test_what_is_decided_here_wins_over_the_url(
 
 
 async def connection_info() -> psycopg.ConnectionInfo:
-    async with worker_connection().acquire() as (_, driver):
+    async with worker_connection().acquire(REQUEST.record) as (_, driver):
         return driver.info
 
 
@@ -183,7 +183,7 @@ def test_a_read_only_server_is_not_used_though_the_url_allows_it(
         DATABASE_URL=f"{services.database_url}&target_session_attrs=any&options={options}"
     )
     with pytest.raises(DatabaseUnavailable) as raised:
-        worker.run(read(query))
+        worker.run(read(REQUEST, query))
     assert raised.value.read_only
 
 
@@ -193,7 +193,7 @@ def test_what_is_sent_is_acknowledged_in_time_or_the_connection_is_lost(
     worker: Worker, services: Services, connect_seconds: str, milliseconds: int
 ) -> None:
     async def user_timeout() -> int:
-        async with worker_connection().acquire() as (_, driver):
+        async with worker_connection().acquire(REQUEST.record) as (_, driver):
             with socket.socket(fileno=os.dup(driver.pgconn.socket)) as same:
                 return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
 

@@ -16,6 +16,7 @@ from blog.errors import (
     TooManyRequests,
 )
 from blog.http.problems import problem_response, problem_responses
+from blog.request import ApiRequest
 
 TREE = dict(re.findall(r"[├└]── (\w+) +(\d{3})?", errors.__doc__ or ""))
 
@@ -62,7 +63,7 @@ def test_codes_are_unique() -> None:
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_error_is_returned_as_a_problem(error: type[ApiError]) -> None:
-    response = problem_response(made(error))
+    response = problem_response(made(error), ApiRequest())
     problem = json.loads(bytes(response.body))
 
     assert response.status_code == problem["status"] == error.status

@@ -136,7 +136,7 @@ def test_a_worker_has_one_cold_start_and_another_one_when_it_is_restored(
 ) -> None:
     router = APIRouter()
     router.add_api_route("/things", _nothing)
-    transport = LambdaTransport(handler=lambda_handler(create_app(router)))
+    transport = LambdaTransport(handler=lambda_handler(create_app(router, is_public=True)))
     for _ in range(3):
         transport.handle_request(httpx.Request("GET", "http://api.test/things"))
     worker.close()  # as before a snapshot

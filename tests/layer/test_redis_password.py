@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from blog import secrets
+from blog import stored_secrets
 from blog.cache.pages import Loaded, PageCache
 from blog.cache.scripts import redis_scripts
-from blog.observability import RequestRecord, current_request
+from blog.request import Record
 from tests.conftest import Worker
 from tests.secrets_manager import Manager, new_secret
+from tests.transactions import REQUEST
 from tests.valkey import ValkeyServer
 
 
@@ -42,7 +43,7 @@ class RotatedRedis:
 def rotated(
     worker: Worker, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RotatedRedis]:
-    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 0.0)
     with ValkeyServer(tmp_path / "valkey") as server:
         redis = RotatedRedis(server, manager)
         redis.change_password("first")
@@ -62,10 +63,8 @@ def cache_outcome(worker: Worker) -> str | None:
     async def load() -> Loaded:
         return Loaded(b"page", {"things": ""})
 
-    record = RequestRecord("GET", "gateway", None, cold_start=False)
-    token = current_request.set(record)
-    assert worker.run(PageCache("things", Things).fetch("1:10", load)) == b"page"
-    current_request.reset(token)
+    REQUEST.record = record = Record()
+    assert worker.run(PageCache("things", Things).fetch(REQUEST, "1:10", load)) == b"page"
     return record.cache
 
 

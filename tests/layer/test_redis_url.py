@@ -9,7 +9,7 @@ import httpx
 import pytest
 from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
 
-from blog.cache.access import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
+from blog.cache.redis_url import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
 from blog.cache.scripts import redis_scripts
 from local.errors import LocalError
 from local.services import Services

@@ -79,7 +79,7 @@ def test_failures_have_the_headers_too(worker: Worker, api: httpx.Client) -> Non
     unavailable = api.get("/users/1")
     router = APIRouter()
     router.add_api_route("/things", fail)
-    transport = LambdaTransport(handler=lambda_handler(create_app(router)))
+    transport = LambdaTransport(handler=lambda_handler(create_app(router, is_public=True)))
     failed = transport.handle_request(httpx.Request("GET", "http://api.test/things"))
 
     for response, status in ((unavailable, 503), (failed, 500)):

@@ -10,18 +10,18 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from blog import secrets
+from blog import stored_secrets
 from blog.aws import secrets_manager
 from blog.database import Reader, read
-from blog.database.access import database_url
-from blog.secrets import SecretUnavailable, is_secret, secret_value
+from blog.database.server import database_url
 from blog.settings import SettingsError
+from blog.stored_secrets import SecretUnavailable, is_secret, secret_value
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
 from tests.conftest import Worker
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret
-from tests.transactions import statement_of
+from tests.transactions import REQUEST, statement_of
 
 
 async def query(reader: Reader) -> object:
@@ -36,7 +36,7 @@ def test_the_database_is_reached_through_the_secret(
     worker.restart(DATABASE_URL=secret)
     assert database_url().drivername == "postgresql+psycopg"
     assert database_url().query == make_url(services.database_url).query | {"sslmode": "disable"}
-    assert worker.run(read(query)) == 42
+    assert worker.run(read(REQUEST, query)) == 42
 
 
 def test_a_secret_without_a_url_is_told_without_its_value(worker: Worker, manager: Manager) -> None:
@@ -54,7 +54,7 @@ def test_a_rotated_value_is_read_when_asked_again_but_not_at_once(
     manager.put_secret_value(SecretId=arn, SecretString="new")
     assert secret_value(arn) == "old"
 
-    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 0.0)
     assert secret_value(arn) == "new"
 
 
@@ -143,7 +143,7 @@ def rotated(
 def test_requests_go_on_while_the_password_is_rotated(
     rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 0.0)
     statuses: list[int] = []
 
     def rotate() -> None:
@@ -168,7 +168,7 @@ def test_requests_go_on_while_the_password_is_rotated(
 def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
     rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(secrets, "REREAD_SECONDS", 60.0)
+    monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 60.0)
     assert api.get("/users/1").status_code == 404
     rotated.change_password("unknown")
     responses = [api.get("/users/1") for _ in range(10)]
@@ -176,7 +176,7 @@ def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
     assert responses[0].json()["type"] == "/problems#database-unavailable"
     assert rotated.reads == 1
 
-    monkeypatch.setattr(secrets, "REREAD_SECONDS", 0.0)
+    monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 0.0)
     rotated.change_secret("unknown")
     assert api.get("/users/1").status_code == 404
 

@@ -36,7 +36,7 @@ def serve(*endpoints: Callable[..., Any], method: str = "GET") -> httpx.Client:
     router = APIRouter()
     for endpoint in endpoints:
         router.add_api_route(f"/{endpoint.__name__}", endpoint, methods=[method])
-    transport = LambdaTransport(handler=lambda_handler(create_app(router)))
+    transport = LambdaTransport(handler=lambda_handler(create_app(router, is_public=True)))
     return httpx.Client(transport=transport, base_url="http://api.test")
 
 
@@ -110,7 +110,7 @@ def test_an_unknown_parameter_is_told_by_its_position_and_what_there_is() -> Non
 def test_what_is_no_route_of_fastapi_is_rejected_at_the_start() -> None:
     router = APIRouter(routes=[Mount("/all", app=FastAPI())])
     with pytest.raises(TypeError, match="is not a FastAPI route"):
-        create_app(router)
+        create_app(router, is_public=True)
 
 
 class Address(BaseModel):

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from redis.asyncio import SSLConnection
 
-from blog.cache.access import new_connection
-from blog.database.access import database_url
+from blog.cache.redis_url import new_connection
+from blog.database.server import database_url
 from blog.settings import SettingsError
 from blog.tls import CERTIFICATES, authorities, tls_context
 from tests.conftest import Worker

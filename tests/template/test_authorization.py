@@ -1,4 +1,4 @@
-"""The template's authorizers, the policy and the OpenAPI document agree; and its rules."""
+"""The template's authorizers, the permissions and the OpenAPI document agree; and its rules."""
 
 import json
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from blog.access import is_read
-from blog.auth.policy import POLICY
 from local.gateway.routing import RouteTable
 from local.template import load_template
-from tests.resources import FUNCTIONS, RESOURCES, ROOT
+from tests.resources import FUNCTIONS, PERMISSIONS, READS, RESOURCES, ROOT
 from tests.template import stacks
 from tests.template.stacks import Evaluator, Stack
 
@@ -28,18 +26,20 @@ def routes() -> RouteTable:
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
-def test_a_token_is_required_by_the_policy_the_document_and_the_gateway(
+def test_a_token_is_required_by_the_permission_the_document_and_the_gateway(
     routes: RouteTable, method: str, path: str, operation: dict[str, Any]
 ) -> None:
-    rule = POLICY.get(operation["operationId"])
-    assert operation["security"] == ([{"token": []}] if rule else [])
-    assert operation.get("x-permission") == (rule and rule.permission)
+    permission = PERMISSIONS.get(operation["operationId"])
+    assert operation["security"] == ([{"token": []}] if permission else [])
+    assert operation.get("x-permission") == permission
     for sent in {method} | ({"HEAD"} if method == "GET" else set()):
         match = routes.match(sent, path.replace("{", "").replace("}", ""))
         assert match
-        assert match.route.requires_token == (rule is not None)
-    assert ("401" in operation["responses"]) == (rule is not None)
-    assert ("403" in operation["responses"]) == (rule is not None and not is_read(rule.permission))
+        assert match.route.requires_token == (permission is not None)
+    assert ("401" in operation["responses"]) == (permission is not None)
+    assert ("403" in operation["responses"]) == (
+        operation["operationId"] in PERMISSIONS.keys() - set(READS)
+    )
 
 
 def test_a_resource_has_two_paths_with_a_token_whose_options_need_none() -> None:

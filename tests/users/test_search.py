@@ -5,7 +5,6 @@ from random import Random
 import httpx
 import pytest
 
-from blog.http.pagination import encode_cursor
 from tests.users.conftest import Database, followed_ids, insert_many_users
 
 NAMES = [
@@ -156,7 +155,7 @@ def test_name_and_time_are_both_required(api: httpx.Client) -> None:
         ({"created_after": "2026-01-31T00:00:00+01:02:03"}, "created_after"),
         ({"created_after": "null"}, "created_after"),
         ({"created_after": "\x00"}, "created_after"),
-        ({"cursor": encode_cursor(1, "/users")}, "cursor"),
+        ({"cursor": "A"}, "cursor"),
     ],
 )
 def test_an_invalid_search_is_rejected(
@@ -189,14 +188,6 @@ def test_next_keeps_what_was_searched_for(
     by_one, at_once = (followed_ids(api, str(page)) for page in pages)
     assert by_one == at_once
     assert len(at_once) == number
-
-
-def test_a_cursor_of_another_search_is_rejected(api: httpx.Client, named_users: None) -> None:
-    cursor = httpx.URL(api.get("/users/search?name=ada&limit=1").json()["next"]).params["cursor"]
-
-    for query, status in (({}, 422), ({"name": "ad"}, 422), ({"name": "ada"}, 200)):
-        response = api.get("/users/search", params={"cursor": cursor} | query)
-        assert response.status_code == status
 
 
 def test_a_search_sees_each_write_at_once(api: httpx.Client) -> None:

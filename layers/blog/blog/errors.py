@@ -31,9 +31,7 @@ of one, an id, or the name of an unknown field.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
-
-R = TypeVar("R")
+from typing import Any, ClassVar
 
 CHALLENGE = 'Bearer realm="users-and-posts"'
 """Of the header WWW-Authenticate; its parameters are RFC 6750's."""
@@ -118,13 +116,6 @@ class Forbidden(ApiError):
 class NotFound(ApiError):
     status, title, code = 404, "Not found", "not-found"
     description = "There is no such path, or no resource with that id."
-
-
-def found(row: R | None, resource: str) -> R:
-    """Return the row of a resource, such as a `user`. Raises `NotFound` when it is None."""
-    if row is None:
-        raise NotFound(f"There is no {resource} with this id.")
-    return row
 
 
 class MethodNotAllowed(ApiError):

@@ -1,12 +1,11 @@
 """Logs and metrics: one JSON line per request, without personal data.
 
-Facts about a request are collected in its `RequestRecord` (`observe_cache`, `observe_limit`,
-`database_time`), and written when it ends (`report`). The log line is also an object of
-CloudWatch's embedded metric format (EMF): one line instead of two halves the volume to pay for and
-the time to write. With a `LOG_LEVEL` above INFO only the metrics are written. `Fault` is 0 or 1 in
-each request, so that its average is the fault rate: Lambda's own metric `Errors` counts no request
-that was answered. Powertools' tracer is not used: the X-Ray SDK costs 290 ms of every cold start
-and is in maintenance.
+Facts about a request are collected in its `Record`, and written when it ends (`report`). The log
+line is also an object of CloudWatch's embedded metric format (EMF): one line instead of two halves
+the volume to pay for and the time to write. With a `LOG_LEVEL` above INFO only the metrics are
+written. `Fault` is 0 or 1 in each request, so that its average is the fault rate: Lambda's own
+metric `Errors` counts no request that was answered. Powertools' tracer is not used: the X-Ray SDK
+costs 290 ms of every cold start and is in maintenance.
 
 Source of the format: "Embedded metric format specification" in Amazon CloudWatch's user guide.
 """
@@ -16,23 +15,18 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import chain, repeat
 from json import JSONEncoder
 from time import perf_counter, time
-from typing import Any, Literal
+from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from pydantic_core import ValidationError
 
 from blog.process import per_process
+from blog.request import ApiRequest, CacheOutcome, LimitOutcome, Record
 from blog.settings import settings
-
-CacheOutcome = Literal["hit", "miss", "bypass", "error"]
-LimitOutcome = Literal["rejected", "unavailable"]
 
 METRICS_NAMESPACE = "UsersAndPosts"
 CACHE_METRICS: dict[CacheOutcome, str] = {
@@ -50,29 +44,22 @@ COLD_START = "ColdStart"
 FAULT = "Fault"
 
 
-@dataclass(slots=True)
-class RequestRecord:
-    """Facts about one request; `client_request_id` is the client's `X-Request-Id`, if valid."""
+class _Process:
+    """`has_served`: whether a request has come already, since the start or a restore."""
 
-    method: str
-    gateway_request_id: str
-    client_request_id: str | None
-    cold_start: bool
-    route: str | None = None
-    status: int = 500
-    cache: CacheOutcome | None = None
-    limit: LimitOutcome | None = None
-    database_seconds: float = 0.0
-    started_at: float = field(default_factory=perf_counter)
-
-
-current_request: ContextVar[RequestRecord | None] = ContextVar("current_request", default=None)
+    has_served = False
 
 
 @per_process
-def cold_starts() -> Iterator[bool]:
-    """Return whether each request is a cold start: the first one is, also after a restore."""
-    return chain([True], repeat(False))
+def _process() -> _Process:
+    return _Process()
+
+
+def is_cold_start() -> bool:
+    """Return whether this request is the process's first one."""
+    is_first = not _process().has_served
+    _process().has_served = True
+    return is_first
 
 
 @per_process
@@ -105,32 +92,19 @@ def silence_libraries() -> None:
     logging.getLogger().setLevel(logging.WARNING)
 
 
-def observe_cache(outcome: CacheOutcome) -> None:
-    """Record the outcome of a look-up in the cache; an error is not overwritten."""
-    record = current_request.get()
-    if record is not None and record.cache != "error":
-        record.cache = outcome
-
-
-def observe_limit(outcome: LimitOutcome) -> None:
-    """Record that the caller's limit was exceeded, or could not be checked."""
-    if (record := current_request.get()) is not None:
-        record.limit = outcome
-
-
 @contextmanager
-def database_time() -> Iterator[None]:
+def database_time(record: Record) -> Iterator[None]:
     """Add the block's duration to the request's time in the database."""
     started_at = perf_counter()
     try:
         yield
     finally:
-        if (record := current_request.get()) is not None:
-            record.database_seconds += perf_counter() - started_at
+        record.database_seconds += perf_counter() - started_at
 
 
-def report(record: RequestRecord) -> None:
+def report(request: ApiRequest) -> None:
     """Write the request's log line with its metrics."""
+    record = request.record
     database_milliseconds = round(record.database_seconds * 1000, 2)
     metrics = _metrics(record, database_milliseconds)
     if logger().log_level > logging.INFO:
@@ -138,9 +112,9 @@ def report(record: RequestRecord) -> None:
         return
     logger().info(
         "request",
-        correlation_id=record.gateway_request_id,
-        client_request_id=record.client_request_id,
-        method=record.method,
+        correlation_id=request.gateway_id,
+        client_request_id=request.client_id,
+        method=request.method,
         route=record.route,
         status=record.status,
         duration_ms=round((perf_counter() - record.started_at) * 1000, 2),
@@ -151,11 +125,11 @@ def report(record: RequestRecord) -> None:
     )
 
 
-def report_error(record: RequestRecord, error: Exception) -> None:
+def report_error(request: ApiRequest, error: Exception) -> None:
     """Log an unhandled error."""
     logger().error(
         "unhandled error",
-        correlation_id=record.gateway_request_id,
+        correlation_id=request.gateway_id,
         exception_name=type(error).__name__,
         exception=_traceback(error),
     )
@@ -187,7 +161,7 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     print(json.dumps(dimensions | metrics))
 
 
-def _metrics(record: RequestRecord, database_milliseconds: float) -> dict[str, Any]:
+def _metrics(record: Record, database_milliseconds: float) -> dict[str, Any]:
     """Return the members that make the log line an EMF object."""
     values: dict[str, float] = {FAULT: int(record.status >= HTTPStatus.INTERNAL_SERVER_ERROR)}
     if record.cold_start:

@@ -1,8 +1,8 @@
 """The caller of a request: the claims that API Gateway's JWT authorizer found in the token.
 
-The gateway verifies signatures; a client cannot write `requestContext.authorizer`, so the function
-needs no cryptography, and ignores the header `Authorization`. The claims are checked again: a route
-may have lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
+The gateway verifies signatures, and a client cannot write what it passes on, so the function needs
+no cryptography, and ignores the header `Authorization`. The claims are checked again: a route may
+have lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
 
 Claims reach a function as strings, as Go prints them: an array as `[admin author]`, an object as
 `map[admin:true]`, a number as its digits, null not at all; text as it is, whatever it looks like.
@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from time import time
 from typing import Any
 
-from blog.access import Caller
 from blog.errors import Unauthorized
 from blog.observability import logger
+from blog.request import Caller
 from blog.settings import SettingsError, settings
 
 MAX_SUBJECT_CHARACTERS = 255
@@ -40,9 +40,9 @@ NUMERIC_DATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e\+[0-9]{2})?")
 """A number that is not negative, as Go prints it."""
 
 
-def caller_of(event: Mapping[str, Any]) -> Caller:
-    """Return the caller of an HTTP API's event, payload format 2.0. Raises `Unauthorized`."""
-    claims = _claims(event)
+def caller_of(verified: Mapping[Any, Any] | None) -> Caller:
+    """Return the caller whose token has these claims. Raises `Unauthorized`, also for none."""
+    claims = _texts(verified)
     issuer, audiences = settings().token_issuer, settings().token_audience.split()
     if not issuer or not audiences:
         raise SettingsError("AUTH is required, but TOKEN_ISSUER or TOKEN_AUDIENCE is not set")
@@ -56,18 +56,14 @@ def caller_of(event: Mapping[str, Any]) -> Caller:
     return Caller(issuer, subject, _roles(claims))
 
 
-def _claims(event: Mapping[str, Any]) -> dict[str, str]:
-    context: Any = event["requestContext"]
-    for name in ("authorizer", "jwt", "claims"):
-        context = context.get(name)
-        if not isinstance(context, dict) or not context:
-            raise Unauthorized("This needs a bearer token in the header Authorization.")
+def _texts(verified: Mapping[Any, Any] | None) -> Mapping[str, str]:
+    if not verified:
+        raise Unauthorized("This needs a bearer token in the header Authorization.")
     _require(
-        all(isinstance(part, str) for claim in context.items() for part in claim),
+        all(isinstance(part, str) for claim in verified.items() for part in claim),
         "its claims are malformed",
     )
-    claims: dict[str, str] = context
-    return claims
+    return verified
 
 
 def _require(condition: bool, reason: str) -> None:

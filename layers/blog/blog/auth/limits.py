@@ -21,19 +21,18 @@ Sources: GCRA is defined in ITU-T I.371; the headers in draft-ietf-httpapi-ratel
 """
 
 import asyncio
-from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from hashlib import blake2s
 from math import ceil
 from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from blog.access import Access, Headers, current_limit
 from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import CacheUnavailable, key, redis_scripts
 from blog.errors import TooManyRequests
-from blog.observability import observe_limit
 from blog.process import per_process
+from blog.request import ApiRequest, Headers, Record
 from blog.settings import SettingsError, settings
 
 MAX_REMEMBERED = 1000
@@ -70,7 +69,7 @@ return {1, due - now}
 
 
 class Limit(NamedTuple):
-    """At most `quota` requests in any `window_seconds`, at most `burst` (fewer) at once."""
+    """At most `quota` requests in any window, of which at most `burst` at once."""
 
     name: str
     quota: int
@@ -79,8 +78,8 @@ class Limit(NamedTuple):
 
     @property
     def interval_microseconds(self) -> int:
-        """Between the requests that follow a burst, if they come as often as they may."""
-        return -(-self.window_seconds * 1_000_000 // (self.quota - self.burst))
+        """GCRA's emission interval."""
+        return ceil(self.window_seconds * 1_000_000 / (self.quota - self.burst))
 
 
 class Decision(NamedTuple):
@@ -98,8 +97,9 @@ class RequestLimit:
     that another call to Redis takes along, or beside the request's statement (`begin`).
     """
 
-    def __init__(self, limit: Limit, caller: str) -> None:
+    def __init__(self, limit: Limit, caller: str, record: Record) -> None:
         self.headers: Headers = ()
+        self._record = record
         self._limit = limit
         self._caller = caller
         self._is_taken = False
@@ -108,11 +108,10 @@ class RequestLimit:
         self._counting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        current_limit.set(self)
         known = rejected_until().get((self._limit.name, self._caller), 0.0)
         seconds = known - monotonic()
         if seconds > 0:
-            self._require(self._tell(Decision(False, remaining=0, seconds=ceil(seconds))))
+            self._require(self._set_headers(Decision(False, remaining=0, seconds=ceil(seconds))))
         return self
 
     async def __aexit__(
@@ -136,9 +135,9 @@ class RequestLimit:
 
     def settle(self, counted: list[int] | None) -> None:
         if counted is None:
-            observe_limit("unavailable")
+            self._record.limit = "unavailable"
         else:
-            self._decision = self._tell(self._decide(*counted))
+            self._decision = self._set_headers(self._decide(*counted))
         self._decided.set()
 
     def begin(self) -> None:
@@ -170,11 +169,11 @@ class RequestLimit:
             _remember(self._limit.name, self._caller, seconds)
             return Decision(False, remaining=0, seconds=ceil(seconds))
         interval = self._limit.interval_microseconds
-        used = -(-microseconds // interval)
+        used = ceil(microseconds / interval)
         until_next = (microseconds - (used - 1) * interval) / 1e6
         return Decision(True, self._limit.burst - used, ceil(until_next))
 
-    def _tell(self, decision: Decision) -> Decision:
+    def _set_headers(self, decision: Decision) -> Decision:
         """Set the headers, and record a rejection."""
         name, quota, window_seconds, _ = self._limit
         policy = f'"{name}";q={quota};w={window_seconds}'
@@ -184,7 +183,7 @@ class RequestLimit:
             (b"ratelimit", state.encode()),
         )
         if not decision.is_admitted:
-            observe_limit("rejected")
+            self._record.limit = "rejected"
         return decision
 
     def _require(self, decision: Decision) -> None:
@@ -192,44 +191,39 @@ class RequestLimit:
             raise TooManyRequests(self._limit.name, decision.seconds)
 
 
-def request_limit(access: Access, event: Mapping[str, Any]) -> RequestLimit | None:
-    """Return the limit of an authorized request; None if none is set, or there is no Redis."""
-    caller = access.caller
-    identity = f"{caller.issuer} {caller.subject}" if caller else _network(event)
-    return _limit_of(identity, is_read=access.is_read)
+def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
+    """Count the request, once: to its caller, or its address, as a read or as a write.
 
-
-def public_limit(event: Mapping[str, Any]) -> RequestLimit | None:
-    """Return the limit of a request that needs no permission: it is a read of its address.
-
-    None as above, and for a request that was counted already.
+    What needs no permission is a read of its address. Nothing is counted if no limit is set, or
+    there is no Redis. Raises `TooManyRequests` at the end of the block.
     """
-    if current_limit.get() is not None:
-        return None
-    return _limit_of(_network(event), is_read=True)
-
-
-def _limit_of(identity: str, *, is_read: bool) -> RequestLimit | None:
-    limit = limits().get(is_read)
-    if limit is None or settings().redis_url is None:
-        return None
+    access = request.access
+    limit = limits().read if access is None or access.is_read else limits().write
+    if limit is None or settings().redis_url is None or request.limit is not None:
+        return nullcontext()
+    caller = access.caller if access is not None else None
+    identity = f"{caller.issuer} {caller.subject}" if caller else network_of(request.source_address)
     # A digest, since subjects and addresses are personal data.
-    return RequestLimit(limit, blake2s(identity.encode(), digest_size=16).hexdigest())
+    digest = blake2s(identity.encode(), digest_size=16).hexdigest()
+    request.limit = counted = RequestLimit(limit, digest, request.record)
+    return counted
 
 
-def _network(event: Mapping[str, Any]) -> str:
-    return network_of(event["requestContext"]["http"]["sourceIp"])
+class Limits(NamedTuple):
+    """The limits that are set; None for those that are not."""
+
+    read: Limit | None
+    write: Limit | None
 
 
 @per_process
-def limits() -> dict[bool, Limit]:
-    """Return those that are set; the one of reads is at True. Raises `SettingsError`."""
+def limits() -> Limits:
+    """Return the limits of a caller. Raises `SettingsError`."""
     one = settings()
-    given = {
-        True: _limit("read", one.read_limit, one.read_burst),
-        False: _limit("write", one.write_limit, one.write_burst),
-    }
-    return {is_read: limit for is_read, limit in given.items() if limit is not None}
+    return Limits(
+        read=_limit("read", one.read_limit, one.read_burst),
+        write=_limit("write", one.write_limit, one.write_burst),
+    )
 
 
 def _limit(name: str, quota: int | None, burst: int | None) -> Limit | None:

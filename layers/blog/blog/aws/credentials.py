@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from blog.aws.http import RequestFailed, request
+from blog.aws.https import RequestFailed, request
 from blog.process import per_process
 
 TIMEOUT_SECONDS = 2.0

@@ -5,7 +5,7 @@ import os
 from urllib.parse import urlsplit
 
 from blog.aws.credentials import current_credentials
-from blog.aws.http import RequestFailed, request
+from blog.aws.https import RequestFailed, request
 from blog.aws.signing import Signer
 from blog.tls import authorities, tls_context
 

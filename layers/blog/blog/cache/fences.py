@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence, Set
 from math import inf
 from time import monotonic
 
-from blog.access import current_limit
 from blog.cache.pages import surviving_redis
 from blog.cache.redis_connection import Argument, Call
 from blog.cache.scripts import (
@@ -22,6 +21,7 @@ from blog.cache.scripts import (
     new_token,
     redis_scripts,
 )
+from blog.request import ApiRequest
 
 Fence = tuple[str, str | None]
 """A table, and the only scope of it that is fenced; None for the whole table."""
@@ -34,7 +34,8 @@ class Fences:
     still come through, and the fences stand until it no longer can.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, request: ApiRequest) -> None:
+        self._request = request
         self._writer = new_token()
         self._fences: set[Fence] = set()
         self._setting: list[asyncio.Task[None]] = []
@@ -71,7 +72,7 @@ class Fences:
             return
         narrow = self._set_fences(new, instead_of={(table, None) for table, _ in new})
         self._fences |= new
-        with surviving_redis():
+        with surviving_redis(self._request.record):
             await redis_scripts().post(narrow)
             self._standing |= new
 
@@ -86,7 +87,7 @@ class Fences:
             fields.append(table if changed is None else f"{table}|all")
             scope_keys += [key(f"scope:{table}:{scope}") for scope in changed or ()]
         call = self._clear_fences(new_token(), fields, scope_keys)
-        with surviving_redis():
+        with surviving_redis(self._request.record):
             if self._standing == self._fences and monotonic() < self._expires_at:
                 await redis_scripts().post(call, voids=scopes)
             else:  # no fence keeps readers from the pages until the command has arrived
@@ -97,7 +98,7 @@ class Fences:
         for setting in self._setting:
             await setting
         if self._fences:
-            with surviving_redis():
+            with surviving_redis(self._request.record):
                 await redis_scripts().post(self._clear_fences())
 
     def _start(self, fences: set[Fence]) -> None:
@@ -113,8 +114,8 @@ class Fences:
     async def _set(self, fences: set[Fence]) -> None:
         self._expires_at = min(self._expires_at, monotonic() + FENCE_SECONDS)
         call = self._set_fences(fences)
-        with surviving_redis():
-            await redis_scripts().run(call, current_limit.get(), ignores_breaker=True)
+        with surviving_redis(self._request.record):
+            await redis_scripts().run(call, self._request.limit, ignores_breaker=True)
             self._standing |= fences
 
     def _set_fences(self, fences: Set[Fence], instead_of: Set[Fence] = frozenset()) -> Call:

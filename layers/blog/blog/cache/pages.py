@@ -44,7 +44,6 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from blog.access import current_limit
 from blog.cache.redis_connection import Call
 from blog.cache.scripts import (
     FENCE_SECONDS,
@@ -56,7 +55,7 @@ from blog.cache.scripts import (
     new_token,
     redis_scripts,
 )
-from blog.observability import CacheOutcome, observe_cache
+from blog.request import ApiRequest, CacheOutcome, Record
 from blog.schema_digest import schema_digest
 from blog.settings import settings
 
@@ -99,17 +98,24 @@ class Lease(NamedTuple):
 
 
 class PageCache:
-    """The cached pages of a table's list; `name` is the table's, and begins their keys.
+    """The cached pages of a table's list; `name` is the table's.
+
+    `prefix` begins their keys; the table's name if it is empty.
 
     A page of another `schema` is not served: one from before a release, or of a canary.
     """
 
-    def __init__(self, name: str, schema: type[BaseModel]) -> None:
+    def __init__(self, name: str, schema: type[BaseModel], prefix: str = "") -> None:
         self.name = name
+        self._prefix = prefix or name
         self.digest = schema_digest(schema)
 
     async def fetch(
-        self, page: str | None, load: Callable[[], Awaitable[Loaded]], scope: str = ""
+        self,
+        request: ApiRequest,
+        page: str | None,
+        load: Callable[[], Awaitable[Loaded]],
+        scope: str = "",
     ) -> bytes:
         """Return the page's bytes: cached, or loaded and then cached.
 
@@ -118,29 +124,32 @@ class PageCache:
         rows the page shows: if it is not given, or another one than the statements select, the page
         is right all the same, but depends on the whole table.
         """
+        record = request.record
         if page is None:
-            observe_cache("bypass")
+            record.observe_cache("bypass")
             return (await load()).content
         try:
-            found = await self._look_up(page, scope)
+            found = await self._look_up(request, page, scope)
         except CacheUnavailable as error:
             found = error.outcome
         if isinstance(found, bytes):
-            observe_cache("hit")
+            record.observe_cache("hit")
             return found
         if not isinstance(found, Lease):
-            observe_cache(found)
+            record.observe_cache(found)
             return (await load()).content
-        observe_cache("miss")
+        record.observe_cache("miss")
         try:
             loaded = await load()
         except Exception:
-            await self._release(page, found)
+            await self._release(record, page, found)
             raise
-        await self._store(page, found, loaded, scope)
+        await self._store(record, page, found, loaded, scope)
         return loaded.content
 
-    async def _look_up(self, page: str, scope: str) -> bytes | Lease | CacheOutcome:
+    async def _look_up(
+        self, request: ApiRequest, page: str, scope: str
+    ) -> bytes | Lease | CacheOutcome:
         """Return a hit's content, a miss's lease, or a bypass."""
         redis, lease = redis_scripts(), new_token()
         keys = [key("generations"), key("fences"), *self.page_keys(page)]
@@ -160,7 +169,7 @@ class PageCache:
                 key("scope:"),
                 self._scope_milliseconds(),
             )
-            found = await redis.run(Call(LOOK_UP, keys, arguments), current_limit.get())
+            found = await redis.run(Call(LOOK_UP, keys, arguments), request.limit)
             if isinstance(found, bytes):
                 return found or "bypass"
             if found and found[0] == b"lease":
@@ -174,9 +183,11 @@ class PageCache:
             await asyncio.sleep(pause_seconds * uniform(0.5, 1.5))  # noqa: S311
             pause_seconds = min(2 * pause_seconds, LONGEST_LEASE_POLL_SECONDS)
 
-    async def _store(self, page: str, lease: Lease, loaded: Loaded, scope: str) -> None:
+    async def _store(
+        self, record: Record, page: str, lease: Lease, loaded: Loaded, scope: str
+    ) -> None:
         if not loaded.depends_on or None in loaded.depends_on.values():
-            await self._release(page, lease)
+            await self._release(record, page, lease)
             return
         header, generations, is_scoped = self._header(lease, loaded.depends_on, scope)
         # Readers of a page that is too large learn that here, and need not wait for each other.
@@ -193,7 +204,7 @@ class PageCache:
             lease.scope_token,
             *generations,
         )
-        with surviving_redis():
+        with surviving_redis(record):
             await redis_scripts().post(Call(STORE, keys, arguments))
 
     def _header(
@@ -216,13 +227,13 @@ class PageCache:
             header.append(f"{table}@{shown}=".encode() + b"+".join(tokens))
         return b";".join(header) + b"\n", generations, is_scoped
 
-    async def _release(self, page: str, lease: Lease) -> None:
+    async def _release(self, record: Record, page: str, lease: Lease) -> None:
         _, lease_key = self.page_keys(page)
-        with surviving_redis():
+        with surviving_redis(record):
             await redis_scripts().post(Call(RELEASE_LEASE, [lease_key], (lease.token,)))
 
     def page_keys(self, page: str) -> tuple[str, str]:
-        return key(f"{self.name}:{page}"), key(f"{self.name}:{page}:lease")
+        return key(f"{self._prefix}:{page}"), key(f"{self._prefix}:{page}:lease")
 
     def _scope_key(self, scope: str) -> str:
         return key(f"scope:{self.name}:{scope}")
@@ -232,9 +243,9 @@ class PageCache:
 
 
 @contextmanager
-def surviving_redis() -> Iterator[None]:
+def surviving_redis(record: Record) -> Iterator[None]:
     """Record Redis's failure, and go on without it."""
     try:
         yield
     except CacheUnavailable as error:
-        observe_cache(error.outcome)
+        record.observe_cache(error.outcome)

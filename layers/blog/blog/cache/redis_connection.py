@@ -39,8 +39,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from blog.cache.access import InvalidRedisUrl, new_connection
-from blog.secrets import SecretUnavailable, is_secret, secret_value
+from blog.cache.redis_url import InvalidRedisUrl, new_connection
+from blog.stored_secrets import SecretUnavailable, is_secret, secret_value
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]

@@ -11,8 +11,6 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from blog.access import CallerLimit
-from blog.cache.access import InvalidRedisUrl
 from blog.cache.circuit_breaker import CircuitBreaker
 from blog.cache.redis_connection import (
     Call,
@@ -20,8 +18,10 @@ from blog.cache.redis_connection import (
     RedisConnection,
     Script,
 )
-from blog.observability import CacheOutcome, logger
+from blog.cache.redis_url import InvalidRedisUrl
+from blog.observability import logger
 from blog.process import close_at_reset, per_process
+from blog.request import CacheOutcome, CallerLimit
 from blog.settings import settings
 
 FENCE_SECONDS = 20.0

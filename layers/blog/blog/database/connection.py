@@ -21,7 +21,6 @@ from sqlalchemy import URL, NullPool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection, AsyncEngine, create_async_engine
 
-from blog.database.access import database_url, provide_tokens, rejected_certificate
 from blog.database.driver import BoundedConnection, PipelinedCursor
 from blog.database.failures import (
     api_error,
@@ -30,10 +29,12 @@ from blog.database.failures import (
     is_rejected_password,
     log_failure,
 )
+from blog.database.server import database_url, provide_tokens, rejected_certificate
 from blog.observability import database_time, logger
 from blog.process import close_at_reset, per_process
-from blog.secrets import SecretUnavailable
+from blog.request import Record
 from blog.settings import settings
+from blog.stored_secrets import SecretUnavailable
 
 PING_AFTER_SECONDS = 30.0
 CONNECTION_SECONDS = 300.0
@@ -53,14 +54,16 @@ class WorkerConnection:
         self._in_use = asyncio.Lock()
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[tuple[AsyncConnection, BoundedConnection]]:
+    async def acquire(
+        self, record: Record
+    ) -> AsyncIterator[tuple[AsyncConnection, BoundedConnection]]:
         """Provide the connection, and the underlying driver connection.
 
         A transaction that the block leaves open is rolled back. The driver's errors are raised
         as `DatabaseUnavailable` or `InternalError`.
         """
         async with self._in_use:
-            with database_time():
+            with database_time(record):
                 connection = await self._healthy() or await self._connect()
             driver = driver_of(connection)
             try:

@@ -14,7 +14,9 @@ create the resource again.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,7 +25,6 @@ from sqlalchemy import Row, bindparam, func, select
 from blog.database.models import idempotency_keys
 from blog.database.transactions import Transaction
 from blog.errors import InvalidRequest, RequestInProgress, ResourceDeleted
-from blog.idempotency import HEADER, IdempotentRequest, StoredResponse
 from blog.settings import settings
 
 # A statement of its own, so that the look-up sees what the lock's last holder committed.
@@ -38,7 +39,38 @@ EARLIER = select(
     idempotency_keys.c.expires_at > func.now(),
 )
 
+HEADER = "Idempotency-Key"
+
 ResourceRow = Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The response to a create request: the resource's id below `path`, and its JSON.
+
+    `version` is the created row's; None in the response to a retry, as it may have changed since.
+    """
+
+    path: str
+    id: int
+    body: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request to create a resource below `path`; `key` is None if the client sent none.
+
+    `content` is equal for equal requests with the key.
+    """
+
+    path: str
+    content: str
+    key: str | None
+
+    @property
+    def fingerprint(self) -> bytes:
+        return sha256(self.content.encode()).digest()
 
 
 async def execute_idempotently(
@@ -69,8 +101,11 @@ async def execute_idempotently(
 
 
 async def _find_earlier(transaction: Transaction, request: IdempotentRequest) -> ResourceRow | None:
-    """Return the key's row, None if there is none. Others' look-ups fail until the transaction
-    ends, at once: this one does not wait for theirs either."""
+    """Return the key's row, None if there is none.
+
+    Takes the key's advisory lock without waiting; while another request holds it, raises
+    `RequestInProgress`.
+    """
     if request.key is None:
         return None
     key = _primary_key(transaction, request)

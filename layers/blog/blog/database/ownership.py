@@ -1,24 +1,20 @@
 """What belongs to a caller: one user, whom it has created itself, and that user's posts.
 
 Ownership is by the token's issuer and subject, never by e-mail address, which may be another's. It
-is checked in the statement that writes, so that nothing can change in between, and which costs no
-round trip.
+is a condition of the statement that writes, so nothing can change in between, and it costs no round
+trip. Whether a statement has it is derived: of a caller who may only write its own, a transaction
+rejects every other statement.
 """
 
-from typing import TypeVarTuple
+from functools import lru_cache
 
-from sqlalchemy import Boolean, ColumnElement, Row, Text, bindparam, or_, select
-from sqlalchemy.sql.selectable import TypedReturnsRows
+from sqlalchemy import Boolean, ColumnElement, Executable, Text, bindparam, or_, select
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import ClauseElement
 
-from blog.access import Access
-from blog.conditions import current_conditions
-from blog.database.dependencies import Values
+from blog.database.dependencies import KNOWN_STATEMENTS
 from blog.database.models import identities
-from blog.database.transactions import Reader, Transaction
-from blog.database.versions import condition_values
-from blog.errors import Forbidden, PreconditionFailed
-
-Ts = TypeVarTuple("Ts")
+from blog.request import Access
 
 EVERYTHING = bindparam("caller_owns_everything", type_=Boolean)
 ISSUER = bindparam("caller_issuer", type_=Text)
@@ -35,47 +31,17 @@ def is_own(user_id: ColumnElement[int]) -> ColumnElement[bool]:
     return or_(EVERYTHING, user_id == OWN_USER_ID)
 
 
-async def write_own(
-    transaction: Transaction,
-    statement: TypedReturnsRows[*Ts],
-    values: Values,
-    target: TypedReturnsRows[bool] | None = None,
-) -> Row[*Ts] | None:
-    """Run a `Transaction.write` whose statement has the condition `is_own`.
-
-    A statement that changes a row also has the condition `meets_conditions`, and a `target`, which
-    tells of that row whether it is the caller's own. Where nothing is written though there is
-    something to write, raises `Forbidden`, or else `PreconditionFailed`.
-    """
-    access, conditions = transaction.access, current_conditions.get()
-    values = {**values, **_values(access), **condition_values(conditions)}
-    row = await transaction.write(statement, values, checks_owner=True)
-    if row is not None or not (access.own_only or conditions.are_sent):
-        return row
-    if target is None:
-        raise Forbidden(access.permission, own_only=True)
-    found = (await transaction.look_up(target, values)).one_or_none()
-    if found is None:
-        return None
-    if not found[0]:  # None for a caller who has no user
-        raise Forbidden(access.permission, own_only=True)
-    raise PreconditionFailed("The resource is not as If-Match or If-None-Match demands.")
+@lru_cache(KNOWN_STATEMENTS)
+def names_caller(statement: Executable) -> bool:
+    """Whether what the statement writes depends on who the caller is."""
+    return has_parameter(statement, SUBJECT.key)  # type: ignore[arg-type]
 
 
-async def find_own(
-    reader: Reader, access: Access, statement: TypedReturnsRows[*Ts], values: Values
-) -> Row[*Ts] | None:
-    """Return the row that a write which changes nothing leaves as it is; None if there is none.
-
-    The statement selects whether it is the caller's own as `is_own`. Raises `Forbidden`.
-    """
-    row = (await reader.execute(statement, {**values, **_values(access)})).one_or_none()
-    if row is not None and not row.is_own:  # None for a caller who has no user
-        raise Forbidden(access.permission, own_only=True)
-    return row
+def has_parameter(clause: ClauseElement, name: str) -> bool:
+    return any(getattr(part, "key", None) == name for part in visitors.iterate(clause))
 
 
-def _values(access: Access) -> Values:
+def owner_values(access: Access) -> dict[str, object]:
     caller = access.caller
     return {
         EVERYTHING.key: not access.own_only,

@@ -6,7 +6,7 @@ that statement runs, the audit log's rows travel with COMMIT, and what was annou
 the response.
 
 If the connection broke before COMMIT, the `DatabaseUnavailable` that they raise says so, and the
-request is retried once (`blog.http.retry`).
+request is retried once (`blog.http.route`).
 """
 
 import asyncio
@@ -15,21 +15,34 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
-from sqlalchemy import CursorResult, Executable, Row
+from sqlalchemy import CursorResult, Delete, Executable, Row, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.access import Access, begin_counting, granted_access, within_limit
 from blog.concurrency import run_both
-from blog.conditions import current_conditions
 from blog.database.connection import worker_connection
 from blog.database.dependencies import Changes, Values, changes_of, dependencies_of, merge
 from blog.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from blog.database.failures import log_failure, sqlstate_of
-from blog.database.versions import checks_conditions
-from blog.errors import Forbidden, InvalidRequest, OutcomeUnknown
-from blog.observability import current_request, database_time, logger
+from blog.database.guards import (
+    checks_conditions,
+    guard_values,
+    sets_nothing,
+    target_of,
+    unchanged_row_of,
+)
+from blog.database.ownership import names_caller, owner_values
+from blog.errors import (
+    ApiError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+)
+from blog.observability import database_time, logger
+from blog.request import Access, ApiRequest
 
 # What poolers respond to a COMMIT whose server they lost: classes of SQLSTATE, connection exception
 # and operator intervention (shutdown, crash), and statement_completion_unknown.
@@ -74,52 +87,123 @@ class Invalidation(Protocol):
 class Reader:
     """The statements of a read, each one round trip; it knows what they depend on."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, request: ApiRequest) -> None:
         self._connection = connection
+        self.request = request
         self.depends_on: dict[str, str | None] = {}
+        self.names_caller = False
+        """Whether what was read depends on who the caller is."""
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> CursorResult[*Ts]:
-        """Run a statement that changes nothing. Raises `UnknownTables`."""
+        """Run a statement that changes nothing.
+
+        Raises `UnknownTables`, and `Forbidden` if the caller may read only what is its own, and the
+        statement does not check that.
+        """
+        if is_callers := names_caller(statement):
+            values = {**(values or {}), **owner_values(self.request.granted())}
+        elif self.request.access is not None and self.request.access.own_only:
+            raise _forbidden(self.request.access)
+        self.names_caller |= is_callers
         merge(self.depends_on, dependencies_of(statement, values))
         return await self._connection.execute(statement, values)
 
+    async def find(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> Row[*Ts]:
+        """Return the one row of a statement that changes nothing. Raises `NotFound`."""
+        row = (await self.execute(statement, values)).one_or_none()
+        if row is None:
+            raise _not_found(self.request)
+        return row
+
 
 class Transaction:
-    """The statements of one transaction, each one round trip, and the `access` that it has."""
+    """The statements of one transaction of a request, each one round trip.
+
+    A caller who may only write its own can run no statement that does not check that: see
+    `blog.database.ownership`.
+    """
 
     def __init__(
         self,
         connection: AsyncConnection,
         driver: BoundedConnection,
         invalidates: Invalidation,
-        access: Access,
+        request: ApiRequest,
     ) -> None:
         self._connection = connection
         self.driver = driver
         self._invalidates = invalidates
-        self.access = access
+        self.request = request
         self._written: list[int] = []
         self._last: Executable | None = None
         self.has_changes = False
         self._checks_conditions = False
         self.changed: dict[str, set[str] | None] = {}
 
-    async def write(
-        self,
-        statement: TypedReturnsRows[*Ts],
-        values: Values | None = None,
-        *,
-        checks_owner: bool = False,
-    ) -> Row[*Ts] | None:
-        """Run a statement that changes one row of a resource; return the row, which has its `id`.
+    @property
+    def access(self) -> Access:
+        return self.request.granted()
 
-        None if nothing was changed. The change is recorded in the audit log. Raises `Forbidden` if
-        the caller may only write what is its own, and the statement does not check that.
+    async def insert(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> Row[*Ts]:
+        """Insert one row of a resource, and return it; it has its `id`.
+
+        Raises `Forbidden` if it would not be the caller's own, and `NotFound` if nothing was
+        inserted for another reason, such as a SELECT that found nothing.
         """
-        if self.access.own_only and not checks_owner:
-            raise Forbidden(self.access.permission, own_only=True)
+        row = await self._write(statement, values or {})
+        if row is None:
+            raise _forbidden(self.access) if self.access.own_only else _not_found(self.request)
+        return row
+
+    async def change(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> Row[*Ts]:
+        """Update or delete one row of a resource, and return what the statement returns.
+
+        An update that is given no column to set leaves the row unchanged, and returns it. If no row
+        matched, raises `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since),
+        in that order.
+        """
+        given = dict(values or {})
+        if isinstance(statement, Update) and sets_nothing(statement, given):
+            self._require_guard(statement)
+            row = (await self.look_up(unchanged_row_of(statement), given)).one_or_none()
+        else:
+            row = await self._write(statement, given)
+        if row is None:
+            raise await self._why_not(statement, given)
+        return row
+
+    async def execute(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> CursorResult[*Ts]:
+        """Run a statement that changes rows, and returns them.
+
+        The audit log has nothing of it. Raises `Forbidden` as above.
+        """
+        self._require_guard(statement)
+        changes = changes_of(statement)
+        for table in changes.tables({}):
+            self._changed(table, None)
+        return await self._change(changes, values or {})
+
+    async def look_up(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+    ) -> CursorResult[*Ts]:
+        """Run a statement that changes nothing."""
+        self.request.begin_counting()
+        with database_time(self.request.record):
+            return await self._connection.execute(statement, self._with_guards(statement, values))
+
+    async def _write(self, statement: TypedReturnsRows[*Ts], values: Values) -> Row[*Ts] | None:
+        """Run a statement that changes one row, for the audit log; return the row if there is."""
+        self._require_guard(statement)
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
@@ -128,37 +212,43 @@ class Transaction:
             self._changed(table, scopes)
         return row
 
-    async def execute(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
-    ) -> CursorResult[*Ts]:
-        """Run a statement that changes rows, and returns them."""
-        changes = changes_of(statement)
-        for table in changes.tables({}):
-            self._changed(table, None)
-        return await self._change(changes, values)
+    def _require_guard(self, statement: Executable) -> None:
+        if self.access.own_only and not names_caller(statement):
+            raise _forbidden(self.access)
 
-    async def look_up(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
-    ) -> CursorResult[*Ts]:
-        """Run a statement that changes nothing."""
-        begin_counting()
-        with database_time():
-            return await self._connection.execute(statement, values)
+    async def _why_not(self, statement: Executable, values: Values) -> ApiError:
+        """Return why the statement matched no row."""
+        is_conditional = self.request.conditions.if_match is not None
+        if not isinstance(statement, Update | Delete):
+            return _forbidden(self.access) if self.access.own_only else _not_found(self.request)
+        if not (self.access.own_only or is_conditional):
+            return _not_found(self.request)
+        target = target_of(statement)
+        found = (await self.look_up(target, values)).one_or_none()
+        if found is None:
+            return _not_found(self.request)
+        if not found[0]:  # None for a caller who has no user
+            return _forbidden(self.access)
+        return PreconditionFailed("The resource is not as If-Match demands.")
 
     def check_conditions(self) -> None:
-        """Raise `InvalidRequest` if the request has conditions, and no statement checked them."""
-        conditions = current_conditions.get()
-        if self.has_changes and conditions.are_sent and not self._checks_conditions:
-            name = "If-Match" if conditions.if_match else "If-None-Match"
+        """Raise `InvalidRequest` if the request has If-Match, and no statement checked it."""
+        is_conditional = self.request.conditions.if_match is not None
+        if self.has_changes and is_conditional and not self._checks_conditions:
             message = "is not supported by this operation, which compares no version"
-            raise InvalidRequest([{"in": "header", "field": name, "message": message}])
+            raise InvalidRequest([{"in": "header", "field": "If-Match", "message": message}])
 
-    async def _change(self, changes: Changes, values: Values | None) -> CursorResult[Any]:
+    async def _change(self, changes: Changes, values: Values) -> CursorResult[Any]:
         self.has_changes = True
         self._checks_conditions |= checks_conditions(changes.statement)
-        self._invalidates.start(changes.tables(values or {}))
-        with database_time():
-            return await self._connection.execute(changes.executable(values or {}), values)
+        self._invalidates.start(changes.tables(values))
+        executable = changes.executable(values)
+        given = self._with_guards(executable, values)
+        with database_time(self.request.record):
+            return await self._connection.execute(executable, given)
+
+    def _with_guards(self, statement: Executable, values: Values | None) -> Values:
+        return {**(values or {}), **guard_values(statement, self.access, self.request.conditions)}
 
     def _changed(self, table: str, scopes: set[str] | None) -> None:
         known = self.changed.get(table, set())
@@ -173,7 +263,7 @@ class Transaction:
 
         Raises the driver's and SQLAlchemy's errors.
         """
-        with database_time():
+        with database_time(self.request.record):
             async with self.driver.pipeline():
                 for row_id in self._written:
                     await self.driver.execute(AUDIT, self._audit_values(row_id))
@@ -183,40 +273,31 @@ class Transaction:
                 await self.driver.execute("COMMIT")
 
     def _audit_values(self, row_id: int) -> Sequence[object]:
-        access, request = self.access, current_request.get()
+        access = self.access
         caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
-        request_id = request.gateway_request_id if request else ""
-        return (*caller, access.operation, access.resource, row_id, request_id)
+        return (*caller, access.operation, access.resource, row_id, self.request.gateway_id)
 
 
 async def read(
-    query: Callable[Concatenate[Reader, P], Awaitable[R]], *arguments: P.args, **named: P.kwargs
+    request: ApiRequest,
+    query: Callable[Concatenate[Reader, P], Awaitable[R]],
+    /,
+    *arguments: P.args,
+    **named: P.kwargs,
 ) -> R:
     """Return the query's result, each of its statements on its own (AUTOCOMMIT).
 
     Raises `DatabaseUnavailable`, and what the query raises.
     """
-    begin_counting()
-    async with worker_connection().acquire() as (connection, driver):
-        with database_time():
+    request.begin_counting()
+    async with worker_connection().acquire(request.record) as (connection, driver):
+        with database_time(request.record):
             async with driver.reading_from_primary():
-                return await query(Reader(connection), *arguments, **named)
-
-
-async def read_as_writer(
-    query: Callable[Concatenate[Reader, Access, P], Awaitable[R]],
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> R:
-    """Return the result of a query for a write that changes nothing; it is given the access.
-
-    The result is the caller's alone: it must not be cached. Raises as `read`.
-    """
-    return await read(query, granted_access(), *arguments, **named)
+                return await query(Reader(connection, request), *arguments, **named)
 
 
 @asynccontextmanager
-async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction]:
+async def transaction(request: ApiRequest, invalidates: Invalidation) -> AsyncIterator[Transaction]:
     """Commit what the block changed, unless it raises.
 
     Nothing after COMMIT raises an error, so a block makes its response before it ends.
@@ -224,16 +305,16 @@ async def transaction(*, invalidates: Invalidation) -> AsyncIterator[Transaction
     Raises `OutcomeUnknown` (perhaps it was changed); `DatabaseUnavailable`, `TooManyRequests`, and
     what the block raises (nothing was changed).
     """
-    access = granted_access()
-    async with worker_connection().acquire() as (connection, driver):
-        with database_time():
+    request.granted()
+    async with worker_connection().acquire(request.record) as (connection, driver):
+        with database_time(request.record):
             await driver.begin()
-        block = Transaction(connection, driver, invalidates, access)
+        block = Transaction(connection, driver, invalidates, request)
         try:
             yield block
             block.check_conditions()
             await invalidates.ready(block.changed)
-            await within_limit()
+            await request.within_limit()
         except BaseException:
             await _roll_back(driver, invalidates)
             raise
@@ -272,6 +353,14 @@ async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> No
                 await invalidates.rolled_back()
 
     await run_both(driver.end_transaction(), withdraw())
+
+
+def _not_found(request: ApiRequest) -> NotFound:
+    return NotFound(f"There is no {request.item} with this id.")
+
+
+def _forbidden(access: Access) -> Forbidden:
+    return Forbidden(access.permission, own_only=True)
 
 
 def _outcome_unknown() -> OutcomeUnknown:

@@ -6,28 +6,21 @@ statement that writes, so of writers at the same time that know the same version
 others' statements look at the row again when the first has committed.
 """
 
-from functools import lru_cache
-
 from sqlalchemy import (
     ColumnElement,
-    Executable,
     Table,
     Text,
-    and_,
     bindparam,
     func,
     literal,
     literal_column,
     or_,
 )
-from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import Label
 
 from blog.conditions import Conditions
-from blog.database.dependencies import KNOWN_STATEMENTS
 
 ALLOWED = bindparam("allowed_versions", type_=Text)
-EXCLUDED = bindparam("excluded_versions", type_=Text)
 
 
 def version(table: Table) -> Label[str]:
@@ -38,21 +31,11 @@ def version(table: Table) -> Label[str]:
 def meets_conditions(table: Table) -> ColumnElement[bool]:
     """Whether the row's version is one that the request may write."""
     listed = literal(" ", Text) + _xmin(table) + literal(" ", Text)
-    is_allowed = or_(ALLOWED.is_(None), func.strpos(ALLOWED, listed) > 0)
-    return and_(is_allowed, func.strpos(EXCLUDED, listed) == 0)
+    return or_(ALLOWED.is_(None), func.strpos(ALLOWED, listed) > 0)
 
 
-def condition_values(conditions: Conditions) -> dict[str, str | None]:
-    return {
-        ALLOWED.key: conditions.allowed_versions,
-        EXCLUDED.key: conditions.excluded_versions,
-    }
-
-
-@lru_cache(KNOWN_STATEMENTS)
-def checks_conditions(statement: Executable) -> bool:
-    """Whether a statement has `meets_conditions`."""
-    return any(element is ALLOWED for element in visitors.iterate(statement))  # type: ignore[arg-type]
+def condition_values(conditions: Conditions) -> dict[str, object]:
+    return {ALLOWED.key: conditions.allowed_versions}
 
 
 def _xmin(table: Table) -> ColumnElement[str]:

@@ -1,30 +1,33 @@
-"""A resource's FastAPI application, and its Lambda handler.
+"""A function's FastAPI application, and its Lambda handler.
 
 The handler responds to events of an API Gateway HTTP API (payload format 2.0).
 """
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute, request_response
+from fastapi.routing import APIRoute
 from mangum import Mangum
-from starlette.routing import BaseRoute
 
-from blog.http.authorization import AuthorizedRoute, limited_handler
-from blog.http.gateway_event import HttpApiEvent
+from blog.gateway import HttpApiEvent
 from blog.http.middleware import RequestMiddleware
 from blog.http.problems import PROBLEM_MEDIA_TYPE, register_error_handlers
-from blog.http.strict_input import strict_handler
+from blog.http.route import ApiRoute, make_public
 from blog.observability import silence_libraries
 
 
-def create_app(router: APIRouter) -> FastAPI:
-    """Return the application of one resource.
+def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
+    """Return the application of one function; its routes need no permission if it `is_public`.
 
     It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
-    is off (see `blog.observability`). Every route is strict, and limits its callers, whatever its
-    class: raises `TypeError` for what is no FastAPI route, such as a mounted application.
+    is off (see `blog.observability`). Raises `TypeError` for a route without a permission, and for
+    what is not a FastAPI route, such as a mounted application: what it takes cannot be derived.
     """
     for route in router.routes:
-        _make_strict_and_limited(route)
+        if not isinstance(route, APIRoute):
+            raise TypeError(f"{route} is not a FastAPI route, so what it takes cannot be derived.")
+        if is_public:
+            make_public(route)
+        elif not isinstance(route, ApiRoute):
+            raise TypeError(f"The route {route.name} ({route.path}) is not of an api_router.")
     app = FastAPI(
         # Not by include_router, which makes each route once more, at the first request.
         routes=router.routes,
@@ -34,14 +37,6 @@ def create_app(router: APIRouter) -> FastAPI:
     )
     register_error_handlers(app)
     return app
-
-
-def _make_strict_and_limited(route: BaseRoute) -> None:
-    if not isinstance(route, APIRoute):
-        raise TypeError(f"{route} is not a FastAPI route, so what it takes cannot be derived.")
-    if not isinstance(route, AuthorizedRoute):
-        handler = strict_handler(route, route.get_route_handler())
-        route.app = request_response(limited_handler(handler))
 
 
 def lambda_handler(app: FastAPI) -> Mangum:

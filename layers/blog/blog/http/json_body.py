@@ -13,8 +13,11 @@ from typing import Any, NoReturn
 from starlette.datastructures import Headers
 
 from blog.errors import MalformedJson, UnsupportedMediaType
-from blog.http.media_types import ACCEPT_PATCH, PATCH_TYPES
 
+PATCH_TYPES = ("application/json", "application/merge-patch+json")
+"""JSON, and JSON Merge Patch (RFC 7396): a null is a field's value where it may be null."""
+ACCEPT_PATCH = {"Accept-Patch": ", ".join(PATCH_TYPES)}
+"""RFC 5789, section 3.1."""
 JSON_TYPE = re.compile(r"application/([^/]*\+)?json")
 IDENTITY = "identity"
 """The only content coding: none."""

@@ -2,49 +2,55 @@
 
 Every response has an `X-Request-Id`. A request that would take longer than the function may run
 receives a 503 in time. HEAD is routed as GET, and a body above `MAX_BODY_BYTES` is not parsed.
+
+Of the default headers a route may set its own instead. Only the documentation is HTML, and sets its
+own content security policy; all else may load nothing, be embedded nowhere, and is not sniffed.
+Responses to successful GET requests may be stored but must be revalidated (`no-cache`), and those
+that needed a token not in caches that callers share (`private`); errors and responses to writes are
+not stored (`no-store`).
 """
 
 import asyncio
-import re
 from contextlib import suppress
 from time import monotonic
-from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blog.access import limit_headers
-from blog.deadline import request_deadline
 from blog.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded, MalformedRequest
-from blog.http.base_path import base_path, split_path
-from blog.http.headers import add_default_headers
 from blog.http.problems import counted, problem_response
-from blog.observability import (
-    RequestRecord,
-    cold_starts,
-    current_request,
-    report,
-    report_error,
+from blog.observability import is_cold_start, report, report_error
+from blog.request import ApiRequest, Headers, request_of
+
+SECURITY: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
 )
+# RFC 6797 forbids it over plain HTTP, as from the local gateway. No includeSubDomains: only the
+# owner of the domain knows what else is served there.
+HTTPS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
+NOT_STORED = b"no-store"
+REVALIDATED = b"no-cache"
+REVALIDATED_BY_ONE_CALLER = b"private, no-cache"
 
-DEADLINE_MARGIN_SECONDS = 0.5
-"""Reserved of the function's time to invalidate the cache, write the log line and respond."""
-
-CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+DEFAULTS = {
+    (is_https, storage): SECURITY + (HTTPS if is_https else ()) + ((b"cache-control", storage),)
+    for is_https in (True, False)
+    for storage in (NOT_STORED, REVALIDATED, REVALIDATED_BY_ONE_CALLER)
+}
 
 
 class RequestMiddleware:
-    """Wraps a function's application; expects the scope of an `HttpApiEvent`."""
+    """Wraps an application; expects scopes with an `ApiRequest`, as a front door makes them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        base, scope["path"] = split_path(scope["aws.event"])
-        base_path.set(base)
-        record = self._new_record(scope)
-        current_request.set(record)
-        request_id = (record.client_request_id or record.gateway_request_id).encode()
+        request = request_of(scope)
+        request.record.cold_start = is_cold_start()
         started = False
         is_head = scope["method"] == "HEAD"
         if is_head:
@@ -60,56 +66,50 @@ class RequestMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                record.status = message["status"]
-                message["headers"].append((b"x-request-id", request_id))
-                message["headers"].extend(limit_headers())
-                add_default_headers(scope, message)
+                request.record.status = message["status"]
+                message["headers"].append((b"x-request-id", request.id.encode()))
+                message["headers"].extend(request.limit_headers)
+                _add_default_headers(request, scope, message)
             elif is_head:
                 message["body"] = b""
             await send(message)
 
-        seconds = _remaining_seconds(scope)
-        request_deadline.set(monotonic() + seconds)
-        deadline = asyncio.timeout(seconds)
+        deadline = asyncio.timeout(request.deadline - monotonic())
         try:
             async with deadline:
-                app = await self._app_for(scope)
+                app = await self._app_for(request, scope)
                 await app(scope, receive_bounded, send_completed)
         except Exception as error:  # noqa: BLE001 - the outermost handler
             if not (deadline.expired() and isinstance(error, TimeoutError)):
                 # Starlette has sent the problem, and raises the error again to be logged.
-                report_error(record, error)
+                report_error(request, error)
             elif not started:
                 late = DeadlineExceeded("The request took too long; nothing was changed.")
-                await problem_response(late)(scope, receive, send_completed)
+                await problem_response(late, request)(scope, receive, send_completed)
         finally:
-            record.route = getattr(scope.get("route"), "path_format", None)
+            request.record.route = getattr(scope.get("route"), "path_format", None)
             with suppress(Exception):  # what is committed and sent does not depend on a log line
-                report(record)
+                report(request)
 
-    async def _app_for(self, scope: Scope) -> ASGIApp:
-        if malformed := scope["malformed"]:
-            problem = problem_response(MalformedRequest(malformed))
-            return await counted(scope["aws.event"], problem)
+    async def _app_for(self, request: ApiRequest, scope: Scope) -> ASGIApp:
+        if request.malformed:
+            problem = problem_response(MalformedRequest(request.malformed), request)
+            return await counted(request, problem)
         path: str = scope["path"]
         if path.endswith("\n"):  # the `$` of Starlette's patterns would let it through
             scope["path"] = ""  # no route's
         return self.app
 
-    def _new_record(self, scope: Scope) -> RequestRecord:
-        return RequestRecord(
-            method=scope["method"],
-            gateway_request_id=scope["aws.event"]["requestContext"]["requestId"],
-            client_request_id=_client_request_id(scope["headers"]),
-            cold_start=next(cold_starts()),
-        )
+
+def _add_default_headers(request: ApiRequest, scope: Scope, start: Message) -> None:
+    """Complete the headers of an `http.response.start`."""
+    headers = start["headers"]
+    own = {name for name, _ in headers}
+    defaults = DEFAULTS[scope["scheme"] == "https", _storage(request, scope, start)]
+    headers.extend(header for header in defaults if header[0] not in own)
 
 
-def _remaining_seconds(scope: Scope) -> float:
-    context: Any = scope["aws.context"]
-    return float(context.get_remaining_time_in_millis()) / 1000 - DEADLINE_MARGIN_SECONDS
-
-
-def _client_request_id(headers: list[tuple[bytes, bytes]]) -> str | None:
-    sent = dict(headers).get(b"x-request-id", b"").decode("latin-1")
-    return sent if CLIENT_REQUEST_ID.fullmatch(sent) else None
+def _storage(request: ApiRequest, scope: Scope, start: Message) -> bytes:
+    if scope["method"] != "GET" or start["status"] >= 400:
+        return NOT_STORED
+    return REVALIDATED_BY_ONE_CALLER if request.has_caller else REVALIDATED

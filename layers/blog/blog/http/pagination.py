@@ -1,28 +1,27 @@
 """Pagination of lists: by `skip`, by `page`, or by the opaque `cursor` of a `next` link.
 
-A cursor is the key after which the next page begins, with a checksum over the key and the cursor's
-scope: the list with its filters. The checksum detects altered cursors and those of another list; it
-protects no secret, as clients know the keys.
+A cursor is the key after which the next page begins. It is opaque so that its form may change, and
+protects no secret: clients know the keys. With the filters of another list it continues that list.
 """
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from hashlib import blake2s
-from typing import Annotated, Any, Generic, TypeVar
+from math import ceil
+from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from starlette.responses import Response
 
+from blog.conditions import content_tag
 from blog.errors import InvalidRequest
-from blog.http.base_path import base_path
-from blog.http.conditional import hashed_response
+from blog.http.conditional import conditional_response
 from blog.http.ids import MAX_ID
 from blog.http.parameters import IN_DIGITS, non_nullable
-from blog.pagination import PagePosition, PageResult
+from blog.page import PagePosition, PageResult
+from blog.request import ApiRequest
 
 MAX_LIMIT = 100
-CHECKSUM_BYTES = 8
 POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
@@ -49,30 +48,39 @@ class CursorParameters(BaseModel):
 
     cursor: Cursor = None
     limit: Limit = 10
+    _position: PagePosition = PrivateAttr()
 
-    def position(self, path: str) -> PagePosition:
-        """Return where the page of the list at `path` begins.
+    @model_validator(mode="after")
+    def _locate(self) -> Self:
+        """Raises `InvalidRequest` for an invalid cursor, and for more than one position."""
+        self._position = self._found_position()
+        return self
 
-        Raises `InvalidRequest` when the cursor was altered or belongs to another list.
-        """
-        if self.cursor is None:
-            return PagePosition()
-        return PagePosition(after=decode_cursor(self.cursor, self._cursor_scope(path)))
+    @property
+    def position(self) -> PagePosition:
+        """Where the page begins."""
+        return self._position
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
-        """Return the fields of a `CursorPage`."""
-        url = next_url(
-            path, self._cursor_scope(path), result.next_key, **self._filters(), limit=self.limit
-        )
-        return {"data": result.rows, "limit": self.limit, "next": url}
+        """Return the fields of a `CursorPage`, of the list at `path`."""
+        parameters = {**self._filters(), "limit": self.limit}
+        return {
+            "data": result.rows,
+            "limit": self.limit,
+            "next": next_url(path, result.next_key, **parameters),
+        }
+
+    def filters(self) -> list[object]:
+        """Return the values of the parameters that select and order the list, None for all."""
+        names = (name for name in type(self).model_fields if name not in POSITION_PARAMETERS)
+        return [getattr(self, name) for name in names]
 
     def _filters(self) -> dict[str, object]:
         """Return the parameters that select and order the list, unless they have their default."""
         return self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
 
-    def _cursor_scope(self, path: str) -> str:
-        filters = self._filters()
-        return f"{path}?{urlencode(filters)}" if filters else path
+    def _found_position(self) -> PagePosition:
+        return PagePosition(after=decode_cursor(self.cursor) if self.cursor else 0)
 
 
 class PageParameters(CursorParameters):
@@ -101,39 +109,29 @@ class PageParameters(CursorParameters):
         IN_DIGITS,
     ] = None
 
-    def position(self, path: str) -> PagePosition:
-        offset = self.offset()
-        return super().position(path) if offset is None else PagePosition(offset)
-
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
-        """Return the fields of an `OffsetPage`."""
+        """Return the fields of an `OffsetPage`, of the list at `path`."""
         return super().page_fields(path, result) | {
             "total": result.total,
-            "page": page_number(self.offset(), self.limit),
-            "total_pages": page_count(result.total, self.limit),
+            "page": self.page_number,
+            "total_pages": ceil(result.total / self.limit),
         }
 
-    def cache_key(self, *filters: object) -> str | None:
-        """Return the page's key within its list, `{filters…}:{page}:{limit}`.
+    @property
+    def page_number(self) -> int | None:
+        """The page's number, from 1; None after a cursor, or if the page is not page-aligned."""
+        offset = self.position.offset
+        return None if self.cursor or offset % self.limit else offset // self.limit + 1
 
-        None for a page that is not cached: after a cursor, or one that is not page-aligned.
-        """
-        page = page_number(self.offset(), self.limit)
-        return None if page is None else ":".join(map(str, (*filters, page, self.limit)))
-
-    def offset(self) -> int | None:
-        """Return the number of items before the page; None when a cursor says where it begins.
-
-        Raises `InvalidRequest` when more than one of `skip`, `page` and `cursor` is given.
-        """
+    def _found_position(self) -> PagePosition:
         positions = {"skip": self.skip, "page": self.page, "cursor": self.cursor}
         given = [name for name, value in positions.items() if value is not None]
         if len(given) > 1:
             message = f"cannot be combined with {given[0]}"
             raise InvalidRequest([{"in": "query", "field": given[1], "message": message}])
-        if self.cursor is not None:
-            return None
-        return (self.page - 1) * self.limit if self.page is not None else self.skip or 0
+        if self.page is not None:
+            return PagePosition((self.page - 1) * self.limit)
+        return PagePosition(self.skip or 0) if self.cursor is None else super()._found_position()
 
 
 class CursorPage(BaseModel, Generic[Item]):
@@ -154,16 +152,6 @@ class OffsetPage(CursorPage[Item]):
     total_pages: int = Field(description="Number of pages of this limit.")
 
 
-def page_number(offset: int | None, limit: int) -> int | None:
-    """Return the number, from 1, of the page at `offset`; None when that is not page-aligned."""
-    return None if offset is None or offset % limit else offset // limit + 1
-
-
-def page_count(total: int, limit: int) -> int:
-    """Return the number of pages for `total` items."""
-    return -(-total // limit)
-
-
 def page_content(
     schema: type[CursorPage[Any]], path: str, parameters: CursorParameters, result: PageResult
 ) -> bytes:
@@ -175,56 +163,40 @@ def page_content(
     return f"{page.next or ''}\n{page.model_dump_json()}".encode()
 
 
-def page_response(content: bytes) -> Response:
+def page_response(request: ApiRequest, content: bytes) -> Response:
     """Return the response with a `page_content`, and its `Link` header.
 
     Raises `PreconditionFailed`. The tag is made anew each time: that takes 1.4 µs, and the cached
     form stays what the functions of the release before read.
     """
     link, _, body = content.partition(b"\n")
-    if link and (base := base_path.get().encode()):
+    if link and (base := request.base_path.encode()):
         # No text of a client has this: its quotes are escaped.
         body = body.replace(b'"next":"%b"' % link, b'"next":"%b%b"' % (base, link))
         link = base + link
     headers = {"Link": f'<{link.decode("latin-1")}>; rel="next"'} if link else None
-    return hashed_response(body, headers)
+    return conditional_response(request.conditions, body, content_tag(body), headers)
 
 
-def encode_cursor(position: int, cursor_scope: str) -> str:
+def encode_cursor(position: int) -> str:
     """Return the cursor of the page after `position` (0 to `MAX_ID`)."""
-    packed = struct.pack(">q", position)
-    return urlsafe_b64encode(packed + _checksum(packed, cursor_scope)).rstrip(b"=").decode()
+    return urlsafe_b64encode(struct.pack(">q", position)).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, cursor_scope: str) -> int:
-    """Return the position in a cursor.
-
-    Raises `InvalidRequest` unless `encode_cursor` made it for this scope.
-    """
+def decode_cursor(cursor: str) -> int:
+    """Return the position in a cursor. Raises `InvalidRequest` if `encode_cursor` made it not."""
     try:
-        packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[: struct.calcsize(">q")]
-        (position,) = struct.unpack(">q", packed)
+        (position,) = struct.unpack(">q", urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, struct.error):
-        raise _invalid_cursor() from None
-    if position < 0 or encode_cursor(position, cursor_scope) != cursor:
-        raise _invalid_cursor()
+        position = -1
+    if position < 0 or encode_cursor(position) != cursor:
+        message = "is not a cursor of this list; take it from the link `next`"
+        raise InvalidRequest([{"in": "query", "field": "cursor", "message": message}])
     return int(position)
 
 
-def next_url(
-    path: str, cursor_scope: str, next_key: int | None, **parameters: object
-) -> str | None:
+def next_url(path: str, next_key: int | None, **parameters: object) -> str | None:
     """Return path and query of the page after `next_key`; None where there is none."""
     if next_key is None:
         return None
-    cursor = encode_cursor(next_key, cursor_scope)
-    return f"{path}?{urlencode({**parameters, 'cursor': cursor})}"
-
-
-def _checksum(packed: bytes, cursor_scope: str) -> bytes:
-    return blake2s(packed + cursor_scope.encode(), digest_size=CHECKSUM_BYTES).digest()
-
-
-def _invalid_cursor() -> InvalidRequest:
-    message = "is not a cursor of this list; take it from the link `next`"
-    return InvalidRequest([{"in": "query", "field": "cursor", "message": message}])
+    return f"{path}?{urlencode({**parameters, 'cursor': encode_cursor(next_key)})}"

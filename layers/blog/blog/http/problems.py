@@ -1,8 +1,6 @@
 """Errors as RFC 9457 problems: `application/problem+json`, the framework's own errors included."""
 
 import json
-from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from blog.auth.limits import public_limit
+from blog.auth.limits import within_limit
 from blog.errors import (
     MAX_BODY_BYTES,
     ApiError,
@@ -22,17 +20,17 @@ from blog.errors import (
     NotFound,
     TooManyRequests,
 )
-from blog.http.base_path import base_path
 from blog.http.field_errors import invalid_request
-from blog.http.media_types import ACCEPT_PATCH
+from blog.http.json_body import ACCEPT_PATCH
+from blog.request import ApiRequest, request_of
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
-def problem_response(error: ApiError) -> Response:
+def problem_response(error: ApiError, request: ApiRequest) -> Response:
     """Return the error as an HTTP response, with a `type` below the request's base path."""
     problem = error.problem()
-    problem["type"] = base_path.get() + problem["type"]
+    problem["type"] = request.base_path + problem["type"]
     body = json.dumps(problem, ensure_ascii=False).encode()
     return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
 
@@ -54,24 +52,26 @@ def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]
 def register_error_handlers(app: FastAPI) -> None:
     """Respond to every error of the application, the framework's own included, with a problem."""
 
-    async def on_api_error(_: Request, error: Exception) -> Response:
+    async def on_api_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
-        return problem_response(error)
+        return problem_response(error, request_of(request.scope))
 
     async def on_validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(invalid_request(request.scope["route"], error))
+        problem = invalid_request(request.scope["route"], error)
+        return problem_response(problem, request_of(request.scope))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         """Respond to what no route took, which needs no token either; or to a route's error."""
         assert isinstance(error, HTTPException)
-        event = request.scope["aws.event"]
+        known = request_of(request.scope)
         if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
-            return await counted(event, _options(_allowed_methods(app, request)))
-        return await counted(event, problem_response(_from_http_exception(app, request, error)))
+            return await counted(known, _options(_allowed_methods(app, request)))
+        problem = problem_response(_from_http_exception(app, request, error), known)
+        return await counted(known, problem)
 
-    async def on_unhandled_error(_request: Request, _error: Exception) -> Response:
-        return problem_response(InternalError())
+    async def on_unhandled_error(request: Request, _error: Exception) -> Response:
+        return problem_response(InternalError(), request_of(request.scope))
 
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
@@ -79,18 +79,19 @@ def register_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_unhandled_error)
 
 
-async def counted(event: Mapping[str, Any], response: Response) -> Response:
+async def counted(request: ApiRequest, response: Response) -> Response:
     """Return the response to a request that no route has counted, or 429."""
     try:
-        async with public_limit(event) or nullcontext():
+        async with within_limit(request):
             return response
     except TooManyRequests as exceeded:
-        return problem_response(exceeded)
+        return problem_response(exceeded, request)
 
 
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
     if error.status_code == NotFound.status:
-        return unknown_path()
+        base_path = request_of(request.scope).base_path
+        return NotFound(f"There is no such path; {base_path}/docs lists those that exist.")
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(sorted([*_allowed_methods(app, request), "OPTIONS"]))
         detail = f"This path does not support this method; it supports {allowed}."
@@ -105,10 +106,6 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
 def _options(allowed: list[str]) -> Response:
     headers = {"Allow": ", ".join(sorted([*allowed, "OPTIONS"]))}
     return Response(status_code=204, headers=headers | (ACCEPT_PATCH if "PATCH" in allowed else {}))
-
-
-def unknown_path() -> NotFound:
-    return NotFound(f"There is no such path; {base_path.get()}/docs lists those that exist.")
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:

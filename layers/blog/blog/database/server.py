@@ -8,8 +8,8 @@ from psycopg import OperationalError
 from sqlalchemy import URL, Engine, event, make_url
 
 from blog.database_url import check_parameters, libpq_url
-from blog.secrets import is_secret, secret_value
 from blog.settings import SettingsError, settings
+from blog.stored_secrets import is_secret, secret_value
 
 DIAGNOSIS_SECONDS = 0.5
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")

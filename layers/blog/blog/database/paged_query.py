@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from blog.database.models import BLOCK_IDS, row_counts
 from blog.database.transactions import Reader
-from blog.pagination import PagePosition, PageResult
+from blog.page import PagePosition, PageResult
 
 AFTER = bindparam("page_after", type_=BigInteger)
 OFFSET = bindparam("page_offset", type_=BigInteger)
@@ -79,7 +79,7 @@ def to_page(
 ) -> PageResult:
     """The first `limit` of the rows; one more means that others follow."""
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
-    return PageResult(rows[:limit], next_key, reader.depends_on, total)
+    return PageResult(rows[:limit], next_key, reader.depends_on, total, reader.names_caller)
 
 
 def row_count(table_name: str) -> Select[int]:

@@ -61,7 +61,7 @@ def secret(arn: str) -> Secret:
 
 def _fetch(arn: str) -> str:
     # Imported here: a cold start whose settings are plain has no use for it.
-    from blog.aws.http import RequestFailed
+    from blog.aws.https import RequestFailed
     from blog.aws.secrets_manager import fetch_secret
 
     try:

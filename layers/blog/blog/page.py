@@ -18,10 +18,11 @@ class PageResult:
     """A page's rows; `next_key` is None where none follow; `total` is 0 unless asked for.
 
     `depends_on` has the scope of each table that was read, empty for the whole table, None for one
-    that no cached page may depend on.
+    that no cached page may depend on. `is_callers` if it depends on who the caller is.
     """
 
     rows: Sequence[Any]
     next_key: int | None
     depends_on: Mapping[str, str | None]
     total: int = 0
+    is_callers: bool = False

@@ -1,0 +1,54 @@
+"""What each role may do: the actions of permissions, with everything or with its own.
+
+A permission is `{resource}:{action}`, such as `posts:write`, and stands on the route. Every token
+is a reader's; roles add to that, by their names after `ROLE_PREFIX`. What is the caller's own is
+checked in the statement that writes (`blog.database.ownership`); a statement that does not check it
+is denied. An action or a permission that no role names is denied to all. docs/api.md has the table
+of operations and roles.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from blog.auth.identity import caller_of
+from blog.errors import Forbidden
+from blog.request import Access, ApiRequest
+from blog.settings import settings
+
+
+class Grant(IntEnum):
+    """A role's grants add up to the greatest."""
+
+    NONE, OWN, ALL = range(3)
+
+
+NONE, OWN, ALL = Grant
+
+READER = "reader"
+"""The role of every token."""
+ROLES: Mapping[str, Mapping[str, Grant]] = {
+    READER: {"read": ALL},
+    "author": {"create": OWN, "write": OWN},
+    "admin": {"read": ALL, "create": ALL, "write": ALL},
+}
+"""What each role may do, by action or by whole permission, which counts more."""
+
+
+def grant_of(permission: str, role: str) -> Grant:
+    """Return with what a role has the permission."""
+    granted = ROLES[role]
+    return granted.get(permission, granted.get(permission.partition(":")[2], NONE))
+
+
+def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
+    """Return what the request may do. Raises `Unauthorized` and `Forbidden`."""
+    access = Access(operation, permission)
+    if settings().auth == "open" or (access.is_read and settings().public_reads):
+        return access
+    caller = caller_of(request.claims)
+    prefix = settings().role_prefix
+    roles = {READER, *(role for role in ROLES if f"{prefix}{role}" in caller.roles)}
+    grant = max(grant_of(permission, role) for role in roles)
+    if grant is NONE:
+        raise Forbidden(permission)
+    return Access(operation, permission, caller, own_only=grant is OWN)

@@ -1,0 +1,66 @@
+"""The guards of a statement, and what is left without them: which row it is about.
+
+A write of one row has guards among the conditions of its WHERE: that the row is the caller's own
+(`ownership`), and that its version is one that the request may write (`versions`). If nothing was
+written, the same conditions tell why. All of it is derived from the statement, once.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Executable, Select, Update, and_, select, true
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BooleanClauseList
+
+from blog.conditions import Conditions
+from blog.database.dependencies import KNOWN_STATEMENTS
+from blog.database.ownership import SUBJECT, has_parameter, names_caller, owner_values
+from blog.database.versions import ALLOWED, condition_values
+from blog.request import Access
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def checks_conditions(statement: Executable) -> bool:
+    """Whether a statement has `versions.meets_conditions`."""
+    return has_parameter(statement, ALLOWED.key)  # type: ignore[arg-type]
+
+
+def guard_values(
+    statement: Executable, access: Access, conditions: Conditions
+) -> dict[str, object]:
+    """Return the values of the parameters that the statement's guards have."""
+    values = owner_values(access) if names_caller(statement) else {}
+    return values | condition_values(conditions) if checks_conditions(statement) else values
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def target_of(statement: Update | Delete) -> Select[bool]:
+    """Return a statement of the row without the guards: whether it is the caller's own."""
+    conditions = list(_conjuncts(statement.whereclause))
+    owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
+    versions = [one for one in conditions if has_parameter(one, ALLOWED.key)]
+    rest = [one for one in conditions if one not in (*owned, *versions)]
+    return select(and_(true(), *owned)).select_from(statement.table).where(*rest)
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
+    """Return a statement of the row that an update of no column would return, guards included."""
+    assert statement.whereclause is not None
+    return select(*statement.exported_columns).where(statement.whereclause)
+
+
+def sets_nothing(statement: Executable, values: dict[str, object]) -> bool:
+    """Whether it is an update that these values give no column to set."""
+    if not isinstance(statement, Update) or statement._values:
+        return False
+    return values.keys().isdisjoint(statement.table.c.keys())
+
+
+def _conjuncts(clause: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:
+    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
+        for part in clause.clauses:
+            yield from _conjuncts(part)
+    elif clause is not None:
+        yield clause

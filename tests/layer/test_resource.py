@@ -1,0 +1,333 @@
+"""The kinds of operations, on a small resource of their own: notes, each of a user."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Identity,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from blog import database
+from blog.auth import permissions
+from blog.auth.permissions import OWN
+from blog.database.models import METADATA, users
+from blog.database.ownership import OWN_USER_ID, is_own
+from blog.database.paged_query import PagedQuery, fetch_page
+from blog.database.versions import meets_conditions, version
+from blog.http.application import create_app, lambda_handler
+from blog.http.ids import Id
+from blog.http.middleware import RequestMiddleware
+from blog.http.pagination import OffsetPage, PageParameters
+from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
+from blog.http.route import PERMISSION
+from blog.request import SCOPE_KEY, ApiRequest, request_of
+from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+
+TABLES = MetaData(naming_convention=METADATA.naming_convention)
+users.to_metadata(TABLES)
+notes = Table(
+    "notes",
+    TABLES,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("line", Text),
+    Column("done", Boolean, nullable=False, server_default="false"),
+)
+COLUMNS = (notes.c.id, notes.c.user_id, notes.c.line, notes.c.done)
+VERSIONED = (*COLUMNS, version(notes))
+NOTE_ID = bindparam("note_id", type_=BigInteger)
+WRITABLE = and_(notes.c.id == NOTE_ID, is_own(notes.c.user_id), meets_conditions(notes))
+UPDATE = update(notes).where(WRITABLE).returning(*VERSIONED)
+DONE = UPDATE.values(done=True)
+UNGUARDED = update(notes).where(notes.c.id == NOTE_ID).values(done=True).returning(*VERSIONED)
+INSERT = insert(notes).returning(*VERSIONED)
+FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
+TOTAL = select(func.count()).select_from(notes)
+ALL = PagedQuery(select(*COLUMNS), notes.c.id, total=TOTAL)
+MINE = PagedQuery(
+    select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID),
+    notes.c.id,
+    total=TOTAL.where(notes.c.user_id == OWN_USER_ID),
+)
+ROWS = f"""
+CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE, line text,
+    done boolean NOT NULL DEFAULT false);
+INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
+INSERT INTO identities (issuer, subject, user_id) VALUES ('{ISSUER}', 'ada', 1), ('{ISSUER}', 'bob', 2);
+INSERT INTO notes (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
+"""  # noqa: E501
+
+
+class NoteUpdate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    line: str | None = None
+
+
+class NotePublic(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Id
+    user_id: Id
+    line: str | None
+    done: bool
+
+
+class NotePage(OffsetPage[NotePublic]):
+    """A page of notes."""
+
+
+resource = Resource("notes", "note", NotePublic)
+
+
+@resource.create(permission="notes:write")
+async def create_note(transaction: Transaction, body: NoteUpdate) -> Row:
+    return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
+
+
+@resource.list(NotePage, cached=True)
+async def list_notes(reader: Reader, query: PageParameters) -> PageResult:
+    return await fetch_page(reader, ALL, query.position, query.limit)
+
+
+@resource.list(NotePage, "/mine", cached=True, private=True)
+async def list_my_notes(reader: Reader, query: PageParameters) -> PageResult:
+    return await fetch_page(reader, MINE, query.position, query.limit)
+
+
+@resource.list(NotePage, "/mine/shared", cached=True)
+async def list_my_notes_carelessly(reader: Reader, query: PageParameters) -> PageResult:
+    return await fetch_page(reader, MINE, query.position, query.limit)
+
+
+@resource.list(NotePage, "/peek", cached=True, permission="notes:peek")
+async def peek_at_notes(reader: Reader, query: PageParameters) -> PageResult:
+    return await fetch_page(reader, ALL, query.position, query.limit)
+
+
+@resource.list(NotePage, "/peek/mine", cached=True, permission="notes:peek")
+async def peek_at_my_notes(reader: Reader, query: PageParameters) -> PageResult:
+    return await fetch_page(reader, MINE, query.position, query.limit)
+
+
+@resource.read()
+async def get_note(reader: Reader, note_id: Id) -> Row:
+    return await reader.find(FIND, {"note_id": note_id})
+
+
+@resource.update()
+async def update_note(transaction: Transaction, note_id: Id, body: NoteUpdate) -> Row:
+    return await transaction.change(
+        UPDATE, {"note_id": note_id, **body.model_dump(exclude_unset=True)}
+    )
+
+
+@resource.action("/finish")
+async def finish_note(transaction: Transaction, note_id: Id) -> Row:
+    return await transaction.change(DONE, {"note_id": note_id})
+
+
+@resource.action("/finish-any")
+async def finish_any_note(transaction: Transaction, note_id: Id) -> Row:
+    return await transaction.change(UNGUARDED, {"note_id": note_id})
+
+
+@resource.action("/finish-all")
+async def finish_all_notes(transaction: Transaction, note_id: Id) -> Row:
+    await transaction.execute(update(notes).values(done=True).returning(notes.c.id))
+    return await transaction.change(DONE, {"note_id": note_id})
+
+
+@resource.router.get("/notes/words", openapi_extra={PERMISSION: "notes:read"})
+async def count_words(http: Request) -> dict[str, int]:
+    """A plain route beside the kinds: it runs its query itself, and is not cached."""
+
+    async def query(reader: database.Reader) -> int:
+        lines = (await reader.execute(select(notes.c.line))).scalars()
+        return sum(len((line or "").split()) for line in lines)
+
+    return {"words": await database.read(request_of(http.scope), query)}
+
+
+# The paths of two parts are before the item's, whose pattern takes only digits.
+APP = create_app(resource.router)
+ApiAs = Callable[..., httpx.Client]
+
+
+@pytest.fixture
+def tables(database: psycopg.Connection[Any], cache: object) -> Iterator[psycopg.Connection[Any]]:
+    database.execute(ROWS.encode())
+    yield database
+    database.execute("DROP TABLE notes")
+
+
+@pytest.fixture
+def api_as(worker: Worker, tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiAs]:
+    """Returns the API for a caller; `peek` is granted to authors for what is their own."""
+    monkeypatch.setitem(permissions.ROLES["author"], "peek", OWN)
+    worker.restart(**REQUIRED)
+    clients: list[httpx.Client] = []
+
+    def api_as(subject: str, role: str = "author") -> httpx.Client:
+        claims = claims_of(role, subject=subject)
+        transport = LambdaTransport(handler=lambda_handler(APP), claims=claims)
+        clients.append(httpx.Client(transport=transport, base_url="http://api.test"))
+        return clients[-1]
+
+    yield api_as
+    for client in clients:
+        client.close()
+
+
+def done(tables: psycopg.Connection[Any]) -> list[bool]:
+    return [row[0] for row in tables.execute("SELECT done FROM notes ORDER BY id").fetchall()]
+
+
+def lines(response: httpx.Response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [note["line"] for note in response.json()["data"]]
+
+
+@pytest.mark.parametrize("path", ["/notes/1/finish-any", "/notes/1/finish-all"])
+def test_a_write_that_does_not_check_the_owner_is_denied_to_who_may_write_only_its_own(
+    api_as: ApiAs, tables: psycopg.Connection[Any], path: str
+) -> None:
+    assert api_as("ada").post(path).status_code == 403
+    assert done(tables) == [False, False]
+    assert api_as("root", "admin").post(path).status_code == 200
+
+
+def test_an_insert_that_does_not_check_the_owner_is_denied_too(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    assert api_as("bob").post("/notes", json={"line": "for Ada"}).status_code == 403
+    assert done(tables) == [False, False]
+
+
+def test_a_read_that_does_not_check_the_owner_is_denied_to_who_may_read_only_its_own(
+    api_as: ApiAs,
+) -> None:
+    assert api_as("ada").get("/notes/peek").status_code == 403
+    assert lines(api_as("ada").get("/notes/peek/mine")) == ["of Ada"]
+
+
+@pytest.mark.parametrize("path", ["/notes/mine", "/notes/mine/shared", "/notes/peek/mine"])
+def test_callers_see_their_own_pages_and_no_others(api_as: ApiAs, path: str) -> None:
+    for _ in range(2):
+        assert lines(api_as("ada").get(path)) == ["of Ada"]
+        assert lines(api_as("bob").get(path)) == ["of Bob"]
+    assert api_as("ada").patch("/notes/1", json={"line": "new"}).status_code == 200
+    assert lines(api_as("ada").get(path)) == ["new"]
+
+
+def test_a_private_page_is_cached_for_its_caller(api_as: ApiAs, cache: Any) -> None:
+    ada, bob = api_as("ada"), api_as("bob")
+    for client in (ada, bob):
+        client.get("/notes/mine")
+        client.get("/notes/mine/shared")
+        client.get("/notes")
+    pages = [key.decode() for key in cache.keys("notes*:1:10")]
+    assert len([page for page in pages if page.startswith("notes/mine:")]) == 2
+    assert not [page for page in pages if page.startswith("notes/mine/shared")]
+    assert "notes:1:10" in pages
+
+
+def test_an_action_obeys_owners_and_conditions(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    ada, bob = api_as("ada"), api_as("bob")
+    tag = ada.get("/notes/1").headers["etag"]
+    assert bob.post("/notes/1/finish").status_code == 403
+    assert ada.post("/notes/4711/finish").status_code == 404
+    assert ada.patch("/notes/1", json={"line": None}).json()["line"] is None
+    assert ada.post("/notes/1/finish", headers={"If-Match": tag}).status_code == 412
+    finished = ada.post("/notes/1/finish")
+    assert finished.json()["done"] is True
+    assert finished.headers["etag"] == ada.get("/notes/1").headers["etag"]
+    assert done(tables) == [True, False]
+
+
+def test_an_update_of_nothing_changes_nothing(api_as: ApiAs) -> None:
+    ada = api_as("ada")
+    before = ada.get("/notes/1")
+    unchanged = ada.patch("/notes/1", json={})
+    assert unchanged.json() == before.json()
+    assert unchanged.headers["etag"] == before.headers["etag"]
+    assert api_as("bob").patch("/notes/1", json={}).status_code == 403
+    assert ada.patch("/notes/4711", json={}).status_code == 404
+
+
+def test_a_plain_route_is_authorized_like_the_others(api_as: ApiAs, worker: Worker) -> None:
+    assert api_as("ada", "reader").get("/notes/words").json() == {"words": 4}
+    anonymous = LambdaTransport(handler=lambda_handler(APP))
+    with httpx.Client(transport=anonymous, base_url="http://api.test") as client:
+        assert client.get("/notes/words").status_code == 401
+
+
+class HeadersFrontDoor:
+    """Another front door: requests of a plain ASGI server, whose proxy has verified the token."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = RequestMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        subject = headers.get("x-subject")
+        scope[SCOPE_KEY] = ApiRequest(
+            method=scope["method"],
+            path=scope["path"],
+            gateway_id=headers["x-proxy-id"],
+            deadline=time.monotonic() + 5,
+            source_address=scope["client"][0],
+            claims=claims_of("author", subject=subject, aud=AUDIENCE) if subject else None,
+        )
+        await self.app(scope, receive, send)
+
+
+def test_another_front_door_needs_no_event(worker: Worker, tables: object) -> None:
+    worker.restart(**REQUIRED)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(HeadersFrontDoor(APP), lifespan="off", log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with httpx.Client(base_url=url, headers={"x-proxy-id": "request-7"}) as client:
+            assert client.get("/notes").status_code == 401
+            client.headers["x-subject"] = "ada"
+            assert lines(client.get("/notes?limit=1")) == ["of Ada"]
+            changed = client.patch("/notes/1", json={"line": "by another door"})
+            assert (changed.status_code, changed.headers["x-request-id"]) == (200, "request-7")
+            assert lines(client.get("/notes/mine")) == ["by another door"]
+            assert client.patch("/notes/2", json={"line": "not mine"}).status_code == 403
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
