@@ -11,13 +11,13 @@
     ├── Conflict                 409  a field's value must be unique and is in use
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
-    ├── PreconditionFailed       412  the resource is not as `If-Match` or `If-None-Match` demands
+    ├── PreconditionFailed       412  the resource is not as `If-Match` demands
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is compressed, or not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is invalid
     ├── PreconditionRequired     428  a write needs `If-Match`
     ├── TooManyRequests          429  the caller's limit is exceeded; retry after `Retry-After`
-    ├── InternalError            500  a bug in the server
+    ├── InternalError            500  an internal server error, which is logged
     └── ServiceUnavailable       503  retry after `Retry-After`
         ├── DatabaseUnavailable       PostgreSQL failed or did not respond in time; nothing changed
         ├── DeadlineExceeded          the function ran out of time before it changed anything
@@ -34,7 +34,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 CHALLENGE = 'Bearer realm="users-and-posts"'
-"""Of the header WWW-Authenticate; its parameters are RFC 6750's."""
+"""The WWW-Authenticate challenge (RFC 6750)."""
 RETRY_AFTER_SECONDS = 1
 MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 64
@@ -149,8 +149,8 @@ class ResourceDeleted(ApiError):
 class PreconditionFailed(ApiError):
     status, title, code = 412, "Precondition failed", "precondition-failed"
     description = (
-        "The resource is not as `If-Match` or `If-None-Match` demands, because it was changed "
-        "since its `ETag` was read; nothing was written. Read it again."
+        "The resource is not as `If-Match` demands, because it was changed since its `ETag` was "
+        "read; nothing was written. Read it again."
     )
 
 
