@@ -52,12 +52,6 @@ def replaced(old: str, new: str) -> Change:
     return change
 
 
-def without_calls(module: str) -> Change:
-    """Remove the calls of that module's functions, each on its own line."""
-    call = re.compile(rf"^(\s*){module}\.\w+\(.*$", re.MULTILINE)
-    return lambda source: call.sub(r"\1pass", source)
-
-
 def importing(module: str) -> Change:
     """Import, at the end, a module of `replacements` that patches the importing module."""
     return appended(f"import blog.{module}  # noqa: E402, F401")
@@ -96,17 +90,6 @@ PARTS = (
         cold=COLD_STARTS,
     ),
     Variant(
-        "Python's garbage collection",
-        {f"{BLOG}/coldstart/collector.py": without_calls("gc")},
-        warm=("cached list", "one user", "update a user"),
-        cold=COLD_STARTS,
-    ),
-    Variant(
-        "imports of unused modules",
-        {COLD_START: replaced("    defer(*UNUSED)\n", "")},
-        cold=COLD_STARTS,
-    ),
-    Variant(
         "no lazy imports",
         {COLD_START: replaced("        defer(*deferred)\n", "        pass\n")},
         cold=COLD_STARTS,
@@ -114,12 +97,13 @@ PARTS = (
     Variant(
         "SQLAlchemy's pool",
         {f"{BLOG}/database/connection.py": importing("sqlalchemy_pool")},
+        promise="a closed connection is noticed without a round trip",
         warm=("one user", "uncached list", "create a user", "update a user"),
         cold=(NOT_CACHED, ONE_USER),
     ),
     Variant(
         "counting rows as PostgreSQL does",
-        {f"{BLOG}/database/pagination.py": appended(COUNT)},
+        {f"{BLOG}/database/paged_query.py": appended(COUNT)},
         sql=DROP_TRIGGERS,
         warm=("uncached list", "create a user", "delete a user"),
     ),
@@ -132,17 +116,9 @@ PARTS = (
     ),
     Variant(
         "FastAPI's response models",
-        {
-            f"{BLOG}/http/conditional.py": returning_models,
-            f"{BLOG}/http/responses.py": returning_models,
-        },
+        {f"{BLOG}/http/resource.py": returning_models},
+        promise="an ETag is a hash of the bytes that are sent",
         warm=("one user", "update a user"),
-    ),
-    Variant(
-        "no checksum in cursors",
-        {f"{BLOG}/http/pagination.py": appended("def _checksum(*_):\n    return b''")},
-        promise="an altered cursor, or one of another list, is a 422",
-        warm=("uncached list",),
     ),
 )
 COPY = Variant(

@@ -2,9 +2,9 @@
 
     with fast_imports(deferred=("blog.database", "users.queries")):
         from blog.http.application import create_app, lambda_handler
-        from users.routes import router
+        from users.routes import users
 
-    app = create_app(router)
+    app = create_app(users.router)
     handler = lambda_handler(app)
     prepare(handler, "/users")
 
@@ -15,39 +15,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from blog.coldstart.collector import collect_rarely, collector_paused
 from blog.coldstart.deferred_models import defer_openapi_models
 from blog.coldstart.deferred_modules import defer
 from blog.coldstart.initialization import is_ahead_of_requests, prepare
 
 __all__ = ["fast_imports", "prepare"]
 
-UNUSED = (
-    *("redis", "redis.asyncio"),  # cluster, sentinel and blocking clients
-    "sqlalchemy.ext.asyncio",  # the ORM
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.dialects.postgresql.pg8000",
-    "sqlalchemy.dialects.postgresql.psycopg2",
-    "sqlalchemy.dialects.postgresql.psycopg2cffi",
-)
-"""Modules that others import, and whose own names no function uses."""
-
 
 @contextmanager
 def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     """Speed up the imports within the block.
 
-    The garbage collector is paused, and the imported objects are excluded from later collections.
     FastAPI's OpenAPI models are created when first used, which in a function they never are. The
     `deferred` modules are executed when first used, unless there is time before the first request.
     Raises `ModuleNotFoundError` if the block imports a deferred module nowhere.
     """
-    collect_rarely()
     defer_openapi_models()
-    defer(*UNUSED)
     if not is_ahead_of_requests():
         defer(*deferred)
-    with collector_paused():
-        yield
+    yield
     if unknown := [name for name in deferred if name not in sys.modules]:
         raise ModuleNotFoundError(f"deferred, but not imported: {', '.join(unknown)}")

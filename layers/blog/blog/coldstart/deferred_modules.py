@@ -1,8 +1,7 @@
 """Modules that are executed when one of their names is used, not when they are imported.
 
 A cached page needs no database, and SQLAlchemy with its driver costs a cold start more than
-everything else. `import redis.asyncio.connection` executes the `__init__` of `redis` and of
-`redis.asyncio`, which import cluster and blocking clients that are never used.
+everything else.
 
 The import of a deferred module makes the module itself, which is empty until the first use of a
 name executes it. So it is executed once, whatever imports it or its submodules in between, and
@@ -18,8 +17,6 @@ from collections.abc import Collection, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-
-from blog.coldstart.collector import collector_paused
 
 
 class _Deferred(ModuleType):
@@ -42,8 +39,7 @@ def _execute(module: _Deferred) -> None:
     module.__class__ = ModuleType  # type: ignore[assignment]
     module.__spec__.loader = module.__loader__ = deferring.loader
     try:
-        with collector_paused():
-            deferring.loader.exec_module(module)
+        deferring.loader.exec_module(module)
     except BaseException:
         module.__dict__.clear()
         module.__dict__.update(before)
