@@ -1,4 +1,4 @@
-"""Lambda handler of the documentation, the health check, and all paths of no resource."""
+"""Lambda handler of the documentation, the health check, and all other paths."""
 
 from blog.coldstart import fast_imports, prepare
 

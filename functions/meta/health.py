@@ -3,7 +3,7 @@
 The check of Redis runs every command that the cache needs, writes included, since a demoted primary
 or one with a restrictive ACL still responds to PING.
 
-A database that pauses when nobody uses it (`DATABASE_PAUSES`) is not asked: that would take longer
+A database that pauses when it is not used (`DATABASE_PAUSES`) is not asked: that would take longer
 than a report may, and monitors would keep it awake.
 """
 
@@ -27,7 +27,7 @@ from meta import queries
 
 TIMEOUT_SECONDS = 2.0
 MEMORY_SECONDS = 1.0
-"""However often the route, which needs no token, is called."""
+"""Minimum time between two checks, however often the route is called, which needs no token."""
 
 ServerStatus = Literal["up", "read-only", "down"]
 DatabaseStatus = Literal[ServerStatus, "unchecked"]

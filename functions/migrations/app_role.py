@@ -2,8 +2,8 @@
 
 One reads and writes rows, but cannot read, change or delete those of the audit log, so that a
 function under an attacker's control leaves traces. The other is for the health check, which needs
-no right on any table, in the function that answers whoever has no token. On RDS and Aurora they log
-in by IAM authentication.
+no right on any table, in the function that serves callers without a token. On RDS and Aurora they
+log in by IAM authentication.
 """
 
 from sqlalchemy import Connection, text

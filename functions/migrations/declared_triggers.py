@@ -1,4 +1,4 @@
-"""Triggers of the database against what the models say of them.
+"""A check of the database's triggers against the models.
 
 A cached page that shows a table which a trigger writes depends on what fires the trigger, and only
 the models can say that (`blog.database.dependencies`). So a migration that adds such a trigger

@@ -5,7 +5,7 @@ default is an upgrade to the head. Response: `{"revision": the current id, null 
 "repaired": []}`. At the head it also repairs what a restored dump lacks, and names it in
 `repaired`, such as `"setting lock_timeout"`, `"row_counts of users"` or `"sequence of users.id"`,
 and grants the functions' role its rights. Concurrent runs wait for each other. An upgrade to the
-head leaves a database of a later release as it is: a deployment that is rolled back runs the
+head leaves a database of a later release unchanged: a deployment that is rolled back runs the
 earlier release's migrations.
 
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows

@@ -1,4 +1,4 @@
-"""Two things at the same time, of which neither outlives the other."""
+"""Two awaitables at the same time, neither of which outlives the other."""
 
 import asyncio
 from collections.abc import Awaitable

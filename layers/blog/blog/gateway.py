@@ -2,10 +2,10 @@
 
 Nothing else in the layer knows events. What the application needs of one is in its `ApiRequest`.
 
-Mangum's own handler raises for a Host such as `[::1]`, for ports that are no numbers, and for text
+Mangum's own handler raises for a Host such as `[::1]`, for ports that are not numbers, and for text
 that UTF-8 cannot encode: outside of the application, so the client would get a bare 500. Here
-nothing that a client sends raises: what cannot be read is replaced, and `ApiRequest.malformed`
-tells what it was, so that the response is a 400 problem (`blog.http.middleware`).
+nothing that a client sends raises: a part that cannot be read is replaced, and
+`ApiRequest.malformed` names it, so that the response is a 400 problem (`blog.http.middleware`).
 
 The base path is a named stage's, or that of a domain's mapping. The paths of events begin with a
 named stage, but never with a mapping's path: only the host tells that a request came by it.

@@ -4,7 +4,7 @@ Facts about a request are collected in its `Record`, and written when it ends (`
 line is also an object of CloudWatch's embedded metric format (EMF): one line instead of two halves
 the volume to pay for and the time to write. With a `LOG_LEVEL` above INFO only the metrics are
 written. `Fault` is 0 or 1 in each request, so that its average is the fault rate: Lambda's own
-metric `Errors` counts no request that was answered. Powertools' tracer is not used: the X-Ray SDK
+metric `Errors` counts no request that got a response. Powertools' tracer is not used: the X-Ray SDK
 costs 290 ms of every cold start and is in maintenance.
 
 Source of the format: "Embedded metric format specification" in Amazon CloudWatch's user guide.

@@ -1,4 +1,4 @@
-"""What a process makes at its first use and keeps: settings, the logger, connections.
+"""Objects that a process makes at their first use and keeps: settings, the logger, connections.
 
     @per_process
     def settings() -> Settings: ...

@@ -32,9 +32,10 @@ class Caller(NamedTuple):
 
 
 class Access(NamedTuple):
-    """What one request may do: `operation`, with everything or, if `own_only`, with the caller's.
+    """The right of one request to `operation`: on all resources or, if `own_only`, the caller's.
 
-    `permission` is what it needs, such as `posts:write`; `caller` is None for anonymous requests.
+    `permission` is the one that the operation needs, such as `posts:write`; `caller` is None for
+    anonymous requests.
     """
 
     operation: str
@@ -44,7 +45,7 @@ class Access(NamedTuple):
 
     @property
     def resource(self) -> str:
-        """The kind of resource that it is for: `posts`."""
+        """The resource of the permission: `posts`."""
         return self.permission.partition(":")[0]
 
     @property
@@ -61,11 +62,13 @@ class CallerLimit(Protocol):
     headers: Headers
 
     def take(self) -> Any:
-        """Return the call of Redis that counts the request, for the one who sends it along with
-        another and settles it; None if it has been taken."""
+        """Return the call to Redis that counts the request; None if it was taken before.
+
+        The taker sends it, along with another call, and settles it.
+        """
 
     def settle(self, counted: Any) -> None:
-        """Take note of the call's result; None if Redis is unavailable."""
+        """Record the call's result; None if Redis is unavailable."""
 
     def begin(self) -> None:
         """Begin to count the request, unless that has begun."""
@@ -125,7 +128,7 @@ class ApiRequest:
 
     @property
     def has_caller(self) -> bool:
-        """Whether the response is to a caller who needed a token for it."""
+        """Whether a caller's token authorized the request."""
         return self.access is not None and self.access.caller is not None
 
     def granted(self) -> Access:

@@ -71,8 +71,9 @@ class Settings(BaseModel):
         str | None,
         Field(
             pattern=r"^[a-z_][a-z0-9_]{0,55}$",
-            description="Role that the migrations create for the functions, with the rights that "
-            "these need, and one with `_health` after it, with none on tables. Unset: none.",
+            description="Name of the role that the migrations create for the functions, with the "
+            "rights that they need. A second role, whose name ends with `_health`, has no rights "
+            "on tables. Unset: no role is created.",
         ),
     ] = None
     database_connect_timeout_seconds: Annotated[
@@ -118,15 +119,15 @@ class Settings(BaseModel):
         bool,
         Field(
             description="Whether connections must use TLS with verified certificates and host "
-            "names, or a Unix socket. `false`, for local servers: as the URLs say."
+            "names, or a Unix socket. `false`, for local servers: the URLs decide."
         ),
     ] = True
     auth: Annotated[
         Literal["required", "open"],
         Field(
             description="`required`: only callers with a token may do what their roles allow. "
-            "`open`, on a developer's machine: any caller may do everything. A published version, "
-            "as callers of a deployment get, rejects it."
+            "`open`, on a developer's machine: any caller may do everything. Published versions, "
+            "which a deployment serves, reject it."
         ),
     ] = "required"
     token_issuer: Annotated[
@@ -152,7 +153,7 @@ class Settings(BaseModel):
         Field(
             pattern=r"^[A-Za-z0-9_.:/-]{0,64}$",
             description="Beginning of the names of roles in tokens: with `blog:` an administrator "
-            "has `blog:admin`. It keeps them apart from a directory's groups.",
+            "has `blog:admin`. It keeps roles apart from a directory's groups.",
         ),
     ] = ""
     public_reads: Annotated[
@@ -171,8 +172,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             pattern=r"^(/[A-Za-z0-9._~-]+)+$",
-            description="Path of the API's mapping at `DOMAIN_NAME`, such as `/v1`. A stage's is "
-            "known from requests.",
+            description="Path of the API's mapping at `DOMAIN_NAME`, such as `/v1`. The path "
+            "of a stage is known from requests.",
         ),
     ] = None
     require_if_match: Annotated[
@@ -192,7 +193,11 @@ class Settings(BaseModel):
     ] = None
     read_burst: Annotated[
         int | None,
-        Field(ge=1, description="Those that may come at once, fewer. Unset: half of them."),
+        Field(
+            ge=1,
+            description="How many of a caller's reads may arrive at once; less than `READ_LIMIT`. "
+            "Unset: half of it.",
+        ),
     ] = None
     write_limit: Annotated[
         int | None,
@@ -204,7 +209,11 @@ class Settings(BaseModel):
     ] = None
     write_burst: Annotated[
         int | None,
-        Field(ge=1, description="Those that may come at once, fewer. Unset: half of them."),
+        Field(
+            ge=1,
+            description="How many of a caller's writes may arrive at once; less than "
+            "`WRITE_LIMIT`. Unset: half of it.",
+        ),
     ] = None
     limit_window_seconds: Annotated[
         int, Field(ge=1, le=86_400, description="Length of the limits' window.")

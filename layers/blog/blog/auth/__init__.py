@@ -1,1 +1,1 @@
-"""Who calls (`identity`), what they may do (`policy`), and how often (`limits`)."""
+"""Callers (`identity`), what each role may do (`permissions`), and how often (`limits`)."""

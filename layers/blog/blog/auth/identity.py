@@ -5,12 +5,12 @@ no cryptography, and ignores the header `Authorization`. The claims are checked 
 have lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
 
 Claims reach a function as strings, as Go prints them: an array as `[admin author]`, an object as
-`map[admin:true]`, a number as its digits, null not at all; text as it is, whatever it looks like.
-So the form of a claim is ambiguous, and only two are accepted where names are expected: one name,
-or an array of names with one space in between. All else names nothing: text with spaces, anything
-nested, unbalanced or quoted, a null or an object in an array, other separators. One ambiguity
-remains, as it cannot be seen: `["x admin"]` is printed like `["x", "admin"]`. `ROLE_PREFIX` keeps
-roles apart from names that others than the issuer's administrators may choose.
+`map[admin:true]`, a number as its digits, null not at all, and text unchanged. So the form of a
+claim is ambiguous, and only two are accepted where names are expected: one name, or an array of
+names with one space in between. Any other form names nothing: text with spaces, anything nested,
+unbalanced or quoted, a null or an object in an array, other separators. One ambiguity remains, as
+it cannot be seen: `["x admin"]` is printed like `["x", "admin"]`. `ROLE_PREFIX` keeps roles apart
+from names that others than the issuer's administrators may choose.
 
 Source: "Control access to HTTP APIs with JWT authorizers" in API Gateway's developer guide.
 """
@@ -72,14 +72,14 @@ def _require(condition: bool, reason: str) -> None:
 
 
 def _is_subject(claim: str) -> bool:
-    """What was no text is no subject: two of them may be printed alike."""
+    """Return whether a subject was text: other values, when printed, may equal another's."""
     is_printable = claim.isascii() and claim.isprintable() and claim == claim.strip()
     is_text = not NO_TEXT.fullmatch(claim)
     return is_printable and is_text and 0 < len(claim) <= MAX_SUBJECT_CHARACTERS
 
 
 def _audiences(claims: Mapping[str, str]) -> frozenset[str]:
-    """Return those of `aud`, or `client_id` if there is no `aud`, as the gateway does."""
+    """Return the audiences in `aud`, or `client_id` without it, as the gateway does."""
     if "aud" not in claims:
         return frozenset({claims.get("client_id", "")})
     return _names(claims["aud"]) or frozenset({claims["aud"]})
@@ -89,7 +89,9 @@ def _roles(claims: Mapping[str, str]) -> frozenset[str]:
     name = settings().roles_claim
     roles = _names(claims.get(name) or "[]")
     if roles is None:
-        logger().warning("a token's roles are ignored: they are no list of names", claim=name)
+        logger().warning(
+            "a token's roles are ignored: the claim is not a list of names", claim=name
+        )
     return roles or frozenset()
 
 

@@ -6,15 +6,15 @@ the address that API Gateway saw, not `X-Forwarded-For`, which clients write. Of
 only the network (/64) counts, as one host has many.
 
 The time is Redis's, and the step is atomic, so a limit holds over all workers together. It costs no
-round trip: the script is sent with the request's first one to Redis, or beside its first statement.
-So a read is rejected after its statement, whose rows are dropped, and a write before its COMMIT. A
-worker that has rejected a caller goes on to do so until the time that Redis told it, by itself: a
-flood reaches neither server. What needs no token (the documentation, the health check, unknown
-paths and methods) counts as a read of the address. Requests without a token or the permission (401,
-403) are not counted; those for what is not the caller's own (also 403) are, since only their
-statement shows it.
+round trip: the script is sent with the request's first call to Redis, or beside its first
+statement. So a read is rejected after its statement, whose rows are dropped, and a write before its
+COMMIT. A worker that has rejected a caller rejects it by itself until the time that Redis returned,
+so a flood reaches neither server. A request that needs no token (for the documentation, the health
+check, unknown paths and methods) counts as a read of its address. Requests without a token or the
+permission (401, 403) are not counted; writes to another's resource (also 403) are, since only their
+statement finds that out.
 
-If Redis is unavailable all are let through, and `LimitUnavailable` counts them. A request whose
+While Redis is unavailable all requests pass, and `LimitUnavailable` counts them. A request whose
 connection to Redis broke may be counted twice.
 
 Sources: GCRA is defined in ITU-T I.371; the headers in draft-ietf-httpapi-ratelimit-headers-11.
@@ -36,7 +36,7 @@ from blog.request import ApiRequest, Headers, Record
 from blog.settings import SettingsError, settings
 
 MAX_REMEMBERED = 1000
-"""Rejected callers that a worker remembers; one more, and it forgets all."""
+"""Maximum rejected callers that a worker remembers; beyond it, it forgets all of them."""
 
 
 def is_decision(result: Any) -> bool:
@@ -46,10 +46,10 @@ def is_decision(result: Any) -> bool:
     return False
 
 
-# KEYS: a sorted set of callers, scored by the time at which a caller's next request is due if they
-# come evenly, in microseconds. It has no TTL, so a full Redis evicts pages and no limit; callers
-# whose time has come have all of their burst, and are taken out; so few are in it at once. As this
-# comes first, a Redis that may evict nothing takes the script's other command although it is full.
+# KEYS: a sorted set of callers, scored by GCRA's theoretical arrival time (`due`), in microseconds.
+# It has no TTL, so a full Redis evicts pages and no limit. Callers whose time has passed have all
+# of their burst, and are removed, so the set stays small. As the removal comes first, a full Redis
+# that may evict nothing takes the script's other command.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
 # Return {1, time until all of the burst is available}, or {0, time until one request is}.
 COUNT_REQUEST = Script(
@@ -94,7 +94,7 @@ class RequestLimit:
     """A request's limit, around what handles the request.
 
     It raises `TooManyRequests`, also in place of another error. The request is counted by a call
-    that another call to Redis takes along, or beside the request's statement (`begin`).
+    that is sent along with another call to Redis, or beside the request's statement (`begin`).
     """
 
     def __init__(self, limit: Limit, caller: str, record: Record) -> None:
@@ -194,8 +194,8 @@ class RequestLimit:
 def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
     """Count the request, once: to its caller, or its address, as a read or as a write.
 
-    What needs no permission is a read of its address. Nothing is counted if no limit is set, or
-    there is no Redis. Raises `TooManyRequests` at the end of the block.
+    A request that needs no permission is a read of its address. Nothing is counted if no limit is
+    set, or there is no Redis. Raises `TooManyRequests` at the end of the block.
     """
     access = request.access
     limit = limits().read if access is None or access.is_read else limits().write
@@ -210,7 +210,7 @@ def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
 
 
 class Limits(NamedTuple):
-    """The limits that are set; None for those that are not."""
+    """The limits of a caller; None where no limit is set."""
 
     read: Limit | None
     write: Limit | None
@@ -246,7 +246,7 @@ def network_of(address: str) -> str:
 
 @per_process
 def rejected_until() -> dict[tuple[str, str], float]:
-    """Return the times until which callers are rejected, by `monotonic`; by limit and caller."""
+    """Return until when callers are rejected, in seconds of `monotonic`, by limit and caller."""
     return {}
 
 

@@ -1,9 +1,9 @@
-"""What each role may do: the actions of permissions, with everything or with its own.
+"""The permissions of each role: actions, on every resource or only on the caller's own.
 
 A permission is `{resource}:{action}`, such as `posts:write`, and stands on the route. Every token
-is a reader's; roles add to that, by their names after `ROLE_PREFIX`. What is the caller's own is
-checked in the statement that writes (`blog.database.ownership`); a statement that does not check it
-is denied. An action or a permission that no role names is denied to all. docs/api.md has the table
+is a reader's; roles add to that, by their names after `ROLE_PREFIX`. Ownership is checked in the
+statement that writes (`blog.database.ownership`); a statement that does not check it is denied. An
+action or a permission that no role names is denied to all. docs/api.md has the table
 of operations and roles.
 """
 
@@ -35,7 +35,7 @@ ROLES: Mapping[str, Mapping[str, Grant]] = {
 
 
 def grant_of(permission: str, role: str) -> Grant:
-    """Return with what a role has the permission."""
+    """Return on which resources a role has the permission."""
     granted = ROLES[role]
     return granted.get(permission, granted.get(permission.partition(":")[2], NONE))
 

@@ -1,5 +1,5 @@
-"""Fences of a write: no page that depends on what it changes is served from before its COMMIT
-until that is voided.
+"""Fences of a write: from before its COMMIT until the pages that depend on its changes are voided,
+none of these is served.
 
 They are set while the statement runs, and narrowed and cleared by commands that are not awaited, so
 they cost a write no round trip, unless it moves a row to another scope. Redis's failures do not
@@ -41,7 +41,7 @@ class Fences:
         self._setting: list[asyncio.Task[None]] = []
         self._standing: set[Fence] = set()
         self._expires_at = inf
-        """When the first of them does, at the earliest; a process may have been frozen since."""
+        """The earliest expiry of one of them; a process may have been frozen since."""
 
     def start(self, tables: Mapping[str, str | None]) -> None:
         """Begin to set the fences of these tables, and to count the request with them.

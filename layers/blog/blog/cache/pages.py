@@ -98,7 +98,7 @@ class Lease(NamedTuple):
 
 
 class PageCache:
-    """The cached pages of a table's list; `name` is the table's.
+    """The cached pages of a list; `name` is its table's.
 
     `prefix` begins their keys; the table's name if it is empty.
 
@@ -120,9 +120,9 @@ class PageCache:
         """Return the page's bytes: cached, or loaded and then cached.
 
         `page` is the rest of the page's key (`1:10`); None is not cached. `load` reads the
-        database; what it raises is raised here. Redis's failures are not. `scope` is the one whose
-        rows the page shows: if it is not given, or another one than the statements select, the page
-        is right all the same, but depends on the whole table.
+        database; its errors are raised here, Redis's are not. `scope` is the scope whose rows the
+        page shows. Without it, or with another one than the statements select, the page is still
+        correct, but depends on the whole table.
         """
         record = request.record
         if page is None:

@@ -7,16 +7,15 @@ which redis-py's client cannot do on one connection. A response takes no longer 
 `connect_timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
-writes since it was demoted, has another password, or sent what is no response to the command. The
-next one is made to wherever the name leads by then, with the password that the secret holds by
-then.
+writes since it was demoted, has another password, or sent something else than a response. The next
+one resolves the name again, with the password that the secret holds by then.
 
 A response that is owed is read before those of the next calls. By then the environment may have
 been frozen and the connection may be gone: a response that is an error, or does not come, counts as
 a call that failed.
 
-Each response begins with its call's tag, so that none is taken for another's: not by a proxy that
-lost or repeated one, either.
+Each response begins with its call's tag, so that none is taken for another's, even if a proxy lost
+or repeated one.
 """
 
 import asyncio
@@ -110,24 +109,23 @@ class PostedCallFailed(RedisError):
 
 
 class RedisConnection:
-    """Connects at the first call, to a URL or to the one that a secret of this ARN holds.
+    """Connects at the first call, to a URL or to one in the secret of an ARN.
 
-    Raises `RedisError` and `OSError` (too late), and no other error: redis-py's parser has its own
-    for what is not of its protocol, and they may quote it.
+    Raises `RedisError` and `OSError` (too late), and no other error: redis-py's parser raises its
+    own for malformed responses, and they may quote them.
     """
 
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
         self.timeout_seconds = timeout_seconds
         self.connect_timeout_seconds = timeout_seconds
         self.was_rejected = False
-        """Whether the server rejected a call, on whichever attempt, since the user said it did
-        not."""
+        """Whether the server has rejected a call, in any attempt, since this was set to False."""
         self._url_or_arn = url_or_arn
         self._url: str | None = None
         self._connection: AbstractConnection | None = None
         self._expires_at = 0.0
         self._owed: list[Owed] = []
-        # Requests come one by one; only the health check asks from beside them.
+        # Requests come one by one, but calls of one request may be made at the same time.
         self._in_use = asyncio.Lock()
 
     async def run(self, *calls: Call) -> list[Any]:
@@ -221,7 +219,7 @@ class RedisConnection:
             del self._owed[0]
 
     async def _left(self, error: BaseException) -> BaseException:
-        """Close the connection, and return what the error is to its user."""
+        """Close the connection, and return the error to raise."""
         is_owed = bool(self._owed)
         if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
             self._url = None  # the secret may hold another by now
@@ -266,7 +264,7 @@ def _size(part: Argument) -> int:
 
 
 async def _response(connection: AbstractConnection) -> Any:
-    """Return the next one. An error is returned, so that those after it can be read."""
+    """Return the next response. An error is returned, so that later responses can be read."""
     try:
         return await connection.read_response()
     except ResponseError as error:

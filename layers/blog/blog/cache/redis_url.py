@@ -32,7 +32,7 @@ OURS: dict[str, Any] = {
     "socket_timeout": None,
 }
 INVALID_VALUE = re.compile(r"Invalid value for '\w+'")
-"""How redis-py's messages begin that quote no part of the URL but the parameter's name."""
+"""The beginning of redis-py's messages that quote only a parameter's name of the URL."""
 
 
 class InvalidRedisUrl(RedisConnectionError):
@@ -40,7 +40,7 @@ class InvalidRedisUrl(RedisConnectionError):
 
 
 def new_connection(url: str) -> AbstractConnection:
-    """Return a connection that is not made yet, without timeouts of its own.
+    """Return a connection that is not open yet, without timeouts of its own.
 
     Raises `InvalidRedisUrl`, also where the URL lacks TLS, and redis-py's `ConnectionError` where
     there is no token for it.
@@ -76,7 +76,7 @@ def connection_options(url: str) -> tuple[type[AbstractConnection], dict[str, An
 
 
 class VerifyingConnection(SSLConnection):
-    """By TLS that verifies the server's name and authority, whatever the URL says."""
+    """TLS with verification, even if the URL turns it off."""
 
     def __init__(self, **options: Any) -> None:
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}

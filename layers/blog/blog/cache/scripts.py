@@ -187,8 +187,8 @@ def key(name: str) -> str:
 
 
 class CacheUnavailable(Exception):
-    """Redis failed (`outcome` error), or is not asked (`outcome` bypass): none is set, or it
-    failed a moment ago."""
+    """Redis failed (`outcome` error), or is not asked (`outcome` bypass): no URL is set, or the
+    circuit is open."""
 
     def __init__(self, outcome: CacheOutcome) -> None:
         super().__init__(outcome)
@@ -203,8 +203,8 @@ class RedisScripts:
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
         self._invalid_url = ""
         self.stale_tables: set[str] = set()
-        """Tables to void before Redis is used again: a write of this worker could not, or Redis
-        rejected a command (then all), as it will have rejected those of others."""
+        """Tables to void before Redis is used again, since a write of this worker could not. All
+        of them if Redis rejected a command, as it may have rejected other workers' too."""
 
     async def run(
         self, call: Call, counts: CallerLimit | None = None, *, ignores_breaker: bool = False
@@ -244,7 +244,7 @@ class RedisScripts:
     async def post(self, call: Call, voids: Iterable[str] = ()) -> None:
         """Send a script without awaiting its reply, which is read before the next command's.
 
-        Where it fails, now or then, the tables are voided before Redis is used again. Raises
+        If sending or the reply fails, the tables are voided before Redis is used again. Raises
         `CacheUnavailable` if it cannot be sent.
         """
         tables = frozenset(voids)
@@ -258,7 +258,7 @@ class RedisScripts:
             raise
 
     async def void(self, call: Call, voids: Iterable[str]) -> None:
-        """As `post`, but return when the reply is there."""
+        """As `post`, but await the reply."""
         try:
             await self.run(call, ignores_breaker=True)
         except BaseException:
@@ -287,7 +287,7 @@ class RedisScripts:
         return CacheUnavailable("error")
 
     def _log(self, error: Exception) -> None:
-        """Once for each pause; an invalid URL, which does not mend itself, once."""
+        """Log one error in each pause of the breaker, and an invalid URL only once."""
         kind, reason = type(error).__name__, str(error)
         if isinstance(error, InvalidRedisUrl):
             if reason != self._invalid_url:

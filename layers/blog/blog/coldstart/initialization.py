@@ -22,7 +22,7 @@ from blog.process import reset
 
 SNAPSHOT = "snap-start"
 TYPES = ("provisioned-concurrency", SNAPSHOT)
-"""Of `AWS_LAMBDA_INITIALIZATION_TYPE`; an environment that is started for a request has another."""
+"""Values of `AWS_LAMBDA_INITIALIZATION_TYPE`; an environment started for a request has another."""
 REQUEST_SECONDS = 3.0
 TIMES = 2
 """The first request misses the cache, and the second one hits it."""
@@ -58,7 +58,7 @@ def prepare(handler: Handler, *paths: str) -> None:
 
 
 class _Context:
-    """What of Lambda's context a handler uses."""
+    """Stands in for `LambdaContext`."""
 
     aws_request_id = "initialization"
 

@@ -6,7 +6,7 @@ after it was idle for long, since a frozen environment notices nothing. No wait 
 request: a connection that does not respond by then is dropped.
 
 Only a server that takes writes is used: no connection is made to another one, and one that leads
-to it since (a failover, of which a pooler tells nobody) is left. So is each after
+to it since (a failover, which a pooler does not report) is left. So is each after
 `CONNECTION_SECONDS`: an environment that met no error follows a name that leads elsewhere.
 """
 

@@ -1,11 +1,11 @@
-"""Which tables a statement reads and changes, derived from the statement and the models.
+"""The tables that a statement reads and changes, derived from the statement and the models.
 
 A cached page depends on the tables that its statements read, and a write voids the pages of the
 tables that it changes (`blog.cache.pages`). Neither is declared:
 
 - A statement of SQLAlchemy knows its tables. SQL text does not, and has to name them (`sql`).
-- A delete also changes the tables to which foreign keys cascade it; an update, those that copy its
-  key.
+- A delete also changes the tables to which foreign keys cascade it; an update, the tables that copy
+  its key.
 - A table may name a column as its scope: `info={SCOPE: "user_id"}`. A page that shows only rows of
   one scope depends on that scope instead of the whole table.
 - A table that the layer writes apart (`info={UNTRACKED: True}`) is on no cached page.
@@ -79,13 +79,14 @@ class _NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables in which a delete cascades need not be named; those that triggers write are `KEPT_FROM`.
+    Tables to which a delete cascades need not be named, nor those that triggers write, which are
+    `KEPT_FROM` others.
     """
     return _NamedText(text, reads, changes)
 
 
 class Changes(NamedTuple):
-    """What a statement changes, and how its scopes are known.
+    """The changes of a statement, and how their scopes are known.
 
     `statement` is the statement itself; if its table has a scope, it also returns that of the row
     that it wrote. `moving` is for values that set the scope of an update: it also returns the one
@@ -167,7 +168,7 @@ def _scopes_read(
     statement: Executable,
 ) -> tuple[dict[str, BindParameter[Any] | None], frozenset[str]]:
     """Return the tables, each with the parameter that selects a scope, None for the whole table;
-    and those that are untracked."""
+    and the untracked tables."""
     selects = [element for element in _elements(statement) if isinstance(element, Select)]
     found: dict[str, BindParameter[Any] | None] = {}
     wholes: set[str] = set()

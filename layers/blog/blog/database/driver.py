@@ -32,31 +32,31 @@ TIMEOUTS: dict[LiteralString, LiteralString] = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
 }
-"""The longest that a session may have; `blog.cache.fences` relies on them."""
+"""Maximum values in a session; `blog.cache.fences` relies on them."""
 SESSION: dict[LiteralString, Sequence[LiteralString]] = {
     "TimeZone": ("UTC", "Etc/UTC"),
     "DateStyle": ("ISO, MDY", "ISO, DMY", "ISO, YMD"),
     "IntervalStyle": ("postgres",),
     "standard_conforming_strings": ("on",),
 }
-"""The values that a session may have; it is given the first one."""
+"""The values that a session may have; one that has another is given the first."""
 BEGIN: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED"
-"""What transactions rely on, whatever `default_transaction_isolation` is."""
+"""Sets the isolation level, whatever `default_transaction_isolation` is."""
 READ_ONLY_PARAMETERS = (b"in_hot_standby", b"default_transaction_read_only")
-"""Which PostgreSQL reports since version 14."""
+"""Parameters that PostgreSQL reports since version 14."""
 SERVER: LiteralString = "SELECT current_setting('transaction_read_only'), pg_backend_pid()"
-"""Whether it takes no writes, and its process."""
+"""Whether the server takes no writes, and its process."""
 _NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
 LACKING_TIMEOUTS = f"""
 SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
 WHERE current_setting(name)::interval NOT BETWEEN '1ms' AND longest::interval
 """  # noqa: S608 - of constants
-"""Names of those that the session has not, or longer ones."""
+"""Settings that this session lacks or exceeds."""
 SentAhead = tuple[psycopg.AsyncCursor[Any], LiteralString, Sequence[object]]
 
 
 class PipelinedCursor(psycopg.AsyncCursor[Any]):
-    """A cursor whose statement takes along those that its connection is to send ahead."""
+    """A cursor that sends the statements waiting on its connection along with its own."""
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         connection = cast("BoundedConnection", self.connection)
@@ -90,7 +90,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     async def begin(self) -> None:
         """Begin a transaction that has all of TIMEOUTS.
 
-        BEGIN is sent with the first statement, but for the connection's first transaction.
+        BEGIN is sent with the first statement, except in the connection's first transaction.
         """
         if self._opening is None:
             self._opening = await self._begin_first()
@@ -99,10 +99,10 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
             self.send_ahead(statement)
 
     async def set_session(self) -> None:
-        """Set what this session has to have and has not. What a pooler does not report is left.
+        """Set what this session lacks of `SESSION`, unless a pooler does not report it.
 
-        Not ahead of a statement: PostgreSQL reports it after that one's rows, which psycopg would
-        read by what was reported before.
+        It is not sent ahead of a statement: PostgreSQL would report the change after the
+        statement's rows, which psycopg would then read by the former settings.
         """
         lacking: list[LiteralString] = [
             f"SET {name} = '{values[0]}'"
@@ -128,8 +128,8 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     async def reading_from_primary(self) -> AsyncIterator[None]:
         """Run the block's statements where writes are possible; no round trip is added.
 
-        The first statement takes the question along, and so reads in the same transaction. A
-        pooler may change the server below a connection, and tells nobody: it repeats what its first
+        `SERVER` is sent with the first statement, and so reads in the same transaction. A pooler
+        may change the server below a connection without reporting it: it repeats what its first
         server reported. PostgreSQL itself reports each change, so a connection without a pooler
         asks once (asking costs a read 0.2 ms of CPU).
 

@@ -1,8 +1,8 @@
-"""The guards of a statement, and what is left without them: which row it is about.
+"""The guards of a statement: conditions in its WHERE on the row's owner and version.
 
-A write of one row has guards among the conditions of its WHERE: that the row is the caller's own
-(`ownership`), and that its version is one that the request may write (`versions`). If nothing was
-written, the same conditions tell why. All of it is derived from the statement, once.
+They are those of `ownership` (the row is the caller's own) and `versions` (the request may write
+this version of it). If a statement matched no row, its other conditions find the row, and the
+guards tell why it was not written. All of it is derived from the statement, once.
 """
 
 from collections.abc import Iterator

@@ -1,16 +1,16 @@
-"""`Idempotency-Key`: a POST that is retried with its key creates nothing twice.
+"""`Idempotency-Key`: a POST that is retried with its key is idempotent.
 
-The key's row is written in the transaction that creates the resource, so there is one if and only
-if there is the other, whatever fails in between. It holds the first response, which a retry gets
-again, also when it was lost on the way, and when the resource was changed since. Deleting the
-resource, by whatever statement, takes the response's data out of the row in the same transaction (a
+The key's row is written in the transaction that creates the resource, so both exist or neither
+does, whatever fails in between. It holds the first response, which a retry gets again, also if the
+response was lost on the way, or the resource was changed since. Deleting the resource, by whatever
+statement, takes the response's data out of the row in the same transaction (a
 trigger of the migrations); the key stays, and a retry gets 409 `resource-deleted`. A request that
 created nothing leaves no key.
 
-A key belongs to its caller, so that no caller gets another's response. Expired keys mean nothing; a
-schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot promise this:
-it keeps its records in DynamoDB or Redis, and a crash between COMMIT and its own write lets a retry
-create the resource again.
+A key belongs to its caller, so that no caller gets another's response. Expired keys have no effect;
+a schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot promise
+this: it keeps its records in DynamoDB or Redis, and a crash between COMMIT and its own write lets a
+retry create the resource again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -117,7 +117,7 @@ async def _find_earlier(transaction: Transaction, request: IdempotentRequest) ->
 
 
 def _primary_key(transaction: Transaction, request: IdempotentRequest) -> dict[str, str]:
-    """A key is its caller's; only the subject, which is the last, can have spaces."""
+    """Return the row's primary key; only the subject, which is the last, can have spaces."""
     caller = transaction.access.caller
     return {
         "path": request.path,

@@ -37,7 +37,7 @@ ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
 
 
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
-"""What of a name can be searched for, under its block of ids (see `users.search`)."""
+"""The n-grams of a name, each prefixed with its block (see `users.search`)."""
 
 
 METADATA = MetaData(
@@ -91,7 +91,7 @@ posts = Table(
 
 
 class IdentityColumns(TypedColumns):
-    """The user whom a caller has created as its own, and who is deleted with it."""
+    """A caller's own user, which it has created; the row is deleted with the user."""
 
     issuer: Named[str] = Column(Text, primary_key=True)
     subject: Named[str] = Column(Text, primary_key=True)
@@ -154,10 +154,10 @@ idempotency_keys = Table(
 
 
 class AuditColumns(TypedColumns):
-    """A write of one row, in its own transaction: who, what, and by which request.
+    """A write of one row, in the same transaction: caller, action, resource and request.
 
-    Nothing in it is personal but the token's subject, which is null for anonymous callers. Rows
-    that a write deletes by cascade are not in it.
+    Its only personal data is the token's subject, which is null for anonymous callers. Rows that a
+    write deletes by cascade are not in it.
     """
 
     id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)

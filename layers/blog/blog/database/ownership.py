@@ -1,9 +1,9 @@
-"""What belongs to a caller: one user, whom it has created itself, and that user's posts.
+"""Ownership: a caller owns one user, which it has created itself, and that user's posts.
 
 Ownership is by the token's issuer and subject, never by e-mail address, which may be another's. It
 is a condition of the statement that writes, so nothing can change in between, and it costs no round
-trip. Whether a statement has it is derived: of a caller who may only write its own, a transaction
-rejects every other statement.
+trip. Whether a statement has the condition is derived; without it a transaction rejects the
+statement for a caller who may write only its own rows.
 """
 
 from functools import lru_cache
@@ -27,13 +27,13 @@ OWN_USER_ID = (
 
 
 def is_own(user_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether the caller may change what belongs to that user."""
+    """Whether the caller may change the rows of that user."""
     return or_(EVERYTHING, user_id == OWN_USER_ID)
 
 
 @lru_cache(KNOWN_STATEMENTS)
 def names_caller(statement: Executable) -> bool:
-    """Whether what the statement writes depends on who the caller is."""
+    """Whether the statement depends on the caller."""
     return has_parameter(statement, SUBJECT.key)  # type: ignore[arg-type]
 
 

@@ -1,9 +1,8 @@
 """Reading one page of a table in the order of a key.
 
-A page begins after a key (cheap at any depth) or after a number of rows. Where that is, the row
-counts tell for a whole table, up to a block of ids; within it, or in a part of a table, an
-index-only scan of the key finds it. One row more than the page is read, to know whether there is
-a next one.
+A page begins after a key (cheap at any depth) or after a number of rows. In a whole table the row
+counts tell in which block of ids that is; within the block, or in a part of a table, an index-only
+scan of the key finds it. One row more than the page is read, to know whether there is a next page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +55,7 @@ async def fetch_page(
     limit: int,
     parameters: Mapping[str, object] | None = None,
 ) -> PageResult:
-    """Up to `limit` rows of the listing, whose statement takes the `parameters`.
+    """Return up to `limit` rows of the listing, whose statement takes the `parameters`.
 
     The total is read in the same round trip unless there are no rows.
     """
@@ -77,7 +76,7 @@ def to_page(
     limit: int,
     total: int = 0,
 ) -> PageResult:
-    """The first `limit` of the rows; one more means that others follow."""
+    """Return the first `limit` of the rows; one more means that others follow."""
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
     return PageResult(rows[:limit], next_key, reader.depends_on, total, reader.names_caller)
 

@@ -16,7 +16,7 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 def database_url() -> URL:
-    """`DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
+    """Return `DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
 
     Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, the URL has a
     parameter that libpq does not know, or its server's authorities are not known.
@@ -50,7 +50,7 @@ def provide_tokens(engine: Engine) -> None:
 
 
 def _verifying(url: URL) -> URL:
-    """By TLS that verifies the server's name and authority; a Unix socket has none."""
+    """Return the URL with TLS that verifies the server; unchanged for a Unix socket."""
     host = url.host or str(url.query.get("host", ""))
     if all(name.startswith(("/", "@")) or not name for name in host.split(",")):
         return url
@@ -61,7 +61,7 @@ def _verifying(url: URL) -> URL:
 
 
 async def rejected_certificate(url: URL) -> str:
-    """Why the server's certificate is not accepted, such as "certificate has expired".
+    """Return why the server's certificate is not accepted, such as "certificate has expired".
 
     libpq says no more than "certificate verify failed". Empty if that is not found out.
     """

@@ -1,12 +1,11 @@
 """How queries are run, and writes committed.
 
 `read` runs a query in AUTOCOMMIT, one round trip a statement. `transaction` is a block that is
-committed at its end: BEGIN travels with its first statement, what is invalidated is announced while
-that statement runs, the audit log's rows travel with COMMIT, and what was announced is ended before
-the response.
+committed at its end: BEGIN travels with its first statement, the cache is fenced while that
+statement runs, the audit log's rows travel with COMMIT, and the fences are cleared after it.
 
-If the connection broke before COMMIT, the `DatabaseUnavailable` that they raise says so, and the
-request is retried once (`blog.http.route`).
+If the connection broke before COMMIT, `DatabaseUnavailable` says so, and the request is retried
+once (`blog.http.route`).
 """
 
 import asyncio
@@ -63,25 +62,25 @@ Scopes = Mapping[str, Set[str] | None]
 
 
 class Invalidation(Protocol):
-    """What a transaction invalidates (`blog.cache.fences`). None of these raises an error.
+    """The fences of a transaction (`blog.cache.fences`). None of the methods raises an error.
 
     If the outcome is unknown, neither `committed` nor `rolled_back` is called.
     """
 
     def start(self, tables: Mapping[str, str | None]) -> None:
-        """Begin to announce it; called with each statement that changes these tables.
+        """Begin to set fences; called with each statement that changes these tables.
 
-        The value is the scope of the table that it is likely to change, None if any.
+        The value is the scope of the table that the statement is likely to change, None for any.
         """
 
     async def ready(self, scopes: Scopes) -> None:
-        """Return when exactly these are announced; awaited before COMMIT is sent."""
+        """Return when the fences of these scopes stand; awaited before COMMIT is sent."""
 
     async def committed(self, scopes: Scopes) -> None:
-        """Invalidate; awaited after COMMIT and before the response. The deadline may cancel it."""
+        """Void the pages; awaited after COMMIT, before the response. The deadline may cancel it."""
 
     async def rolled_back(self) -> None:
-        """Withdraw the announcement; called at most once, also if it was never started."""
+        """Clear the fences; called at most once, also if none was started."""
 
 
 class Reader:
@@ -92,15 +91,15 @@ class Reader:
         self.request = request
         self.depends_on: dict[str, str | None] = {}
         self.names_caller = False
-        """Whether what was read depends on who the caller is."""
+        """Whether the rows that were read depend on the caller."""
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> CursorResult[*Ts]:
         """Run a statement that changes nothing.
 
-        Raises `UnknownTables`, and `Forbidden` if the caller may read only what is its own, and the
-        statement does not check that.
+        Raises `UnknownTables`, and `Forbidden` if the caller may read only its own rows, and the
+        statement does not check the owner.
         """
         if is_callers := names_caller(statement):
             values = {**(values or {}), **owner_values(self.request.granted())}
@@ -123,8 +122,8 @@ class Reader:
 class Transaction:
     """The statements of one transaction of a request, each one round trip.
 
-    A caller who may only write its own can run no statement that does not check that: see
-    `blog.database.ownership`.
+    For a caller who may write only its own rows every statement must check the owner
+    (`blog.database.ownership`); any other is rejected.
     """
 
     def __init__(

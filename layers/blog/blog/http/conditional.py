@@ -3,8 +3,8 @@
 All tags are strong. A page's is a hash of its bytes; a resource's is the version of its row with a
 hash of its bytes, which changes when a release changes the JSON. Reads are judged here by the whole
 tag, 412 before 304. Writes are judged in their statement (`blog.database.versions`), by If-Match
-and the version alone: what a client knows of the row is what it was under an earlier release. All
-other errors come before a condition.
+and the version alone: a tag of an earlier release still names the row's version. All other errors
+come before a condition.
 """
 
 import re
@@ -30,7 +30,7 @@ def conditions_of(method: str, headers: Headers, *, has_target: bool) -> Conditi
     `PreconditionRequired` for a write that lacks the If-Match which `REQUIRE_IF_MATCH` demands.
     """
     if method == "POST" and not has_target:
-        return UNCONDITIONAL  # it makes something new
+        return UNCONDITIONAL  # it creates a resource
     if_match, if_none_match = _tags(headers, "If-Match"), _tags(headers, "If-None-Match")
     if method != "GET" and if_none_match is not None:
         raise _invalid("If-None-Match", "is for reads; a write takes If-Match")

@@ -1,7 +1,7 @@
-"""What is wrong with which field: entries of a problem's `errors`, without a client's text.
+"""Entries of a problem's `errors`: invalid fields and messages, without a client's text.
 
-A name that the client made up is its text too, so an unknown field or parameter is told by its
-position and by the names that there are. pydantic's messages quote the input in places (a
+A name that the client made up is its text too, so an unknown field or parameter is identified by
+its position and by the known names. pydantic's messages quote the input in places (a
 character of a malformed UUID, a tag, whatever a `ValueError` says): only values of the schema stay.
 """
 

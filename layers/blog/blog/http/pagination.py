@@ -155,7 +155,7 @@ class OffsetPage(CursorPage[Item]):
 def page_content(
     schema: type[CursorPage[Any]], path: str, parameters: CursorParameters, result: PageResult
 ) -> bytes:
-    """Return the page of the list at `path` as it is cached.
+    """Return the page of the list at `path` in the form in which it is cached.
 
     That is the URL of `next` or nothing, a line end, and the body's JSON.
     """
@@ -166,8 +166,8 @@ def page_content(
 def page_response(request: ApiRequest, content: bytes) -> Response:
     """Return the response with a `page_content`, and its `Link` header.
 
-    Raises `PreconditionFailed`. The tag is made anew each time: that takes 1.4 µs, and the cached
-    form stays what the functions of the release before read.
+    Raises `PreconditionFailed`. The tag is computed each time: that takes 1.4 µs, and functions of
+    the release before can still read the cached form.
     """
     link, _, body = content.partition(b"\n")
     if link and (base := request.base_path.encode()):
@@ -184,7 +184,7 @@ def encode_cursor(position: int) -> str:
 
 
 def decode_cursor(cursor: str) -> int:
-    """Return the position in a cursor. Raises `InvalidRequest` if `encode_cursor` made it not."""
+    """Return the position in a cursor. Raises `InvalidRequest` if it is malformed."""
     try:
         (position,) = struct.unpack(">q", urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, struct.error):
@@ -196,7 +196,7 @@ def decode_cursor(cursor: str) -> int:
 
 
 def next_url(path: str, next_key: int | None, **parameters: object) -> str | None:
-    """Return path and query of the page after `next_key`; None where there is none."""
+    """Return path and query of the page after `next_key`; None on the last page."""
     if next_key is None:
         return None
     return f"{path}?{urlencode({**parameters, 'cursor': encode_cursor(next_key)})}"

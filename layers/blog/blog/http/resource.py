@@ -9,7 +9,7 @@
 An endpoint is given a `Transaction` or, to read, a `Reader`, and then what FastAPI takes from the
 request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
 permission, status, headers and errors, idempotency, the transaction with its fences, cached pages,
-conditions. The document follows from it. What fits no kind is a route of `Resource.router`
+conditions. The document follows from it. An operation of no kind is a route of `Resource.router`
 (docs/adding-a-resource.md has what such a route must do itself).
 """
 
@@ -108,7 +108,7 @@ KEY_PARAMETER = inspect.Parameter(
 class Resource:
     """A resource at `/{name}`, whose items are at `/{name}/{id}`.
 
-    `item` is one of them, as messages call it and, before `_id`, the parameter of their path.
+    `item` is the name of one item in messages and, before `_id`, of the parameter in its path.
     Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation has
     another.
     """
@@ -123,7 +123,7 @@ class Resource:
     def create(self, path: str = "", *, permission: str = "", raises: Errors = ()) -> Register:
         """POST: the endpoint inserts one row, of which the response shows the resource.
 
-        With the header `Idempotency-Key` a request can be retried, and creates nothing twice.
+        The header `Idempotency-Key` makes a request idempotent.
         """
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
@@ -234,7 +234,7 @@ class Resource:
     def delete(
         self, path: str | None = None, *, permission: str = "", raises: Errors = ()
     ) -> Register:
-        """DELETE: the endpoint deletes an item; what it returns is not shown."""
+        """DELETE: the endpoint deletes an item; its return value is not shown."""
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             async with database.transaction(request, Fences(request)) as transaction:

@@ -1,4 +1,4 @@
-"""A route: who may call it, how often, and what it takes; one place for every route.
+"""The route of every operation: permission, limit, conditions, strict input, one retry.
 
 Before a route's endpoint runs, in this order: the caller needs the permission, which is the route's
 own (a route without one is rejected at import); the request is counted towards the caller's limit;
@@ -133,7 +133,7 @@ def query_parameters(route: APIRoute) -> dict[str, bool]:
 
 
 def _query_fields(dependant: Dependant) -> list[ModelField]:
-    """Those of its dependencies and of models of parameters too."""
+    """Return the query parameters, also of dependencies and of models of parameters."""
     fields = get_flat_params(Dependant(query_params=dependant.query_params))
     return fields + [
         field for dependency in dependant.dependencies for field in _query_fields(dependency)

@@ -27,8 +27,8 @@ MAX_CONTENT_CHARACTERS = 10_000
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
 
 MAX_DECOMPOSITION = 4
-"""Characters that NFC makes one of, at most (UAX #15): a longer text need not be normalized, which
-would take a time that grows with the square of its length."""
+"""Maximum characters that NFC composes into one (UAX #15): a longer text need not be normalized,
+which would take a time that grows with the square of its length."""
 
 # Valid in JSON Schema's regular expressions and in Python's: no `\p{…}`, nothing above U+FFFF.
 BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
