@@ -8,8 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
-from blog.errors import RETRY_AFTER_SECONDS, NotFound, TooManyRequests
-from blog.http.problems import problem_responses
+from blog.errors import RETRY_AFTER_SECONDS, NotFound
 from blog.http.route import operation_id
 from blog.request import request_of
 from blog.settings import settings
@@ -31,11 +30,7 @@ PROBLEM_LINKS = (b'"/problems#', b"](/problems)")
 """How links to them begin in the document: those of `type`, and of descriptions."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 
-router = APIRouter(
-    tags=["meta"],
-    responses=problem_responses(TooManyRequests),
-    generate_unique_id_function=operation_id,
-)
+router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
 
 
 @router.get("/", include_in_schema=False)
@@ -72,7 +67,13 @@ async def get_problems() -> HTMLResponse:
 
 @router.get(
     "/health",
-    responses={503: {"model": Health, "description": "PostgreSQL is down, or takes no writes."}},
+    responses={
+        503: {
+            "model": Health,
+            "description": "PostgreSQL is down, or takes no writes.",
+            "headers": {"Retry-After": {}},
+        }
+    },
 )
 async def get_health(request: Request, response: Response) -> Health:
     """Report whether PostgreSQL and Redis are up, within 2 seconds.

@@ -1,20 +1,67 @@
-"""What HTTP adds to the operations of the OpenAPI document: headers, conditions, media types.
+"""What HTTP adds to the operations of the OpenAPI document: errors, headers, conditions, security.
 
-FastAPI knows routes, bodies and parameters. What all operations of a kind have in common is added
-here by the kind, so that no route has to repeat it.
+FastAPI knows routes, bodies, parameters and successful responses. The rest follows from the kind of
+an operation, its permission and method, and the errors that its route names. It is said here,
+since it would cost a function's cold start. What operations share is a component.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+from blog.auth.permissions import READER, Grant, grant_of
 from blog.conditions import EXAMPLE_TAG
-from blog.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
+from blog.errors import (
+    ApiError,
+    ContentTooLarge,
+    Forbidden,
+    InternalError,
+    InvalidRequest,
+    MalformedJson,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    RequestInProgress,
+    ResourceDeleted,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UnsupportedMediaType,
+    concrete_errors,
+)
 from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
 from blog.http.json_body import IDENTITY, PATCH_TYPES
-from blog.http.problems import problem_responses
-from blog.http.route import PERMISSION
+from blog.http.problems import ERRORS, PROBLEM_MEDIA_TYPE
+from blog.http.route import KIND, PERMISSION
 
 Operation = dict[str, Any]
+Components = dict[str, dict[str, Any]]
+Errors = set[type[ApiError]]
+
+
+class Kind(NamedTuple):
+    """What all operations of a kind have: `headers` are of the successful response."""
+
+    errors: tuple[type[ApiError], ...] = ()
+    conditions: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+
+
+CONDITIONS = {
+    "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
+    "If-None-Match": "Do it only if the resource has none of these ETags.",
+}
+KINDS = {
+    "create": Kind((RequestInProgress, ResourceDeleted), headers=("ETag", "Location")),
+    "list": Kind((), (*CONDITIONS,), ("ETag", "Link")),
+    "read": Kind((NotFound,), (*CONDITIONS,), ("ETag",)),
+    "replace": Kind((NotFound,)),
+    "update": Kind((NotFound,), headers=("ETag",)),
+    "action": Kind((NotFound,), ("If-Match",), ("ETag",)),
+    "delete": Kind((NotFound,)),
+}
+"""Those of `blog.http.resource`; a path without a parameter is never `NotFound`."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Encoding": {
@@ -22,7 +69,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "const": IDENTITY},
     },
     "Accept-Patch": {
-        "description": "The media types that PATCH takes, as defined by RFC 5789.",
+        "description": "In response to PATCH: the media types that it takes, by RFC 5789.",
         "schema": {"type": "string", "const": ", ".join(PATCH_TYPES)},
     },
     "ETag": {
@@ -58,107 +105,170 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "maxLength": 128, "examples": ["JKJaXmPLvHcESHA="]},
     },
 }
-RARE = ("Accept-Encoding", "Link", "RateLimit", "RateLimit-Policy")
-"""Only if the body is compressed; not on the last page; not without a limit."""
-CONDITIONS = {
-    "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
-    "If-None-Match": "Do it only if the resource has none of these ETags.",
+LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
+NEVER_REQUIRED = ("Accept-Encoding", "Accept-Patch", "Link", *LIMIT_HEADERS)
+"""Only for a compressed body; for PATCH; not on the last page; not without a limit."""
+ERROR_HEADERS: dict[type[ApiError], tuple[str, ...]] = {
+    Unauthorized: ("WWW-Authenticate",),
+    Forbidden: ("WWW-Authenticate",),
+    RequestInProgress: ("Retry-After",),
+    UnsupportedMediaType: ("Accept-Encoding", "Accept-Patch"),
+    TooManyRequests: ("Retry-After",),
+    ServiceUnavailable: ("Retry-After",),
 }
-PROBLEM_AND_JSON = ("application/problem+json", "application/json")
-"""The media types of a response that is a function's or API Gateway's own."""
-NOT_MODIFIED = {"description": "What If-None-Match names has not changed; without a body."}
+GATEWAYS_MESSAGES: dict[type[ApiError], str] = {
+    Unauthorized: "Unauthorized",
+    TooManyRequests: "Too Many Requests",
+    InternalError: "Internal Server Error",
+    ServiceUnavailable: "Service Unavailable",
+}
+"""API Gateway's own responses: without a valid token, above its throttling, and where the function
+crashed, took too long, or could not be started. They lack X-Request-Id and Retry-After."""
+BODY_ERRORS = {MalformedJson, ContentTooLarge, UnsupportedMediaType}
+BY_NAME = {error.__name__: error for error in concrete_errors()}
 
 
 def add_http_semantics(document: dict[str, Any]) -> None:
-    document["components"]["headers"] = {
-        name: header | {"required": True} for name, header in HEADERS.items() if name not in RARE
+    """Complete FastAPI's document, and move what operations share to its components."""
+    components: Components = document["components"] | {"responses": {}, "headers": {}}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            kind = KINDS[operation.pop(KIND)] if KIND in operation else Kind()
+            operation["security"] = [{"token": []}] if PERMISSION in operation else []
+            conditions = set(kind.conditions)
+            if method.upper() in CONDITIONAL_METHODS:
+                conditions.add("If-Match")
+            if conditions:
+                own = operation.get("parameters", [])
+                operation["parameters"] = own + [_condition(name) for name in sorted(conditions)]
+            if method == "patch":
+                content = operation["requestBody"]["content"]
+                content |= dict.fromkeys(PATCH_TYPES, content["application/json"])
+            errors = _errors(path, method, operation, kind, conditions)
+            _add_responses(components, operation, kind, errors, conditions)
+    components["parameters"] = _share_parameters(document)
+    document["components"] = {
+        section: dict(sorted(named.items())) for section, named in sorted(components.items())
     }
-    for method, operation in _operations(document):
-        is_read = method == "get"
-        if is_read and PERMISSION in operation:
-            _add_conditions(operation, CONDITIONS, problem_responses(PreconditionFailed))
-            operation["responses"]["304"] = dict(NOT_MODIFIED)
-        if method.upper() in CONDITIONAL_METHODS:
-            errors = problem_responses(PreconditionFailed, PreconditionRequired)
-            _add_conditions(operation, ["If-Match"], errors)
-        # Every operation rejects query parameters that it does not know.
-        rejected = problem_responses(InvalidRequest)
-        operation["responses"] = {str(key): value for key, value in rejected.items()} | operation[
-            "responses"
-        ]
-        if method == "patch":
-            _, merge_patch = PATCH_TYPES
-            content = operation["requestBody"]["content"]
-            content[merge_patch] = content["application/json"]
-        operation["responses"] = dict(sorted(operation["responses"].items()))
-        for status, response in operation["responses"].items():
-            names = sorted(_headers(document, method, operation, int(status)))
-            is_gateways = {*PROBLEM_AND_JSON} <= set(response.get("content", {}))
-            response["headers"] = {name: _reference(name, status, is_gateways) for name in names}
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, Operation]]:
-    for methods in document["paths"].values():
-        yield from methods.items()
+def _errors(
+    path: str, method: str, operation: Operation, kind: Kind, conditions: set[str]
+) -> Errors:
+    errors: Errors = {InvalidRequest, TooManyRequests, *kind.errors}
+    if "{" not in path:
+        errors.discard(NotFound)
+    if permission := operation.get(PERMISSION):
+        errors |= {Unauthorized, InternalError, ServiceUnavailable}
+        if grant_of(permission, READER) is not Grant.ALL:
+            errors.add(Forbidden)
+    if "requestBody" in operation:
+        errors |= BODY_ERRORS
+    if conditions:
+        errors.add(PreconditionFailed)
+    if method.upper() in CONDITIONAL_METHODS:
+        errors.add(PreconditionRequired)
+    for response in operation["responses"].values():
+        errors |= {BY_NAME[name] for name in response.pop(ERRORS, [])}
+    return errors
 
 
-def _add_conditions(
-    operation: Operation, names: Iterable[str], errors: dict[int | str, Any]
+def _condition(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": CONDITIONS[name],
+        "schema": {"type": "string", "pattern": CONDITION_PATTERN, "examples": [EXAMPLE_TAG]},
+    }
+
+
+def _add_responses(
+    components: Components, operation: Operation, kind: Kind, errors: Errors, conditions: set[str]
 ) -> None:
-    operation["responses"] |= {str(status): response for status, response in errors.items()}
-    operation["parameters"] = operation.get("parameters", []) + [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": CONDITIONS[name],
-            "schema": {
-                "type": "string",
-                "pattern": CONDITION_PATTERN,
-                "examples": [EXAMPLE_TAG],
-            },
+    responses: dict[str, Any] = operation["responses"]
+    success = min(responses)
+    by_status: dict[str, list[type[ApiError]]] = {}
+    for error in filter(errors.__contains__, BY_NAME.values()):
+        by_status.setdefault(str(error.status), []).append(error)
+    for status, response in responses.items():
+        names = {"X-Request-Id", *LIMIT_HEADERS, *response.get("headers", {})}
+        if status == success:
+            names.update(kind.headers)
+        # A retried create may have the response of a release without ETags.
+        optional = ("ETag",) if status == "201" else ()
+        response["headers"] = _headers(components, names, optional)
+    if "content" not in responses[success]:
+        responses[success] = _shared(components, "responses", "NoContent", responses[success])
+    if "If-None-Match" in conditions:
+        not_modified = {
+            "description": "What If-None-Match names has not changed; without a body.",
+            "headers": _headers(components, ("ETag", "X-Request-Id", *LIMIT_HEADERS)),
         }
-        for name in names
-    ]
+        responses["304"] = _shared(components, "responses", "NotModified", not_modified)
+    for status, alike in by_status.items():
+        name = "Or".join(error.__name__ for error in alike)
+        responses[status] = _shared(components, "responses", name, _problem(components, alike))
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _problem(components: Components, errors: list[type[ApiError]]) -> dict[str, Any]:
+    """Return the response to errors of one status."""
+    content: dict[str, Any] = {}
+    content[PROBLEM_MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    names, optional = ["X-Request-Id"], set[str]()
+    if Unauthorized not in errors:
+        names += LIMIT_HEADERS
+    for error in errors:
+        own = ERROR_HEADERS.get(error, ())
+        names += own
+        optional |= set(own) if len(errors) > 1 else set()
+        if message := GATEWAYS_MESSAGES.get(error):
+            optional |= {"X-Request-Id", "Retry-After"}
+            properties = {"message": {"const": message, "description": "API Gateway's own."}}
+            schema = {"type": "object", "required": ["message"], "properties": properties}
+            content["application/json"] = {"schema": schema}
+    return {
+        "description": " Or: ".join(error.description for error in errors),
+        "headers": _headers(components, names, optional),
+        "content": content,
+    }
 
 
 def _headers(
-    document: dict[str, Any], method: str, operation: Operation, status: int
-) -> Iterator[str]:
-    yield "X-Request-Id"
-    if status in (200, 304) and method == "get" and PERMISSION in operation:
-        yield "ETag"
-    if status == 201 or (status == 200 and method == "patch"):
-        yield "ETag"
-    if status == 200 and _is_page(document, operation):
-        yield "Link"
-    if status == 201:
-        yield "Location"
-    if status in (401, 403):
-        yield "WWW-Authenticate"
-    if status in (409, 429, 503):
-        yield "Retry-After"
-    if status == 415:
-        yield "Accept-Encoding"
-    if status == 415 and method == "patch":
-        yield "Accept-Patch"
-    if status != 401:
-        yield from ("RateLimit", "RateLimit-Policy")
+    components: Components, names: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return references to the headers; `optional`: some responses with this status lack them."""
+    headers = {}
+    for name in sorted(set(names)):
+        is_required = name not in NEVER_REQUIRED and name not in optional
+        component = name if is_required or name in NEVER_REQUIRED else f"Optional-{name}"
+        header = HEADERS[name] | {"required": is_required}
+        headers[name] = _shared(components, "headers", component, header)
+    return headers
 
 
-def _reference(name: str, status: str, is_gateways: bool) -> dict[str, Any]:
-    """Return the header's; those that only some responses with the status have are not required.
+def _shared(components: Components, section: str, name: str, content: Any) -> dict[str, str]:
+    """Return a reference to the component. Raises `ValueError` if another one has its name."""
+    if components[section].setdefault(name, content) != content:
+        raise ValueError(f"Two {section} of the document would be called {name}.")
+    return {"$ref": f"#/components/{section}/{name}"}
 
-    API Gateway's own responses have neither a request id of this kind nor a Retry-After.
+
+def _share_parameters(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that several operations have, by name, and refer to them.
+
+    Of parameters that share a name alone, the one that most operations have is a component.
     """
-    is_rare = name in RARE or (name, status) in {("Retry-After", "409"), ("ETag", "201")}
-    if is_rare or (name in ("Retry-After", "X-Request-Id") and is_gateways):
-        return HEADERS[name] | {"required": False}
-    return {"$ref": f"#/components/headers/{name}"}
-
-
-def _is_page(document: dict[str, Any], operation: Operation) -> bool:
-    content = operation["responses"].get("200", {}).get("content", {})
-    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-    schema = document["components"]["schemas"].get(reference.rpartition("/")[2], {})
-    return {"data", "next"} <= set(schema.get("properties", {}))
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    texts = [json.dumps(one) for operation in operations for one in operation.get("parameters", [])]
+    shared: dict[str, Any] = {}
+    for text, count in Counter(texts).most_common():
+        parameter = json.loads(text)
+        if count > 1:
+            shared.setdefault(parameter["name"], parameter)
+    for operation in operations:
+        for number, parameter in enumerate(operation.get("parameters", [])):
+            if shared.get(name := parameter["name"]) == parameter:
+                operation["parameters"][number] = {"$ref": f"#/components/parameters/{name}"}
+    return shared

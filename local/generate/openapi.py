@@ -11,19 +11,14 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
-from blog.auth.permissions import READER, Grant, grant_of
 from blog.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
     MAX_FIELD_CHARACTERS,
     MAX_MESSAGE_CHARACTERS,
-    Forbidden,
-    Unauthorized,
     concrete_errors,
 )
 from blog.http.ids import MAX_ID
-from blog.http.problems import problem_responses
-from blog.http.route import PERMISSION
 from local.generate.http_semantics import add_http_semantics
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
@@ -81,16 +76,8 @@ PROBLEM_SCHEMA = {
         },
     },
 }
-
-
-GATEWAYS_MESSAGES = {
-    "401": "Unauthorized",
-    "429": "Too Many Requests",
-    "500": "Internal Server Error",
-    "503": "Service Unavailable",
-}
-"""API Gateway's own responses: without a valid token, above its throttling, and where the function
-crashed, took too long, or could not be started."""
+FASTAPIS_ERRORS = ("HTTPValidationError", "ValidationError")
+"""Schemas of FastAPI's own 422, which an `InvalidRequest` takes the place of."""
 SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -116,6 +103,8 @@ def merged_openapi() -> dict[str, Any]:
         document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
         paths |= document["paths"]
         schemas |= document.get("components", {}).get("schemas", {})
+    for name in FASTAPIS_ERRORS:
+        schemas.pop(name, None)
     document = {
         "openapi": "3.1.0",
         "info": INFO,
@@ -123,36 +112,11 @@ def merged_openapi() -> dict[str, Any]:
         "servers": [{"url": "/", "description": "This API."}],
         "tags": tags,
         "paths": paths,
-        "components": {
-            "schemas": dict(sorted(schemas.items())),
-            "securitySchemes": SECURITY_SCHEMES,
-        },
+        "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
     }
-    _add_security(document)
     add_http_semantics(document)
     _make_bounds_exact(document)
     return document
-
-
-def _add_security(document: dict[str, Any]) -> None:
-    """Add what follows from an operation's permission; those without one are public."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            permission = operation.get(PERMISSION)
-            operation["security"] = [{"token": []}] if permission else []
-            if permission:
-                all_may = grant_of(permission, READER) is Grant.ALL
-                errors = (Unauthorized,) if all_may else (Unauthorized, Forbidden)
-                added = {str(key): value for key, value in problem_responses(*errors).items()}
-                operation["responses"] |= added
-            for status in GATEWAYS_MESSAGES if permission else ["429"]:
-                content = operation["responses"][status]["content"]
-                content["application/json"] = _gateways_own(GATEWAYS_MESSAGES[status])
-
-
-def _gateways_own(message: str) -> dict[str, Any]:
-    properties = {"message": {"const": message, "description": "API Gateway's own."}}
-    return {"schema": {"type": "object", "required": ["message"], "properties": properties}}
 
 
 def _make_bounds_exact(node: Any) -> None:
@@ -175,6 +139,14 @@ def _make_bounds_exact(node: Any) -> None:
 
 def _function_names() -> list[str]:
     return [routes.parent.name for routes in FUNCTIONS.glob("*/routes.py")]
+
+
+def resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node, or the component of the document to which it refers."""
+    while reference := node.get("$ref"):
+        _, section, name = reference.removeprefix("#/").split("/")
+        node = document["components"][section][name]
+    return node
 
 
 def as_text(document: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway.events import Request, default_event
-from local.generate.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE, resolved
 
 EVENTS = Path(__file__).parents[1] / "events"
 HOST = "127.0.0.1:3000"
@@ -56,8 +56,7 @@ def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> dict[s
     """Return the fields' examples, None if the operation takes no body."""
     if "requestBody" not in operation:
         return None
-    reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    schema = document["components"]["schemas"][reference.rpartition("/")[2]]
+    schema = resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
     return {
         name: field.get("examples", [1])[0]
         for name, field in schema["properties"].items()

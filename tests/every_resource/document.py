@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from local.generate.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
 from tests.resources import RESOURCES
 
@@ -75,11 +75,16 @@ class Write:
         return api.request(self.method, path or self.path, json=self.body)
 
 
+def documented(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node of the document, or the component to which it refers."""
+    return resolved(DOCUMENT, node)
+
+
 def _paginated_lists() -> Iterator[PaginatedList]:
     for path, operations in DOCUMENT["paths"].items():
         schemas = {
             parameter["name"]: parameter["schema"]
-            for parameter in operations.get("get", {}).get("parameters", [])
+            for parameter in map(documented, operations.get("get", {}).get("parameters", []))
             if parameter["in"] == "query"
         }
         if "cursor" not in schemas:
@@ -106,14 +111,8 @@ def _samples(name: str, schema: dict[str, Any]) -> list[str]:
 
 
 def _item_schema(operation: dict[str, Any]) -> dict[str, Any]:
-    page = _resolved(operation["responses"]["200"]["content"]["application/json"]["schema"])
-    return _resolved(page["properties"]["data"]["items"])
-
-
-def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    name = schema["$ref"].rpartition("/")[2]
-    resolved: dict[str, Any] = DOCUMENT["components"]["schemas"][name]
-    return resolved
+    page = documented(operation["responses"]["200"]["content"]["application/json"]["schema"])
+    return documented(page["properties"]["data"]["items"])
 
 
 def _writes() -> Iterator[Write]:

@@ -15,7 +15,7 @@ import pytest
 from blog.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.every_resource.document import DOCUMENT, WRITES
+from tests.every_resource.document import DOCUMENT, WRITES, documented
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES
 
@@ -25,7 +25,7 @@ HTTP_HEADERS = {
     for path in DOCUMENT["paths"].values()
     for operation in path.values()
     for response in operation["responses"].values()
-    for name in response.get("headers", {})
+    for name in documented(response).get("headers", {})
 }
 """Those of which the document says where they are."""
 
@@ -224,9 +224,9 @@ def check(operation: Operation, response: httpx.Response) -> None:
     responses = operation.documented["responses"]
     status = str(response.status_code)
     assert status in responses, f"{status} is not documented: {response.text}"
-    documented = responses[status]
-    check_headers(documented.get("headers", {}), response)
-    content = documented.get("content")
+    expected = documented(responses[status])
+    check_headers(expected.get("headers", {}), response)
+    content = expected.get("content")
     if content is None:
         assert response.content == b""
         return
@@ -237,18 +237,15 @@ def check(operation: Operation, response: httpx.Response) -> None:
         validate(response.json(), schema)
 
 
-def check_headers(documented: dict[str, Any], response: httpx.Response) -> None:
-    named = {}
-    for name, header in documented.items():
-        if "$ref" in header:
-            header = DOCUMENT["components"]["headers"][header["$ref"].rpartition("/")[2]]
-        named[name.lower()] = header
+def check_headers(headers: dict[str, Any], response: httpx.Response) -> None:
+    for name, reference in headers.items():
+        header = documented(reference)
         value = response.headers.get(name)
         assert value is not None or not header["required"], f"{name} is missing"
         if value is not None:
             is_number = header["schema"]["type"] == "integer"
             validate(int(value) if is_number else value, header["schema"])
-    undocumented = (HTTP_HEADERS & set(response.headers)) - set(named)
+    undocumented = (HTTP_HEADERS & set(response.headers)) - set(map(str.lower, headers))
     assert undocumented == set()
 
 

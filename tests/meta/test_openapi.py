@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from blog.errors import Conflict, RequestInProgress
-from local.generate.openapi import GATEWAYS_MESSAGES, OPENAPI_FILE, as_text, merged_openapi
+from local.generate.http_semantics import GATEWAYS_MESSAGES
+from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES
 
@@ -64,13 +65,15 @@ def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> Non
     assert {path: documented[path] for path in documented.keys() - added} == ROUTES
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_leads_somewhere_and_every_component_is_referred_to(
+    document: dict[str, Any],
+) -> None:
     components = {
         f"#/components/{kind}/{name}"
         for kind, named in document["components"].items()
         for name in named
     }
-    assert references(document) <= components
+    assert references(document) | {"#/components/securitySchemes/token"} == components
 
 
 def test_every_operation_has_a_name_of_its_own_and_a_description(document: dict[str, Any]) -> None:
@@ -80,22 +83,23 @@ def test_every_operation_has_a_name_of_its_own_and_a_description(document: dict[
 
 
 def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    gateways = {error.status for error in GATEWAYS_MESSAGES}
     for path in ("/users", "/users/{user_id}", "/posts", "/posts/{post_id}", "/users/search"):
         for operation in document["paths"][path].values():
             errors = {
-                status: response
+                status: resolved(document, response)
                 for status, response in operation["responses"].items()
                 if status >= "400"
             }
             assert {"422", "503"} <= set(errors)
             for status, response in errors.items():
-                own = ["application/json"] if status in GATEWAYS_MESSAGES else []
+                own = ["application/json"] if int(status) in gateways else []
                 assert list(response["content"]) == ["application/problem+json", *own]
 
 
 def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> None:
     conflicts = {
-        path: document["paths"][path]["post"]["responses"]["409"]["description"]
+        path: resolved(document, document["paths"][path]["post"]["responses"]["409"])["description"]
         for path in ("/users", "/posts")
     }
     assert all(RequestInProgress.description in description for description in conflicts.values())
@@ -128,7 +132,6 @@ def test_ids_are_64_bit_integers(document: dict[str, Any]) -> None:
         schema for schema in integers(document) if schema.get("title", "").lower().endswith("id")
     ]
     assert {schema.get("format") for schema in ids} == {"int64"}
-    assert len(ids) > 10
 
 
 def test_a_query_takes_an_integer_up_to_its_maximum(
@@ -136,7 +139,8 @@ def test_a_query_takes_an_integer_up_to_its_maximum(
 ) -> None:
     tried = 0
     for path, methods in document["paths"].items():
-        for parameter in methods.get("get", {}).get("parameters", []):
+        for reference in methods.get("get", {}).get("parameters", []):
+            parameter = resolved(document, reference)
             if parameter["in"] == "query" and "maximum" in parameter["schema"]:
                 name, maximum = parameter["name"], parameter["schema"]["maximum"]
                 assert api.get(path, params={name: maximum}).status_code == 200

@@ -25,6 +25,8 @@ from blog.http.json_body import ACCEPT_PATCH
 from blog.request import ApiRequest, request_of
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+ERRORS = "x-errors"
+"""The member of a route's response that names errors, from which `local.generate` describes it."""
 
 
 def problem_response(error: ApiError, request: ApiRequest) -> Response:
@@ -36,16 +38,13 @@ def problem_response(error: ApiError, request: ApiRequest) -> Response:
 
 
 def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """Return the value of a route's `responses=` that documents these errors."""
+    """Return the value of a route's `responses=` that names its own errors.
+
+    Those that follow from its kind, method, permission or body are in the document anyway.
+    """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
-        text = error.description
-        if earlier := responses.get(error.status):
-            text = f"{earlier['description']} Or: {text}"
-        responses[error.status] = {
-            "description": text,
-            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+        responses.setdefault(error.status, {ERRORS: []})[ERRORS].append(error.__name__)
     return responses
 
 

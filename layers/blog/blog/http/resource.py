@@ -27,15 +27,7 @@ from blog import database
 from blog.cache.fences import Fences
 from blog.cache.pages import Loaded, PageCache
 from blog.conditions import content_tag, resource_tag
-from blog.errors import (
-    ApiError,
-    ContentTooLarge,
-    MalformedJson,
-    NotFound,
-    RequestInProgress,
-    ResourceDeleted,
-    UnsupportedMediaType,
-)
+from blog.errors import ApiError
 from blog.http.conditional import conditional_response, json_response
 from blog.http.pagination import (
     CursorPage,
@@ -46,7 +38,7 @@ from blog.http.pagination import (
 )
 from blog.http.parameters import non_nullable
 from blog.http.problems import problem_responses
-from blog.http.route import PERMISSION, api_router
+from blog.http.route import KIND, PERMISSION, api_router
 from blog.page import PageResult
 from blog.request import Access, ApiRequest, request_of
 
@@ -82,8 +74,16 @@ class Register(Protocol):
     def __call__(self, endpoint: Endpoint, /) -> Endpoint: ...
 
 
-BODY_ERRORS = (MalformedJson, ContentTooLarge, UnsupportedMediaType)
-KEY_ERRORS = (RequestInProgress, ResourceDeleted)
+METHODS = {
+    "create": "POST",
+    "list": "GET",
+    "read": "GET",
+    "replace": "PUT",
+    "update": "PATCH",
+    "action": "POST",
+    "delete": "DELETE",
+}
+"""The kinds of operations; `local.generate.http_semantics` says what each adds to the document."""
 KEY = "idempotency_key"
 KEY_PARAMETER = inspect.Parameter(
     KEY,
@@ -141,8 +141,8 @@ class Resource:
                 return json_response(content, 201, headers)
 
         return self._operation(
-            *("POST", path, respond, self.schema, permission or f"{self.name}:create"),
-            errors=(*BODY_ERRORS, *KEY_ERRORS, *raises),
+            *("create", path, respond, self.schema, permission or f"{self.name}:create"),
+            raises=raises,
             status=201,
             more=[KEY_PARAMETER],
         )
@@ -187,7 +187,7 @@ class Resource:
             return page_response(request, await pages.fetch(request, page, load, one_scope))
 
         return self._operation(
-            *("GET", path, respond, schema, permission or f"{self.name}:read"), errors=raises
+            *("list", path, respond, schema, permission or f"{self.name}:read"), raises=raises
         )
 
     def read(
@@ -209,8 +209,7 @@ class Resource:
             return conditional_response(request.conditions, content, tag)
 
         return self._operation(
-            *("GET", at, respond, shown, permission or f"{self.name}:read"),
-            errors=(*((NotFound,) if "{" in at else ()), *raises),
+            *("read", at, respond, shown, permission or f"{self.name}:read"), raises=raises
         )
 
     def replace(
@@ -218,18 +217,18 @@ class Resource:
     ) -> Register:
         """PUT: the endpoint changes all fields of an item, and returns its row."""
         # No ETag (RFC 9110, section 9.3.4): texts are normalized, so what is stored may differ.
-        return self._change("PUT", path, permission, raises, has_tag=False)
+        return self._change("replace", path, permission, raises, has_tag=False)
 
     def update(
         self, path: str | None = None, *, permission: str = "", raises: Errors = ()
     ) -> Register:
         """PATCH: the endpoint changes the given fields of an item, and returns its row."""
-        return self._change("PATCH", path, permission, raises, has_tag=True)
+        return self._change("update", path, permission, raises, has_tag=True)
 
     def action(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
         """POST to a path below an item, such as `/publish`: the endpoint changes the item, and
         returns its row."""
-        return self._change("POST", f"{self.item_path}{path}", permission, raises, has_tag=True)
+        return self._change("action", f"{self.item_path}{path}", permission, raises, has_tag=True)
 
     def delete(
         self, path: str | None = None, *, permission: str = "", raises: Errors = ()
@@ -243,13 +242,13 @@ class Resource:
 
         at = self.item_path if path is None else path
         return self._operation(
-            *("DELETE", at, respond, None, permission or f"{self.name}:write"),
-            errors=(NotFound, *raises),
+            *("delete", at, respond, None, permission or f"{self.name}:write"),
+            raises=raises,
             status=204,
         )
 
     def _change(
-        self, method: str, path: str | None, permission: str, raises: Errors, *, has_tag: bool
+        self, kind: str, path: str | None, permission: str, raises: Errors, *, has_tag: bool
     ) -> Register:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             async with database.transaction(request, Fences(request)) as transaction:
@@ -260,19 +259,18 @@ class Resource:
 
         at = self.item_path if path is None else path
         return self._operation(
-            *(method, at, respond, self.schema, permission or f"{self.name}:write"),
-            errors=(NotFound, *BODY_ERRORS, *raises),
+            *(kind, at, respond, self.schema, permission or f"{self.name}:write"), raises=raises
         )
 
     def _operation(
         self,
-        method: str,
+        kind: str,
         path: str,
         respond: Respond,
         schema: type[BaseModel] | None,
         permission: str,
         *,
-        errors: Errors,
+        raises: Errors,
         status: int = 200,
         more: Sequence[inspect.Parameter] = (),
     ) -> Register:
@@ -287,11 +285,11 @@ class Resource:
             self.router.add_api_route(
                 f"/{self.name}{path}",
                 handle,
-                methods=[method],
+                methods=[METHODS[kind]],
                 status_code=status,
                 response_model=schema,
-                responses=problem_responses(*errors),
-                openapi_extra={PERMISSION: permission},
+                responses=problem_responses(*raises),
+                openapi_extra={PERMISSION: permission, KIND: kind},
             )
             return endpoint
 

@@ -26,23 +26,18 @@ from fastapi.routing import APIRoute, request_response
 
 from blog.auth.limits import within_limit
 from blog.auth.permissions import authorize
-from blog.errors import (
-    DatabaseUnavailable,
-    InternalError,
-    InvalidRequest,
-    ServiceUnavailable,
-    TooManyRequests,
-)
+from blog.errors import DatabaseUnavailable, InvalidRequest
 from blog.http.conditional import conditions_of
 from blog.http.field_errors import unknown
 from blog.http.json_body import check_media_type, read_json
-from blog.http.problems import problem_responses
 from blog.request import request_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 PERMISSION = "x-permission"
 """The member of a route's `openapi_extra` that names the permission which it needs."""
+KIND = "x-kind"
+"""The member that names the kind of operation that it is documented as; a plain route has none."""
 REPEATED = "may be given only once"
 
 
@@ -75,14 +70,8 @@ class ApiRoute(APIRoute):
 
 
 def api_router(tag: str) -> APIRouter:
-    """Return a router whose operations have the tag, and document the errors that all have."""
-    errors = (InvalidRequest, TooManyRequests, InternalError, ServiceUnavailable)
-    return APIRouter(
-        tags=[tag],
-        responses=problem_responses(*errors),
-        route_class=ApiRoute,
-        generate_unique_id_function=operation_id,
-    )
+    """Return a router whose operations have the tag."""
+    return APIRouter(tags=[tag], route_class=ApiRoute, generate_unique_id_function=operation_id)
 
 
 def operation_id(route: APIRoute) -> str:
