@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import uvicorn
 from fastapi import Request
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
     BigInteger,
@@ -44,6 +45,7 @@ from blog.http.pagination import OffsetPage, PageParameters
 from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from blog.http.route import PERMISSION
 from blog.request import SCOPE_KEY, ApiRequest, request_of
+from local.generate.http_semantics import add_http_semantics
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
@@ -331,3 +333,19 @@ def test_another_front_door_needs_no_event(worker: Worker, tables: object) -> No
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def test_the_document_has_what_follows_from_a_kind_and_no_more_of_a_plain_route() -> None:
+    document = get_openapi(title="Notes", version="1", routes=APP.routes)
+    add_http_semantics(document)
+    finish = document["paths"]["/notes/{note_id}/finish"]["post"]
+    words = document["paths"]["/notes/words"]["get"]
+
+    assert {"$ref": "#/components/parameters/If-Match"} in finish["parameters"]
+    assert {"403", "404", "412"} <= set(finish["responses"])
+    assert not {"304", "409", "415", "428"} & set(finish["responses"])
+    assert "ETag" in finish["responses"]["200"]["headers"]
+    assert "parameters" not in words
+    assert set(words["responses"]) == {"200", "401", "422", "429", "500", "503"}
+    assert "ETag" not in words["responses"]["200"]["headers"]
+    assert "x-kind" not in finish

@@ -37,7 +37,8 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 PERMISSION = "x-permission"
 """The member of a route's `openapi_extra` that names the permission which it needs."""
 KIND = "x-kind"
-"""The member that names the kind of operation that it is documented as; a plain route has none."""
+"""The member that names the kind of operation as which the document describes it. A plain route has
+none, unless it responds as operations of that kind do."""
 REPEATED = "may be given only once"
 
 
