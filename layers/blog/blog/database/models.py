@@ -2,8 +2,7 @@
 
 The database generates ids and timestamps. Migrations (`functions/migrations`) create what is
 declared here; a test compares the two. Constraint names are part of the contract: `queries.py`
-of a resource turns their violations into errors. No statement needs the ORM, whose import would
-cost a cold start 10 % and more.
+of a resource turns their violations into errors. No statement needs the ORM.
 """
 
 from datetime import datetime
