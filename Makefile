@@ -67,9 +67,10 @@ format: $(READY)  ## format the code
 migration: $(READY)  ## write a migration to what the models declare (MESSAGE='…')
 	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
 
-openapi: $(READY)  ## write the merged OpenAPI document and the sample events
+openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, table of permissions
 	@$(BIN)/python -m local.generate.openapi
 	@$(BIN)/python -m local.generate.sample_events
+	@$(BIN)/python -m local.generate.permissions
 
 prove: $(READY)  ## check the cache's consistency while workers are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)

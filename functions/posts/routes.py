@@ -1,7 +1,7 @@
 """HTTP routes of the posts."""
 
 from blog.errors import InvalidReference
-from blog.http.ids import Id
+from blog.http.fields import Id
 from blog.http.pagination import CursorParameters
 from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from posts import queries
@@ -34,13 +34,13 @@ async def list_posts(reader: Reader, query: PostListParameters) -> PageResult:
 @posts.list(PostCountPage, "/stats")
 async def get_post_stats(reader: Reader, query: CursorParameters) -> PageResult:
     """Count the posts of each user that has any, in pages."""
-    return await queries.get_post_stats(reader, query.position, query.limit)
+    return await queries.COUNTS.fetch(reader, query.position, query.limit)
 
 
 @posts.read()
 async def get_post(reader: Reader, post_id: Id) -> Row:
     """Return one post."""
-    return await queries.find_post(reader, post_id)
+    return await queries.ITEM.find(reader, post_id)
 
 
 @posts.replace(raises=[InvalidReference])
@@ -58,4 +58,4 @@ async def update_post(transaction: Transaction, post_id: Id, body: PostUpdate) -
 @posts.delete()
 async def delete_post(transaction: Transaction, post_id: Id) -> None:
     """Delete a post."""
-    await queries.delete_post(transaction, post_id)
+    await queries.ITEM.delete(transaction, post_id, {"author": None})

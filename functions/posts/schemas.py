@@ -3,41 +3,32 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict
+from pydantic import Field
 
-from blog.http.ids import Id, IdParameter
+from blog.http.fields import Body, Changes, Content, Id, IdParameter, Shown, Title
 from blog.http.pagination import CursorPage, OffsetPage, PageParameters
-from blog.http.parameters import non_nullable
-from blog.http.text import Content, Title
 
 Order = Literal["oldest", "newest"]
 AuthorId = Annotated[Id, Field(description="The author's id, an integer: `1.0` is rejected.")]
 
 
-class PostCreate(BaseModel):
+class PostCreate(Body):
     """All fields of a post, to create or replace one."""
 
-    model_config = ConfigDict(extra="forbid")
-
     user_id: AuthorId
     title: Title
     content: Content
 
 
-class PostUpdate(TypedDict, total=False):
+class PostUpdate(Changes, total=False):
     """The fields of a post to change; a field that is left out keeps its value."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
     user_id: AuthorId
     title: Title
     content: Content
 
 
-class PostPublic(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class PostPublic(Shown):
     id: Id
     user_id: Id
     title: str
@@ -49,9 +40,7 @@ class PostPage(OffsetPage[PostPublic]):
     """A page of the posts."""
 
 
-class PostCount(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class PostCount(Shown):
     user_id: Id
     post_count: int
 
@@ -61,8 +50,5 @@ class PostCountPage(CursorPage[PostCount]):
 
 
 class PostListParameters(PageParameters):
-    user_id: Annotated[
-        IdParameter | None,
-        Field(description="Only this user's posts.", json_schema_extra=non_nullable),
-    ] = None
+    user_id: Annotated[IdParameter | None, Field(description="Only this user's posts.")] = None
     order: Annotated[Order, Field(description="Which posts come first.")] = "oldest"

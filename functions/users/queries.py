@@ -4,8 +4,9 @@ The search is in `users.search`.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -16,78 +17,30 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
-    delete,
     func,
     insert,
     select,
     true,
-    update,
 )
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database.failures import translate_violation
+from blog.database import ISSUER, SUBJECT, Item, ItemRow, PagedQuery, Reader, Transaction, is_own
 from blog.database.models import BLOCK_IDS, identities, row_counts, users
-from blog.database.ownership import ISSUER, SUBJECT, is_own
-from blog.database.paged_query import PagedQuery, fetch_page, row_count
-from blog.database.transactions import Reader, Transaction
-from blog.database.versions import meets_conditions, version
-from blog.errors import Conflict
-from blog.page import PagePosition, PageResult
 
-COLUMNS = (users.c.id, users.c.name, users.c.email, users.c.created_at)
-VERSIONED = (*COLUMNS, version(users))
-TOTAL = row_count(users.name)
 RECENT = timedelta(days=7)
 
-USER_ID = bindparam("user_id", type_=users.c.id.type)
-
-INSERT = insert(users).returning(*VERSIONED)
-FIND = select(*VERSIONED).where(users.c.id == USER_ID)
-WRITABLE = and_(users.c.id == USER_ID, is_own(users.c.id), meets_conditions(users))
-UPDATE = update(users).where(WRITABLE).returning(*VERSIONED)
-DELETE = delete(users).where(WRITABLE).returning(users.c.id)
-ALL = PagedQuery(select(*COLUMNS), users.c.id, total=TOTAL, whole_table=True)
-
-UserRow = Row[int, str, str, datetime, str]
+ITEM = Item(users, is_own(users.c.id))
+ALL = PagedQuery(select(*users.c), users.c.id, counted=True)
 
 
-async def insert_user(transaction: Transaction, name: str, email: str) -> UserRow:
+async def insert_user(transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
     """Return the new user, which is the caller's own unless it may create any.
 
     Raises `Conflict` when the address, in any case, is in use, or the caller has a user.
     """
-    statement = _insert_own() if transaction.access.own_only else INSERT
-    own_exists = Conflict("You have created your own user already.")
-    with (
-        translate_violation("users_email_key", _email_taken()),
-        translate_violation("identities_pkey", own_exists),
-    ):
-        return await transaction.insert(statement, {"name": name, "email": email})
-
-
-async def find_user(reader: Reader, user_id: int) -> UserRow:
-    """Return the user. Raises `NotFound`."""
-    return await reader.find(FIND, {"user_id": user_id})
-
-
-async def update_user(
-    transaction: Transaction, user_id: int, values: Mapping[str, object]
-) -> UserRow:
-    """Return the updated user.
-
-    Raises `NotFound`, `Forbidden`, `PreconditionFailed`, or `Conflict` when the address is in use.
-    """
-    with translate_violation("users_email_key", _email_taken()):
-        return await transaction.change(UPDATE, {"user_id": user_id, **values})
-
-
-async def delete_user(transaction: Transaction, user_id: int) -> None:
-    """Delete the user and its posts. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
-    await transaction.change(DELETE, {"user_id": user_id})
-
-
-async def list_users(reader: Reader, start: PagePosition, limit: int) -> PageResult:
-    return await fetch_page(reader, ALL, start, limit)
+    if transaction.access.own_only:
+        return await transaction.insert(_insert_own(), values)
+    return await ITEM.insert(transaction, values)
 
 
 async def get_user_stats(reader: Reader) -> Row[int, int]:
@@ -101,18 +54,14 @@ def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 @cache
-def _insert_own() -> TypedReturnsRows[int, str, str, datetime, str]:
-    """`INSERT`, and the record that the new user is the caller's."""
+def _insert_own() -> TypedReturnsRows[*tuple[Any, ...]]:
+    """The statement that inserts a user, and the record that it is the caller's."""
     values = {name: bindparam(name, type_=Text) for name in ("name", "email")}
-    created = insert(users).values(values).returning(*VERSIONED).cte("created")
+    created = insert(users).values(values).returning(*ITEM.columns).cte("created")
     own = insert(identities).from_select(
         ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, created.c.id)
     )
-    return select(*(created.c[column.name] for column in VERSIONED)).add_cte(own.cte("own"))
-
-
-def _email_taken() -> Conflict:
-    return Conflict("email: another user has this address.")
+    return select(*(created.c[column.name] for column in ITEM.columns)).add_cte(own.cte("own"))
 
 
 @cache

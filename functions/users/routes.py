@@ -1,7 +1,7 @@
 """HTTP routes of the users."""
 
 from blog.errors import Conflict
-from blog.http.ids import Id
+from blog.http.fields import Id
 from blog.http.pagination import PageParameters
 from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from users import queries, search
@@ -21,13 +21,13 @@ users = Resource("users", "user", UserPublic)
 @users.create(raises=[Conflict])
 async def create_user(transaction: Transaction, body: UserCreate) -> Row:
     """Create a user. The e-mail address must be unique, case-insensitively."""
-    return await queries.insert_user(transaction, body.name, body.email)
+    return await queries.insert_user(transaction, body.model_dump())
 
 
 @users.list(UserPage, cached=True)
 async def list_users(reader: Reader, query: PageParameters) -> PageResult:
     """List users, oldest first: by `skip`, by `page`, or by following `next`."""
-    return await queries.list_users(reader, query.position, query.limit)
+    return await queries.ALL.fetch(reader, query.position, query.limit)
 
 
 @users.list(UserSearchPage, "/search")
@@ -47,22 +47,22 @@ async def get_user_stats(reader: Reader) -> object:
 @users.read()
 async def get_user(reader: Reader, user_id: Id) -> Row:
     """Return one user."""
-    return await queries.find_user(reader, user_id)
+    return await queries.ITEM.find(reader, user_id)
 
 
 @users.replace(raises=[Conflict])
 async def replace_user(transaction: Transaction, user_id: Id, body: UserCreate) -> Row:
     """Replace a user's name and e-mail address."""
-    return await queries.update_user(transaction, user_id, body.model_dump())
+    return await queries.ITEM.update(transaction, user_id, body.model_dump())
 
 
 @users.update(raises=[Conflict])
 async def update_user(transaction: Transaction, user_id: Id, body: UserUpdate) -> Row:
     """Change the given fields of a user."""
-    return await queries.update_user(transaction, user_id, body)
+    return await queries.ITEM.update(transaction, user_id, body)
 
 
 @users.delete()
 async def delete_user(transaction: Transaction, user_id: Id) -> None:
     """Delete a user and the user's posts."""
-    await queries.delete_user(transaction, user_id)
+    await queries.ITEM.delete(transaction, user_id)

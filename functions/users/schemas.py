@@ -3,14 +3,19 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-from typing_extensions import TypedDict
+from pydantic import Field
 
-from blog.http.ids import Id
+from blog.http.fields import (
+    Body,
+    Changes,
+    DateOrDatetime,
+    EmailAddress,
+    Id,
+    Name,
+    NameQuery,
+    Shown,
+)
 from blog.http.pagination import CursorPage, CursorParameters, OffsetPage
-from blog.http.parameters import non_nullable
-from blog.http.text import EmailAddress, Name, NameQuery
-from blog.http.timestamps import DateOrDatetime
 
 NAME_DESCRIPTION = (
     "Substring of the name, case-insensitive. Two characters are equal if their upper case has the "
@@ -21,27 +26,21 @@ NAME_DESCRIPTION = (
 )
 
 
-class UserCreate(BaseModel):
+class UserCreate(Body):
     """All fields of a user, to create or replace one."""
 
-    model_config = ConfigDict(extra="forbid")
-
     name: Name
     email: EmailAddress
 
 
-class UserUpdate(TypedDict, total=False):
+class UserUpdate(Changes, total=False):
     """The fields of a user to change; a field that is left out keeps its value."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
-
     name: Name
     email: EmailAddress
 
 
-class UserPublic(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class UserPublic(Shown):
     id: Id
     name: str
     email: str
@@ -56,9 +55,7 @@ class UserSearchPage(CursorPage[UserPublic]):
     """A page of the users that match a search, oldest first."""
 
 
-class UserStats(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
+class UserStats(Shown):
     total_users: int
     users_last_7_days: int
 
@@ -72,6 +69,5 @@ class UserSearchParameters(CursorParameters):
                 "Created at this time or later: an RFC 3339 date (midnight UTC) or date-time (UTC "
                 "unless it has an offset). A `+` must be sent as `%2B`."
             ),
-            json_schema_extra=non_nullable,
         ),
     ] = None

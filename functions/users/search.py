@@ -29,11 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from blog.database import AFTER, ROWS, Reader, to_page
 from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
-from blog.database.paged_query import AFTER, ROWS, to_page
-from blog.database.transactions import Reader
 from blog.page import PagePosition, PageResult
-from users.queries import COLUMNS, in_block
+from users.queries import in_block
 
 NAME = bindparam("name", type_=Text)
 CREATED_AFTER = bindparam("created_after", type_=DateTime(timezone=True))
@@ -63,9 +62,9 @@ async def search_users(
 def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]]:
     """The statement of the first ROWS matches after the id AFTER."""
     if not by_name and not by_date:
-        return select(*COLUMNS).where(users.c.id > AFTER).order_by(users.c.id).limit(ROWS)
+        return select(*users.c).where(users.c.id > AFTER).order_by(users.c.id).limit(ROWS)
     blocks = _blocks(by_date=by_date)
-    matches = select(*COLUMNS)
+    matches = select(*users.c)
     if by_date:
         matches = matches.where(users.c.created_at >= CREATED_AFTER)
     if by_name:

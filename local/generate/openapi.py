@@ -18,7 +18,7 @@ from blog.errors import (
     MAX_MESSAGE_CHARACTERS,
     concrete_errors,
 )
-from blog.http.ids import MAX_ID
+from blog.http.fields import MAX_ID
 from local.generate.http_semantics import add_http_semantics
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from blog.cache.pages import MAX_PAGE_BYTES
-from blog.http.text import MAX_CONTENT_CHARACTERS
+from blog.http.fields import MAX_CONTENT_CHARACTERS
 from local.services.valkey import end_quarantine
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport

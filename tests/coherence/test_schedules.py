@@ -38,7 +38,7 @@ from blog.request import ApiRequest
 from local.services import Services
 from tests.conftest import Worker, url_without_timeouts
 from tests.transactions import REQUEST
-from users.queries import update_user
+from users.queries import ITEM
 
 PAGE = "1:10"
 OTHER_PAGE = "1:20"
@@ -216,7 +216,7 @@ class Stage:
     async def name_unknown_user(self) -> None:
         """A write that finds no user, and raises `NotFound`."""
         async with transaction(REQUEST, self.invalidation()) as block:
-            await update_user(block, 4711, {"name": "eve"})
+            await ITEM.update(block, 4711, {"name": "eve"})
 
     def invalidation(self) -> Invalidation:
         return DeletedPages() if isinstance(self.cache, CacheAside) else Fences(REQUEST)
@@ -226,7 +226,7 @@ class Stage:
         number = self._named
         async with transaction(REQUEST, invalidates) as block:
             self.sockets.append(block.driver.pgconn.socket)
-            await update_user(block, number, {"name": name})
+            await ITEM.update(block, number, {"name": name})
 
     def _begin(self, actor: Actor, work: Coroutine[Any, Any, Any]) -> None:
         self._actors += 1

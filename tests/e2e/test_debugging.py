@@ -49,7 +49,7 @@ def _request_in_progress(api: httpx.Client, path: str) -> Iterator[list[httpx.Re
 
 
 def _hit_breakpoint(api: httpx.Client, debug_port: int, remote_root: str) -> None:
-    line = _line_of("await database.read(queries.find_user, user_id)")
+    line = _line_of("await queries.ITEM.find(reader, user_id)")
     with (
         _request_in_progress(api, "/users/9000000000") as responses,
         Debugger(debug_port, targets.ROOT / "functions", remote_root) as debugger,

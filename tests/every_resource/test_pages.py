@@ -6,7 +6,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.http.ids import MAX_ID
+from blog.http.fields import MAX_ID
 from blog.http.pagination import MAX_LIMIT
 from local.services import Services
 from tests.every_resource.conftest import ROWS

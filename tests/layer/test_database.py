@@ -13,10 +13,17 @@ import pytest
 from fastapi import Request
 from psycopg import errors
 
-from blog.database import Reader, Transaction, read, translate_violation
+from blog.database import Reader, Transaction, read
 from blog.database.connection import worker_connection
 from blog.database.driver import TIMEOUTS
-from blog.errors import ApiError, Conflict, DatabaseUnavailable, InternalError, NotFound
+from blog.errors import (
+    ApiError,
+    Conflict,
+    DatabaseUnavailable,
+    InternalError,
+    InvalidReference,
+    NotFound,
+)
 from blog.http.application import create_app, lambda_handler
 from blog.http.route import PERMISSION, api_router
 from blog.request import request_of
@@ -233,24 +240,22 @@ def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Da
     assert worker.run(read(REQUEST, Query())) == 42
 
 
-def test_only_the_violation_of_the_constraint_becomes_its_error(
+def test_a_violation_that_the_models_explain_is_the_clients(
     worker: Worker, database: Database
 ) -> None:
     database.execute(INSERT)
 
-    async def insert(constraint: str, block: Transaction) -> None:
-        with translate_violation(constraint, Conflict("taken")):
-            await block.execute(statement_of(INSERT))
+    async def run(statement: str, block: Transaction) -> None:
+        await block.execute(statement_of(statement))
 
-    with pytest.raises(Conflict):
-        worker.run(write(partial(insert, "users_email_key")))
+    post = "INSERT INTO posts (user_id, title, content) VALUES (4711, 'a', 'b') RETURNING id"
+    same_id = "INSERT INTO users OVERRIDING SYSTEM VALUE SELECT * FROM users RETURNING id"
+    with pytest.raises(Conflict, match="email: another user has"):
+        worker.run(write(partial(run, INSERT)))
+    with pytest.raises(InvalidReference, match="user_id: there is no such user"):
+        worker.run(write(partial(run, post)))
     with pytest.raises(InternalError):
-        worker.run(write(partial(insert, "users_pkey")))
-
-
-def test_other_errors_than_violations_are_raised_unchanged() -> None:
-    with pytest.raises(LookupError), translate_violation("any", Conflict("taken")):
-        raise LookupError
+        worker.run(write(partial(run, same_id)))
 
 
 def test_a_wrong_statement_is_an_internal_error(worker: Worker) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from blog.errors import MAX_BODY_BYTES, MAX_ERRORS
-from blog.http.text import (
+from blog.http.fields import (
     MAX_CONTENT_CHARACTERS,
     MAX_EMAIL_CHARACTERS,
     MAX_NAME_CHARACTERS,

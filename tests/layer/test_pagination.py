@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blog.errors import InvalidRequest
-from blog.http.ids import MAX_ID
+from blog.http.fields import MAX_ID
 from blog.http.pagination import (
     CursorPage,
     CursorParameters,

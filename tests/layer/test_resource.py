@@ -24,7 +24,6 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    func,
     insert,
     select,
     update,
@@ -36,10 +35,10 @@ from blog.auth import permissions
 from blog.auth.permissions import OWN
 from blog.database.models import METADATA, users
 from blog.database.ownership import OWN_USER_ID, is_own
-from blog.database.paged_query import PagedQuery, fetch_page
+from blog.database.paged_query import PagedQuery
 from blog.database.versions import meets_conditions, version
 from blog.http.application import create_app, lambda_handler
-from blog.http.ids import Id
+from blog.http.fields import Id
 from blog.http.middleware import RequestMiddleware
 from blog.http.pagination import OffsetPage, PageParameters
 from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
@@ -69,13 +68,8 @@ DONE = UPDATE.values(done=True)
 UNGUARDED = update(notes).where(notes.c.id == NOTE_ID).values(done=True).returning(*VERSIONED)
 INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
-TOTAL = select(func.count()).select_from(notes)
-ALL = PagedQuery(select(*COLUMNS), notes.c.id, total=TOTAL)
-MINE = PagedQuery(
-    select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID),
-    notes.c.id,
-    total=TOTAL.where(notes.c.user_id == OWN_USER_ID),
-)
+ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
+MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
 ROWS = f"""
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE, line text,
@@ -115,27 +109,27 @@ async def create_note(transaction: Transaction, body: NoteUpdate) -> Row:
 
 @resource.list(NotePage, cached=True)
 async def list_notes(reader: Reader, query: PageParameters) -> PageResult:
-    return await fetch_page(reader, ALL, query.position, query.limit)
+    return await ALL.fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/mine", cached=True, private=True)
 async def list_my_notes(reader: Reader, query: PageParameters) -> PageResult:
-    return await fetch_page(reader, MINE, query.position, query.limit)
+    return await MINE.fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/mine/shared", cached=True)
 async def list_my_notes_carelessly(reader: Reader, query: PageParameters) -> PageResult:
-    return await fetch_page(reader, MINE, query.position, query.limit)
+    return await MINE.fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/peek", cached=True, permission="notes:peek")
 async def peek_at_notes(reader: Reader, query: PageParameters) -> PageResult:
-    return await fetch_page(reader, ALL, query.position, query.limit)
+    return await ALL.fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/peek/mine", cached=True, permission="notes:peek")
 async def peek_at_my_notes(reader: Reader, query: PageParameters) -> PageResult:
-    return await fetch_page(reader, MINE, query.position, query.limit)
+    return await MINE.fetch(reader, query.position, query.limit)
 
 
 @resource.read()

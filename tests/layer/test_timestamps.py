@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from blog.http.timestamps import DateOrDatetime
+from blog.http.fields import DateOrDatetime
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(DateOrDatetime)
 

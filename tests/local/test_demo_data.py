@@ -20,7 +20,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import TypeAdapter
 
-from blog.http.text import Content, EmailAddress, Name, Title
+from blog.http.fields import Content, EmailAddress, Name, Title
 from local.demo import data as demo_data
 from local.demo.rows import EMAIL_DOMAINS, RAREST_NAME, Authors, User, post_rows, user_rows
 from local.errors import LocalError

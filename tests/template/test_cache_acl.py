@@ -69,7 +69,7 @@ def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         cache.zadd("fences", {"users|crashed": 1})  # long expired
         api.get("/users")
         with monkeypatch.context() as patches:
-            patches.setattr("users.queries.list_users", _fail)
+            patches.setattr("blog.database.PagedQuery.fetch", _fail)
             api.get("/users?page=2")
         api.get("/health")
         cache.script_flush()  # and its commands by EVAL

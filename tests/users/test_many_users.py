@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from blog.database.models import BLOCK_IDS
-from blog.http.ids import MAX_ID
+from blog.http.fields import MAX_ID
 from blog.http.pagination import encode_cursor
 from local.services import Services
 from tests.in_process import LambdaTransport

@@ -28,7 +28,10 @@ READER = "reader"
 """The role of every token."""
 ROLES: Mapping[str, Mapping[str, Grant]] = {
     READER: {"read": ALL},
-    "author": {"create": OWN, "write": OWN},
+    "author": {
+        "create": OWN,
+        "write": OWN,
+    },
     "admin": {"read": ALL, "create": ALL, "write": ALL},
 }
 """What each role may do, by action or by whole permission, which counts more."""

@@ -1,8 +1,10 @@
-"""PostgreSQL: models, the worker's connection, transactions, pagination, idempotency."""
+"""PostgreSQL, as functions use it; each name is documented in its module."""
 
 from blog.database.dependencies import sql
-from blog.database.failures import translate_violation
 from blog.database.idempotency import IdempotentRequest, StoredResponse, execute_idempotently
+from blog.database.items import Item, ItemRow
+from blog.database.ownership import ISSUER, OWN_USER_ID, SUBJECT, is_own
+from blog.database.paged_query import AFTER, ROWS, PagedQuery, to_page
 from blog.database.transactions import (
     Reader,
     Transaction,
@@ -11,13 +13,22 @@ from blog.database.transactions import (
 )
 
 __all__ = [
+    "AFTER",
+    "ISSUER",
+    "OWN_USER_ID",
+    "ROWS",
+    "SUBJECT",
     "IdempotentRequest",
+    "Item",
+    "ItemRow",
+    "PagedQuery",
     "Reader",
     "StoredResponse",
     "Transaction",
     "execute_idempotently",
+    "is_own",
     "read",
     "sql",
+    "to_page",
     "transaction",
-    "translate_violation",
 ]

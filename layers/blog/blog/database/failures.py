@@ -1,10 +1,7 @@
 """Database errors as errors of `blog.errors`; their own text is logged, never in a response."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import psycopg
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from blog.errors import ApiError, DatabaseUnavailable, InternalError
 from blog.observability import logger
@@ -17,17 +14,6 @@ TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25
 READ_ONLY = "25006"
 LEADS_ELSEWHERE = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
 REJECTED_BY_LIBPQ = ("session is read-only", "server is in hot standby mode")
-
-
-@contextmanager
-def translate_violation(constraint: str, error: ApiError) -> Iterator[None]:
-    """Raise `error` if the block violates the constraint of that name."""
-    try:
-        yield
-    except IntegrityError as violation:
-        if _constraint_name(violation) == constraint:
-            raise error from None
-        raise
 
 
 def is_of_another_server(error: DBAPIError | psycopg.Error) -> bool:
@@ -69,7 +55,7 @@ def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) ->
         "database error",
         error=type(_driver_error(error)).__name__,
         sqlstate=sqlstate_of(error),
-        constraint=_constraint_name(error),
+        constraint=violated_constraint(error)[1],
         statement=error.statement if isinstance(error, DBAPIError) else None,
         reason=reason,
     )
@@ -80,9 +66,12 @@ def sqlstate_of(error: DBAPIError | psycopg.Error) -> str | None:
     return None if state is None else str(state)
 
 
-def _constraint_name(error: DBAPIError | psycopg.Error) -> str | None:
+def violated_constraint(error: DBAPIError | psycopg.Error) -> tuple[str | None, str | None]:
+    """Return the names of the table and of the constraint that the error is about."""
     diagnostic = getattr(_driver_error(error), "diag", None)
-    return getattr(diagnostic, "constraint_name", None)
+    names = (getattr(diagnostic, name, None) for name in ("table_name", "constraint_name"))
+    table, constraint = names
+    return table, constraint
 
 
 def _driver_error(error: DBAPIError | psycopg.Error) -> BaseException | None:

@@ -1,8 +1,8 @@
 """The database's tables, as typed tables of SQLAlchemy's Core.
 
 The database generates ids and timestamps. Migrations (`functions/migrations`) create what is
-declared here; a test compares the two. Constraint names are part of the contract: `queries.py`
-of a resource turns their violations into errors. No statement needs the ORM.
+declared here; a test compares the two. What the violation of a constraint is to a client follows
+from them (`blog.database.violations`). No statement needs the ORM.
 """
 
 from datetime import datetime
@@ -35,6 +35,8 @@ ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
 """Ids that clients can name, in blocks whose bounds bigint can hold."""
 
 
+CONFLICT = "conflict"
+"""In the `info` of a constraint or unique index: what a client is told that violates it."""
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
 """The n-grams of a name, each prefixed with its block (see `users.search`)."""
 
@@ -60,7 +62,12 @@ users = Table(
     METADATA,
     UserColumns,
     CheckConstraint(ID_RANGE, name="users_id_range"),
-    Index("users_email_key", text('fold_case(email COLLATE "C")'), unique=True),
+    Index(
+        "users_email_key",
+        text('fold_case(email COLLATE "C")'),
+        unique=True,
+        info={CONFLICT: "email: another user has this address."},
+    ),
     Index(
         "users_name_parts_idx",
         text(NAME_PARTS),
@@ -98,6 +105,7 @@ class IdentityColumns(TypedColumns):
 
 
 identities = Table("identities", METADATA, IdentityColumns, UniqueConstraint("user_id"))
+identities.primary_key.info[CONFLICT] = "You have created your own user already."
 
 
 class RowCountColumns(TypedColumns):

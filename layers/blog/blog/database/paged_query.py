@@ -7,7 +7,7 @@ scan of the key finds it. One row more than the page is read, to know whether th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from sqlalchemy import (
@@ -34,39 +34,51 @@ ROWS = bindparam("page_rows", type_=BigInteger)
 
 @dataclass(frozen=True, eq=False)
 class PagedQuery:
-    """A list in the order of `key`, which `statement` must select.
+    """A list in the order of `key`, a column that `statement` selects.
 
-    `total` is a statement of one number, None where it is not asked for. Make a listing once and
-    keep it: its statements are built at their first use.
+    `counted`: with its total, as an `OffsetPage` shows it. Make a listing once and keep it: its
+    statements are built at their first use.
     """
 
     statement: Select[*tuple[Any, ...]]
     key: Column[int]
-    descending: bool = False
-    total: Select[int] | None = None
-    whole_table: bool = False
-    """The statement selects every row of the key's table."""
+    counted: bool = False
 
+    async def fetch(
+        self,
+        reader: Reader,
+        start: PagePosition,
+        limit: int,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        descending: bool = False,
+    ) -> PageResult:
+        """Return up to `limit` rows of the list, whose statement takes the `parameters`.
 
-async def fetch_page(
-    reader: Reader,
-    listing: PagedQuery,
-    start: PagePosition,
-    limit: int,
-    parameters: Mapping[str, object] | None = None,
-) -> PageResult:
-    """Return up to `limit` rows of the listing, whose statement takes the `parameters`.
+        The total is read in the same round trip unless there are no rows.
+        """
+        page = _page(self, descending, after=start.after > 0, offset=start.offset > 0)
+        bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
+        given = {**(parameters or {}), **bounds}
+        rows = (await reader.execute(page, given)).all()
+        if not self.counted:
+            return to_page(reader, rows, self.key, limit)
+        count = rows[0].total if rows else (await reader.execute(self.total, given)).scalar()
+        return to_page(reader, rows, self.key, limit, count or 0)
 
-    The total is read in the same round trip unless there are no rows.
-    """
-    page = _page(listing, after=start.after > 0, offset=start.offset > 0)
-    bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
-    given = {**(parameters or {}), **bounds}
-    rows = (await reader.execute(page, given)).all()
-    if listing.total is None:
-        return to_page(reader, rows, listing.key, limit)
-    count = rows[0].total if rows else (await reader.execute(listing.total, given)).scalar()
-    return to_page(reader, rows, listing.key, limit, count or 0)
+    @cached_property
+    def is_whole_table(self) -> bool:
+        """Whether the statement selects every row of the key's table, which has row counts."""
+        every_row = select(*self.statement.selected_columns)
+        is_single = self.statement.get_final_froms() == [self.key.table]
+        return is_single and self.statement.compare(every_row)
+
+    @cached_property
+    def total(self) -> Select[int]:
+        """The statement of the number of rows."""
+        if self.is_whole_table:
+            return row_count(self.key.table.name)
+        return self.statement.with_only_columns(func.count(), maintain_column_froms=True)
 
 
 def to_page(
@@ -88,24 +100,26 @@ def row_count(table_name: str) -> Select[int]:
 
 
 @cache
-def _page(listing: PagedQuery, *, after: bool, offset: bool) -> Select[*tuple[Any, ...]]:
-    statement, key, descending = listing.statement, listing.key, listing.descending
+def _page(
+    listing: PagedQuery, descending: bool, *, after: bool, offset: bool
+) -> Select[*tuple[Any, ...]]:
+    statement, key = listing.statement, listing.key
     order = key.desc() if descending else key.asc()
     if after:
         statement = statement.where(key < AFTER if descending else key > AFTER)
     if offset:
         keys = statement.with_only_columns(key).order_by(order)
-        first = _counted_key(keys, listing) if listing.whole_table else _key_at(keys, OFFSET)
+        whole = listing.is_whole_table
+        first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
         statement = statement.where(key <= first if descending else key >= first)
     page = statement.order_by(order).limit(ROWS)
-    if listing.total is None:
+    if not listing.counted:
         return page
     return page.add_columns(listing.total.scalar_subquery().label("total"))
 
 
-def _counted_key(keys: Select[int], listing: PagedQuery) -> ScalarSelect[int]:
+def _counted_key(keys: Select[int], key: Column[int], descending: bool) -> ScalarSelect[int]:
     """The key after OFFSET others, NULL beyond the last: the block by its counts, then its keys."""
-    key, descending = listing.key, listing.descending
     rows = func.sum(row_counts.c.row_count)
     block_order = row_counts.c.block.desc() if descending else row_counts.c.block.asc()
     counts = (

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
 from sqlalchemy import CursorResult, Delete, Executable, Row, Update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
@@ -32,6 +32,7 @@ from blog.database.guards import (
     unchanged_row_of,
 )
 from blog.database.ownership import names_caller, owner_values
+from blog.database.violations import client_error
 from blog.errors import (
     ApiError,
     Forbidden,
@@ -243,8 +244,14 @@ class Transaction:
         self._invalidates.start(changes.tables(values))
         executable = changes.executable(values)
         given = self._with_guards(executable, values)
-        with database_time(self.request.record):
-            return await self._connection.execute(executable, given)
+        try:
+            with database_time(self.request.record):
+                return await self._connection.execute(executable, given)
+        except IntegrityError as violation:
+            error = client_error(violation, changes.statement)
+            if error is None:
+                raise
+            raise error from None
 
     def _with_guards(self, statement: Executable, values: Values | None) -> Values:
         return {**(values or {}), **guard_values(statement, self.access, self.request.conditions)}

@@ -16,8 +16,7 @@ from starlette.responses import Response
 from blog.conditions import content_tag
 from blog.errors import InvalidRequest
 from blog.http.conditional import conditional_response
-from blog.http.ids import MAX_ID
-from blog.http.parameters import IN_DIGITS, non_nullable
+from blog.http.fields import IN_DIGITS, MAX_ID, QueryParameters
 from blog.page import PagePosition, PageResult
 from blog.request import ApiRequest
 
@@ -35,12 +34,11 @@ Cursor = Annotated[
         max_length=64,
         pattern=r"^[A-Za-z0-9_-]+$",
         description="Continues after an earlier page: follow its `next`.",
-        json_schema_extra=non_nullable,
     ),
 ]
 
 
-class CursorParameters(BaseModel):
+class CursorParameters(QueryParameters):
     """Query parameters of a list that is paginated by its `next` links.
 
     A subclass adds the parameters that filter and order the list.
@@ -93,7 +91,6 @@ class PageParameters(CursorParameters):
             ge=0,
             le=MAX_ID,
             description="Items to skip; 0 by default.",
-            json_schema_extra=non_nullable,
         ),
         IN_DIGITS,
     ] = None
@@ -104,7 +101,6 @@ class PageParameters(CursorParameters):
             ge=1,
             le=MAX_ID // MAX_LIMIT,
             description="Number of the page, from 1.",
-            json_schema_extra=non_nullable,
         ),
         IN_DIGITS,
     ] = None

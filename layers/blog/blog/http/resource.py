@@ -4,7 +4,7 @@
 
     @users.create(raises=[Conflict])
     async def create_user(transaction: Transaction, body: UserCreate) -> Row:
-        return await queries.insert_user(transaction, body.name, body.email)
+        return await queries.insert_user(transaction, body.model_dump())
 
 An endpoint is given a `Transaction` or, to read, a `Reader`, and then what FastAPI takes from the
 request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
@@ -29,6 +29,7 @@ from blog.cache.pages import Loaded, PageCache
 from blog.conditions import content_tag, resource_tag
 from blog.errors import ApiError
 from blog.http.conditional import conditional_response, json_response
+from blog.http.fields import non_nullable
 from blog.http.pagination import (
     CursorPage,
     CursorParameters,
@@ -36,7 +37,6 @@ from blog.http.pagination import (
     page_content,
     page_response,
 )
-from blog.http.parameters import non_nullable
 from blog.http.problems import problem_responses
 from blog.http.route import KIND, PERMISSION, api_router
 from blog.page import PageResult

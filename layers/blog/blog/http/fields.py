@@ -1,9 +1,13 @@
-"""Types of text fields: names, titles, contents, e-mail addresses.
+"""Types of fields and parameters, and the bases of the schemas that have them.
 
-The maximum lengths are part of the contract, and count the text as it is stored, so that what was
-read can be written again: a line in Unicode's form NFC, an address as `email-validator` normalizes
-it, a content as it was sent (of a long text, NFC can take seconds). Control characters are
-rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by Unicode's line
+An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
+`"1"` are rejected. In a route's path `{user_id:id}` matches only digits, so that `/users/search` is
+not taken for a user, and at most 19, the length of the largest bigint.
+
+A text's maximum length is part of the contract, and counts the text as it is stored, so that what
+was read can be written again: a line in Unicode's form NFC, an address as `email-validator`
+normalizes it, a content as it was sent (of a long text, NFC can take seconds). Control characters
+are rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by Unicode's line
 separators), has a visible character, and does not reorder the text around it: directional
 embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and U+061C, which
 right-to-left names need. A content may contain tabs and line ends; its maximum keeps a page of 100
@@ -13,13 +17,131 @@ twice: in the body's JSON and in Lambda's).
 The JSON Schema patterns equal the validators, with one exception: rare combining marks and
 invisible characters above U+FFFF are too many to list, so a name of only those matches its pattern
 and is still rejected.
+
+A date or date-time in a query is as defined by RFC 3339, and converted to UTC. A date means
+midnight. Beyond the RFC, a date-time without an offset is accepted, as UTC. Other forms of ISO 8601
+(weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the first second of
+the next day, as in PostgreSQL. Digits below a microsecond are truncated.
 """
 
 import re
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from types import NoneType
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
+from starlette.convertors import Convertor, register_url_convertor
+from typing_extensions import TypedDict
+
+DIGITS = re.compile("[0-9]{1,19}")  # the largest bigint has 19
+
+
+def _from_digits(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not DIGITS.fullmatch(value):
+        raise PydanticCustomError("digits", "must be a number of 1 to 19 decimal digits")
+    return int(value)
+
+
+IN_DIGITS = BeforeValidator(_from_digits)
+"""Annotates a strict integer, after its `Field`. Unlike `int`, it accepts only ASCII digits: no
+sign, space, underscore or point. Leading zeros are allowed."""
+
+
+def non_nullable(schema: dict[str, Any]) -> None:
+    """Remove null from the JSON Schema of `X | None = None`: a query parameter cannot be null.
+
+    Use it as `Field(json_schema_extra=non_nullable)`.
+    """
+    schema["anyOf"].remove({"type": "null"})
+    if len(schema["anyOf"]) == 1:
+        schema.update(schema.pop("anyOf")[0])
+
+
+MAX_ID = 2**63 - 1
+
+INT64 = {"format": "int64"}
+
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID, json_schema_extra=INT64)]
+IdParameter = Annotated[Id, IN_DIGITS]
+"""An id in a query."""
+
+
+class IdConvertor(Convertor[int]):
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("id", IdConvertor())
+
+
+RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:(?P<second>[0-5][0-9]|60)(\.[0-9]+)?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
+)
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def _date_or_datetime(value: object) -> datetime:
+    try:
+        return _parse_rfc_3339(str(value))
+    except ValueError:
+        raise PydanticCustomError(
+            "date_or_datetime",
+            "is neither a date (2026-01-31) nor a date-time (2026-01-31T12:00:00Z); "
+            "a + must be sent as %2B",
+        ) from None
+
+
+def _parse_rfc_3339(text: str) -> datetime:
+    """Raises `ValueError` for any other form, and for dates outside of the years 1 to 9999."""
+    match = RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError
+    is_leap_second = match["second"] == "60"
+    if is_leap_second:
+        text = f"{text[: match.start('second')]}59{text[match.end('second') :]}"
+    parsed = datetime.fromisoformat(text.upper())
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    try:
+        in_utc = parsed.astimezone(UTC)
+        return _next_second(in_utc) if is_leap_second else in_utc
+    except OverflowError:  # less than a day outside of the calendar, where no row is
+        return FIRST if parsed.year == FIRST.year else LAST
+
+
+def _next_second(in_utc: datetime) -> datetime:
+    """Raises `ValueError` unless the minute is the last of the day: others have no leap second."""
+    if (in_utc.hour, in_utc.minute) != (23, 59):
+        raise ValueError
+    return in_utc + timedelta(seconds=1)
+
+
+DateOrDatetime = Annotated[
+    datetime,
+    BeforeValidator(_date_or_datetime),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
+    ),
+]
+
 
 MAX_NAME_CHARACTERS = 200
 MAX_TITLE_CHARACTERS = 300
@@ -209,3 +331,34 @@ EmailAddress = Annotated[
     ),
     AfterValidator(_email_address),
 ]
+
+
+class Body(BaseModel):
+    """The base of a request's body; unknown fields are rejected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Changes(TypedDict, total=False):
+    """The base of a body of which each field may be left out: it has those that were given.
+
+    A subclass says `total=False` too.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+
+class Shown(BaseModel):
+    """The base of what responses show: it is made of a row that has its attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class QueryParameters(BaseModel):
+    """The base of a query's parameters, of which none can be null: one that is not sent is None."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_arguments: Any) -> None:
+        for field in cls.model_fields.values():
+            if NoneType in get_args(field.annotation):
+                field.json_schema_extra = non_nullable
