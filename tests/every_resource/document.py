@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from blog.http.route import PRIVATE
 from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
 from tests.resources import RESOURCES
@@ -87,7 +88,7 @@ def _paginated_lists() -> Iterator[PaginatedList]:
             for parameter in map(documented, operations.get("get", {}).get("parameters", []))
             if parameter["in"] == "query"
         }
-        if "cursor" not in schemas:
+        if "cursor" not in schemas or PRIVATE in operations["get"]:
             continue
         samples = {
             name: _samples(name, schema)
@@ -120,10 +121,14 @@ def _writes() -> Iterator[Write]:
         request = event.get("requestContext", {}).get("http", {"method": "GET"})
         if request["method"] not in ("GET", "HEAD"):
             body = json.loads(event["body"]) if "body" in event else None
-            yield Write(request["method"], event["rawPath"], body)
+            write = Write(request["method"], event["rawPath"], body)
+            if write.path == (f"/{write.table}" if write.method == "POST" else write.path_of(1)):
+                yield write
 
 
 LISTS = list(_paginated_lists())
+"""Those that show all callers the same."""
 WHOLE_LISTS = [paginated for paginated in LISTS if not paginated.filters]
 
 WRITES = [write for write in _writes() if write.table in RESOURCES]
+"""Those that all resources have: of the whole collection, or of an item."""

@@ -1,4 +1,4 @@
-"""docs/adding-a-resource.md, carried out in a copy of the repository.
+"""docs/adding-a-resource.md and docs/more-operations.md, each carried out in a copy.
 
 Nothing but what the page says is changed there: whatever knows the resource afterwards derives it.
 """
@@ -12,33 +12,46 @@ from pathlib import Path
 
 import pytest
 
+from tests.documentation.curl import blocks
 from tests.resources import ROOT
 
-PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
+PYTHON = [sys.executable, "-m"]
+RESOURCE = ROOT / "docs" / "adding-a-resource.md"
+OPERATIONS = ROOT / "docs" / "more-operations.md"
 STEP = re.compile(
-    r"^(?P<verb>Create|Append to|Insert into) `(?P<path>[^`]+)`"
+    r"(?P<verb>Create|Append to|[Ii]nsert into) `(?P<path>[^`]+)`"
     r"(?: before `(?P<before>[^`]+)`)?:\n\n```\w+\n(?P<code>.*?)```",
-    re.DOTALL | re.MULTILINE,
+    re.DOTALL,
 )
-# The suites that hold every resource to the rules; the rest does not read what there is.
+# What a user runs who added a resource. Of the template's tests, those that build and deploy it are
+# the same for every resource; of the layer's, those that import every function.
 SUITES = (
-    "tests/auth",
+    "tests/comments",
     "tests/every_resource",
-    "tests/layer/test_imports.py",
-    "tests/layer/test_cold_start_imports.py",
-    "tests/layer/test_deferred_models.py",
-    "tests/layer/test_framework_responses.py",
-    "tests/layer/test_response_headers.py",
-    "tests/users/test_stats.py",
-    "tests/meta/test_openapi.py",
-    "tests/migrations/test_schema.py",
+    "tests/documentation",
+    "tests/meta",
+    "tests/auth/test_policy.py",
     "tests/template/test_template.py",
     "tests/template/test_generated.py",
-    "tests/comments",
+    "tests/template/test_authorization.py",
+    "tests/migrations/test_schema.py",
+    "tests/layer/test_imports.py",
+    "tests/layer/test_cold_start_imports.py",
+    "tests/layer/test_framework_responses.py",
 )
-BEHAVIOUR = """
+COMMENTS = """
 import httpx
+import psycopg
 import pytest
+
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+
+
+def create(api: httpx.Client, post: int, key: str | None = None) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return api.post("/comments", json={"post_id": post, "content": "Indeed."}, headers=headers)
 
 
 @pytest.fixture
@@ -48,88 +61,233 @@ def post(api: httpx.Client) -> int:
     return int(api.post("/posts", json=body).json()["id"])
 
 
-def create(api: httpx.Client, post: int, key: str | None = None) -> httpx.Response:
-    headers = {"Idempotency-Key": key} if key else {}
-    return api.post("/comments", json={"post_id": post, "content": "Indeed."}, headers=headers)
-
-
-def test_a_comment_is_created_once_listed_counted_and_deleted(
-    api: httpx.Client, post: int
-) -> None:
+def test_a_comment_is_created_once_listed_and_deleted(api: httpx.Client, post: int) -> None:
     created = create(api, post, key="k")
     assert (created.status_code, created.headers["location"]) == (201, "/comments/1")
     assert create(api, post, key="k").json() == created.json()
-    assert create(api, 99).status_code == 400
+    unknown = create(api, 99)
+    assert unknown.status_code == 400
+    assert unknown.json()["detail"] == "post_id: there is no such post."
     assert api.get("/comments/1").json() == created.json()
-    assert api.get("/comments/stats").json()["data"] == [{"post_id": post, "comment_count": 1}]
+    assert api.get("/comments", params={"post_id": post}).json()["total"] == 1
     assert api.delete("/comments/1").status_code == 204
     assert api.get("/comments").json()["total"] == 0
     assert create(api, post, key="k").status_code == 409
+
+
+def test_authors_create_comments_and_administrators_delete_them(
+    api: httpx.Client, post: int, worker: Worker
+) -> None:
+    worker.restart(**REQUIRED)
+    statuses = {}
+    for role in ("reader", "author", "admin"):
+        transport = LambdaTransport(claims=claims_of(role))
+        with httpx.Client(transport=transport, base_url="http://api.test") as caller:
+            created = create(caller, post).status_code
+            statuses[role] = (created, caller.delete("/comments/1").status_code)
+    assert statuses == {"reader": (403, 403), "author": (201, 403), "admin": (201, 204)}
+"""
+MORE = """
+from collections.abc import Callable, Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+
+ApiAs = Callable[..., httpx.Client]
+
+
+@pytest.fixture
+def api_as(worker: Worker, database: object, cache: object) -> ApiAs:
+    worker.restart(**REQUIRED)
+
+    def api_as(subject: str, role: str = "author") -> httpx.Client:
+        transport = LambdaTransport(claims=claims_of(role, subject=subject))
+        return httpx.Client(transport=transport, base_url="http://api.test")
+
+    return api_as
+
+
+def author_with_post(api_as: ApiAs, subject: str) -> tuple[httpx.Client, int]:
+    api = api_as(subject)
+    created = api.post("/users", json={"name": subject, "email": f"{subject}@example.org"})
+    user = created.json()["id"]
+    body = {"user_id": user, "title": f"By {subject}", "content": "First."}
+    assert api.post("/posts", json=body).status_code == 201
+    return api, user
+
+
+def titles(api: httpx.Client) -> list[str]:
+    return [post["title"] for post in api.get("/posts/mine").json()["data"]]
+
+
+def test_callers_see_their_own_posts_from_pages_of_their_own(api_as: ApiAs, cache: object) -> None:
+    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
+    for _ in range(2):
+        assert (titles(ada), titles(bob)) == (["By ada"], ["By bob"])
+        assert titles(api_as("eve", "reader")) == []
+    pages = [key for key in cache.keys() if key.startswith(b"posts/mine:")]
+    assert len(pages) >= 2
+    assert ada.post(
+        "/posts", json={"user_id": user, "title": "New", "content": "Second."}
+    ).status_code == 201
+    assert (titles(ada), titles(bob)) == (["By ada", "New"], ["By bob"])
+
+
+def test_a_plain_read_is_authorized_and_conditional(api_as: ApiAs) -> None:
+    author_with_post(api_as, "ada")
+    reader = api_as("eve", "reader")
+    response = reader.get("/posts/titles")
+    assert (response.text, response.headers["content-type"]) == (
+        "By ada", "text/plain; charset=utf-8"
+    )
+    known = {"If-None-Match": response.headers["etag"]}
+    assert reader.get("/posts/titles", headers=known).status_code == 304
+    assert reader.get("/posts/titles?nonsense=1").status_code == 422
+    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as anonymous:
+        assert anonymous.get("/posts/titles").status_code == 401
+
+
+def test_a_plain_write_obeys_owners_and_voids_pages(api_as: ApiAs) -> None:
+    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
+    assert ada.get("/posts").json()["total"] == 2
+    path = f"/posts/of/{user}"
+    assert api_as("eve", "reader").delete(path).status_code == 403
+    assert bob.delete(path).status_code == 204
+    assert ada.get("/posts").json()["total"] == 2
+    assert ada.delete(path, headers={"If-Match": "*"}).status_code == 422
+    assert ada.delete(path).status_code == 204
+    assert titles(ada) == []
+    assert ada.get("/posts").json()["total"] == 1
 """
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which the page was carried out."""
-    folder = tmp_path_factory.mktemp("copy")
+def carry_out(page: Path, folder: Path) -> Path:
+    """Copy the repository, and do in the copy what the page says."""
     for name in _run(["git", "ls-files", "--cached", "--others", "--exclude-standard"]).split():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    for step in STEP.finditer(PAGE):
-        _carry_out(folder / step["path"], step["verb"], step["before"], step["code"])
-    (folder / "tests" / "comments").mkdir()
-    (folder / "tests" / "comments" / "__init__.py").touch()
-    (folder / "tests" / "comments" / "test_comments.py").write_text(BEHAVIOUR, encoding="utf-8")
-    # As `make migration`, `make format` and `make openapi` do.
-    message = re.search("make migration MESSAGE='(.*)'", PAGE)
-    assert message is not None
-    _run([sys.executable, "-m", "local.generate.migration", message[1]], folder)
-    _run([sys.executable, "-m", "ruff", "format", "."], folder)
-    for module in ("local.generate.openapi", "local.generate.sample_events"):
-        _run([sys.executable, "-m", module], folder)
+    text = page.read_text(encoding="utf-8")
+    for empty in re.findall(r"Create an empty `([^`]+)`", text):
+        (folder / empty).parent.mkdir()
+        (folder / empty).touch()
+    for step in STEP.finditer(text):
+        _edit(folder / step["path"], step["verb"], step["before"], step["code"])
     return folder
 
 
-def _carry_out(file: Path, verb: str, before: str | None, code: str) -> None:
+def _edit(file: Path, verb: str, before: str | None, code: str) -> None:
     if verb == "Create":
-        assert not file.exists()
-        file.parent.mkdir(exist_ok=True)
+        assert not file.exists(), f"{file} exists"
         file.write_text(code, encoding="utf-8")
         return
     text = file.read_text(encoding="utf-8")
     if before is None:
-        file.write_text(text + code, encoding="utf-8")
+        file.write_text(f"{text}\n\n{code}", encoding="utf-8")
         return
-    assert text.count(f"\n{before}") == 1
+    assert text.count(f"\n{before}") == 1, f"{file} has not exactly one line with {before!r}"
     file.write_text(text.replace(f"\n{before}", f"\n{code}{before}"), encoding="utf-8")
 
 
+def _make(folder: Path, targets: dict[str, str]) -> None:
+    """Run what these targets run; the copy has no packages to install."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target, message in targets.items():
+        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+        assert recipe is not None, f"make {target}"
+        for line in recipe[1].splitlines():
+            command = line.strip().removeprefix("@").replace('"$(MESSAGE)"', f'"{message}"')
+            _run(
+                [
+                    "sh",
+                    "-c",
+                    command.replace("$(BIN)/python", sys.executable).replace(
+                        "$(BIN)/ruff", f"{sys.executable} -m ruff"
+                    ),
+                ],
+                folder,
+            )
+
+
+def _test(folder: Path, *suites: str) -> None:
+    quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
+    _run([*PYTHON, "pytest", *quiet, "-p", "no:cacheprovider", *suites], folder)
+
+
+def _lint(folder: Path, *paths: str) -> None:
+    _run([*PYTHON, "ruff", "check", *paths], folder)
+    _run([*PYTHON, "ruff", "format", "--check", *paths], folder)
+    _run([*PYTHON, "mypy", *paths], folder)
+
+
 def _run(command: list[str], folder: Path = ROOT) -> str:
+    """Return the command's output. Fails with it, and with nothing of this file."""
     paths = os.pathsep.join(str(folder / path) for path in (".", "functions", "layers/blog"))
+    environment = os.environ | {"PYTHONPATH": paths}
     done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    if done.returncode:
+        output = "\n".join((done.stdout + done.stderr).splitlines()[-150:])
+        pytest.fail(f"In the copy failed: {' '.join(command)}\n\n{output}", pytrace=False)
     return done.stdout
 
 
-def test_the_page_has_steps() -> None:
-    assert len(list(STEP.finditer(PAGE))) == PAGE.count("```python") + PAGE.count("```yaml")
+@pytest.fixture(scope="module")
+def with_comments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = carry_out(RESOURCE, tmp_path_factory.mktemp("comments"))
+    message = re.search("make migration MESSAGE='(.*)'", RESOURCE.read_text(encoding="utf-8"))
+    assert message is not None
+    _make(folder, {"migration": message[1], "format": "", "openapi": ""})
+    (folder / "tests" / "comments").mkdir()
+    (folder / "tests" / "comments" / "__init__.py").touch()
+    (folder / "tests" / "comments" / "test_comments.py").write_text(COMMENTS, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_operations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = carry_out(OPERATIONS, tmp_path_factory.mktemp("operations"))
+    _make(folder, {"format": "", "openapi": ""})
+    (folder / "tests" / "posts" / "test_more.py").write_text(MORE, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("page", [RESOURCE, OPERATIONS], ids=lambda page: page.stem)
+def test_every_block_of_a_page_is_a_step(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    steps = [step["code"] for step in STEP.finditer(text)]
+    assert len(steps) >= 7
+    assert sorted(steps) == sorted(blocks(text, "python") + blocks(text, "yaml"))
+
+
+def test_adding_a_resource_is_short() -> None:
+    text = RESOURCE.read_text(encoding="utf-8")
+    code = "".join(blocks(text, "python") + blocks(text, "yaml") + blocks(text, "sh"))
+    assert len(text.splitlines()) <= 190
+    assert len(code.splitlines()) <= 150
 
 
 @pytest.mark.slow
-def test_the_resource_keeps_every_rule_and_its_lists_are_coherent(copy: Path) -> None:
-    _run([sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", *SUITES], copy)
+def test_a_resource_as_on_the_page_passes_the_tests_of_every_resource(with_comments: Path) -> None:
+    _test(with_comments, *SUITES)
 
 
 @pytest.mark.slow
-def test_the_code_of_the_page_is_linted_and_typed(copy: Path) -> None:
-    ours = ["functions/comments", "layers/blog/blog", "functions/migrations"]
-    _run([sys.executable, "-m", "ruff", "check", *ours], copy)
-    _run([sys.executable, "-m", "mypy", *ours], copy)
+def test_a_resource_as_on_the_page_is_linted_and_typed(with_comments: Path) -> None:
+    _lint(with_comments, "functions/comments", "layers/blog/blog", "functions/migrations")
+
+
+@pytest.mark.slow
+def test_operations_as_on_the_page_do_what_it_says(with_operations: Path) -> None:
+    _test(with_operations, "tests/posts", "tests/every_resource", "tests/layer/test_imports.py")
+
+
+@pytest.mark.slow
+def test_operations_as_on_the_page_are_linted_and_typed(with_operations: Path) -> None:
+    _lint(with_operations, "functions/posts")

@@ -57,19 +57,26 @@ def _invalid(header: str, message: str) -> InvalidRequest:
     return InvalidRequest([{"in": "header", "field": header, "message": message}])
 
 
+JSON = "application/json"
+
+
 def json_response(
     content: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return Response(content, status, headers, media_type="application/json")
+    return Response(content, status, headers, media_type=JSON)
 
 
 def conditional_response(
-    conditions: Conditions, content: bytes, tag: str, headers: Mapping[str, str] | None = None
+    conditions: Conditions,
+    content: bytes,
+    tag: str,
+    headers: Mapping[str, str] | None = None,
+    media_type: str = JSON,
 ) -> Response:
-    """Return the JSON of a read with its tag, or 304 without it. Raises `PreconditionFailed`."""
+    """Return the content of a read with its tag, or 304. Raises `PreconditionFailed`."""
     etag = {"ETag": f'"{tag}"'}
     if conditions.has_changed(tag):
         raise PreconditionFailed("The resource is not as If-Match demands.")
     if conditions.is_known(tag):
         return Response(status_code=304, headers=etag)
-    return json_response(content, headers={**(headers or {}), **etag})
+    return Response(content, headers={**(headers or {}), **etag}, media_type=media_type)

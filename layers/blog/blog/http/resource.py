@@ -10,7 +10,7 @@ An endpoint is given a `Transaction` or, to read, a `Reader`, and then what Fast
 request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
 permission, status, headers and errors, idempotency, the transaction with its fences, cached pages,
 conditions. The document follows from it. An operation of no kind is a route of `Resource.router`
-(docs/adding-a-resource.md has what such a route must do itself).
+(docs/more-operations.md has what such a route must do itself).
 """
 
 import inspect
@@ -38,7 +38,7 @@ from blog.http.pagination import (
     page_response,
 )
 from blog.http.problems import problem_responses
-from blog.http.route import KIND, PERMISSION, api_router
+from blog.http.route import KIND, PERMISSION, PRIVATE, api_router
 from blog.page import PageResult
 from blog.request import Access, ApiRequest, request_of
 
@@ -187,7 +187,9 @@ class Resource:
             return page_response(request, await pages.fetch(request, page, load, one_scope))
 
         return self._operation(
-            *("list", path, respond, schema, permission or f"{self.name}:read"), raises=raises
+            *("list", path, respond, schema, permission or f"{self.name}:read"),
+            raises=raises,
+            extra={PRIVATE: True} if private else None,
         )
 
     def read(
@@ -273,6 +275,7 @@ class Resource:
         raises: Errors,
         status: int = 200,
         more: Sequence[inspect.Parameter] = (),
+        extra: Arguments | None = None,
     ) -> Register:
         def register(endpoint: Endpoint) -> Endpoint:
             async def handle(http_request: Request, **arguments: Any) -> Response:
@@ -289,7 +292,7 @@ class Resource:
                 status_code=status,
                 response_model=schema,
                 responses=problem_responses(*raises),
-                openapi_extra={PERMISSION: permission, KIND: kind},
+                openapi_extra={PERMISSION: permission, KIND: kind, **(extra or {})},
             )
             return endpoint
 

@@ -39,6 +39,8 @@ PERMISSION = "x-permission"
 KIND = "x-kind"
 """The member that names the kind of operation as which the document describes it. A plain route has
 none, unless it responds as operations of that kind do."""
+PRIVATE = "x-private"
+"""The member that says of a list that each caller has pages of its own."""
 REPEATED = "may be given only once"
 
 
