@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    delete,
     insert,
     select,
     update,
@@ -33,6 +34,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from blog import database
 from blog.auth import permissions
 from blog.auth.permissions import OWN
+from blog.cache.fences import Fences
 from blog.database.models import METADATA, users
 from blog.database.ownership import OWN_USER_ID, is_own
 from blog.database.paged_query import PagedQuery
@@ -70,6 +72,11 @@ INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
 ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
 MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
+DELETE_OF_USER = (
+    delete(notes)
+    .where(notes.c.user_id == bindparam("user_id"), is_own(notes.c.user_id))
+    .returning(notes.c.id)
+)
 ROWS = f"""
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE, line text,
@@ -169,6 +176,17 @@ async def count_words(http: Request) -> dict[str, int]:
         return sum(len((line or "").split()) for line in lines)
 
     return {"words": await database.read(request_of(http.scope), query)}
+
+
+@resource.router.delete(
+    "/notes/of/{user_id:id}", status_code=204, openapi_extra={PERMISSION: "notes:write"}
+)
+async def delete_notes_of_user(http: Request, user_id: Id) -> Response:
+    """A plain write beside the kinds: it makes its transaction itself, and its response in it."""
+    request = request_of(http.scope)
+    async with database.transaction(request, Fences(request)) as transaction:
+        await transaction.execute(DELETE_OF_USER, {"user_id": user_id})
+        return Response(status_code=204)
 
 
 # The paths of two parts are before the item's, whose pattern takes only digits.
@@ -284,6 +302,19 @@ def test_a_plain_route_is_authorized_like_the_others(api_as: ApiAs, worker: Work
     anonymous = LambdaTransport(handler=lambda_handler(APP))
     with httpx.Client(transport=anonymous, base_url="http://api.test") as client:
         assert client.get("/notes/words").status_code == 401
+
+
+def test_a_plain_write_obeys_owners_voids_pages_and_ignores_no_condition(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    ada, bob = api_as("ada"), api_as("bob")
+    assert lines(ada.get("/notes")) == ["of Ada", "of Bob"]
+    assert api_as("eve", "reader").delete("/notes/of/1").status_code == 403
+    assert bob.delete("/notes/of/1").status_code == 204
+    assert ada.delete("/notes/of/1", headers={"If-Match": "*"}).status_code == 422
+    assert lines(ada.get("/notes")) == ["of Ada", "of Bob"]
+    assert ada.delete("/notes/of/1").status_code == 204
+    assert lines(ada.get("/notes")) == ["of Bob"]
 
 
 class HeadersFrontDoor:
