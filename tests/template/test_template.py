@@ -1,4 +1,4 @@
-"""template.yaml against the code, the settings, the README, and SAM's own translator."""
+"""template.yaml against the code, the settings, the pages, and SAM's own translator."""
 
 import importlib
 import re
@@ -16,7 +16,7 @@ from tests.template import stacks
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 
 
@@ -74,8 +74,8 @@ def test_each_resource_is_routed_to_its_function_and_the_rest_to_meta(
     }
 
 
-def test_the_readme_names_functions_with_their_routes(template: Template) -> None:
-    rows = re.findall(r"^\| `(\w+Function)` \| (.+?) \|", README, re.MULTILINE)
+def test_the_architecture_names_functions_with_their_routes(template: Template) -> None:
+    rows = re.findall(r"^\| `(\w+Function)` \| (.+?) \|", ARCHITECTURE, re.MULTILINE)
     named = {(path, name) for name, routes in rows for path in re.findall(r"`(.+?)`", routes)}
     added = {f"{name.title()}Function" for name in RESOURCES} - {"UsersFunction", "PostsFunction"}
     assert {name for name, _ in rows} == set(template.functions) - added
