@@ -1,5 +1,6 @@
 """The kinds of operations, on a small resource of their own: notes, each of a user."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -45,6 +46,7 @@ from blog.http.middleware import RequestMiddleware
 from blog.http.pagination import OffsetPage, PageParameters
 from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from blog.http.route import PERMISSION
+from blog.process import reset
 from blog.request import SCOPE_KEY, ApiRequest, request_of
 from local.generate.http_semantics import add_http_semantics
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
@@ -324,6 +326,7 @@ class HeadersFrontDoor:
         self.app = RequestMiddleware(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.loop = asyncio.get_running_loop()
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         subject = headers.get("x-subject")
         scope[SCOPE_KEY] = ApiRequest(
@@ -340,7 +343,8 @@ class HeadersFrontDoor:
 def test_another_front_door_needs_no_event(worker: Worker, tables: object) -> None:
     worker.restart(**REQUIRED)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(HeadersFrontDoor(APP), lifespan="off", log_level="error")
+    front_door = HeadersFrontDoor(APP)
+    config = uvicorn.Config(front_door, lifespan="off", log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
@@ -354,6 +358,8 @@ def test_another_front_door_needs_no_event(worker: Worker, tables: object) -> No
             assert (changed.status_code, changed.headers["x-request-id"]) == (200, "request-7")
             assert lines(client.get("/notes/mine")) == ["by another door"]
             assert client.patch("/notes/2", json={"line": "not mine"}).status_code == 403
+        # Its connections belong to its loop.
+        asyncio.run_coroutine_threadsafe(reset(), front_door.loop).result(timeout=10)
     finally:
         server.should_exit = True
         thread.join()
