@@ -55,7 +55,7 @@ async def search_users(
         "created_after": created_after,
     }
     rows = (await reader.execute(statement, parameters)).all()
-    return to_page(reader, rows, users.c.id, limit)
+    return to_page(rows, users.c.id, limit)
 
 
 @cache

@@ -31,7 +31,6 @@ from tests.valkey import empty
 PROCESSES = 8
 READERS = 500
 LONGEST_WAIT_SECONDS = 60.0
-EVENT = {"requestContext": {"http": {"sourceIp": "192.0.2.1"}}}
 PATIENCE_SECONDS = 30.0
 HEAD_START_SECONDS = 0.5
 PAGE = "/users?page=1&limit=10"
@@ -52,16 +51,17 @@ async def ask_at_once(readers: int) -> Report:
     from blog.cache import pages
     from blog.cache.scripts import redis_scripts
     from blog.database.connection import worker_connection
+    from blog.request import SCOPE_KEY, ApiRequest
     from users.handler import app
 
     pages.LEASE_SECONDS = pages.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
     redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
     statements: list[str] = []
 
-    async def app_with_event(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope | {"aws.event": EVENT}, receive, send)
+    async def app_with_request(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope | {SCOPE_KEY: ApiRequest(path=scope["path"])}, receive, send)
 
-    transport = httpx.ASGITransport(app_with_event)
+    transport = httpx.ASGITransport(app_with_request)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
         await client.get(OTHER_PAGE)
         engine = worker_connection().engine.sync_engine

@@ -432,7 +432,9 @@ def _load_blog() -> Api:
     resource.PageCache = WatchedPages
     for name in ("users", "posts"):
         handlers[name] = importlib.import_module(f"{name}.handler").handler
-        assert importlib.import_module(f"{name}.queries").__doc__  # imports it now, for all workers
+        assert (
+            importlib.import_module(f"{name}.queries").FIND is not None
+        )  # imports it now, for all workers
 
     def handler(event: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
         return handlers[event["rawPath"].split("/")[1]](event, context)

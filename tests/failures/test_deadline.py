@@ -168,8 +168,7 @@ def test_a_response_that_cannot_be_made_is_not_committed(
     def fail(*_: object, **__: object) -> None:
         raise RecursionError
 
-    for name in ("created_response", "changed_response", "json_response"):
-        monkeypatch.setattr(f"{resource}.routes.{name}", fail)
+    monkeypatch.setattr("blog.http.resource.json_response", fail)
     changed = {**bodies[resource], **({"email": "b@example.org"} if resource == "users" else {})}
     assert api.request(method, f"/{resource}{item}", json=changed).status_code == 500
     assert database.execute("SELECT users.*, posts.* FROM users, posts").fetchall() == before

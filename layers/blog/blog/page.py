@@ -1,6 +1,6 @@
 """A page between HTTP and the database: where it begins, and what was found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,8 @@ class PagePosition:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page's rows; `next_key` is None where none follow; `total` is 0 unless asked for.
-
-    `depends_on` has the scope of each table that was read, empty for the whole table, None for one
-    that no cached page may depend on. `is_callers` if it depends on who the caller is.
-    """
+    """A page's rows; `next_key` is None where none follow; `total` is 0 unless asked for."""
 
     rows: Sequence[Any]
     next_key: int | None
-    depends_on: Mapping[str, str | None]
     total: int = 0
-    is_callers: bool = False

@@ -62,9 +62,9 @@ class PagedQuery:
         given = {**(parameters or {}), **bounds}
         rows = (await reader.execute(page, given)).all()
         if not self.counted:
-            return to_page(reader, rows, self.key, limit)
+            return to_page(rows, self.key, limit)
         count = rows[0].total if rows else (await reader.execute(self.total, given)).scalar()
-        return to_page(reader, rows, self.key, limit, count or 0)
+        return to_page(rows, self.key, limit, count or 0)
 
     @cached_property
     def is_whole_table(self) -> bool:
@@ -82,7 +82,6 @@ class PagedQuery:
 
 
 def to_page(
-    reader: Reader,
     rows: Sequence[Row[*tuple[Any, ...]]],
     key: Column[int],
     limit: int,
@@ -90,7 +89,7 @@ def to_page(
 ) -> PageResult:
     """Return the first `limit` of the rows; one more means that others follow."""
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
-    return PageResult(rows[:limit], next_key, reader.depends_on, total, reader.names_caller)
+    return PageResult(rows[:limit], next_key, total)
 
 
 def row_count(table_name: str) -> Select[int]:

@@ -141,7 +141,11 @@ class Resource:
                 return json_response(content, 201, headers)
 
         return self._operation(
-            *("create", path, respond, self.schema, permission or f"{self.name}:create"),
+            "create",
+            path,
+            respond,
+            self.schema,
+            permission or f"{self.name}:create",
             raises=raises,
             status=201,
             more=[KEY_PARAMETER],
@@ -174,10 +178,14 @@ class Resource:
             is_private = private or access.own_only
 
             async def load() -> Loaded:
-                result = await database.read(request, endpoint, **arguments)
+                result, reader = await database.read(request, read)
                 content = page_content(schema, request.path, query, result)
-                depends_on = result.depends_on if is_private or not result.is_callers else {}
+                may_share = is_private or not reader.names_caller
+                depends_on = reader.depends_on if may_share else {}
                 return Loaded(content, depends_on, is_empty=not result.rows)
+
+            async def read(reader: Reader) -> tuple[PageResult, Reader]:
+                return await endpoint(reader, **arguments), reader
 
             if pages is None:
                 return page_response(request, (await load()).content)
@@ -187,7 +195,11 @@ class Resource:
             return page_response(request, await pages.fetch(request, page, load, one_scope))
 
         return self._operation(
-            *("list", path, respond, schema, permission or f"{self.name}:read"),
+            "list",
+            path,
+            respond,
+            schema,
+            permission or f"{self.name}:read",
             raises=raises,
             extra={PRIVATE: True} if private else None,
         )
@@ -211,7 +223,7 @@ class Resource:
             return conditional_response(request.conditions, content, tag)
 
         return self._operation(
-            *("read", at, respond, shown, permission or f"{self.name}:read"), raises=raises
+            "read", at, respond, shown, permission or f"{self.name}:read", raises=raises
         )
 
     def replace(
@@ -244,7 +256,11 @@ class Resource:
 
         at = self.item_path if path is None else path
         return self._operation(
-            *("delete", at, respond, None, permission or f"{self.name}:write"),
+            "delete",
+            at,
+            respond,
+            None,
+            permission or f"{self.name}:write",
             raises=raises,
             status=204,
         )
@@ -261,7 +277,7 @@ class Resource:
 
         at = self.item_path if path is None else path
         return self._operation(
-            *(kind, at, respond, self.schema, permission or f"{self.name}:write"), raises=raises
+            kind, at, respond, self.schema, permission or f"{self.name}:write", raises=raises
         )
 
     def _operation(
