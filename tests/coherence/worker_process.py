@@ -408,38 +408,37 @@ def _load_blog() -> Api:
 
     watch = CacheWatch()
 
-    class WatchedPages(PageCache):
-        async def fetch(
-            self,
-            request: ApiRequest,
-            page: str | None,
-            load: Callable[[], Awaitable[Loaded]],
-            scope: str = "",
-        ) -> bytes:
-            watch.hit = True
+    fetch = PageCache.fetch
 
-            async def load_and_note() -> Loaded:
-                watch.hit = False
-                return await load()
+    async def fetch_and_note(
+        self: PageCache,
+        request: ApiRequest,
+        page: str | None,
+        load: Callable[[], Awaitable[Loaded]],
+        scope: str = "",
+    ) -> bytes:
+        watch.hit = True
 
-            return await super().fetch(request, page, load_and_note, scope)
+        async def load_and_note() -> Loaded:
+            watch.hit = False
+            return await load()
 
+        return await fetch(self, request, page, load_and_note, scope)
+
+    PageCache.fetch = fetch_and_note  # type: ignore[method-assign]
     for module in (fences, pages):
         module.FENCE_SECONDS = FENCE_SECONDS  # type: ignore[attr-defined]
     scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
     handlers: dict[str, Handler] = {}
-    resource: Any = importlib.import_module("blog.http.resource")
-    resource.PageCache = WatchedPages
     for name in ("users", "posts"):
         handlers[name] = importlib.import_module(f"{name}.handler").handler
-        assert (
-            importlib.import_module(f"{name}.queries").FIND is not None
-        )  # imports it now, for all workers
+        # Imports it now, for all workers.
+        assert importlib.import_module(f"{name}.queries").FIND is not None
 
     def handler(event: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
         return handlers[event["rawPath"].split("/")[1]](event, context)
 
-    joined = _posts_with_authors(WatchedPages("posts", PostsWithAuthors))
+    joined = _posts_with_authors(PageCache("posts", PostsWithAuthors))
     return Api(handler, "PATCH", (*USERS_PAGES, *POSTS_PAGES), watch, joined)
 
 
