@@ -90,6 +90,11 @@ PARTS = (
         cold=COLD_STARTS,
     ),
     Variant(
+        "imports of unused modules",
+        {COLD_START: replaced("    defer(*UNUSED)\n", "")},
+        cold=COLD_STARTS,
+    ),
+    Variant(
         "no lazy imports",
         {COLD_START: replaced("        defer(*deferred)\n", "        pass\n")},
         cold=COLD_STARTS,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from blog.coldstart import UNUSED
+
 PACKAGE = """
 from toys.heavy import HEAVY
 NAME = "package"
@@ -104,3 +106,9 @@ print(toys.HEAVY)
 def test_a_name_that_a_package_does_not_have_is_reported_as_its_own(toys: Path) -> None:
     use = "import toys\ntry: toys.absent\nexcept AttributeError as error: print(error)"
     assert python(use, toys) == ["module 'toys' has no attribute 'absent'"]
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_what_is_deferred_exists(name: str) -> None:
+    code = f"import importlib; print(importlib.import_module({name!r}).__spec__.name)"
+    assert python(code) == [name]

@@ -22,6 +22,17 @@ from blog.coldstart.initialization import is_ahead_of_requests, prepare
 __all__ = ["fast_imports", "prepare"]
 
 
+UNUSED = (
+    *("redis", "redis.asyncio"),  # cluster, sentinel and blocking clients
+    "sqlalchemy.ext.asyncio",  # the ORM
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.postgresql.pg8000",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.postgresql.psycopg2cffi",
+)
+"""Modules that others import, and whose own names no function uses."""
+
+
 @contextmanager
 def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     """Speed up the imports within the block.
@@ -31,6 +42,7 @@ def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     Raises `ModuleNotFoundError` if the block imports a deferred module nowhere.
     """
     defer_openapi_models()
+    defer(*UNUSED)
     if not is_ahead_of_requests():
         defer(*deferred)
     yield

@@ -1,7 +1,8 @@
 """Modules that are executed when one of their names is used, not when they are imported.
 
 A cached page needs no database, and SQLAlchemy with its driver costs a cold start more than
-everything else.
+everything else. `import redis.asyncio.connection` executes the `__init__` of `redis` and of
+`redis.asyncio`, which import cluster and blocking clients that are never used.
 
 The import of a deferred module makes the module itself, which is empty until the first use of a
 name executes it. So it is executed once, whatever imports it or its submodules in between, and
