@@ -286,7 +286,8 @@ def test_a_resource_as_on_the_page_is_linted_and_typed(with_comments: Path) -> N
 
 @pytest.mark.slow
 def test_operations_as_on_the_page_do_what_it_says(with_operations: Path) -> None:
-    _test(with_operations, "tests/posts", "tests/every_resource", "tests/layer/test_imports.py")
+    lists = [f"tests/every_resource/test_{name}.py" for name in ("cached_lists", "derived_tables")]
+    _test(with_operations, "tests/posts", *lists, "tests/layer/test_imports.py")
 
 
 @pytest.mark.slow
