@@ -1,22 +1,25 @@
 """The API in this process: an httpx transport that calls the Lambda handlers.
 
 Requests become events, and payloads become responses, as in the local gateway; the function is
-chosen by the first part of the path, as by the routes of template.yaml.
+chosen by the routes of template.yaml.
 """
 
 import asyncio
 import importlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
 
 from local.gateway.events import Request, default_event
 from local.gateway.responses import response_of
-from tests.resources import RESOURCES
+from local.gateway.routing import ANY_METHODS, Route, RouteTable
+from tests.resources import ROOT
 
 FUNCTION_SECONDS = 10.0
 PORT = 3000
@@ -74,9 +77,23 @@ class LambdaTransport(httpx.BaseTransport):
 
 def handler_of(path: str) -> Any:
     """The handler that API Gateway would call for the path."""
-    first = path.split("/")[1]
-    function = first if first in RESOURCES else "meta"
-    return importlib.import_module(f"{function}.handler").handler
+    match = _routes().match("GET", path)
+    assert match is not None
+    return importlib.import_module(match.route.function_name).handler
+
+
+@cache
+def _routes() -> RouteTable:
+    """The template's routes to modules, read without SAM, whose import takes seconds."""
+    template = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    routes, module = [Route("$default", ANY_METHODS, "meta.handler")], ""
+    for handler, path in re.findall(
+        r"Handler: (\S+)\.handler$|Path: \"?(/[^,\"]*)", template, re.M
+    ):
+        module = handler or module
+        if path:
+            routes.append(Route(path, ANY_METHODS, module))
+    return RouteTable(routes)
 
 
 def _event_of(request: httpx.Request, source_ip: str) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """What there is to test, read from the folders and the models: nothing is listed by hand."""
 
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from fastapi.routing import APIRoute
-from sqlalchemy import Column, Table
+from sqlalchemy import ARRAY, JSON, Column, Enum, Table
+from sqlalchemy.types import TypeEngine
 
 from blog.database.models import METADATA
 from blog.http.route import PERMISSION
@@ -71,16 +75,46 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
 
 
 def values_of(table: Table) -> dict[str, str]:
-    """The columns that an INSERT has to give, each with its value in row n, in SQL."""
+    """The columns that an INSERT gives, each with its value in row n, in SQL."""
     return {column.name: _value(column) for column in table.columns if _is_given(column)}
 
 
 def _is_given(column: Column[Any]) -> bool:
-    return column.identity is None and column.server_default is None and not column.nullable
+    return column.identity is None and column.server_default is None
 
 
 def _value(column: Column[Any]) -> str:
-    """The column's value in row n, in SQL."""
+    """The column's value in row n, in SQL; of those that may be null, every third is."""
     if column.foreign_keys:
         return "CASE WHEN n %% 2 = 0 THEN 1 ELSE n END"
-    return {str: f"'{column.name} ' || n", int: "n"}[column.type.python_type]
+    value = _typed(column.type, column.name)
+    return f"CASE WHEN n %% 3 > 0 THEN {value} END" if column.nullable else value
+
+
+def _typed(type_: TypeEngine[Any], name: str) -> str:
+    if isinstance(type_, ARRAY):
+        return f"ARRAY[{_typed(type_.item_type, name)}]"
+    if isinstance(type_, Enum):
+        return f"'{type_.enums[-1]}'" + (f"::{type_.name}" if type_.native_enum else "")
+    if isinstance(type_, JSON):
+        return f"jsonb_build_object('row', '{name} ' || n)"
+    assert type_.python_type in VALUES, (
+        f"{name}: say in VALUES which value a {type_!r} has in row n"
+    )
+    return VALUES[type_.python_type].format(name=name)
+
+
+VALUES: dict[type, str] = {
+    bool: "n %% 2 = 0",
+    bytes: "convert_to('{name} ' || n, 'UTF8')",
+    date: "date '2020-01-01' + n",
+    datetime: "timestamptz '2020-01-01' + n * interval '1 hour'",
+    Decimal: "n",
+    float: "n",
+    int: "n",
+    str: "'{name} ' || n",
+    time: "time '00:00' + n * interval '1 minute'",
+    timedelta: "n * interval '1 minute'",
+    UUID: "lpad(to_hex(n), 32, '0')::uuid",
+}
+"""The value of each type in row n, in SQL."""

@@ -1,6 +1,9 @@
 <%
     import re
-    created = re.findall(r"op\.create_table\(\s*[\"'](\w+)", upgrades or "")
+    tables = re.findall(r"op\.create_table\(\s*[\"'](\w+)[\"'](.*?)\n    \)", upgrades or "", re.S)
+    # Only a table with both columns can have the triggers of a resource's.
+    created = [name for name, columns in tables if re.search(r"Column\(.id.,", columns)
+               and re.search(r"Column\(.created_at.,", columns)]
     # count_rows_of makes the constraint of the ids.
     statements = re.sub(r"\n *sa\.CheckConstraint\([^\n]*_id_range[\"']\),?", "", upgrades or "pass")
 %>\
@@ -8,6 +11,9 @@
 
 import sqlalchemy as sa
 from alembic import op
+% if imports:
+${imports}
+% endif
 % if created:
 
 from migrations.triggers import count_rows_of, forget_responses_of

@@ -1,16 +1,30 @@
 """A migration to what the models declare: `python -m local.generate.migration "comments of posts"`.
 
 Alembic's autogenerate compares the models with an ephemeral database at the latest revision. A new
-table gets the triggers of a resource's. Read the file before you commit it.
+table with an id and a time of creation gets the triggers of a resource's. Without a difference no
+file is written. A column that is dropped beside one of its type that is added is named: Alembic
+knows no renaming, and the values would be lost. Read the file before you commit it.
 """
 
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from alembic import command
+from alembic.config import Config
+from alembic.operations.ops import (
+    AddColumnOp,
+    CreateTableOp,
+    DropColumnOp,
+    ExecuteSQLOp,
+    MigrationScript,
+    ModifyTableOps,
+    OpContainer,
+)
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Column, Enum, create_engine, make_url
 
 from local.services import running_services
 from migrations.handler import alembic_config
@@ -25,17 +39,97 @@ def main() -> None:
         running_services(Path(folder), ephemeral=True) as services,
     ):
         url = make_url(services.database_url).set(drivername="postgresql+psycopg")
-        _write(message, create_engine(url))
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            config = alembic_config(connection)
+            command.upgrade(config, "head")
+            is_written = write_migration(config, message)
+        engine.dispose()
+    if not is_written:
+        print("the models are what the migrations make: nothing to write")
 
 
-def _write(message: str, engine: Engine) -> None:
-    with engine.connect() as connection:
-        config = alembic_config(connection)
-        command.upgrade(config, "head")
-        head = ScriptDirectory.from_config(config).get_current_head()
-        assert head is not None
-        command.revision(config, message, autogenerate=True, rev_id=f"{int(head) + 1:04}")
-    engine.dispose()
+def write_migration(config: Config, message: str, folder: Path | None = None) -> bool:
+    """Write what leads from the config's database, at the head, to the models.
+
+    Return whether there was anything to write.
+    """
+    head = ScriptDirectory.from_config(config).get_current_head()
+    assert head is not None
+    written = command.revision(
+        config,
+        message,
+        autogenerate=True,
+        rev_id=f"{int(head) + 1:04}",
+        version_path=None if folder is None else str(folder),
+        process_revision_directives=_complete,
+    )
+    return bool(written)
+
+
+def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
+    """Leave nothing of a script without operations; add the types of enumerations; warn."""
+    script: MigrationScript = scripts[0]
+    assert script.upgrade_ops is not None
+    assert script.downgrade_ops is not None
+    if script.upgrade_ops.is_empty():
+        scripts.clear()
+        return
+    for line in renamed(script.upgrade_ops):
+        print(line, file=sys.stderr)
+    _add_types(script.upgrade_ops, script.downgrade_ops)
+    _add_types(script.downgrade_ops, script.upgrade_ops)
+
+
+def renamed(upgrade: OpContainer) -> Iterator[str]:
+    """Yield a warning for each dropped column that may be an added one's earlier name."""
+    dropped = [one for one in _operations(upgrade) if isinstance(one, DropColumnOp)]
+    added = [one for one in _operations(upgrade) if isinstance(one, AddColumnOp)]
+    for old in dropped:
+        for new in added:
+            old_type = old.to_column().type
+            if new.table_name == old.table_name and str(new.column.type) == str(old_type):
+                yield (
+                    f"WARNING: {old.table_name}.{old.column_name} is dropped, with its values, and "
+                    f"{new.column.name} is added. If that is a new name, write instead: "
+                    f'op.alter_column("{old.table_name}", "{old.column_name}", '
+                    f'new_column_name="{new.column.name}")'
+                )
+
+
+def _add_types(ops: OpContainer, reverse: OpContainer) -> None:
+    """Create the types of enumerations that `ops` add, and drop them in `reverse`.
+
+    Alembic creates those of a new table only, and drops none.
+    """
+    of_columns = _enums(one.column for one in _operations(ops) if isinstance(one, AddColumnOp))
+    of_tables = _enums(
+        column
+        for one in _operations(ops)
+        if isinstance(one, CreateTableOp)
+        for column in one.columns
+        if isinstance(column, Column)
+    )
+    ops.ops[:0] = map(ExecuteSQLOp, of_columns.values())
+    reverse.ops += [ExecuteSQLOp(f"DROP TYPE {name}") for name in of_columns | of_tables]
+
+
+def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
+    """The statements that create the types of columns, by the types' names."""
+    types = (column.type for column in columns)
+    return {
+        str(one.name): f"CREATE TYPE {one.name} AS ENUM ({', '.join(map(repr, one.enums))})"
+        for one in types
+        if isinstance(one, Enum) and one.native_enum
+    }
+
+
+def _operations(container: OpContainer) -> Iterator[object]:
+    for one in container.ops:
+        if isinstance(one, ModifyTableOps):
+            yield from _operations(one)
+        else:
+            yield one
 
 
 if __name__ == "__main__":

@@ -5,14 +5,27 @@ committed below `local/events/`, for `sam local invoke` and `python -m local inv
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from local.gateway.events import Request, default_event
-from local.generate.openapi import OPENAPI_FILE, resolved
+from local.generate.openapi import OPENAPI_FILE
 
 EVENTS = Path(__file__).parents[1] / "events"
+FORMATS = {
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+    "time": "12:00:00",
+    "duration": "PT1H",
+    "email": "ada@example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uri": "https://example.com/",
+    "uuid": "6f1c7b0e-3a52-4c8e-9d7f-0123456789ab",
+}
+"""A text of each format of JSON Schema."""
 HOST = "127.0.0.1:3000"
 FIXED_CONTEXT = {
     "requestId": "sample-event",
@@ -39,7 +52,7 @@ def _route_events(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
             yield name, _event(method.upper(), path, body)
 
 
-def _event(method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+def _event(method: str, path: str, body: Any) -> dict[str, Any]:
     target = "/".join("1" if part.startswith("{") else part for part in path.split("/"))
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("host", HOST), ("user-agent", "sample-event")]
@@ -52,16 +65,63 @@ def _event(method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any
     return event | {"requestContext": event["requestContext"] | FIXED_CONTEXT}
 
 
-def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the fields' examples, None if the operation takes no body."""
+def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> Any:
+    """Return a body with all fields, None if the operation takes none."""
     if "requestBody" not in operation:
         return None
-    schema = resolved(document, operation["requestBody"]["content"]["application/json"]["schema"])
-    return {
-        name: field.get("examples", [1])[0]
-        for name, field in schema["properties"].items()
-        if name in schema.get("required", schema["properties"])
-    }
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    return example(schema, document["components"]["schemas"])
+
+
+def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return a value that the JSON Schema allows: its first example, or one made of its type.
+
+    Of alternatives it is the last that is not null, such as the text of a decimal; of listed
+    values, and of true and false, it is one that is not the default. Raises `ValueError` for a type
+    of which no value can be made: give such a field an example, `Field(examples=[…])`.
+    """
+    if "$ref" in schema:
+        return example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for given in ("examples", "enum"):
+        if values := [one for one in schema.get(given, []) if one != schema.get("default")]:
+            return values[0]
+    if alternatives := schema.get("anyOf", schema.get("oneOf")):
+        *_, chosen = (one for one in alternatives if one.get("type") != "null")
+        return example(chosen, schemas)
+    return schema["const"] if "const" in schema else _of_type(schema, schemas)
+
+
+def _of_type(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    match schema.get("type"):
+        case "object":
+            return _example_object(schema, schemas)
+        case "array":
+            return [example(schema["items"], schemas)] * max(1, schema.get("minItems", 1))
+        case "boolean":
+            return not schema.get("default", False)
+        case "integer" | "number":
+            return schema.get("minimum") or 1
+        case "string":
+            return FORMATS.get(schema.get("format", "")) or _example_text(schema)
+        case None:
+            return "value"
+    raise ValueError(f"no value is known of {schema}: give the field an example")
+
+
+def _example_object(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    if "properties" in schema:
+        return {name: example(field, schemas) for name, field in schema["properties"].items()}
+    values = schema.get("additionalProperties", True)
+    return {"key": example(values if isinstance(values, dict) else {}, schemas)}
+
+
+def _example_text(schema: dict[str, Any]) -> str:
+    """Return a text of the schema's length and pattern. Raises `ValueError` if none is known."""
+    text = "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
+    for one in (text, "1", "1.00"):
+        if re.search(schema.get("pattern", ""), one):
+            return one
+    raise ValueError(f"no text is known of {schema['pattern']}: give the field an example")
 
 
 def as_text(event: dict[str, Any]) -> str:

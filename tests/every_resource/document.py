@@ -1,8 +1,10 @@
 """What the OpenAPI document says of lists and writes: the suites of this folder type no path."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -22,7 +24,9 @@ LONG_AGO = "2001-01-01"
 class PaginatedList:
     """A list as one set of filters shows it; rows of `insert_rows` match each of them."""
 
-    path: str
+    table: str
+    template: str
+    """Its path, as the document has it."""
     parameters: frozenset[str]
     filters: tuple[tuple[str, str], ...]
     key: str
@@ -32,8 +36,14 @@ class PaginatedList:
         return self.url()
 
     @property
-    def table(self) -> str:
-        return self.path.split("/")[1]
+    def path(self) -> str:
+        """Its path; the parameters in it are row 1."""
+        return target_of(self.template, 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has every row of its table."""
+        return not self.filters and "{" not in self.template
 
     @property
     def has_offsets(self) -> bool:
@@ -42,12 +52,18 @@ class PaginatedList:
 
     @property
     def references(self) -> list[str]:
-        """The filters that are ids: row 1 of another resource."""
-        return [name for name, value in self.filters if value == "1"]
+        """The filters, and parameters of the path, that are ids: row 1 of another resource."""
+        return [
+            *(name for name, value in self.filters if value == "1"),
+            *re.findall(r"\{(\w+)\}", self.template),
+        ]
 
     def url(self, **parameters: object) -> str:
         given = dict(self.filters) | {name: str(value) for name, value in parameters.items()}
-        return str(httpx.URL(self.path, params=given)) if given else self.path
+        path = self.template
+        for name in re.findall(r"\{(\w+)\}", path):
+            path = path.replace(f"{{{name}}}", given.pop(name, "1"))
+        return str(httpx.URL(path, params=given)) if given else path
 
     def keys(self, response: httpx.Response) -> list[int]:
         assert response.status_code == 200, response.text
@@ -59,17 +75,69 @@ class Write:
     """A request that changes a resource, with a valid body where it takes one."""
 
     method: str
-    path: str
+    template: str
+    """Its path, as the document has it."""
+    table: str
     body: dict[str, Any] | None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
     @property
-    def table(self) -> str:
-        return self.path.split("/")[1]
+    def path(self) -> str:
+        return target_of(self.template, 1)
+
+    @property
+    def documented(self) -> dict[str, Any]:
+        found: dict[str, Any] = DOCUMENT["paths"][self.template][self.method.lower()]
+        return found
+
+    @property
+    def creates(self) -> bool:
+        return self.method == "POST" and "201" in self.documented["responses"]
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes or deletes one row, under the condition of If-Match."""
+        return "412" in self.documented["responses"]
+
+    @property
+    def body_schema(self) -> dict[str, Any]:
+        """The JSON Schema of its body."""
+        content: dict[str, Any] = self.documented["requestBody"]["content"]
+        return documented(content["application/json"]["schema"])
+
+    @property
+    def fields(self) -> dict[str, dict[str, Any]]:
+        """The JSON Schemas of its body's fields; none without a body."""
+        return self.body_schema["properties"] if self.body else {}
+
+    @property
+    def required(self) -> list[str]:
+        return [*self.body_schema.get("required", [])]
+
+    @property
+    def nullable(self) -> list[str]:
+        """The fields of its body that may be null."""
+        return [
+            name
+            for name, field in self.fields.items()
+            if {"type": "null"} in field.get("anyOf", [field])
+        ]
+
+    @property
+    def shown(self) -> list[str]:
+        """The fields of its response."""
+        responses = self.documented["responses"]
+        ok = responses.get("200") or responses["201"]
+        return [*documented(ok["content"]["application/json"]["schema"])["properties"]]
+
+    def target_of(self, row_id: object) -> str:
+        """Its own path, for that row."""
+        return target_of(self.template, row_id)
 
     def path_of(self, row_id: object) -> str:
+        """The path of the item."""
         return f"/{self.table}/{row_id}"
 
     def send(self, api: httpx.Client, path: str | None = None) -> httpx.Response:
@@ -79,6 +147,20 @@ class Write:
 def documented(node: dict[str, Any]) -> dict[str, Any]:
     """Return the node of the document, or the component to which it refers."""
     return resolved(DOCUMENT, node)
+
+
+def target_of(template: str, row_id: object) -> str:
+    """The path with that id for each of its parameters."""
+    return "/".join(str(row_id) if part.startswith("{") else part for part in template.split("/"))
+
+
+def stored(value: Any) -> Any:
+    """The value of a JSON text, by which two representations of one number are equal."""
+    if isinstance(value, dict):
+        return {name: stored(one) for name, one in value.items()}
+    if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        return Decimal(value)
+    return value
 
 
 def _paginated_lists() -> Iterator[PaginatedList]:
@@ -99,7 +181,8 @@ def _paginated_lists() -> Iterator[PaginatedList]:
         for values in product(*([None, *values] for values in samples.values())):
             filters = zip(samples, values, strict=True)
             given = tuple((name, value) for name, value in filters if value is not None)
-            yield PaginatedList(path, frozenset(schemas), given, key)
+            table = operations["get"]["tags"][0]
+            yield PaginatedList(table, path, frozenset(schemas), given, key)
 
 
 def _samples(name: str, schema: dict[str, Any]) -> list[str]:
@@ -117,18 +200,19 @@ def _item_schema(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _writes() -> Iterator[Write]:
-    for event in sample_events().values():
-        request = event.get("requestContext", {}).get("http", {"method": "GET"})
-        if request["method"] not in ("GET", "HEAD"):
-            body = json.loads(event["body"]) if "body" in event else None
-            write = Write(request["method"], event["rawPath"], body)
-            if write.path == (f"/{write.table}" if write.method == "POST" else write.path_of(1)):
-                yield write
+    events = sample_events()
+    for template, operations in DOCUMENT["paths"].items():
+        for method, operation in operations.items():
+            table = operation["tags"][0]
+            if method != "get" and table in RESOURCES:
+                event = events[f"{table}-{operation['operationId']}"]
+                body = json.loads(event["body"]) if "body" in event else None
+                yield Write(method.upper(), template, table, body)
 
 
 LISTS = list(_paginated_lists())
 """Those that show all callers the same."""
-WHOLE_LISTS = [paginated for paginated in LISTS if not paginated.filters]
+WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
-WRITES = [write for write in _writes() if write.table in RESOURCES]
-"""Those that all resources have: of the whole collection, or of an item."""
+WRITES = list(_writes())
+CREATES = [write for write in WRITES if write.creates]

@@ -19,7 +19,7 @@ from pydantic import create_model
 from blog.http.resource import Resource
 from local.services import Services
 from tests.conftest import Worker
-from tests.every_resource.document import LISTS, WRITES, PaginatedList, Write
+from tests.every_resource.document import CREATES, LISTS, WRITES, PaginatedList, Write
 from tests.resources import RESOURCES
 from tests.valkey import empty
 from tests.worker_process import WorkerProcess, running_worker
@@ -31,19 +31,18 @@ OTHER = '"1-1"'
 WRITERS = 50
 WORKERS = 5
 
-changes = pytest.mark.parametrize(
-    "write", [write for write in WRITES if write.method in ("PUT", "PATCH", "DELETE")], ids=str
-)
+changes = pytest.mark.parametrize("write", [write for write in WRITES if write.changes], ids=str)
 patches = pytest.mark.parametrize(
     "write", [write for write in WRITES if write.method == "PATCH"], ids=str
 )
+creates = pytest.mark.parametrize("write", CREATES, ids=str)
 every_resource = pytest.mark.parametrize("resource", RESOURCES)
 every_list = pytest.mark.parametrize("paginated", LISTS, ids=str)
 
 
 def send(api: httpx.Client, write: Write, **headers: str) -> httpx.Response:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return api.request(write.method, write.path_of(ITEM), json=write.body, headers=sent)
+    return api.request(write.method, write.target_of(ITEM), json=write.body, headers=sent)
 
 
 def tag_of(api: httpx.Client, resource: str) -> str:
@@ -69,9 +68,8 @@ def test_a_tag_stays_while_the_resource_does(
 ) -> None:
     before = tag_of(api, resource)
     database.execute(f"VACUUM (FULL, FREEZE) {resource}".encode())
-    for write in WRITES:
-        if write.method == "POST":  # others, and what refers to it
-            assert write.send(api).status_code == 201
+    for write in CREATES:  # others, and what refers to it
+        assert write.send(api).status_code == 201
     assert tag_of(api, resource) == before
 
 
@@ -83,13 +81,12 @@ def test_a_change_changes_the_tag(api: httpx.Client, few_rows: None, write: Writ
     assert after.status_code == 404 or after.headers["etag"] != before
 
 
-@every_resource
+@creates
 def test_other_resources_and_rows_have_other_tags(
-    api: httpx.Client, few_rows: None, resource: str
+    api: httpx.Client, few_rows: None, write: Write
 ) -> None:
-    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
-    location = create.send(api).headers["location"]
-    assert api.get(location).headers["etag"] != tag_of(api, resource)
+    location = write.send(api).headers["location"]
+    assert api.get(location).headers["etag"] != tag_of(api, write.table)
 
 
 # 13.1.2: If-None-Match of a read. 304 without a body, compared weakly.
@@ -252,7 +249,7 @@ def test_what_is_not_there_is_not_found_whatever_the_condition(
 ) -> None:
     for condition in ("*", OTHER):
         headers = {"If-Match": condition}
-        response = api.request(write.method, write.path_of(99), json=write.body, headers=headers)
+        response = api.request(write.method, write.target_of(99), json=write.body, headers=headers)
         assert is_problem(response, 404, "not-found")
 
 
@@ -263,7 +260,7 @@ def test_an_invalid_body_is_told_before_a_condition(
     if write.body is None:
         return
     response = api.request(
-        write.method, write.path_of(ITEM), json={"nix": 1}, headers={"If-Match": OTHER}
+        write.method, write.target_of(ITEM), json={"nix": 1}, headers={"If-Match": OTHER}
     )
     assert response.status_code == 422
 
@@ -271,31 +268,31 @@ def test_an_invalid_body_is_told_before_a_condition(
 # 9.3.4, 15.3.2: which responses to writes have a tag.
 
 
-@every_resource
-def test_a_create_and_a_patch_have_the_new_tag_and_a_put_has_none(
-    api: httpx.Client, few_rows: None, resource: str
-) -> None:
-    by_method = {write.method: write for write in WRITES if write.table == resource}
-    created = by_method["POST"].send(api)
+@creates
+def test_a_create_has_the_new_tag(api: httpx.Client, few_rows: None, write: Write) -> None:
+    created = write.send(api)
     assert created.headers["etag"] == api.get(created.headers["location"]).headers["etag"]
     assert api.delete(created.headers["location"]).status_code == 204
-    if "PATCH" in by_method:
-        patched = send(api, by_method["PATCH"])
-        assert patched.headers["etag"] == tag_of(api, resource)
-    for method in by_method.keys() & {"PUT", "DELETE"}:
-        response = send(api, by_method[method])
-        assert response.status_code in (200, 204, 404)
+
+
+@changes
+def test_a_patch_and_an_action_have_the_new_tag_and_a_put_has_none(
+    api: httpx.Client, few_rows: None, write: Write
+) -> None:
+    response = send(api, write)
+    assert response.status_code in (200, 204)
+    if write.method in ("PATCH", "POST"):
+        assert response.headers["etag"] == tag_of(api, write.table)
+    else:
         assert "etag" not in response.headers
 
 
-@every_resource
+@creates
 def test_a_retried_create_has_no_tag_which_could_be_stale(
-    api: httpx.Client, few_rows: None, resource: str
+    api: httpx.Client, few_rows: None, write: Write
 ) -> None:
-    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
     first, again = (
-        api.post(create.path, json=create.body, headers={"Idempotency-Key": "one"})
-        for _ in range(2)
+        api.post(write.path, json=write.body, headers={"Idempotency-Key": "one"}) for _ in range(2)
     )
     assert first.json() == again.json()
     assert "etag" in first.headers
@@ -362,7 +359,9 @@ def until_waiting(services: Services, sessions: int) -> None:
             time.sleep(0.01)
 
 
-@changes
+@pytest.mark.parametrize(
+    "write", [write for write in WRITES if "428" in write.documented["responses"]], ids=str
+)
 def test_an_api_can_demand_if_match(
     worker: Worker, api: httpx.Client, few_rows: None, write: Write
 ) -> None:
@@ -371,15 +370,14 @@ def test_an_api_can_demand_if_match(
     assert send(api, write, If_Match=tag_of(api, write.table)).status_code in (200, 204)
 
 
-@every_resource
+@creates
 @pytest.mark.parametrize("headers", [{}, {"If-Match": OTHER, "If-None-Match": "*"}], ids=str)
 def test_a_create_has_no_conditions(
-    worker: Worker, api: httpx.Client, few_rows: None, resource: str, headers: dict[str, str]
+    worker: Worker, api: httpx.Client, few_rows: None, write: Write, headers: dict[str, str]
 ) -> None:
-    create = next(w for w in WRITES if w.method == "POST" and w.table == resource)
     worker.restart(REQUIRE_IF_MATCH="true")
-    assert api.post(create.path, json=create.body, headers=headers).status_code == 201
-    assert api.delete(f"/{resource}/{ITEM}").status_code == 428
+    assert api.post(write.path, json=write.body, headers=headers).status_code == 201
+    assert api.delete(write.path_of(ITEM)).status_code == 428
 
 
 # 8.8.1: a release changes the JSON of what is unchanged in the database.

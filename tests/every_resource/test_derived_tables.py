@@ -15,7 +15,7 @@ from sqlalchemy import delete, text
 from blog.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED, changes_of, dependencies_of
 from blog.database.models import METADATA
 from blog.database.transactions import Reader, Transaction
-from tests.every_resource.document import DOCUMENT, LISTS, WRITES, Write
+from tests.every_resource.document import DOCUMENT, LISTS, WRITES, Write, target_of
 
 LOCKS = text("""
 SELECT relation::regclass::text, mode FROM pg_locks
@@ -23,7 +23,7 @@ WHERE pid = pg_backend_pid() AND locktype = 'relation'
 """)
 READS = sorted(
     {listed.url() for listed in LISTS}
-    | {path.partition("{")[0] + "1" if "{" in path else path for path in DOCUMENT["paths"]}
+    | {target_of(path, 1) for path, methods in DOCUMENT["paths"].items() if "get" in methods}
 )
 
 

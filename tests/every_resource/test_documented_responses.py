@@ -15,7 +15,7 @@ import pytest
 from blog.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.every_resource.document import DOCUMENT, WRITES, documented
+from tests.every_resource.document import CREATES, DOCUMENT, WRITES, documented, target_of
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES
 
@@ -50,14 +50,19 @@ class Operation:
         return self.target_of(1)
 
     def target_of(self, row_id: int) -> str:
-        return "/".join(
-            str(row_id) if part.startswith("{") else part for part in self.path.split("/")
-        )
+        return target_of(self.path, row_id)
+
+    @property
+    def table(self) -> str:
+        return str(self.documented["tags"][0])
+
+    @property
+    def creates(self) -> bool:
+        return self.method == "POST" and "201" in self.documented["responses"]
 
     @property
     def body(self) -> dict[str, Any] | None:
-        table = self.path.split("/")[1]
-        bodies = (w.body for w in WRITES if (w.method, w.table) == (self.method, table))
+        bodies = (w.body for w in WRITES if (w.method, w.template) == (self.method, self.path))
         return next(bodies, None)
 
 
@@ -136,7 +141,7 @@ def unknown(caller: Caller, operation: Operation) -> httpx.Response:
 
 def conflict(caller: Caller, operation: Operation) -> httpx.Response:
     """A retried create of what was deleted; a change to what another has."""
-    if operation.method == "POST":
+    if operation.creates:
         key = {"Idempotency-Key": "one"}
         created = caller.send(operation, headers=key)
         if created.status_code == 409:  # what it would create is there
@@ -144,10 +149,10 @@ def conflict(caller: Caller, operation: Operation) -> httpx.Response:
         delete = Operation("DELETE", f"{operation.path}/{{id}}")
         caller.send(delete, target=created.headers["location"])
         return caller.send(operation, headers=key)
-    taken = {"name": "Ada", "email": "email 2"}
-    caller.send(Operation("POST", "/users"))
-    other = next(w.body for w in WRITES if (w.method, w.table) == ("POST", "users"))
-    return caller.send(operation, content=json.dumps(other or taken).encode())
+    for create in CREATES:
+        if create.table == operation.table:
+            caller.send(Operation("POST", create.template))
+    return caller.send(operation)
 
 
 def changed_since(caller: Caller, operation: Operation) -> httpx.Response:
@@ -272,7 +277,7 @@ def test_whatever_is_sent_no_undocumented_response_comes(
     for provoke in PROVOKE.values():
         if provoke in (defective, without_database, without_condition, too_often, not_modified):
             continue
-        if provoke is conflict and operation.path.split("/")[1] not in RESOURCES:
+        if provoke is conflict and operation.table not in RESOURCES:
             continue
         check(operation, provoke(caller, operation))
 

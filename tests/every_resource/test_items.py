@@ -1,6 +1,7 @@
 """One item of every resource: created, read, replaced, updated, deleted."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import FEW_ROWS
-from tests.every_resource.document import WRITES, Write
+from tests.every_resource.document import CREATES, WRITES, Write, stored
 from tests.resources import RESOURCES
 
 Database = psycopg.Connection[Any]
@@ -20,14 +21,22 @@ ITEM = FEW_ROWS
 
 
 def writes(*methods: str) -> pytest.MarkDecorator:
-    chosen = [write for write in WRITES if write.method in methods]
-    return pytest.mark.parametrize("write", chosen, ids=str)
+    return chosen(write for write in WRITES if write.method in methods)
+
+
+def chosen(writes: Iterable[Write]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("write", list(writes), ids=str)
+
+
+creates = chosen(CREATES)
+bodies = chosen(write for write in WRITES if write.body)
+whole_bodies = chosen(write for write in WRITES if write.body and write.method != "PATCH")
 
 
 def rows_of(api: httpx.Client, table: str) -> dict[int, Row]:
-    """Every row by its id, each read by its own path."""
+    """Every row by its id, each read by its own path; numbers are equal in any form."""
     ids = [row["id"] for row in api.get(f"/{table}?skip=0&limit=100").json()["data"]]
-    return {row_id: api.get(f"/{table}/{row_id}").json() for row_id in ids}
+    return {row_id: stored(api.get(f"/{table}/{row_id}").json()) for row_id in ids}
 
 
 def rejected_fields(response: httpx.Response) -> list[str]:
@@ -41,49 +50,50 @@ def test_every_resource_is_created_and_deleted() -> None:
         assert {write.table for write in WRITES if write.method == method} == set(RESOURCES)
 
 
-@writes("POST")
+@creates
 def test_a_created_item_is_returned_with_its_id_and_time(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     before = rows_of(api, write.table)
     response = write.send(api)
-    created = response.json()
+    created = stored(response.json())
 
     assert response.status_code == 201
     assert response.headers["content-type"] == "application/json"
     assert response.headers["location"] == write.path_of(FEW_ROWS + 1)
-    assert created == created | (write.body or {})
-    assert set(created) == {"id", "created_at", *(write.body or {})}
+    assert created == created | stored(write.body or {})
+    assert set(created) == set(write.shown)
     age = datetime.now(UTC) - datetime.fromisoformat(created["created_at"])
     assert abs(age) < timedelta(minutes=1)
     assert rows_of(api, write.table) == before | {FEW_ROWS + 1: created}
 
 
-@writes("POST", "PUT")
+@whole_bodies
 def test_every_missing_field_is_named_and_nothing_written(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     assert write.body
     before = rows_of(api, write.table)
-    path = write.path if write.method == "POST" else write.path_of(ITEM)
-    assert sorted(rejected_fields(api.request(write.method, path, json={}))) == sorted(write.body)
-    for missing in write.body:
+    path = write.target_of(ITEM)
+    rejected = rejected_fields(api.request(write.method, path, json={}))
+    assert sorted(rejected) == sorted(write.required)
+    for missing in write.required:
         body = {name: value for name, value in write.body.items() if name != missing}
         assert rejected_fields(api.request(write.method, path, json=body)) == [missing]
     assert rows_of(api, write.table) == before
 
 
-@writes("POST", "PUT", "PATCH")
+@bodies
 def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_written(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     assert write.body
     before = rows_of(api, write.table)
-    path = write.path if write.method == "POST" else write.path_of(ITEM)
-    for field in write.body:
+    path = write.target_of(ITEM)
+    for field in write.body.keys() - set(write.nullable):
         body = write.body | {field: None}
         assert rejected_fields(api.request(write.method, path, json=body)) == [field]
-    for other in ("id", "created_at", "unknown"):
+    for other in {*write.shown, "unknown"} - set(write.body):
         response = api.request(write.method, path, json=write.body | {other: 7})
         assert rejected_fields(response) == ["body"]
         [error] = response.json()["errors"]
@@ -92,19 +102,39 @@ def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_writ
     assert rows_of(api, write.table) == before
 
 
-@writes("PUT", "PATCH")
+@chosen(write for write in WRITES if write.method in ("PUT", "PATCH") and write.body)
 def test_an_item_is_changed_and_no_other(api: httpx.Client, few_rows: None, write: Write) -> None:
     assert write.body
     before = rows_of(api, write.table)
-    partial = (
-        [{name: value} for name, value in write.body.items()] if write.method == "PATCH" else []
-    )
-    for body in (*partial, *([{}] if partial else []), write.body):
-        expected = rows_of(api, write.table)[ITEM] | body
-        response = api.request(write.method, write.path_of(ITEM), json=body)
-        assert (response.status_code, response.json()) == (200, expected)
+    for body in (*(partial(write) if write.method == "PATCH" else whole(write)), write.body):
+        expected = rows_of(api, write.table)[ITEM] | stored(left_out(write, body) | body)
+        response = api.request(write.method, write.target_of(ITEM), json=body)
+        assert (response.status_code, stored(response.json())) == (200, expected)
         assert rows_of(api, write.table) == before | {ITEM: expected}
-    assert all(before[ITEM][name] != value for name, value in write.body.items())
+    assert all(before[ITEM][name] != stored(value) for name, value in write.body.items())
+
+
+def partial(write: Write) -> list[Row]:
+    """Bodies with one field, with null where a field may have it, and with none."""
+    assert write.body
+    given = [{name: value} for name, value in write.body.items()]
+    return [*given, *({name: None} for name in write.nullable), {}]
+
+
+def whole(write: Write) -> list[Row]:
+    """Bodies with null where a field may have it, and without what may be left out."""
+    assert write.body
+    nulls = [write.body | {name: None} for name in write.nullable]
+    return [*nulls, {name: write.body[name] for name in write.required}]
+
+
+def left_out(write: Write, body: Row) -> Row:
+    """The defaults of the fields that a body does not have."""
+    return {
+        name: field["default"]
+        for name, field in write.fields.items()
+        if name not in body and "default" in field
+    }
 
 
 @writes("DELETE")
@@ -112,18 +142,18 @@ def test_a_deleted_item_is_gone_and_no_other(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     before = rows_of(api, write.table)
-    response = write.send(api, write.path_of(ITEM))
+    response = write.send(api, write.target_of(ITEM))
     del before[ITEM]
 
     assert (response.status_code, response.content) == (204, b"")
     assert rows_of(api, write.table) == before
     assert api.get(write.path_of(ITEM)).status_code == 404
-    assert write.send(api, write.path_of(ITEM)).status_code == 404
+    assert write.send(api, write.target_of(ITEM)).status_code == 404
 
 
-READS = [Write("GET", f"/{resource}/1", None) for resource in RESOURCES]
+READS = [Write("GET", f"/{resource}/{{id}}", resource, None) for resource in RESOURCES]
 item_requests = pytest.mark.parametrize(
-    "request_", [*READS, *(write for write in WRITES if write.method != "POST")], ids=str
+    "request_", [*READS, *(write for write in WRITES if not write.creates)], ids=str
 )
 
 
@@ -132,7 +162,7 @@ item_requests = pytest.mark.parametrize(
 def test_an_unknown_item_is_not_found(
     api: httpx.Client, few_rows: None, request_: Write, row_id: int
 ) -> None:
-    response = request_.send(api, request_.path_of(row_id))
+    response = request_.send(api, request_.target_of(row_id))
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
@@ -147,7 +177,7 @@ def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: 
     before = rows_of(api, request_.table)
     for status, invalid in ((422, ["0", str(2**63)]), (404, no_ids)):
         for row_id in invalid:
-            response = request_.send(api, request_.path_of(row_id))
+            response = request_.send(api, request_.target_of(row_id))
             assert response.status_code == status, row_id
             assert response.headers["content-type"] == "application/problem+json"
     assert rows_of(api, request_.table) == before

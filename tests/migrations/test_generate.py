@@ -1,13 +1,107 @@
 """`make migration`; docs/adding-a-resource.md, which a test carries out, writes one with it."""
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    ForeignKey,
+    Identity,
+    Integer,
+    Interval,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    Time,
+    Uuid,
+    create_engine,
+    inspect,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 
+from blog.database import models
 from local.generate import migration
+from migrations.handler import alembic_config
 from tests.resources import ROOT
 
 VERSIONS = ROOT / "functions" / "migrations" / "versions"
+TYPES: list[TypeEngine[Any]] = [
+    Integer(),
+    BigInteger(),
+    Double(),
+    Numeric(10, 2),
+    Boolean(),
+    Text(),
+    LargeBinary(),
+    Date(),
+    DateTime(timezone=True),
+    Time(),
+    Interval(),
+    Uuid(),
+    JSON(),
+    JSONB(),
+    ARRAY(Text()),
+    Enum("draft", "public", name="post_state"),
+]
+
+
+@pytest.fixture
+def config(empty_url: str, tmp_path: Path) -> Iterator[Config]:
+    """Alembic's configuration of a database at the head; new revisions go to `tmp_path`."""
+    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.connect() as connection:
+        config = alembic_config(connection)
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", f"{VERSIONS}\n{tmp_path}")
+        command.upgrade(config, "head")
+        yield config
+    engine.dispose()
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> MetaData:
+    """The models, to be changed by a test."""
+    copy = MetaData(naming_convention=models.METADATA.naming_convention)
+    for table in models.METADATA.tables.values():
+        table.to_metadata(copy)
+    monkeypatch.setattr(models, "METADATA", copy)
+    return copy
+
+
+def connection_of(config: Config) -> Connection:
+    connection: Connection = config.attributes["connection"]
+    return connection
+
+
+def columns(config: Config, table: str) -> list[str]:
+    found = inspect(connection_of(config)).get_columns(table)
+    connection_of(config).commit()
+    return [column["name"] for column in found]
+
+
+def enumerations(config: Config) -> list[str]:
+    found = connection_of(config).execute(text("SELECT typname FROM pg_type WHERE typtype = 'e'"))
+    names = [name for (name,) in found]
+    connection_of(config).commit()
+    return names
 
 
 @pytest.mark.parametrize("message", ["", " "])
@@ -19,3 +113,89 @@ def test_a_migration_without_a_message_is_not_written(
     with pytest.raises(SystemExit, match="MESSAGE"):
         migration.main()
     assert sorted(VERSIONS.iterdir()) == before
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_nothing_is_written_where_nothing_changed(config: Config, tmp_path: Path) -> None:
+    assert not migration.write_migration(config, "Nothing", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_columns_of_each_type_are_added_and_removed_and_added_again(
+    config: Config, declared: MetaData, tmp_path: Path
+) -> None:
+    table = min(declared.tables)
+    before = columns(config, table)
+    added = [Column(f"added_{number}", type_) for number, type_ in enumerate(TYPES)]
+    for column in added:
+        declared.tables[table].append_column(column)
+    assert migration.write_migration(config, "Types", tmp_path)
+    for _ in range(2):
+        command.upgrade(config, "head")
+        assert columns(config, table) == [*before, *(column.name for column in added)]
+        command.downgrade(config, "-1")
+        assert columns(config, table) == before
+        assert enumerations(config) == []
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_columns_of_each_type_are_removed_and_added_again(
+    config: Config, declared: MetaData, tmp_path: Path
+) -> None:
+    added = [Column(f"column_{number}", type_) for number, type_ in enumerate(TYPES)]
+    things = Table("things", declared, *added)
+    assert migration.write_migration(config, "Things", tmp_path)
+    command.upgrade(config, "head")
+    declared.remove(things)
+    Table("things", declared, Column("other", Text))
+    assert migration.write_migration(config, "Other things", tmp_path)
+    for _ in range(2):
+        command.upgrade(config, "head")
+        assert columns(config, "things") == ["other"]
+        assert enumerations(config) == []
+        command.downgrade(config, "-1")
+        assert set(columns(config, "things")) == {column.name for column in added}
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_a_table_has_the_triggers_that_its_columns_allow(
+    config: Config, declared: MetaData, tmp_path: Path
+) -> None:
+    Table(
+        "links",
+        declared,
+        Column("user_id", BigInteger, ForeignKey("users.id"), primary_key=True),
+        Column("other_id", BigInteger, ForeignKey("users.id"), primary_key=True),
+        Column("created_at", DateTime(timezone=True)),
+    )
+    Table(
+        "things",
+        declared,
+        Column("id", BigInteger, Identity(always=True), primary_key=True),
+        Column("created_at", DateTime(timezone=True)),
+    )
+    assert migration.write_migration(config, "Links", tmp_path)
+    command.upgrade(config, "head")
+    triggers = text(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger"
+        " WHERE NOT tgisinternal AND tgrelid IN ('links'::regclass, 'things'::regclass)"
+    )
+    assert connection_of(config).execute(triggers).scalars().all() == ["things"]
+    connection_of(config).commit()
+    command.downgrade(config, "-1")
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_a_column_that_may_be_renamed_is_named(
+    config: Config, declared: MetaData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Table("things", declared, Column("title", Text), Column("size", Integer))
+    migration.write_migration(config, "Things", tmp_path)
+    command.upgrade(config, "head")
+    declared.remove(declared.tables["things"])
+    Table("things", declared, Column("headline", Text), Column("size", Integer))
+    capsys.readouterr()
+    assert migration.write_migration(config, "Headline", tmp_path)
+    [warning] = [line for line in capsys.readouterr().err.split("\n") if "WARNING" in line]
+    assert 'op.alter_column("things", "title", new_column_name="headline")' in warning

@@ -29,6 +29,15 @@ def indexes(url: str) -> list[Any]:
         return connection.execute("SELECT indexdef FROM pg_indexes ORDER BY 1").fetchall()
 
 
+def columns(url: str) -> list[Any]:
+    """Tables, columns and their types."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT table_name, column_name, udt_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()
+
+
 def names(url: str) -> set[str]:
     """Of our tables and functions in the database; those of extensions are not ours."""
     with psycopg.connect(url) as connection:
@@ -78,11 +87,11 @@ def test_upgrading_again_changes_nothing(migrate: Migrate, empty_url: str) -> No
 
 def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: str) -> None:
     migrate()
-    at_head = indexes(empty_url)
+    at_head = indexes(empty_url), columns(empty_url)
     assert migrate(action="downgrade", revision="-1")["revision"] == f"{int(HEAD) - 1:04}"
-    assert (names(empty_url), indexes(empty_url)) != (SCHEMA, at_head)
+    assert (names(empty_url), (indexes(empty_url), columns(empty_url))) != (SCHEMA, at_head)
     assert migrate() == AT_HEAD
-    assert indexes(empty_url) == at_head
+    assert (indexes(empty_url), columns(empty_url)) == at_head
     assert names(empty_url) == SCHEMA
 
 

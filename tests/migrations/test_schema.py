@@ -18,8 +18,9 @@ from tests.resources import RESOURCE_TABLES, values_of
 
 CATALOG = """
 SELECT 'column', c.relname, a.attname,
-    format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attidentity::text || ' '
-        || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    replace(format_type(a.atttypid, a.atttypmod), %(schema)s::text || '.', '') || ' '
+        || a.attnotnull || ' ' || a.attidentity::text || ' '
+        || replace(coalesce(pg_get_expr(d.adbin, d.adrelid), ''), %(schema)s::text || '.', '')
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE c.relkind = 'r' AND c.relnamespace = %(schema)s::text::regnamespace AND a.attnum > 0
