@@ -21,7 +21,7 @@ from xdist.scheduler import LoadFileScheduling
 LABORATORY = frozenset(
     {
         *("benchmarks", "clients", "coherence", "e2e", "failures"),
-        *("install", "network", "poolers", "rehearsal", "tokens"),
+        *("install", "network", "poolers", "rehearsal", "shapes", "tokens"),
     }
 )
 """Folders of tests that search, attack, wait, or need other programs; `make test-all` runs them."""

@@ -8,9 +8,12 @@ import pytest
 
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
+from tests.every_resource.document import PRIVATE_LISTS
 from tests.in_process import LambdaTransport
 
 ApiOf = Callable[..., httpx.Client]
+
+collect_ignore = [] if PRIVATE_LISTS else ["test_private_lists.py"]
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What the OpenAPI document says of lists and writes: the suites of this folder type no path."""
+"""What the OpenAPI document says of lists and writes: the suites of this folder type no path.
+
+Lists of what is each caller's own are those of tests/auth/test_private_lists.py.
+"""
 
 import json
 import re
@@ -215,4 +218,6 @@ LISTS = list(_paginated_lists())
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
 WRITES = list(_writes())
+PRIVATE_LISTS = [path for path, one in DOCUMENT["paths"].items() if PRIVATE in one.get("get", {})]
+"""The paths of lists of what is each caller's own, which are not in LISTS."""
 CREATES = [write for write in WRITES if write.creates]

@@ -99,7 +99,7 @@ def test_a_patch_is_json_or_a_merge_patch(
         "/health/",
         "/users/",
         "/users/x",
-        "/users/1/posts",
+        "/users/1/1",
         "/users/search/",
         "/users/stats/1",
         "/posts/",

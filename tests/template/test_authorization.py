@@ -42,12 +42,18 @@ def test_a_token_is_required_by_the_permission_the_document_and_the_gateway(
     )
 
 
+BELOW = {
+    path
+    for _, path, operation in OPERATIONS
+    if operation["tags"][0] in RESOURCES and operation["tags"][0] != path.split("/")[1]
+}
+"""Paths below another resource, which are routes of their own."""
+
+
 def test_a_resource_has_two_paths_with_a_token_whose_options_need_none() -> None:
+    paths = {f"/{resource}{rest}" for resource in RESOURCES for rest in ("", "/{proxy+}")} | BELOW
     assert stacks.token_routes(stacks.template()) == {("$default", "ANY"): False} | {
-        (f"/{resource}{rest}", method): method == "ANY"
-        for resource in RESOURCES
-        for rest in ("", "/{proxy+}")
-        for method in ("ANY", "OPTIONS")
+        (path, method): method == "ANY" for path in paths for method in ("ANY", "OPTIONS")
     }
 
 
@@ -88,10 +94,12 @@ def test_the_gateway_responds_to_web_pages_of_the_given_origins(
 
 
 DOMAIN = {"DomainName": "api.example.org", "DomainCertificateArn": "arn:aws:acm:::certificate/1"}
-BELOW = DOMAIN | {"DomainName": "api.example.org/v1"}
+DOMAIN_WITH_PATH = DOMAIN | {"DomainName": "api.example.org/v1"}
 
 
-@pytest.mark.parametrize(("parameters", "is_off"), [({}, False), (DOMAIN, True), (BELOW, True)])
+@pytest.mark.parametrize(
+    ("parameters", "is_off"), [({}, False), (DOMAIN, True), (DOMAIN_WITH_PATH, True)]
+)
 def test_with_a_domain_nothing_is_served_beside_it(
     parameters: dict[str, str], is_off: bool
 ) -> None:
@@ -105,7 +113,7 @@ def test_with_a_domain_nothing_is_served_beside_it(
 
 @pytest.mark.parametrize(
     ("parameters", "host", "path"),
-    [({}, "", ""), (DOMAIN, "api.example.org", ""), (BELOW, "api.example.org", "/v1")],
+    [({}, "", ""), (DOMAIN, "api.example.org", ""), (DOMAIN_WITH_PATH, "api.example.org", "/v1")],
 )
 def test_a_domain_has_a_host_and_may_have_a_path(
     parameters: dict[str, str], host: str, path: str

@@ -151,7 +151,10 @@ class Transaction:
     async def insert(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> Row[*Ts]:
-        """Insert one row of a resource, and return it; it has its `id`.
+        """Insert one row of a resource, and return it.
+
+        The audit log has its `id`, or its first column if it has none, as that of a link table,
+        whose key is the ids of others.
 
         Raises `Forbidden` if it would not be the caller's own, and `NotFound` if nothing was
         inserted for another reason, such as a SELECT that found nothing.
@@ -207,7 +210,7 @@ class Transaction:
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append(row.id)
+            self._written.append(row.id if "id" in row._fields else row[0])
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row

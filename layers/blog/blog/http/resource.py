@@ -159,6 +159,7 @@ class Resource:
         cached: bool = False,
         scope: str = "",
         private: bool = False,
+        below: str = "",
         permission: str = "",
         raises: Errors = (),
     ) -> Register:
@@ -169,8 +170,11 @@ class Resource:
         `scope` is the parameter that selects a scope of the table (`blog.database.dependencies`).
         `private`: each caller has pages of its own; others that depend on the caller are not
         cached.
+        `below` is the path of another resource's item, such as `/users/{user_id:id}`, whose list
+        this is: at `{below}/{name}{path}`, cached at `{name}@users:…`.
         """
-        pages = PageCache(self.name, schema, f"{self.name}{path}") if cached else None
+        parent = f"@{below.split('/')[1]}" if below else ""
+        pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             query = _query(arguments)
@@ -201,6 +205,7 @@ class Resource:
             schema,
             permission or f"{self.name}:read",
             raises=raises,
+            below=below,
             extra={PRIVATE: True} if private else None,
         )
 
@@ -291,6 +296,7 @@ class Resource:
         raises: Errors,
         status: int = 200,
         more: Sequence[inspect.Parameter] = (),
+        below: str = "",
         extra: Arguments | None = None,
     ) -> Register:
         def register(endpoint: Endpoint) -> Endpoint:
@@ -302,7 +308,7 @@ class Resource:
             handle.__name__, handle.__doc__ = endpoint.__name__, endpoint.__doc__
             handle.__signature__ = _signature(endpoint, more)  # type: ignore[attr-defined]
             self.router.add_api_route(
-                f"/{self.name}{path}",
+                f"{below}/{self.name}{path}",
                 handle,
                 methods=[METHODS[kind]],
                 status_code=status,
