@@ -46,7 +46,7 @@ def generations(listed: PaginatedList, cache: Any) -> dict[bytes, bytes]:
 
 def pages(listed: PaginatedList, cache: Any) -> set[bytes]:
     """The keys of the cached pages of the list's table."""
-    of_table = re.compile(rf"{listed.table}[/:]".encode())
+    of_table = re.compile(rf"{listed.table}[@/:]".encode())
     return {key for key in cache.scan_iter() if of_table.match(key)}
 
 
@@ -59,7 +59,7 @@ def test_a_page_is_cached_after_its_token_and_link(
     [key] = pages(listed, cache)
     link = response.links["next"]["url"].encode()
 
-    assert re.fullmatch(rf"{listed.table}[/:].*\b2:5", key.decode())
+    assert re.fullmatch(rf"{listed.table}[@/:].*\b2:5", key.decode())
     header = re.match(HEADER, cache.get(key))
     assert header
     assert f";{listed.table}@".encode() in header[0]

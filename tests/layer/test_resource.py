@@ -63,6 +63,13 @@ notes = Table(
     Column("line", Text),
     Column("done", Boolean, nullable=False, server_default="false"),
 )
+pins = Table(
+    "pins",
+    TABLES,
+    Column("note_id", BigInteger, ForeignKey("notes.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+)
+"""A link table, without an id of its own."""
 COLUMNS = (notes.c.id, notes.c.user_id, notes.c.line, notes.c.done)
 VERSIONED = (*COLUMNS, version(notes))
 NOTE_ID = bindparam("note_id", type_=BigInteger)
@@ -83,6 +90,8 @@ ROWS = f"""
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE, line text,
     done boolean NOT NULL DEFAULT false);
+CREATE TABLE pins (note_id bigint REFERENCES notes ON DELETE CASCADE,
+    user_id bigint REFERENCES users ON DELETE CASCADE, PRIMARY KEY (note_id, user_id));
 INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
 INSERT INTO identities (issuer, subject, user_id) VALUES ('{ISSUER}', 'ada', 1), ('{ISSUER}', 'bob', 2);
 INSERT INTO notes (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
@@ -191,6 +200,16 @@ async def delete_notes_of_user(http: Request, user_id: Id) -> Response:
         return Response(status_code=204)
 
 
+@resource.router.put("/notes/{note_id:id}/pins", openapi_extra={PERMISSION: "notes:write"})
+async def pin_note(http: Request, note_id: Id) -> dict[str, int]:
+    request = request_of(http.scope)
+    link = select(NOTE_ID, OWN_USER_ID)
+    statement = insert(pins).from_select(["note_id", "user_id"], link).returning(*pins.c)
+    async with database.transaction(request, Fences(request)) as transaction:
+        row = await transaction.insert(statement, {"note_id": note_id})
+        return {"note_id": row.note_id, "user_id": row.user_id}
+
+
 # The paths of two parts are before the item's, whose pattern takes only digits.
 APP = create_app(resource.router)
 ApiAs = Callable[..., httpx.Client]
@@ -200,7 +219,7 @@ ApiAs = Callable[..., httpx.Client]
 def tables(database: psycopg.Connection[Any], cache: object) -> Iterator[psycopg.Connection[Any]]:
     database.execute(ROWS.encode())
     yield database
-    database.execute("DROP TABLE notes")
+    database.execute("DROP TABLE pins, notes")
 
 
 @pytest.fixture
@@ -317,6 +336,14 @@ def test_a_plain_write_obeys_owners_voids_pages_and_ignores_no_condition(
     assert lines(ada.get("/notes")) == ["of Ada", "of Bob"]
     assert ada.delete("/notes/of/1").status_code == 204
     assert lines(ada.get("/notes")) == ["of Bob"]
+
+
+def test_the_audit_log_has_the_first_id_of_a_link(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    assert api_as("bob").put("/notes/1/pins").json() == {"note_id": 1, "user_id": 2}
+    audited = tables.execute("SELECT action, resource, resource_id FROM audit_log").fetchall()
+    assert audited == [("pin_note", "notes", 1)]
 
 
 class HeadersFrontDoor:

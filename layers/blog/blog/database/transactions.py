@@ -210,7 +210,7 @@ class Transaction:
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append(row.id if "id" in row._fields else row[0])
+            self._written.append(_id_of(row))
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row
@@ -362,6 +362,11 @@ async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> No
                 await invalidates.rolled_back()
 
     await run_both(driver.end_transaction(), withdraw())
+
+
+def _id_of(row: Row[*tuple[Any, ...]]) -> int:
+    found: int = row.id if "id" in row._fields else next(iter(row))
+    return found
 
 
 def _not_found(request: ApiRequest) -> NotFound:
