@@ -117,11 +117,12 @@ def _example_object(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str
 
 def _example_text(schema: dict[str, Any]) -> str:
     """Return a text of the schema's length and pattern. Raises `ValueError` if none is known."""
-    text = "text".ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength")]
-    for one in (text, "1", "1.00"):
-        if re.search(schema.get("pattern", ""), one):
+    minimum, pattern = schema.get("minLength", 0), schema.get("pattern", "")
+    text = "text".ljust(minimum, "x")[: schema.get("maxLength")]
+    for one in ("1", text) if pattern else (text,):  # of a decimal, whose pattern has no end
+        if len(one) >= minimum and re.search(pattern, one):
             return one
-    raise ValueError(f"no text is known of {schema['pattern']}: give the field an example")
+    raise ValueError(f"no text is known of {schema}: give the field an example")
 
 
 def as_text(event: dict[str, Any]) -> str:
