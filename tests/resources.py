@@ -95,7 +95,7 @@ def _typed(type_: TypeEngine[Any], name: str) -> str:
     if isinstance(type_, ARRAY):
         return f"ARRAY[{_typed(type_.item_type, name)}]"
     if isinstance(type_, Enum):
-        return f"'{type_.enums[-1]}'" + (f"::{type_.name}" if type_.native_enum else "")
+        return f"'{type_.enums[0]}'" + (f"::{type_.name}" if type_.native_enum else "")
     if isinstance(type_, JSON):
         return f"jsonb_build_object('row', '{name} ' || n)"
     assert type_.python_type in VALUES, (

@@ -77,14 +77,15 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     """Return a value that the JSON Schema allows: its first example, or one made of its type.
 
     Of alternatives it is the last that is not null, such as the text of a decimal; of listed
-    values, and of true and false, it is one that is not the default. Raises `ValueError` for a type
+    values it is the last, and of true and false too, that is not the default. Raises `ValueError` for a type
     of which no value can be made: give such a field an example, `Field(examples=[…])`.
     """
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
-    for given in ("examples", "enum"):
-        if values := [one for one in schema.get(given, []) if one != schema.get("default")]:
-            return values[0]
+    if examples := schema.get("examples"):
+        return examples[0]
+    if values := [one for one in schema.get("enum", []) if one != schema.get("default")]:
+        return values[-1]
     if alternatives := schema.get("anyOf", schema.get("oneOf")):
         *_, chosen = (one for one in alternatives if one.get("type") != "null")
         return example(chosen, schemas)

@@ -129,12 +129,10 @@ def whole(write: Write) -> list[Row]:
 
 
 def left_out(write: Write, body: Row) -> Row:
-    """The defaults of the fields that a body does not have."""
-    return {
-        name: field["default"]
-        for name, field in write.fields.items()
-        if name not in body and "default" in field
-    }
+    """What a body that replaces an item does not have, and becomes its default."""
+    if write.method == "PATCH":
+        return {}
+    return {name: one.get("default") for name, one in write.fields.items() if name not in body}
 
 
 @writes("DELETE")
