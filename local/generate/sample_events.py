@@ -77,8 +77,10 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     """Return a value that the JSON Schema allows: its first example, or one made of its type.
 
     Of alternatives it is the last that is not null, such as the text of a decimal; of listed
-    values it is the last, and of true and false too, that is not the default. Raises `ValueError` for a type
-    of which no value can be made: give such a field an example, `Field(examples=[…])`.
+    values it is the last, and of true and false too, that is not the default.
+
+    Raises `ValueError` for a type of which no value can be made: give such a field an example,
+    `Field(examples=[…])`.
     """
     if "$ref" in schema:
         return example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
