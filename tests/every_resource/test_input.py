@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import FEW_ROWS
-from tests.every_resource.document import CREATES, DOCUMENT, WRITES, Write
+from tests.every_resource.document import CREATES, DOCUMENT, WRITES, Write, documented
 from tests.every_resource.test_documented_responses import OPERATIONS, Operation
 from tests.resources import RESOURCES
 
@@ -17,7 +17,8 @@ every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 
 
 def parameters(operation: Operation, place: str) -> list[dict[str, Any]]:
-    return [one for one in operation.documented.get("parameters", []) if one["in"] == place]
+    given = map(documented, operation.documented.get("parameters", []))
+    return [one for one in given if one["in"] == place]
 
 
 def rows(database: psycopg.Connection[Any]) -> list[Any]:
