@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test test-all rehearse smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -42,6 +42,9 @@ smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_T
 
 failed-events: $(READY)  ## print why a stage's last deployment failed, nested stacks included (STAGE=staging)
 	@$(BIN)/python -m tests.smoke.stage $(STAGE)
+
+shapes: $(READY)   ## make each change of tests/shapes in a copy, and run its suites (half an hour)
+	@$(BIN)/pytest -v -m shapes tests/shapes $(ARGS)
 
 rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
 	@$(BIN)/pytest -v -n 2 -m rehearsal tests/rehearsal $(ARGS)

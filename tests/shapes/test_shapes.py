@@ -11,6 +11,8 @@ import pytest
 
 from tests.repository_copy import copy_repository, generate, python, run
 
+pytestmark = pytest.mark.shapes
+
 CHANGES = sorted(Path(__file__).parent.glob("*.diff"))
 SUITES = (
     "tests/every_resource",
