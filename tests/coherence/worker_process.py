@@ -433,7 +433,7 @@ def _load_blog() -> Api:
     for name in ("users", "posts"):
         handlers[name] = importlib.import_module(f"{name}.handler").handler
         # Imports it now, for all workers.
-        assert importlib.import_module(f"{name}.queries").FIND is not None
+        assert importlib.import_module(f"{name}.queries").ITEM
 
     def handler(event: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
         return handlers[event["rawPath"].split("/")[1]](event, context)
