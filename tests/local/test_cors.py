@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from local.generate.openapi import resolved
 from local.services import Services
 from local.template import load_template
 from tests.e2e import targets
@@ -93,12 +94,12 @@ def test_every_documented_header_is_exposed_and_may_be_sent(
         name
         for operation in operations
         for response in operation["responses"].values()
-        for name in response.get("headers", {})
+        for name in resolved(DOCUMENT, response).get("headers", {})
     }
     sent = {
         parameter["name"]
         for operation in operations
-        for parameter in operation.get("parameters", [])
+        for parameter in (resolved(DOCUMENT, one) for one in operation.get("parameters", []))
         if parameter["in"] == "header"
     }
     always_readable = {"Cache-Control", "Content-Type"}  # by the Fetch standard
