@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from blog.auth.permissions import READER, Grant, grant_of
+from blog.auth.permissions import Grant, grant_of
 from blog.conditions import EXAMPLE_TAG
 from blog.errors import (
     ApiError,
@@ -160,7 +160,7 @@ def _errors(
         errors.discard(NotFound)
     if permission := operation.get(PERMISSION):
         errors |= {Unauthorized, InternalError, ServiceUnavailable}
-        if grant_of(permission, READER) is not Grant.ALL:
+        if grant_of(permission) is not Grant.ALL:
             errors.add(Forbidden)
     if "requestBody" in operation:
         errors |= BODY_ERRORS

@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from blog.auth.permissions import READER, ROLES, Grant, grant_of
+from blog.auth.permissions import ROLES, Grant, grant_of
 from blog.http.route import PERMISSION
 from local.generate.openapi import merged_openapi
 
@@ -24,10 +24,7 @@ def _rows() -> Iterator[str]:
     for path in merged_openapi()["paths"].values():
         for operation in path.values():
             if permission := operation.get(PERMISSION):
-                grants = (
-                    max(grant_of(permission, one) for one in {READER, role}) for role in ROLES
-                )
-                cells = " | ".join(WORDS[grant] for grant in grants)
+                cells = " | ".join(WORDS[grant_of(permission, role)] for role in ROLES)
                 yield f"| `{operation['operationId']}` | `{permission}` | {cells} |\n"
 
 

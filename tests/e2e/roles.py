@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from blog.auth.permissions import ALL, NONE, READER, Grant, grant_of
+from blog.auth.permissions import ALL, NONE, Grant, grant_of
 from tests.resources import FUNCTIONS, PERMISSIONS
 
 ANONYMOUS = "anonymous"
@@ -74,7 +74,7 @@ class RoleTransport(httpx.BaseTransport):
         return not self._has_own(operation) or self._owns(operation, request)
 
     def _grant(self, operation: str) -> Grant:
-        return max(grant_of(PERMISSIONS[operation], role) for role in {READER, self._role})
+        return grant_of(PERMISSIONS[operation], self._role)
 
     def _has_own(self, operation: str) -> bool:
         """Whether the role may do it with its own resources only."""

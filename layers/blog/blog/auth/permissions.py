@@ -37,10 +37,11 @@ ROLES: Mapping[str, Mapping[str, Grant]] = {
 """What each role may do, by action or by whole permission, which counts more."""
 
 
-def grant_of(permission: str, role: str) -> Grant:
-    """Return on which resources a role has the permission."""
-    granted = ROLES[role]
-    return granted.get(permission, granted.get(permission.partition(":")[2], NONE))
+def grant_of(permission: str, *roles: str) -> Grant:
+    """Return on which resources a token with these roles has the permission."""
+    action = permission.partition(":")[2]
+    granted = (ROLES[role] for role in {READER, *roles})
+    return max(one.get(permission, one.get(action, NONE)) for one in granted)
 
 
 def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
@@ -50,8 +51,8 @@ def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
         return access
     caller = caller_of(request.claims)
     prefix = settings().role_prefix
-    roles = {READER, *(role for role in ROLES if f"{prefix}{role}" in caller.roles)}
-    grant = max(grant_of(permission, role) for role in roles)
+    roles = (role for role in ROLES if f"{prefix}{role}" in caller.roles)
+    grant = grant_of(permission, *roles)
     if grant is NONE:
         raise Forbidden(permission)
     return Access(operation, permission, caller, own_only=grant is OWN)
