@@ -41,32 +41,39 @@ class HttpApiEvent(HTTPGateway):
         return event.get("version") == "2.0" and "requestContext" in event
 
     @cached_property
+    def headers(self) -> dict[str, str]:
+        event = self.event
+        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        if cookies := event.get("cookies"):
+            headers["cookie"] = "; ".join(cookies)
+        return headers
+
+    @cached_property
     def request(self) -> ApiRequest:
         gateway = self.event["requestContext"]
         remaining_seconds = self.context.get_remaining_time_in_millis() / 1000
+        base_path, path = _split_path(self.event)
+        sent_id = self.headers.get("x-request-id", "")
         return ApiRequest(
             method=gateway["http"]["method"],
+            path=path,
             gateway_id=gateway["requestId"],
+            client_id=sent_id if CLIENT_REQUEST_ID.fullmatch(sent_id) else None,
             deadline=monotonic() + remaining_seconds - DEADLINE_MARGIN_SECONDS,
+            base_path=base_path,
             source_address=gateway["http"]["sourceIp"],
             claims=verified_claims(gateway),
         )
 
     @cached_property
     def scope(self) -> Scope:
-        event = self.event
+        event, headers = self.event, dict(self.headers)
         http = event["requestContext"]["http"]
-        headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-        if cookies := event.get("cookies"):
-            headers["cookie"] = "; ".join(cookies)
         scheme = "http" if headers.get("x-forwarded-proto") == "http" else "https"
         host = HOST.fullmatch(headers.get("host", "localhost"))
         if host is None:
             del headers["host"]
             self.request.malformed = "The header Host is not a host name with a port."
-        sent_id = headers.get("x-request-id", "")
-        self.request.client_id = sent_id if CLIENT_REQUEST_ID.fullmatch(sent_id) else None
-        self.request.base_path, self.request.path = _split_path(event)
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.0"},

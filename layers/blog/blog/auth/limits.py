@@ -22,7 +22,6 @@ Sources: GCRA is defined in ITU-T I.371; the headers in draft-ietf-httpapi-ratel
 
 import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
-from hashlib import blake2s
 from math import ceil
 from time import monotonic
 from types import TracebackType
@@ -32,7 +31,7 @@ from blog.cache.redis_connection import Call, Script
 from blog.cache.scripts import CacheUnavailable, key, redis_scripts
 from blog.errors import TooManyRequests
 from blog.process import per_process
-from blog.request import ApiRequest, Headers, Record
+from blog.request import ApiRequest, Headers, Record, digest
 from blog.settings import SettingsError, settings
 
 MAX_REMEMBERED = 1000
@@ -202,10 +201,8 @@ def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
     if limit is None or settings().redis_url is None or request.limit is not None:
         return nullcontext()
     caller = access.caller if access is not None else None
-    identity = f"{caller.issuer} {caller.subject}" if caller else network_of(request.source_address)
-    # A digest, since subjects and addresses are personal data.
-    digest = blake2s(identity.encode(), digest_size=16).hexdigest()
-    request.limit = counted = RequestLimit(limit, digest, request.record)
+    identity = caller.identity if caller else network_of(request.source_address)
+    request.limit = counted = RequestLimit(limit, digest(identity), request.record)
     return counted
 
 

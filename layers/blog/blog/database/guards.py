@@ -5,7 +5,7 @@ this version of it). If a statement matched no row, its other conditions find th
 guards tell why it was not written. All of it is derived from the statement, once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -39,8 +39,8 @@ def target_of(statement: Update | Delete) -> Select[bool]:
     """Return a statement of the row without the guards: whether it is the caller's own."""
     conditions = list(_conjuncts(statement.whereclause))
     owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
-    versions = [one for one in conditions if has_parameter(one, ALLOWED.key)]
-    rest = [one for one in conditions if one not in (*owned, *versions)]
+    guards = (SUBJECT.key, ALLOWED.key)
+    rest = [one for one in conditions if not any(has_parameter(one, name) for name in guards)]
     return select(and_(true(), *owned)).select_from(statement.table).where(*rest)
 
 
@@ -51,11 +51,9 @@ def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
     return select(*statement.exported_columns).where(statement.whereclause)
 
 
-def sets_nothing(statement: Executable, values: dict[str, object]) -> bool:
-    """Whether it is an update that these values give no column to set."""
-    if not isinstance(statement, Update) or statement._values:
-        return False
-    return values.keys().isdisjoint(statement.table.c.keys())
+def sets_nothing(update: Update, values: Mapping[str, object]) -> bool:
+    """Whether these values give the update no column to set."""
+    return not update._values and values.keys().isdisjoint(update.table.c.keys())
 
 
 def _conjuncts(clause: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:

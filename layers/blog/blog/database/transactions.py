@@ -159,9 +159,10 @@ class Transaction:
         Raises `Forbidden` if it would not be the caller's own, and `NotFound` if nothing was
         inserted for another reason, such as a SELECT that found nothing.
         """
-        row = await self._write(statement, values or {})
+        given = values or {}
+        row = await self._write(statement, given)
         if row is None:
-            raise _forbidden(self.access) if self.access.own_only else _not_found(self.request)
+            raise await self._why_not(statement, given)
         return row
 
     async def change(
@@ -173,7 +174,7 @@ class Transaction:
         matched, raises `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since),
         in that order.
         """
-        given = dict(values or {})
+        given = values or {}
         if isinstance(statement, Update) and sets_nothing(statement, given):
             self._require_guard(statement)
             row = (await self.look_up(unchanged_row_of(statement), given)).one_or_none()

@@ -16,7 +16,6 @@ conditions. The document follows from it. An operation of no kind is a route of 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from hashlib import blake2s
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -40,7 +39,7 @@ from blog.http.pagination import (
 from blog.http.problems import problem_responses
 from blog.http.route import KIND, PERMISSION, PRIVATE, api_router
 from blog.page import PageResult
-from blog.request import Access, ApiRequest, request_of
+from blog.request import Access, ApiRequest, digest, request_of
 
 if TYPE_CHECKING:
     from blog.database import Reader, Transaction
@@ -84,6 +83,10 @@ METHODS = {
     "delete": "DELETE",
 }
 """The kinds of operations; `local.generate.http_semantics` says what each adds to the document."""
+ACTIONS = {"create": "create", "list": "read", "read": "read"}
+"""The actions of kinds in permissions; the others `write`."""
+STATUSES = {"create": 201, "delete": 204}
+"""The statuses of kinds that do not respond with 200."""
 KEY = "idempotency_key"
 KEY_PARAMETER = inspect.Parameter(
     KEY,
@@ -145,9 +148,8 @@ class Resource:
             path,
             respond,
             self.schema,
-            permission or f"{self.name}:create",
+            permission,
             raises=raises,
-            status=201,
             more=[KEY_PARAMETER],
         )
 
@@ -203,7 +205,7 @@ class Resource:
             path,
             respond,
             schema,
-            permission or f"{self.name}:read",
+            permission,
             raises=raises,
             below=below,
             extra={PRIVATE: True} if private else None,
@@ -218,7 +220,6 @@ class Resource:
         raises: Errors = (),
     ) -> Register:
         """GET one item or, at another path, one object with the attributes of `schema`."""
-        shown, at = schema or self.schema, self.item_path if path is None else path
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             row = await database.read(request, endpoint, **arguments)
@@ -228,7 +229,7 @@ class Resource:
             return conditional_response(request.conditions, content, tag)
 
         return self._operation(
-            "read", at, respond, shown, permission or f"{self.name}:read", raises=raises
+            "read", path, respond, schema or self.schema, permission, raises=raises
         )
 
     def replace(
@@ -259,15 +260,13 @@ class Resource:
                 await endpoint(transaction, **arguments)
                 return Response(status_code=204)
 
-        at = self.item_path if path is None else path
         return self._operation(
             "delete",
-            at,
+            path,
             respond,
             None,
-            permission or f"{self.name}:write",
+            permission,
             raises=raises,
-            status=204,
         )
 
     def _change(
@@ -280,25 +279,25 @@ class Resource:
                 tag = {"ETag": f'"{resource_tag(row.version, content)}"'}
                 return json_response(content, headers=tag if has_tag else None)
 
-        at = self.item_path if path is None else path
-        return self._operation(
-            kind, at, respond, self.schema, permission or f"{self.name}:write", raises=raises
-        )
+        return self._operation(kind, path, respond, self.schema, permission, raises=raises)
 
     def _operation(
         self,
         kind: str,
-        path: str,
+        path: str | None,
         respond: Respond,
         schema: type[BaseModel] | None,
         permission: str,
         *,
         raises: Errors,
-        status: int = 200,
         more: Sequence[inspect.Parameter] = (),
         below: str = "",
         extra: Arguments | None = None,
     ) -> Register:
+        """`path` is below the resource's, None for that of an item."""
+        at = self.item_path if path is None else path
+        default = f"{self.name}:{ACTIONS.get(kind, 'write')}"
+
         def register(endpoint: Endpoint) -> Endpoint:
             async def handle(http_request: Request, **arguments: Any) -> Response:
                 request = request_of(http_request.scope)
@@ -308,13 +307,13 @@ class Resource:
             handle.__name__, handle.__doc__ = endpoint.__name__, endpoint.__doc__
             handle.__signature__ = _signature(endpoint, more)  # type: ignore[attr-defined]
             self.router.add_api_route(
-                f"{below}/{self.name}{path}",
+                f"{below}/{self.name}{at}",
                 handle,
                 methods=[METHODS[kind]],
-                status_code=status,
+                status_code=STATUSES.get(kind, 200),
                 response_model=schema,
                 responses=problem_responses(*raises),
-                openapi_extra={PERMISSION: permission, KIND: kind, **(extra or {})},
+                openapi_extra={PERMISSION: permission or default, KIND: kind, **(extra or {})},
             )
             return endpoint
 
@@ -351,7 +350,7 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
     if not isinstance(query, PageParameters) or (number := query.page_number) is None:
         return None
     path = (value for value in arguments.values() if value is not query)
-    caller = [] if access is None else [_digest(access)]
+    caller = [] if access is None else [digest(access.caller.identity if access.caller else "")]
     filters = map(_key_part, (*path, *query.filters()))
     return ":".join((*caller, *filters, str(number), str(query.limit)))
 
@@ -361,12 +360,6 @@ def _key_part(value: object) -> str:
     if value is None:
         return "all"
     return "%61ll" if value == "all" else quote(str(value), safe="")
-
-
-def _digest(access: Access) -> str:
-    """Return a caller's part of a key: a digest, since subjects are personal data."""
-    caller = f"{access.caller.issuer} {access.caller.subject}" if access.caller else ""
-    return blake2s(caller.encode(), digest_size=16).hexdigest()
 
 
 def _content(arguments: Arguments) -> str:
