@@ -16,6 +16,7 @@ import redis
 
 from blog.database.driver import TIMEOUTS
 from blog.process import reset
+from blog.request import Record
 from local.services import Services, running_services
 from tests.in_process import LambdaTransport
 from tests.parallel import (  # noqa: F401
@@ -27,6 +28,7 @@ from tests.parallel import (  # noqa: F401
 )
 from tests.resources import EMPTY
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
+from tests.transactions import REQUEST
 from tests.valkey import empty
 
 R = TypeVar("R")
@@ -132,3 +134,10 @@ def url_without_timeouts(services: Services) -> str:
 def _short_directory(factory: pytest.TempPathFactory) -> Path:
     """A directory for sockets, whose paths may have 100 bytes at most."""
     return factory.mktemp("services")
+
+
+@pytest.fixture
+def record() -> Record:
+    """A new record of `REQUEST`."""
+    REQUEST.record = Record()
+    return REQUEST.record

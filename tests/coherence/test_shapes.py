@@ -267,14 +267,6 @@ def loading(name: str) -> Callable[[], Any]:
     return load
 
 
-@pytest.fixture
-def record() -> Record:
-    """What the request in progress records."""
-    new = Record()
-    REQUEST.record = new
-    return new
-
-
 async def run(statement: Any, values: dict[str, object]) -> None:
     async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
         await transaction.change(statement, values)

@@ -3,19 +3,15 @@
 Nothing but what the page says is changed there: whatever knows the resource afterwards derives it.
 """
 
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.documentation.curl import blocks
+from tests.repository_copy import copy_repository, make, python
 from tests.resources import ROOT
 
-PYTHON = [sys.executable, "-m"]
 RESOURCE = ROOT / "docs" / "adding-a-resource.md"
 OPERATIONS = ROOT / "docs" / "more-operations.md"
 STEP = re.compile(
@@ -169,10 +165,7 @@ def test_a_plain_write_obeys_owners_and_voids_pages(api_as: ApiAs) -> None:
 
 def carry_out(page: Path, folder: Path) -> Path:
     """Copy the repository, and do in the copy what the page says."""
-    for name in _run(["git", "ls-files", "--cached", "--others", "--exclude-standard"]).split():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    copy_repository(folder)
     text = page.read_text(encoding="utf-8")
     for empty in re.findall(r"Create an empty `([^`]+)`", text):
         (folder / empty).parent.mkdir()
@@ -195,48 +188,15 @@ def _edit(file: Path, verb: str, before: str | None, code: str) -> None:
     file.write_text(text.replace(f"\n{before}", f"\n{code}{before}"), encoding="utf-8")
 
 
-def _make(folder: Path, targets: dict[str, str]) -> None:
-    """Run what these targets run; the copy has no packages to install."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target, message in targets.items():
-        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-        assert recipe is not None, f"make {target}"
-        for line in recipe[1].splitlines():
-            command = line.strip().removeprefix("@").replace('"$(MESSAGE)"', f'"{message}"')
-            _run(
-                [
-                    "sh",
-                    "-c",
-                    command.replace("$(BIN)/python", sys.executable).replace(
-                        "$(BIN)/ruff", f"{sys.executable} -m ruff"
-                    ),
-                ],
-                folder,
-            )
-
-
 def _test(folder: Path, *suites: str) -> None:
     quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
-    _run([*PYTHON, "pytest", *quiet, "-p", "no:cacheprovider", *suites], folder)
+    python(folder, "pytest", *quiet, "-p", "no:cacheprovider", *suites)
 
 
 def _lint(folder: Path, *paths: str) -> None:
-    _run([*PYTHON, "ruff", "check", *paths], folder)
-    _run([*PYTHON, "ruff", "format", "--check", *paths], folder)
-    _run([*PYTHON, "mypy", *paths], folder)
-
-
-def _run(command: list[str], folder: Path = ROOT) -> str:
-    """Return the command's output. Fails with it, and with nothing of this file."""
-    paths = os.pathsep.join(str(folder / path) for path in (".", "functions", "layers/blog"))
-    environment = os.environ | {"PYTHONPATH": paths}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        output = "\n".join((done.stdout + done.stderr).splitlines()[-150:])
-        pytest.fail(f"In the copy failed: {' '.join(command)}\n\n{output}", pytrace=False)
-    return done.stdout
+    python(folder, "ruff", "check", *paths)
+    python(folder, "ruff", "format", "--check", *paths)
+    python(folder, "mypy", *paths)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +204,7 @@ def with_comments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = carry_out(RESOURCE, tmp_path_factory.mktemp("comments"))
     message = re.search("make migration MESSAGE='(.*)'", RESOURCE.read_text(encoding="utf-8"))
     assert message is not None
-    _make(folder, {"migration": message[1], "format": "", "openapi": ""})
+    make(folder, {"migration": message[1], "format": "", "openapi": ""})
     (folder / "tests" / "comments").mkdir()
     (folder / "tests" / "comments" / "__init__.py").touch()
     (folder / "tests" / "comments" / "test_comments.py").write_text(COMMENTS, encoding="utf-8")
@@ -254,7 +214,7 @@ def with_comments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def with_operations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = carry_out(OPERATIONS, tmp_path_factory.mktemp("operations"))
-    _make(folder, {"format": "", "openapi": ""})
+    make(folder, {"format": "", "openapi": ""})
     (folder / "tests" / "posts" / "test_more.py").write_text(MORE, encoding="utf-8")
     return folder
 

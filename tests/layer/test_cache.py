@@ -62,14 +62,6 @@ class Database:
 
 
 @pytest.fixture
-def record() -> Record:
-    """What the request in progress records."""
-    new = Record()
-    REQUEST.record = new
-    return new
-
-
-@pytest.fixture
 def fetch(worker: Worker, cache: Client) -> Callable[[Database], bytes]:
     """Fetches the page in this worker."""
     return lambda database: worker.run(THINGS.fetch(REQUEST, PAGE, database.load))
@@ -335,10 +327,8 @@ def test_a_write_voids_the_pages_that_depend_on_what_it_changes(
     assert found == voided
 
 
-@pytest.mark.parametrize(("changes", "voided"), VOIDED)
-def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
-    worker: Worker, cache: Client, changes: Changes, voided: set[str]
-) -> None:
+def served_during(worker: Worker, changes: Changes) -> dict[str, bytes]:
+    """The pages as they are read, in a database that has changed, while a write is fenced."""
     served = {}
 
     async def read() -> None:
@@ -348,6 +338,14 @@ def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
     for name in PAGES:
         worker.run(fetch_of(name, b"old"))
     worker.run(write(changes, while_fenced=read))
+    return served
+
+
+@pytest.mark.parametrize(("changes", "voided"), VOIDED)
+def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
+    worker: Worker, cache: Client, changes: Changes, voided: set[str]
+) -> None:
+    served = served_during(worker, changes)
     assert {served[name] for name in voided} <= {b"during"}
 
 
@@ -355,15 +353,7 @@ def test_no_page_that_a_write_may_change_is_served_before_it_is_voided(
 def test_a_write_whose_scopes_are_known_keeps_readers_from_no_other_page(
     worker: Worker, cache: Client, changes: Changes, voided: set[str]
 ) -> None:
-    served = {}
-
-    async def read() -> None:
-        for name in PAGES:
-            served[name] = await fetch_of(name, b"during")
-
-    for name in PAGES:
-        worker.run(fetch_of(name, b"old"))
-    worker.run(write(changes, while_fenced=read))
+    served = served_during(worker, changes)
     assert {name for name in PAGES if served[name] == b"during"} == voided
     assert not cache.exists("fences")
 

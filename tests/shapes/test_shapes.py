@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository_copy import copy_repository, generate, python, run
+from tests.repository_copy import copy_repository, make, python, run
 
 pytestmark = pytest.mark.shapes
 
@@ -39,7 +39,10 @@ def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # Not as a part of a repository around the folder, which `git apply` would look for.
     around = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
     run(["git", "apply", "-C1", str(request.param)], folder, around)
-    generate(folder, request.param.stem.replace("_", " ").capitalize())
+    message = request.param.stem.replace("_", " ").capitalize()
+    make(folder, {"migration": message})
+    python(folder, "ruff", "format", "-q", ".")
+    make(folder, {"openapi": ""})
     return folder
 
 
