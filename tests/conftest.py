@@ -1,6 +1,5 @@
 """Fixtures that most tests share: real PostgreSQL and Redis, and the API in this process."""
 
-import asyncio
 import os
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -18,6 +17,7 @@ from blog.database.driver import TIMEOUTS
 from blog.process import reset
 from blog.request import Record
 from local.services import Services, running_services
+from tests.event_loop import run
 from tests.in_process import LambdaTransport
 from tests.parallel import (  # noqa: F401
     pytest_addoption,
@@ -66,12 +66,7 @@ class Worker:
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run it in the event loop of Mangum, to which the process's clients are bound."""
-        try:
-            loop = asyncio.get_event_loop()
-        except RuntimeError:
-            loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(loop)
-        return loop.run_until_complete(coroutine)
+        return run(coroutine)
 
     def close(self) -> None:
         self.run(reset())

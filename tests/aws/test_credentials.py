@@ -1,6 +1,5 @@
 """Credentials of the environment, and of the endpoint of containers."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from blog.aws.credentials import (
     current_credentials,
 )
 from blog.process import reset
+from tests.event_loop import run
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CONTAINER = "AWS_CONTAINER_CREDENTIALS"
@@ -80,9 +80,9 @@ def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in (*KEYS, f"{CONTAINER}_FULL_URI", f"{CONTAINER}_RELATIVE_URI", TOKEN):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv(f"{TOKEN}_FILE", raising=False)
-    asyncio.run(reset())
+    run(reset())
     yield
-    asyncio.run(reset())
+    run(reset())
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_a_relative_address_precedes_a_full_one(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current_credentials()
-    asyncio.run(reset())
+    run(reset())
     monkeypatch.setattr(credentials, "CONTAINER_HOST", endpoint.address)
     monkeypatch.setenv(f"{CONTAINER}_RELATIVE_URI", "/relative")
     current_credentials()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blog.concurrency import run_both
+from tests.event_loop import run
 
 
 async def late(ended: list[str], result: str, error: Exception | None = None) -> str:
@@ -22,7 +23,7 @@ async def fail(error: Exception) -> str:
 
 
 def test_both_results_are_returned() -> None:
-    assert asyncio.run(_both(late([], "first"), late([], "second"))) == ("first", "second")
+    assert run(_both(late([], "first"), late([], "second"))) == ("first", "second")
 
 
 @pytest.mark.parametrize("fails_first", [True, False])
@@ -31,14 +32,14 @@ def test_the_error_of_one_is_raised_when_the_other_has_ended(*, fails_first: boo
     failing, other = fail(LookupError("failed")), late(ended, "other")
     both = (failing, other) if fails_first else (other, failing)
     with pytest.raises(LookupError, match="failed"):
-        asyncio.run(_both(*both))
+        run(_both(*both))
     assert ended == ["other"]
 
 
 def test_of_two_errors_the_first_ones_is_raised() -> None:
     ended: list[str] = []
     with pytest.raises(LookupError, match="first"):
-        asyncio.run(_both(late(ended, "one", LookupError("first")), fail(ValueError("second"))))
+        run(_both(late(ended, "one", LookupError("first")), fail(ValueError("second"))))
     assert ended == ["one"]
 
 
