@@ -1,3 +1,3 @@
 """The measured claims: this API beside the same one in `benchmarks/baseline`."""
 
-import local  # noqa: F401 - so that the functions and `blog` are found
+import local  # noqa: F401 - so that the functions and `shared` are found

@@ -83,7 +83,7 @@ class Stage:
 
     def process(self, variant: Variant) -> SystemProcess:
         folder = self._folder(variant)
-        paths = [folder / "functions", folder / "layers" / "blog"]
+        paths = [folder / "functions", folder / "layers" / "shared"]
         environment = self._environments[variant.name]
         return SystemProcess(
             "project", environment | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
@@ -119,11 +119,11 @@ class Stage:
         _, layers, runtime = sites.roots("users")
         if not variant.bytecode:
             layers = built / "dependencies"
-        return (built / "users", built / "blog" / "python", layers, runtime)
+        return (built / "users", built / "shared" / "python", layers, runtime)
 
     def _build(self, variant: Variant, sites: Sites) -> None:
         built = self._folder(variant) / "built"
-        _run_build(self._folder(variant), "blog", str(built / "blog"))
+        _run_build(self._folder(variant), "shared", str(built / "shared"))
         _run_build(self._folder(variant), "function", "users", build.HOST, str(built / "users"))
         if not variant.bytecode:
             _, layers, _ = sites.roots("users")

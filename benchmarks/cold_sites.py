@@ -79,11 +79,11 @@ class Sites:
         shutil.copy(build.ROOT / "benchmarks" / "baseline" / "app.py", self._directory / site)
 
     def _build_project(self) -> None:
-        layers, blog = self._directory / "layers", self._directory / "blog"
+        layers, shared = self._directory / "layers", self._directory / "shared"
         self._run_build("dependencies", build.HOST, str(layers))
-        self._run_build("blog", str(blog))
-        shutil.copytree(blog, layers, dirs_exist_ok=True)
-        shutil.rmtree(blog)
+        self._run_build("shared", str(shared))
+        shutil.copytree(shared, layers, dirs_exist_ok=True)
+        shutil.rmtree(shared)
         for resource in RESOURCES:
             self._run_build("function", resource, build.HOST, str(self._directory / resource))
 

@@ -21,14 +21,14 @@ from layers import build
 
 ROUNDS = 21
 PROGRAM = """
-import fastapi, mangum, redis.asyncio, aws_lambda_powertools.logging, blog.settings, sys, time
+import fastapi, mangum, redis.asyncio, aws_lambda_powertools.logging, shared.settings, sys, time
 started = time.perf_counter()
 exec(sys.argv[1])
 print(time.perf_counter() - started)
 """
 CODE = {
     "a secret": """
-from blog.aws import secrets_manager
+from shared.aws import secrets_manager
 secrets_manager.request = lambda *_, **__: b'{"SecretString": "x"}'
 secrets_manager.fetch_secret("arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog", 1.0)
 """,
@@ -37,7 +37,7 @@ import boto3
 boto3.client("secretsmanager")
 """,
     "a token for PostgreSQL": """
-from blog.aws.tokens import database_token
+from shared.aws.tokens import database_token
 database_token("blog.cluster-abc.eu-west-1.rds.amazonaws.com", 5432, "blog_app")
 """,
     "a token for PostgreSQL: boto3": """
@@ -46,7 +46,7 @@ host = "blog.cluster-abc.eu-west-1.rds.amazonaws.com"
 boto3.client("rds").generate_db_auth_token(host, 5432, "blog_app")
 """,
     "a token for ElastiCache": """
-from blog.aws.tokens import cache_token
+from shared.aws.tokens import cache_token
 cache_token("blog-cache", "blog-functions")
 """,
 }
@@ -95,11 +95,11 @@ def _build(directory: Path, python: str) -> list[Path]:
     """The layers, and boto3 as Lambda's runtime has it."""
     command = [sys.executable, str(build.ROOT / "layers" / "build.py")]
     _run(*command, "dependencies", build.HOST, str(directory / "dependencies"))
-    _run(*command, "blog", str(directory / "blog"))
+    _run(*command, "shared", str(directory / "shared"))
     boto3 = directory / "boto3"
     _run(build.uv(), "pip", "install", "--python", python, "--target", str(boto3), "boto3")
     _run(python, *COMPILE, str(boto3))
-    return [directory / "blog" / "python", directory / "dependencies" / "python", boto3]
+    return [directory / "shared" / "python", directory / "dependencies" / "python", boto3]
 
 
 def _seconds(python: str, paths: list[Path], code: str) -> float:

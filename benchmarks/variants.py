@@ -54,7 +54,7 @@ def replaced(old: str, new: str) -> Change:
 
 def importing(module: str) -> Change:
     """Import, at the end, a module of `replacements` that patches the importing module."""
-    return appended(f"import blog.{module}  # noqa: E402, F401")
+    return appended(f"import shared.{module}  # noqa: E402, F401")
 
 
 def returning_models(source: str) -> str:
@@ -63,12 +63,12 @@ def returning_models(source: str) -> str:
     changed, found = ours.subn(r"stock_json(schema, \1)", source)
     if not found:
         raise ValueError(f"{ours.pattern!r} does not occur")
-    return f"{changed}\n\nfrom blog.response_model import stock_json  # noqa: E402\n"
+    return f"{changed}\n\nfrom shared.response_model import stock_json  # noqa: E402\n"
 
 
 COUNT = """\
 def row_count(table_name):
-    from blog.database.models import METADATA
+    from shared.database.models import METADATA
 
     return select(func.count()).select_from(METADATA.tables[table_name])
 """
@@ -79,8 +79,8 @@ DO $$ DECLARE found record; BEGIN
 END $$
 """
 COLD_STARTS = (CACHED, NOT_CACHED, ONE_USER)
-BLOG = "layers/blog/blog"
-COLD_START = f"{BLOG}/coldstart/__init__.py"
+SHARED = "layers/shared/shared"
+COLD_START = f"{SHARED}/coldstart/__init__.py"
 
 PARTS = (
     Variant("no bytecode", bytecode=False, cold=COLD_STARTS),
@@ -101,27 +101,27 @@ PARTS = (
     ),
     Variant(
         "SQLAlchemy's pool",
-        {f"{BLOG}/database/connection.py": importing("sqlalchemy_pool")},
+        {f"{SHARED}/database/connection.py": importing("sqlalchemy_pool")},
         promise="a closed connection is noticed without a round trip",
         warm=("one user", "uncached list", "create a user", "update a user"),
         cold=(NOT_CACHED, ONE_USER),
     ),
     Variant(
         "counting rows as PostgreSQL does",
-        {f"{BLOG}/database/paged_query.py": appended(COUNT)},
+        {f"{SHARED}/database/paged_query.py": appended(COUNT)},
         sql=DROP_TRIGGERS,
         warm=("uncached list", "create a user", "delete a user"),
     ),
     Variant(
         "redis-py's client",
-        {f"{BLOG}/cache/redis_connection.py": importing("redis_client")},
+        {f"{SHARED}/cache/redis_connection.py": importing("redis_client")},
         promise="calls at the same time share a round trip; others are sent and not awaited",
         warm=("cached list", "uncached list", "update a user"),
         cold=(CACHED, NOT_CACHED),
     ),
     Variant(
         "FastAPI's response models",
-        {f"{BLOG}/http/resource.py": returning_models},
+        {f"{SHARED}/http/resource.py": returning_models},
         promise="an ETag is a hash of the bytes that are sent",
         warm=("one user", "update a user"),
     ),
@@ -144,7 +144,7 @@ def copy_project(folder: Path, variant: Variant) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    shutil.copytree(REPLACEMENTS, folder / BLOG, dirs_exist_ok=True)
+    shutil.copytree(REPLACEMENTS, folder / SHARED, dirs_exist_ok=True)
     for path, change in variant.changes.items():
         file = folder / path
         file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")

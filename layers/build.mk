@@ -7,8 +7,8 @@ BUILD := "$(PYTHON)" "$(LAYERS)/build.py"
 build-DependenciesLayer:
 	$(BUILD) dependencies $(ARCHITECTURE) "$(ARTIFACTS_DIR)"
 
-build-BlogLayer:
-	$(BUILD) blog "$(ARTIFACTS_DIR)"
+build-SharedLayer:
+	$(BUILD) shared "$(ARTIFACTS_DIR)"
 
 # UsersFunction is the folder functions/users.
 build-%Function:

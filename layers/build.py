@@ -1,7 +1,7 @@
 """The build of each layer and function, run by `sam build` through the layers' Makefiles.
 
     python layers/build.py dependencies arm64 DIRECTORY
-    python layers/build.py blog DIRECTORY
+    python layers/build.py shared DIRECTORY
     python layers/build.py function users arm64 DIRECTORY
 
 Third-party packages are cross-built: binary wheels for the target's architecture and Python as
@@ -87,11 +87,11 @@ def argument_parser() -> argparse.ArgumentParser:
     artifacts = parser.add_subparsers(dest="artifact", required=True)
     dependencies = artifacts.add_parser("dependencies")
     dependencies.add_argument("architecture", choices=PLATFORMS)
-    blog = artifacts.add_parser("blog")
+    shared = artifacts.add_parser("shared")
     function = artifacts.add_parser("function")
     function.add_argument("name")
     function.add_argument("architecture", choices=PLATFORMS)
-    for artifact in (dependencies, blog, function):
+    for artifact in (dependencies, shared, function):
         artifact.add_argument("directory", type=Path)
     return parser
 
@@ -101,8 +101,8 @@ def build(arguments: argparse.Namespace) -> None:
     if arguments.artifact == "dependencies":
         install(requirements_of(), arguments.architecture, directory / "python")
         compile_bytecode(directory, "/opt")
-    elif arguments.artifact == "blog":
-        _copy_code(ROOT / "layers" / "blog" / "blog", directory / "python" / "blog")
+    elif arguments.artifact == "shared":
+        _copy_code(ROOT / "layers" / "shared" / "shared", directory / "python" / "shared")
         compile_bytecode(directory, "/opt")
         _add_release(directory)
     else:

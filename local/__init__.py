@@ -12,7 +12,7 @@ generate    committed files that are made from the code: OpenAPI document, sampl
 import sys
 from pathlib import Path
 
-# This package, the tests and the benchmarks find the functions and `blog` there. Workers do not
+# This package, the tests and the benchmarks find the functions and `shared` there. Workers do not
 # import it: they have only what the template gives them.
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "functions"), str(ROOT / "layers" / "blog")]
+sys.path += [str(ROOT / "functions"), str(ROOT / "layers" / "shared")]

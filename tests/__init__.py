@@ -1,1 +1,1 @@
-import local  # noqa: F401 - so that the functions and `blog` are found
+import local  # noqa: F401 - so that the functions and `shared` are found

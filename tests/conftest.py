@@ -13,10 +13,10 @@ import psycopg
 import pytest
 import redis
 
-from blog.database.driver import TIMEOUTS
-from blog.process import reset
-from blog.request import Record
 from local.services import Services, running_services
+from shared.database.driver import TIMEOUTS
+from shared.process import reset
+from shared.request import Record
 from tests.event_loop import run
 from tests.in_process import LambdaTransport
 from tests.parallel import (  # noqa: F401

@@ -45,7 +45,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str] | N
 
     Fails, with the end of its output and nothing of this file, unless its exit code is 0.
     """
-    paths = os.pathsep.join(str(folder / path) for path in (".", "functions", "layers/blog"))
+    paths = os.pathsep.join(str(folder / path) for path in (".", "functions", "layers/shared"))
     done = subprocess.run(
         command,
         cwd=folder,

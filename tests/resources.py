@@ -12,8 +12,8 @@ from fastapi.routing import APIRoute
 from sqlalchemy import ARRAY, JSON, Column, Enum, Table
 from sqlalchemy.types import TypeEngine
 
-from blog.database.models import METADATA
-from blog.http.route import PERMISSION
+from shared.database.models import METADATA
+from shared.http.route import PERMISSION
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"

@@ -5,10 +5,10 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database import Transaction, sql, transaction
-from blog.database.models import users
-from blog.database.transactions import Invalidation
-from blog.request import Access, ApiRequest
+from shared.database import Transaction, sql, transaction
+from shared.database.models import users
+from shared.database.transactions import Invalidation
+from shared.request import Access, ApiRequest
 
 R = TypeVar("R")
 

@@ -21,7 +21,7 @@ import httpx
 from tests.in_process import LambdaTransport
 from tests.resources import ROOT
 
-PYTHON_PATH = os.pathsep.join(str(ROOT / part) for part in (".", "functions", "layers/blog"))
+PYTHON_PATH = os.pathsep.join(str(ROOT / part) for part in (".", "functions", "layers/shared"))
 
 
 @dataclass(frozen=True)

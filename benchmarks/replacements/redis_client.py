@@ -11,8 +11,8 @@ from typing import Any
 from redis.asyncio.client import Redis
 from redis.exceptions import NoScriptError
 
-from blog.cache import redis_connection
-from blog.cache.redis_connection import Call, Command
+from shared.cache import redis_connection
+from shared.cache.redis_connection import Call, Command
 
 
 class ClientConnection(redis_connection.RedisConnection):

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from blog.database import connection as database
-from blog.database.driver import BoundedConnection
+from shared.database import connection as database
+from shared.database.driver import BoundedConnection
 
 IDLE_SINCE = "idle since"
 

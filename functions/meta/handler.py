@@ -1,10 +1,10 @@
 """Lambda handler of the documentation, the health check, and all other paths."""
 
-from blog.coldstart import fast_imports, prepare
+from shared.coldstart import fast_imports, prepare
 
-with fast_imports(deferred=("blog.database", "meta.queries")):
-    from blog.http.application import create_app, lambda_handler
+with fast_imports(deferred=("shared.database", "meta.queries")):
     from meta.routes import router
+    from shared.http.application import create_app, lambda_handler
 
 app = create_app(router, is_public=True)
 handler = lambda_handler(app)

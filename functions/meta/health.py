@@ -15,15 +15,15 @@ from typing import Literal
 from pydantic import BaseModel
 from redis.exceptions import RedisError, ResponseError
 
-from blog import database
-from blog.cache.health import check_redis
-from blog.cache.scripts import CacheUnavailable
-from blog.concurrency import run_both
-from blog.errors import ApiError, DatabaseUnavailable
-from blog.process import per_process
-from blog.request import ApiRequest
-from blog.settings import settings
 from meta import queries
+from shared import database
+from shared.cache.health import check_redis
+from shared.cache.scripts import CacheUnavailable
+from shared.concurrency import run_both
+from shared.errors import ApiError, DatabaseUnavailable
+from shared.process import per_process
+from shared.request import ApiRequest
+from shared.settings import settings
 
 TIMEOUT_SECONDS = 2.0
 MEMORY_SECONDS = 1.0

@@ -15,7 +15,7 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
-from blog.errors import ApiError, concrete_errors
+from shared.errors import ApiError, concrete_errors
 
 SWAGGER_UI_FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",

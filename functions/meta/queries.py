@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from blog.database.transactions import Reader
+from shared.database.transactions import Reader
 
 
 async def ping(reader: Reader) -> None:

@@ -8,10 +8,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import BaseModel
 
-from blog.errors import RETRY_AFTER_SECONDS, NotFound
-from blog.http.route import operation_id
-from blog.request import request_of
-from blog.settings import settings
 from meta.health import Health, check_health
 from meta.pages import (
     SWAGGER_UI_FILES,
@@ -23,6 +19,10 @@ from meta.pages import (
     swagger_ui_page,
     swagger_ui_version,
 )
+from shared.errors import RETRY_AFTER_SECONDS, NotFound
+from shared.http.route import operation_id
+from shared.request import request_of
+from shared.settings import settings
 
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 SERVER = b'"servers": [\n    {\n      "url": "%b"'

@@ -8,7 +8,7 @@ log in by IAM authentication.
 
 from sqlalchemy import Connection, text
 
-from blog.database.models import METADATA, audit_log
+from shared.database.models import METADATA, audit_log
 
 ROWS = "SELECT, INSERT, UPDATE, DELETE"
 RIGHTS = {table.name: ROWS for table in METADATA.sorted_tables} | {audit_log.name: "INSERT"}

@@ -1,7 +1,7 @@
 """A check of the database's triggers against the models.
 
 A cached page that shows a table which a trigger writes depends on what fires the trigger, and only
-the models can say that (`blog.database.dependencies`). So a migration that adds such a trigger
+the models can say that (`shared.database.dependencies`). So a migration that adds such a trigger
 without saying it fails, before a page can be stale.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from blog.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED
-from blog.database.models import METADATA
+from shared.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED
+from shared.database.models import METADATA
 
 TRIGGERS = text("""
 SELECT fired.relname AS table_name, function.proname AS function_name

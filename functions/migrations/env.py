@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from blog.database.models import METADATA
+from shared.database.models import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 with context.begin_transaction():

@@ -26,8 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from blog.database.server import database_url, provide_tokens
-from blog.settings import settings
 from migrations.app_role import restore_app_roles
 from migrations.declared_triggers import check_triggers
 from migrations.upkeep import (
@@ -36,6 +34,8 @@ from migrations.upkeep import (
     restore_sequences,
     restore_settings,
 )
+from shared.database.server import database_url, provide_tokens
+from shared.settings import settings
 
 ADVISORY_LOCK = 7_262_101_845  # arbitrary, but unique in the database
 SETTLING_SECONDS = 60.0

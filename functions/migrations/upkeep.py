@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from blog.database.driver import LACKING_TIMEOUTS, TIMEOUTS
-from blog.database.models import BLOCK_IDS, METADATA
-from blog.settings import settings
+from shared.database.driver import LACKING_TIMEOUTS, TIMEOUTS
+from shared.database.models import BLOCK_IDS, METADATA
+from shared.settings import settings
 
 SETTINGS = {"TimeZone": "UTC", "jit": "off", **TIMEOUTS}
 LACKING_SETTINGS = f"""

@@ -1,10 +1,10 @@
 """Lambda handler of the posts."""
 
-from blog.coldstart import fast_imports, prepare
+from shared.coldstart import fast_imports, prepare
 
-with fast_imports(deferred=("blog.database", "posts.queries")):
-    from blog.http.application import create_app, lambda_handler
+with fast_imports(deferred=("shared.database", "posts.queries")):
     from posts.routes import posts
+    from shared.http.application import create_app, lambda_handler
 
 app = create_app(posts.router)
 handler = lambda_handler(app)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Text, and_, bindparam, func, insert, select
 
-from blog.database import Item, ItemRow, PagedQuery, Reader, Transaction, is_own
-from blog.database.models import posts
-from blog.page import PagePosition, PageResult
+from shared.database import Item, ItemRow, PagedQuery, Reader, Transaction, is_own
+from shared.database.models import posts
+from shared.page import PagePosition, PageResult
 
 AUTHOR = bindparam("author", type_=posts.c.user_id.type)
 """The post's new author; None keeps the present one."""

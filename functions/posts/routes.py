@@ -1,9 +1,5 @@
 """HTTP routes of the posts."""
 
-from blog.errors import InvalidReference
-from blog.http.fields import Id
-from blog.http.pagination import CursorParameters
-from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
 from posts import queries
 from posts.schemas import (
     PostCountPage,
@@ -13,6 +9,10 @@ from posts.schemas import (
     PostPublic,
     PostUpdate,
 )
+from shared.errors import InvalidReference
+from shared.http.fields import Id
+from shared.http.pagination import CursorParameters
+from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 
 posts = Resource("posts", "post", PostPublic)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from blog.http.fields import Body, Changes, Content, Id, IdParameter, Shown, Title
-from blog.http.pagination import CursorPage, OffsetPage, PageParameters
+from shared.http.fields import Body, Changes, Content, Id, IdParameter, Shown, Title
+from shared.http.pagination import CursorPage, OffsetPage, PageParameters
 
 Order = Literal["oldest", "newest"]
 AuthorId = Annotated[Id, Field(description="The author's id, an integer: `1.0` is rejected.")]

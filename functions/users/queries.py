@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from blog.database import ISSUER, SUBJECT, Item, ItemRow, PagedQuery, Reader, Transaction, is_own
-from blog.database.models import BLOCK_IDS, identities, row_counts, users
+from shared.database import ISSUER, SUBJECT, Item, ItemRow, PagedQuery, Reader, Transaction, is_own
+from shared.database.models import BLOCK_IDS, identities, row_counts, users
 
 RECENT = timedelta(days=7)
 

@@ -1,9 +1,9 @@
 """HTTP routes of the users."""
 
-from blog.errors import Conflict
-from blog.http.fields import Id
-from blog.http.pagination import PageParameters
-from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
+from shared.errors import Conflict
+from shared.http.fields import Id
+from shared.http.pagination import PageParameters
+from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 from users import queries, search
 from users.schemas import (
     UserCreate,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from blog.http.fields import (
+from shared.http.fields import (
     Body,
     Changes,
     DateOrDatetime,
@@ -15,7 +15,7 @@ from blog.http.fields import (
     NameQuery,
     Shown,
 )
-from blog.http.pagination import CursorPage, CursorParameters, OffsetPage
+from shared.http.pagination import CursorPage, CursorParameters, OffsetPage
 
 NAME_DESCRIPTION = (
     "Substring of the name, case-insensitive. Two characters are equal if their upper case has the "

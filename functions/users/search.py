@@ -29,9 +29,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from blog.database import AFTER, ROWS, Reader, to_page
-from blog.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
-from blog.page import PagePosition, PageResult
+from shared.database import AFTER, ROWS, Reader, to_page
+from shared.database.models import BLOCK_IDS, NAME_PARTS, row_counts, users
+from shared.page import PagePosition, PageResult
 from users.queries import in_block
 
 NAME = bindparam("name", type_=Text)

@@ -222,7 +222,7 @@ def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> No
     from redis.retry import Retry
 
     os.environ["DATABASE_URL"] = database_url  # or there are no settings
-    from blog.cache.scripts import EVERYTHING, VOID_TABLES, key, new_token
+    from shared.cache.scripts import EVERYTHING, VOID_TABLES, key, new_token
 
     try:
         with Redis.from_url(

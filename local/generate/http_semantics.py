@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from blog.auth.permissions import Grant, grant_of
-from blog.conditions import EXAMPLE_TAG
-from blog.errors import (
+from shared.auth.permissions import Grant, grant_of
+from shared.conditions import EXAMPLE_TAG
+from shared.errors import (
     ApiError,
     ContentTooLarge,
     Forbidden,
@@ -30,10 +30,10 @@ from blog.errors import (
     UnsupportedMediaType,
     concrete_errors,
 )
-from blog.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
-from blog.http.json_body import IDENTITY, PATCH_TYPES
-from blog.http.problems import ERRORS, PROBLEM_MEDIA_TYPE
-from blog.http.route import KIND, PERMISSION
+from shared.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
+from shared.http.json_body import IDENTITY, PATCH_TYPES
+from shared.http.problems import ERRORS, PROBLEM_MEDIA_TYPE
+from shared.http.route import KIND, PERMISSION
 
 Operation = dict[str, Any]
 Components = dict[str, dict[str, Any]]
@@ -61,7 +61,7 @@ KINDS = {
     "action": Kind((NotFound,), ("If-Match",), ("ETag",)),
     "delete": Kind((NotFound,)),
 }
-"""Those of `blog.http.resource`; a path without a parameter is never `NotFound`."""
+"""Those of `shared.http.resource`; a path without a parameter is never `NotFound`."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Encoding": {

@@ -11,15 +11,15 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
-from blog.errors import (
+from local.generate.http_semantics import add_http_semantics
+from shared.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
     MAX_FIELD_CHARACTERS,
     MAX_MESSAGE_CHARACTERS,
     concrete_errors,
 )
-from blog.http.fields import MAX_ID
-from local.generate.http_semantics import add_http_semantics
+from shared.http.fields import MAX_ID
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"

@@ -6,9 +6,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from blog.auth.permissions import ROLES, Grant, grant_of
-from blog.http.route import PERMISSION
 from local.generate.openapi import merged_openapi
+from shared.auth.permissions import ROLES, Grant, grant_of
+from shared.http.route import PERMISSION
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 HEADER = f"| operation | permission | {' | '.join(ROLES)} |\n"

@@ -5,8 +5,8 @@ Each failure is one line, and none shows a password.
 
 from typing import Any
 
-from blog.database_url import check_parameters, libpq_url
 from local.errors import LocalError
+from shared.database_url import check_parameters, libpq_url
 
 CHECK_SECONDS = 3
 
@@ -41,7 +41,7 @@ def check_redis(url: str) -> None:
     from redis.connection import parse_url
     from redis.retry import Retry
 
-    from blog.cache.redis_url import OURS, connection_options
+    from shared.cache.redis_url import OURS, connection_options
 
     unset = "unset it to use the built-in Valkey"
     try:

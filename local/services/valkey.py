@@ -46,7 +46,7 @@ def start(directory: Path) -> "subprocess.Popen[bytes] | None":
 def end_quarantine(client: redis.Redis, key_prefix: str = "") -> None:
     """Let an empty Redis be used at once: the caller knows that no write is in progress.
 
-    The functions cannot know, and wait (`blog.cache.pages`). The record is bound to this start of
+    The functions cannot know, and wait (`shared.cache.pages`). The record is bound to this start of
     the server, so a restart or a flush puts them in quarantine again.
     """
     info: Any = client.info("replication")

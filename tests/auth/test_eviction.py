@@ -8,9 +8,9 @@ import httpx
 import psycopg
 import pytest
 
-from blog.cache.pages import MAX_PAGE_BYTES
-from blog.http.fields import MAX_CONTENT_CHARACTERS
 from local.services.valkey import end_quarantine
+from shared.cache.pages import MAX_PAGE_BYTES
+from shared.http.fields import MAX_CONTENT_CHARACTERS
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 from tests.template.stacks import Stack

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.auth.identity import MAX_CLAIM_CHARACTERS, caller_of
-from blog.auth.permissions import authorize
-from blog.errors import Forbidden, Unauthorized
-from blog.gateway import verified_claims
-from blog.request import ApiRequest, Caller
-from blog.settings import SettingsError
 from local.gateway.authorizer import printed_claim
+from shared.auth.identity import MAX_CLAIM_CHARACTERS, caller_of
+from shared.auth.permissions import authorize
+from shared.errors import Forbidden, Unauthorized
+from shared.gateway import verified_claims
+from shared.request import ApiRequest, Caller
+from shared.settings import SettingsError
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker
@@ -148,7 +148,7 @@ def test_a_token_is_valid_from_nbf_until_exp(monkeypatch: pytest.MonkeyPatch) ->
     """RFC 7519, sections 4.1.4 and 4.1.5: at `nbf` it is, at `exp` it is not any more."""
     claims = changed({"nbf": str(NOW), "exp": str(NOW + 1)})
     for now, is_valid in ((NOW - 0.5, False), (NOW, True), (NOW + 0.5, True), (NOW + 1, False)):
-        monkeypatch.setattr("blog.auth.identity.time", partial(float, now))
+        monkeypatch.setattr("shared.auth.identity.time", partial(float, now))
         with nullcontext() if is_valid else pytest.raises(Unauthorized):
             caller_of(verified({"jwt": {"claims": claims}}))
 

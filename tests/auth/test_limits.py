@@ -16,10 +16,10 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blog.auth.limits import COUNT_REQUEST, Limit, Limits, limits, network_of, rejected_until
-from blog.cache.redis_connection import Call, RedisConnection
-from blog.settings import SettingsError
 from local.services import Services
+from shared.auth.limits import COUNT_REQUEST, Limit, Limits, limits, network_of, rejected_until
+from shared.cache.redis_connection import Call, RedisConnection
+from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker
@@ -214,7 +214,7 @@ def test_a_rejected_caller_is_not_looked_up_again_until_it_may_call(cache: redis
 
 @pytest.mark.usefixtures("limited")
 def test_a_flood_of_callers_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blog.auth.limits.MAX_REMEMBERED", 2)
+    monkeypatch.setattr("shared.auth.limits.MAX_REMEMBERED", 2)
     remembered = []
     for number in range(4):
         with client_of(source_ip=f"192.0.2.{number}") as api:

@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from sqlalchemy import insert, update
 
-from blog.database.models import users
-from blog.errors import Forbidden
-from blog.request import Access, ApiRequest, Caller
+from shared.database.models import users
+from shared.errors import Forbidden
+from shared.request import Access, ApiRequest, Caller
 from tests.auth.claims import ISSUER, REQUIRED
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter
 
-from blog.auth.permissions import ROLES, Grant, grant_of
-from blog.http.application import create_app, lambda_handler
-from blog.http.route import PERMISSION, ApiRoute, api_router
 from local.generate.sample_events import sample_events
+from shared.auth.permissions import ROLES, Grant, grant_of
+from shared.http.application import create_app, lambda_handler
+from shared.http.route import PERMISSION, ApiRoute, api_router
 from tests.auth.claims import REQUIRED, claims_of
 from tests.auth.conftest import ApiOf
 from tests.conftest import Worker

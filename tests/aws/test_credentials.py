@@ -10,14 +10,14 @@ from threading import Thread
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
-from blog.aws import credentials
-from blog.aws.credentials import (
+from shared.aws import credentials
+from shared.aws.credentials import (
     ContainerCredentials,
     Credentials,
     CredentialsUnavailable,
     current_credentials,
 )
-from blog.process import reset
+from shared.process import reset
 from tests.event_loop import run
 
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

@@ -6,8 +6,8 @@ from pathlib import Path
 import botocore
 import pytest
 
-from blog.aws.https import RequestFailed
-from blog.aws.secrets_manager import endpoint, fetch_secret
+from shared.aws.https import RequestFailed
+from shared.aws.secrets_manager import endpoint, fetch_secret
 from tests.secrets_manager import Manager, new_secret
 
 PARTITIONS = json.loads(

@@ -12,9 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.model import ServiceId
 from botocore.signers import RequestSigner
 
-from blog.aws import tokens
-from blog.aws.credentials import Credentials, CredentialsUnavailable
-from blog.aws.signing import Signer
+from shared.aws import tokens
+from shared.aws.credentials import Credentials, CredentialsUnavailable
+from shared.aws.signing import Signer
 
 REGIONS = ("eu-west-1", "us-east-1", "us-gov-west-1", "cn-north-1")
 SUFFIXES = {"cn-north-1": "amazonaws.com.cn"}
@@ -60,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sets the time that our signatures are made at."""
 
     def set_time(at: datetime) -> None:
-        monkeypatch.setattr("blog.aws.signing.now", lambda: at)
+        monkeypatch.setattr("shared.aws.signing.now", lambda: at)
 
     return set_time
 

@@ -16,11 +16,11 @@ from benchmarks.variants import COPY, PARTS, VARIANTS, Variant, copy_project
 from local.services import Services
 
 TAKE_THE_TOUR = """
-import blog, httpx, sys
+import shared, httpx, sys
 from tests.in_process import LambdaTransport
 from tests.poolers.routes import take_the_tour
 
-assert blog.__file__.startswith(sys.argv[1])
+assert shared.__file__.startswith(sys.argv[1])
 take_the_tour(httpx.Client(transport=LambdaTransport(60), base_url="http://api.test"))
 """
 
@@ -37,7 +37,7 @@ def test_a_variant_answers_every_route(
     cache: redis.Redis,
 ) -> None:
     copy_project(tmp_path / "copy", variant)
-    paths = [tmp_path / "copy" / "functions", tmp_path / "copy" / "layers" / "blog", Path.cwd()]
+    paths = [tmp_path / "copy" / "functions", tmp_path / "copy" / "layers" / "shared", Path.cwd()]
     environment = {
         "AUTH": "open",
         "DATABASE_URL": services.database_url,

@@ -1,6 +1,6 @@
 """The cache's protocol as a state machine, searched to its end, breadth first.
 
-Modelled, as in `blog.cache` and `blog.database.transactions`, each line one atomic step:
+Modelled, as in `shared.cache` and `shared.database.transactions`, each line one atomic step:
 
     reader  look up: hit · miss with a lease · bypass; read the database; store and respond
     writer  set the fences that its values tell · those that its row tells: send what narrows a

@@ -437,7 +437,7 @@ class Proof:
             "REDIS_TIMEOUT_SECONDS": "1",  # the machine may be busy
             # Powertools warns of each request of the ordinary way, as it counts nothing.
             "PYTHONWARNINGS": "ignore",
-            "PYTHONPATH": os.pathsep.join(("functions", "layers/blog")),
+            "PYTHONPATH": os.pathsep.join(("functions", "layers/shared")),
         }
 
     def _disturb(self, fleet: Fleet, phase: Phase, goal: Goal) -> Counter[str]:
@@ -497,8 +497,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(not prove("baseline", OneRedis, BASELINE_PHASES, BASELINE_GOAL))
     goal = FULL_GOAL.divided_by(QUICK) if chosen.quick else FULL_GOAL
     proved = [
-        prove("blog", OneRedis, PHASES, goal),
-        prove("blog", RedisPair, PAIR_PHASES, goal),
+        prove("project", OneRedis, PHASES, goal),
+        prove("project", RedisPair, PAIR_PHASES, goal),
     ]
     return int(not all(proved))
 

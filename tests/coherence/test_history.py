@@ -225,7 +225,7 @@ def outcomes(
 def test_nothing_is_stale_lost_or_goes_backwards(
     kind: type[Server], phases: Sequence[Phase], tmp_path: Path
 ) -> None:
-    found = outcomes("blog", kind, tmp_path, phases, QUICKLY)
+    found = outcomes("project", kind, tmp_path, phases, QUICKLY)
     # A short phase may have none.
     hits = sum((outcome.operations.hits_of_kind for outcome in found), Counter[str]())
     assert hits.keys() == set(KINDS)

@@ -16,13 +16,13 @@ import pytest
 import redis
 from pydantic import BaseModel
 
-from blog.cache import fences, pages, redis_connection
-from blog.cache.fences import Fences
-from blog.cache.pages import Loaded, PageCache
-from blog.cache.redis_connection import Call, Script
-from blog.cache.scripts import RedisScripts
-from blog.request import Record
 from local.services.valkey import end_quarantine
+from shared.cache import fences, pages, redis_connection
+from shared.cache.fences import Fences
+from shared.cache.pages import Loaded, PageCache
+from shared.cache.redis_connection import Call, Script
+from shared.cache.scripts import RedisScripts
+from shared.request import Record
 from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy, Failure
 from tests.transactions import REQUEST

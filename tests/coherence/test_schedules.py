@@ -22,20 +22,20 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import select
 
-from blog.cache import fences, pages
-from blog.cache.fences import Fences
-from blog.cache.health import check_redis as arrived
-from blog.cache.pages import Loaded, PageCache
-from blog.cache.redis_connection import Call, Script
-from blog.cache.scripts import redis_scripts
-from blog.database import Reader, driver, read, transaction, transactions
-from blog.database import connection as postgresql
-from blog.database.connection import WorkerConnection
-from blog.database.models import users
-from blog.database.transactions import Invalidation
-from blog.errors import NotFound, OutcomeUnknown
-from blog.request import ApiRequest
 from local.services import Services
+from shared.cache import fences, pages
+from shared.cache.fences import Fences
+from shared.cache.health import check_redis as arrived
+from shared.cache.pages import Loaded, PageCache
+from shared.cache.redis_connection import Call, Script
+from shared.cache.scripts import redis_scripts
+from shared.database import Reader, driver, read, transaction, transactions
+from shared.database import connection as postgresql
+from shared.database.connection import WorkerConnection
+from shared.database.models import users
+from shared.database.transactions import Invalidation
+from shared.errors import NotFound, OutcomeUnknown
+from shared.request import ApiRequest
 from tests.conftest import Worker, url_without_timeouts
 from tests.transactions import REQUEST
 from users.queries import ITEM

@@ -34,13 +34,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from blog import database
-from blog.cache.fences import Fences
-from blog.cache.pages import Loaded, PageCache
-from blog.database.dependencies import KEPT_FROM, SCOPE, UNTRACKED, UnknownTables
-from blog.database.models import row_counts
-from blog.request import Record
 from local.services import Services
+from shared import database
+from shared.cache.fences import Fences
+from shared.cache.pages import Loaded, PageCache
+from shared.database.dependencies import KEPT_FROM, SCOPE, UNTRACKED, UnknownTables
+from shared.database.models import row_counts
+from shared.request import Record
 from tests.conftest import Worker
 from tests.transactions import REQUEST
 

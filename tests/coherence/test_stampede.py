@@ -48,10 +48,10 @@ class Report(TypedDict):
 
 async def ask_at_once(readers: int) -> Report:
     """What one process does: gets warm, waits for its order, and asks."""
-    from blog.cache import pages
-    from blog.cache.scripts import redis_scripts
-    from blog.database.connection import worker_connection
-    from blog.request import SCOPE_KEY, ApiRequest
+    from shared.cache import pages
+    from shared.cache.scripts import redis_scripts
+    from shared.database.connection import worker_connection
+    from shared.request import SCOPE_KEY, ApiRequest
     from users.handler import app
 
     pages.LEASE_SECONDS = pages.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
@@ -89,7 +89,7 @@ def noting(statements: list[str]) -> Any:
 @pytest.fixture
 def processes(worker: Worker, services: Services) -> Iterator[list[Process]]:
     """Warm, and waiting for the moment at which to ask."""
-    paths = os.pathsep.join(str(ROOT / path) for path in (".", "functions", "layers/blog"))
+    paths = os.pathsep.join(str(ROOT / path) for path in (".", "functions", "layers/shared"))
     environment = {
         **os.environ,
         "DATABASE_URL": services.database_url,

@@ -1,6 +1,6 @@
 """Workers as processes: they call a handler with events, one at a time, as Lambda does.
 
-    python -m tests.coherence.worker_process blog|baseline
+    python -m tests.coherence.worker_process project|baseline
 
 imports the handler once and then forks a worker for each order, so that a new one costs
 milliseconds and not an import. Orders and answers are JSON lines on stdin and stdout:
@@ -54,7 +54,7 @@ from tests.coherence.operation_log import OperationLog
 from tests.in_process import LambdaContext
 
 if TYPE_CHECKING:
-    from blog.cache.pages import PageCache
+    from shared.cache.pages import PageCache
 
 FENCE_SECONDS = 1.0
 BREAKER_PAUSE_SECONDS = 0.2
@@ -78,7 +78,7 @@ WITH_AUTHORS = "posts with authors"
 PORT = 3000
 PAUSE_POLL_SECONDS = 0.005
 
-Subject = Literal["blog", "baseline"]
+Subject = Literal["project", "baseline"]
 Role = Literal["reader", "renamer", "mover", "counter"]
 Handler = Callable[[dict[str, Any], "FunctionContext"], dict[str, Any]]
 Values = Mapping[str, str]
@@ -299,7 +299,7 @@ def email_of(user_id: int) -> str:
 
 def prepare(subject: Subject) -> None:
     """Make the schema, and the users that are watched."""
-    if subject == "blog":
+    if subject == "project":
         importlib.import_module("migrations.handler").handler({}, None)
     else:
         asyncio.run(_baseline().create_schema())
@@ -401,10 +401,10 @@ class PostsWithAuthors(BaseModel):
     data: list[PostWithAuthor]
 
 
-def _load_blog() -> Api:
-    from blog.cache import fences, pages, scripts
-    from blog.cache.pages import Loaded, PageCache
-    from blog.request import ApiRequest
+def _load_project() -> Api:
+    from shared.cache import fences, pages, scripts
+    from shared.cache.pages import Loaded, PageCache
+    from shared.request import ApiRequest
 
     watch = CacheWatch()
 
@@ -445,10 +445,10 @@ def _load_blog() -> Api:
 def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[bytes]]:
     from sqlalchemy import bindparam, select
 
-    from blog.cache.pages import Loaded
-    from blog.database import Reader, read
-    from blog.database.models import posts, users
-    from blog.request import ApiRequest
+    from shared.cache.pages import Loaded
+    from shared.database import Reader, read
+    from shared.database.models import posts, users
+    from shared.request import ApiRequest
 
     columns = posts.c.id, posts.c.user_id, posts.c.title, users.c.name.label("author")
     everyone = select(*columns).join_from(posts, users).order_by(posts.c.id)
@@ -494,7 +494,7 @@ class Nursery:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._api = _load_blog() if subject == "blog" else _load_baseline()
+        self._api = _load_project() if subject == "project" else _load_baseline()
         self._running: set[int] = set()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -584,4 +584,4 @@ def main(subject: Subject) -> None:
 
 
 if __name__ == "__main__":
-    main("blog" if sys.argv[1] == "blog" else "baseline")
+    main("project" if sys.argv[1] == "project" else "baseline")

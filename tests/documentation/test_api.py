@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.errors import concrete_errors
 from local.generate.permissions import permissions_table, with_table
+from shared.errors import concrete_errors
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.documentation.curl import blocks, send

@@ -16,7 +16,7 @@ from tests.in_process import LambdaTransport
 from tests.resources import FUNCTIONS, ROOT
 
 PAGE = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
-LAYER = ROOT / "layers" / "blog" / "blog"
+LAYER = ROOT / "layers" / "shared" / "shared"
 SETTINGS = {
     **REQUIRED,
     "READ_LIMIT": "100",

@@ -14,10 +14,10 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from blog.auth.permissions import ROLES
 from local.identity.issuer import Issuer, checkout_key
 from local.identity.settings import issuer_url
 from local.services import Services
+from shared.auth.permissions import ROLES
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.e2e import targets

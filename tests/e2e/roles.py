@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from blog.auth.permissions import ALL, NONE, Grant, grant_of
+from shared.auth.permissions import ALL, NONE, Grant, grant_of
 from tests.resources import FUNCTIONS, PERMISSIONS
 
 ANONYMOUS = "anonymous"

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.auth.permissions import NONE, OWN, ROLES, grant_of
 from local.generate.sample_events import MIGRATIONS, sample_events
+from shared.auth.permissions import NONE, OWN, ROLES, grant_of
 from tests.e2e import targets
 from tests.resources import PERMISSIONS
 

@@ -18,7 +18,7 @@ from tests.e2e import targets
 from tests.resources import ROUTED
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
-LAYERS = ("DependenciesLayer", "BlogLayer")
+LAYERS = ("DependenciesLayer", "SharedLayer")
 FUNCTIONS = ("UsersFunction", "PostsFunction", "MetaFunction", "MigrationsFunction")
 MAX_FUNCTION_BYTES = 60_000_000  # of the 250 MB that Lambda takes
 COLD_START = """

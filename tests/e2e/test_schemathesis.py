@@ -27,7 +27,7 @@ def test_every_operation_keeps_its_contract(closed_api: httpx.Client) -> None:
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "tests.e2e.schemathesis_hooks",
         "TOKEN": targets.token(closed_api, "admin"),
-        "PYTHONPATH": os.pathsep.join([".", "functions", "layers/blog"]),
+        "PYTHONPATH": os.pathsep.join([".", "functions", "layers/shared"]),
     }
     done = subprocess.run(
         command,

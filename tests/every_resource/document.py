@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from blog.http.route import PRIVATE
 from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
+from shared.http.route import PRIVATE
 from tests.resources import RESOURCES
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))

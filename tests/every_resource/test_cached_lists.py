@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from sqlalchemy import delete
 
-from blog.cache.health import check_redis
-from blog.database.dependencies import changes_of
-from blog.database.models import METADATA
 from local.services.valkey import end_quarantine
+from shared.cache.health import check_redis
+from shared.database.dependencies import changes_of
+from shared.database.models import METADATA
 from tests.conftest import Worker
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import LISTS, WRITES, PaginatedList, Write

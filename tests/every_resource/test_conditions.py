@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from pydantic import create_model
 
-from blog.http.resource import Resource
 from local.services import Services
+from shared.http.resource import Resource
 from tests.conftest import Worker
 from tests.every_resource.document import CREATES, LISTS, WRITES, PaginatedList, Write
 from tests.resources import RESOURCES

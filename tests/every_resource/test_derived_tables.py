@@ -12,9 +12,9 @@ import httpx
 import pytest
 from sqlalchemy import delete, text
 
-from blog.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED, changes_of, dependencies_of
-from blog.database.models import METADATA
-from blog.database.transactions import Reader, Transaction
+from shared.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED, changes_of, dependencies_of
+from shared.database.models import METADATA
+from shared.database.transactions import Reader, Transaction
 from tests.every_resource.document import DOCUMENT, LISTS, WRITES, Write, target_of
 
 LOCKS = text("""

@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 
-from blog.http import route
+from shared.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.every_resource.document import CREATES, DOCUMENT, WRITES, documented, target_of

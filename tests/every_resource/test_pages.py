@@ -6,9 +6,9 @@ import httpx
 import psycopg
 import pytest
 
-from blog.http.fields import MAX_ID
-from blog.http.pagination import MAX_LIMIT
 from local.services import Services
+from shared.http.fields import MAX_ID
+from shared.http.pagination import MAX_LIMIT
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import LISTS, WHOLE_LISTS, PaginatedList
 

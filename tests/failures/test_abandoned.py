@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from blog.database import Transaction
-from blog.errors import NotFound
+from shared.database import Transaction
+from shared.errors import NotFound
 from tests.failures.conftest import PATCH, ProxiedApi, Route
 from tests.failures.proxy import Failure
 from tests.transactions import NothingInvalidated, statement_of, write

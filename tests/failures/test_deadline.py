@@ -10,12 +10,12 @@ import psycopg
 import pytest
 import redis
 
-from blog import observability
-from blog.cache.fences import Fences
-from blog.cache.health import check_redis
-from blog.database import Reader, Transaction, read
-from blog.database.connection import worker_connection
-from blog.database.driver import BoundedConnection
+from shared import observability
+from shared.cache.fences import Fences
+from shared.cache.health import check_redis
+from shared.database import Reader, Transaction, read
+from shared.database.connection import worker_connection
+from shared.database.driver import BoundedConnection
 from tests.conftest import Worker
 from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
@@ -168,7 +168,7 @@ def test_a_response_that_cannot_be_made_is_not_committed(
     def fail(*_: object, **__: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("blog.http.resource.json_response", fail)
+    monkeypatch.setattr("shared.http.resource.json_response", fail)
     changed = {**bodies[resource], **({"email": "b@example.org"} if resource == "users" else {})}
     assert api.request(method, f"/{resource}{item}", json=changed).status_code == 500
     assert database.execute("SELECT users.*, posts.* FROM users, posts").fetchall() == before

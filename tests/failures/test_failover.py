@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from blog.database import connection as blog_database
 from migrations.handler import handler as migrate
+from shared.database import connection as blog_database
 from tests.failures.conftest import (
     CACHED,
     HEALTH,

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from blog.cache import scripts
+from shared.cache import scripts
 from tests.failures.conftest import CACHED, DELETE, HEALTH, PATCH, POST, ProxiedApi, Route
 from tests.failures.proxy import Change
 from tests.failures.rows import Outcome, Row, rows

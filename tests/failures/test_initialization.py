@@ -179,7 +179,7 @@ def test_restored_environments_have_random_states_of_their_own(tmp_path: Path) -
 
 
 def test_a_restored_environment_reads_its_settings_again(tmp_path: Path) -> None:
-    settings = "importlib.import_module('blog.settings').settings().stage"
+    settings = "importlib.import_module('shared.settings').settings().stage"
     with initialized(SNAP_START, tmp_path / "log", STAGE="blue") as environment:
         assert environment.evaluate(settings) == "blue"
         environment.evaluate("run_before_snapshot()")

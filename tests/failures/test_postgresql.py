@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from blog.database import connection as blog_database
 from local.services import postgresql, running_services
 from migrations.handler import handler as migrate
+from shared.database import connection as blog_database
 from tests.failures.conftest import (
     CACHED,
     HEALTH,

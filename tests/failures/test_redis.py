@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from blog.cache import fences, pages, scripts
+from shared.cache import fences, pages, scripts
 from tests.failures.conftest import CACHED, HEALTH, READS, WRITES, ProxiedApi, Route
 from tests.failures.proxy import Failure
 from tests.failures.rows import Outcome, Row, each, rows

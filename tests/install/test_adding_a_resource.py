@@ -241,7 +241,7 @@ def test_a_resource_as_on_the_page_passes_the_tests_of_every_resource(with_comme
 
 @pytest.mark.slow
 def test_a_resource_as_on_the_page_is_linted_and_typed(with_comments: Path) -> None:
-    _lint(with_comments, "functions/comments", "layers/blog/blog", "functions/migrations")
+    _lint(with_comments, "functions/comments", "layers/shared/shared", "functions/migrations")
 
 
 @pytest.mark.slow

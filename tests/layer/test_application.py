@@ -13,8 +13,8 @@ import pytest
 from fastapi import APIRouter
 from pydantic import BaseModel, ValidationError
 
-from blog import settings
-from blog.http.application import create_app, lambda_handler
+from shared import settings
+from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 

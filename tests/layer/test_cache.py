@@ -12,15 +12,15 @@ import pytest
 import redis
 from pydantic import BaseModel
 
-from blog.cache import pages as protocol
-from blog.cache.fences import Fences
-from blog.cache.health import check_redis
-from blog.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
-from blog.cache.redis_connection import Call, Script
-from blog.cache.scripts import FENCE_SECONDS, redis_scripts
-from blog.request import Record
 from local.services import Services
 from local.services.valkey import end_quarantine
+from shared.cache import pages as protocol
+from shared.cache.fences import Fences
+from shared.cache.health import check_redis
+from shared.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
+from shared.cache.redis_connection import Call, Script
+from shared.cache.scripts import FENCE_SECONDS, redis_scripts
+from shared.request import Record
 from tests.conftest import Worker
 from tests.transactions import REQUEST
 from tests.valkey import ValkeyServer

@@ -2,8 +2,8 @@
 
 import pytest
 
-from blog.cache import circuit_breaker
-from blog.cache.circuit_breaker import CircuitBreaker
+from shared.cache import circuit_breaker
+from shared.cache.circuit_breaker import CircuitBreaker
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.resources import RESOURCES
 from tests.secrets_manager import Manager, new_secret
 
 ROOT = Path(__file__).parents[2]
-PYTHON_PATH = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "blog")))
+PYTHON_PATH = os.pathsep.join((str(ROOT / "functions"), str(ROOT / "layers" / "shared")))
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 
 # The third-party packages that a page from the cache takes, and why.
@@ -56,7 +56,7 @@ FORBIDDEN = {
     "aws_lambda_powertools.utilities.parameters": "boto3; secrets are read without",
     "aws_lambda_powertools.utilities.parser": "pydantic is used without it",
     "aws_xray_sdk": "290 ms; there is no tracer",
-    "blog.aws": "only for a secret or IAM",
+    "shared.aws": "only for a secret or IAM",
     "boto3": "more than 100 ms; secrets are read without",
     "botocore.client": "boto3",
     "botocore.session": "boto3",
@@ -139,14 +139,14 @@ def test_a_secret_is_read_without_boto3(
     resource: str, api: httpx.Client, services: Services, manager: Manager
 ) -> None:
     imported = cold_start(resource, DATABASE_URL=new_secret(manager, services.database_url))
-    assert "blog.aws.secrets_manager" in imported
-    assert {name for name in FORBIDDEN if imports(imported, name)} == {"blog.aws"}
+    assert "shared.aws.secrets_manager" in imported
+    assert {name for name in FORBIDDEN if imports(imported, name)} == {"shared.aws"}
 
 
 def third_party(modules: set[str]) -> set[str]:
     packages = {module.partition(".")[0] for module in modules}
     compiled = {name for name in packages if name.startswith("_") or name == "cython_runtime"}
-    return packages - sys.stdlib_module_names - compiled - {"blog", *RESOURCES}
+    return packages - sys.stdlib_module_names - compiled - {"shared", *RESOURCES}
 
 
 def imports(modules: set[str], name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blog.concurrency import run_both
+from shared.concurrency import run_both
 from tests.event_loop import run
 
 

@@ -13,10 +13,11 @@ import pytest
 from fastapi import Request
 from psycopg import errors
 
-from blog.database import Reader, Transaction, read
-from blog.database.connection import worker_connection
-from blog.database.driver import TIMEOUTS
-from blog.errors import (
+from local.services import Services
+from shared.database import Reader, Transaction, read
+from shared.database.connection import worker_connection
+from shared.database.driver import TIMEOUTS
+from shared.errors import (
     ApiError,
     Conflict,
     DatabaseUnavailable,
@@ -24,10 +25,9 @@ from blog.errors import (
     InvalidReference,
     NotFound,
 )
-from blog.http.application import create_app, lambda_handler
-from blog.http.route import PERMISSION, api_router
-from blog.request import request_of
-from local.services import Services
+from shared.http.application import create_app, lambda_handler
+from shared.http.route import PERMISSION, api_router
+from shared.request import request_of
 from tests.conftest import Worker, url_without_timeouts
 from tests.in_process import LambdaTransport
 from tests.transactions import REQUEST, NothingInvalidated, statement_of, write

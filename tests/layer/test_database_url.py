@@ -8,14 +8,14 @@ import httpx
 import psycopg
 import pytest
 
-from blog.database import Reader, read
-from blog.database.connection import worker_connection
-from blog.database.server import database_url
-from blog.database_url import check_parameters, libpq_url
-from blog.errors import DatabaseUnavailable
-from blog.settings import SettingsError, settings
 from local.services import Services
 from migrations.handler import handler as migrate
+from shared.database import Reader, read
+from shared.database.connection import worker_connection
+from shared.database.server import database_url
+from shared.database_url import check_parameters, libpq_url
+from shared.errors import DatabaseUnavailable
+from shared.settings import SettingsError, settings
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
 from tests.failures.proxy import FailingProxy

@@ -23,7 +23,7 @@ for number, scheme in enumerate([
 ]):
     app.add_api_route(f"/{number}", lambda: None, dependencies=[Depends(scheme)])
 """
-DEFER = "from blog.coldstart.deferred_models import defer_openapi_models as d; d()"
+DEFER = "from shared.coldstart.deferred_models import defer_openapi_models as d; d()"
 PRINT_DOCUMENT = "import json; print(json.dumps(app.openapi()))"
 
 

@@ -1,4 +1,4 @@
-"""Modules that are executed when they are used: `blog.coldstart.deferred_modules`."""
+"""Modules that are executed when they are used: `shared.coldstart.deferred_modules`."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from blog.coldstart import UNUSED
+from shared.coldstart import UNUSED
 
 PACKAGE = """
 from toys.heavy import HEAVY
@@ -29,7 +29,7 @@ def python(code: str, *paths: Path) -> list[str]:
     """Return the lines that the code prints, in a new process in which `toys` is deferred."""
     lines = [
         f"import sys; sys.path[:0] = {[*map(str, paths), *sys.path]!r}",
-        "from blog.coldstart.deferred_modules import defer; defer('toys')",
+        "from shared.coldstart.deferred_modules import defer; defer('toys')",
         code,
     ]
     done = subprocess.run(

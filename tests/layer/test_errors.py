@@ -6,8 +6,8 @@ import re
 import pytest
 from fastapi import status as http_status
 
-from blog import errors
-from blog.errors import (
+from shared import errors
+from shared.errors import (
     MAX_ERRORS,
     ApiError,
     InvalidRequest,
@@ -15,14 +15,14 @@ from blog.errors import (
     ServiceUnavailable,
     TooManyRequests,
 )
-from blog.http.problems import problem_response, problem_responses
-from blog.request import ApiRequest
+from shared.http.problems import problem_response, problem_responses
+from shared.request import ApiRequest
 
 TREE = dict(re.findall(r"[├└]── (\w+) +(\d{3})?", errors.__doc__ or ""))
 
 
 def descendants(parent: type[ApiError]) -> list[type[ApiError]]:
-    """Of the module only: `blog.database.connection` has a kind of its own."""
+    """Of the module only: `shared.database.connection` has a kind of its own."""
     found = [error for error in parent.__subclasses__() if error.__module__ == errors.__name__]
     return found + [below for error in found for below in descendants(error)]
 

@@ -10,8 +10,8 @@ import httpx
 import psycopg
 import pytest
 
-from blog.database.models import METADATA
 from local.generate.sample_events import EVENTS
+from shared.database.models import METADATA
 from tests.worker_process import Response, WorkerProcess, running_worker
 
 ADA = {"name": "Ada", "email": "ada@example.com"}

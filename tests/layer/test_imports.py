@@ -10,7 +10,7 @@ import pytest
 
 from tests.resources import FUNCTION_NAMES, FUNCTIONS, RESOURCES, ROOT
 
-BLOG = ROOT / "layers" / "blog" / "blog"
+SHARED = ROOT / "layers" / "shared" / "shared"
 RESOURCE_FILES = {"handler.py", "routes.py", "schemas.py", "queries.py"}
 OPTIONAL_FILES = {"search.py"}
 ORDER = ["handler", "routes", "search", "queries", "schemas"]
@@ -26,8 +26,8 @@ STATEMENTS_FORBID = {
     "starlette",
     "redis",
     "mangum",
-    "blog.cache.pages",
-    "blog.http.application",
+    "shared.cache.pages",
+    "shared.http.application",
 }
 FORBIDDEN = {
     "search": STATEMENTS_FORBID,
@@ -36,14 +36,14 @@ FORBIDDEN = {
         "sqlalchemy",
         "psycopg",
         "redis",
-        "blog.database.models",
-        "blog.database.connection",
-        "blog.cache.pages",
+        "shared.database.models",
+        "shared.database.connection",
+        "shared.cache.pages",
     },
     "routes": {"sqlalchemy", "psycopg", "redis"},
     "handler": {"fastapi", "sqlalchemy", "redis", "mangum"},
 }
-OF_DATABASE = {f"blog.database.{path.stem}" for path in (BLOG / "database").glob("[a-z]*.py")}
+OF_DATABASE = {f"shared.database.{path.stem}" for path in (SHARED / "database").glob("[a-z]*.py")}
 """Its modules, which a hit must not import; the package itself is imported at its first use."""
 FILES = [
     (resource, name)
@@ -75,7 +75,7 @@ def test_there_are_functions_and_resources_to_look_at() -> None:
 
 def test_no_import_is_part_of_a_circle() -> None:
     """Wherever it is in its file: an import within a function hides a circle only."""
-    packages = [BLOG, ROOT / "local", ROOT / "benchmarks"]
+    packages = [SHARED, ROOT / "local", ROOT / "benchmarks"]
     packages += [FUNCTIONS / name for name in FUNCTION_NAMES]
     modules = {
         _name(path.relative_to(package.parent)): path
@@ -107,27 +107,27 @@ def names_imported_by(source: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("source", sorted(BLOG.rglob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", sorted(SHARED.rglob("*.py")), ids=lambda path: path.stem)
 def test_the_layer_imports_no_function_and_no_tool(source: Path) -> None:
     assert not packages_of(source) & ({*FUNCTION_NAMES, "local", "tests"})
 
 
 def test_only_the_front_door_knows_events() -> None:
     knowing = {
-        str(source.relative_to(BLOG))
-        for source in BLOG.rglob("*.py")
+        str(source.relative_to(SHARED))
+        for source in SHARED.rglob("*.py")
         if re.search(r"requestContext|rawPath|aws\.event|aws\.context", source.read_text("utf-8"))
     }
     assert knowing == {"gateway.py", "coldstart/initialization.py"}
 
 
 def test_no_two_modules_of_the_layer_have_one_name() -> None:
-    names = [path.stem for path in BLOG.rglob("[a-z]*.py")]
+    names = [path.stem for path in SHARED.rglob("[a-z]*.py")]
     assert sorted(names) == sorted(set(names))
 
 
 def test_the_layer_has_no_context_variable() -> None:
-    for source in BLOG.rglob("*.py"):
+    for source in SHARED.rglob("*.py"):
         assert "contextvars" not in set(imports_of(source)), source
 
 
@@ -162,21 +162,35 @@ def test_a_resources_files_know_only_their_own_libraries(resource: str, name: st
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("auth", {"blog.http", "blog.coldstart", "fastapi", "starlette"}),
+        ("auth", {"shared.http", "shared.coldstart", "fastapi", "starlette"}),
         (
             "database",
-            {"blog.http", "blog.auth", "blog.cache", "blog.coldstart", "fastapi", "starlette"},
+            {
+                "shared.http",
+                "shared.auth",
+                "shared.cache",
+                "shared.coldstart",
+                "fastapi",
+                "starlette",
+            },
         ),
         (
             "cache",
-            {"blog.http", "blog.auth", "blog.database", "blog.coldstart", "fastapi", "sqlalchemy"},
+            {
+                "shared.http",
+                "shared.auth",
+                "shared.database",
+                "shared.coldstart",
+                "fastapi",
+                "sqlalchemy",
+            },
         ),
-        ("coldstart", {"blog.http", "blog.database", "blog.cache", "fastapi", "sqlalchemy"}),
-        ("http", OF_DATABASE | {"blog.coldstart", "sqlalchemy", "psycopg", "redis"}),
+        ("coldstart", {"shared.http", "shared.database", "shared.cache", "fastapi", "sqlalchemy"}),
+        ("http", OF_DATABASE | {"shared.coldstart", "sqlalchemy", "psycopg", "redis"}),
     ],
 )
 def test_the_layers_packages_import_one_way(package: str, forbidden: set[str]) -> None:
-    for source in (BLOG / package).glob("*.py"):
+    for source in (SHARED / package).glob("*.py"):
         for module in imports_of(source):
-            inside = module.startswith(f"blog.{package}")
+            inside = module.startswith(f"shared.{package}")
             assert inside or not module.startswith(tuple(forbidden)), f"{source}: {module}"

@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.errors import MAX_BODY_BYTES, MAX_ERRORS
-from blog.http.fields import (
+from shared.errors import MAX_BODY_BYTES, MAX_ERRORS
+from shared.http.fields import (
     MAX_CONTENT_CHARACTERS,
     MAX_EMAIL_CHARACTERS,
     MAX_NAME_CHARACTERS,

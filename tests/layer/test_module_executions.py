@@ -18,7 +18,7 @@ import redis
 from local.generate.sample_events import sample_events
 from tests.resources import FUNCTIONS, ROOT, ROUTED, insert_rows
 
-LAYER = ROOT / "layers" / "blog"
+LAYER = ROOT / "layers" / "shared"
 
 # Python announces each execution of a module's code to its audit hooks.
 CASES = """
@@ -87,7 +87,7 @@ def operations(function: str) -> dict[str, dict[str, Any]]:
 
 def deferrable(function: str) -> list[str]:
     """Every module of the function, and every one of the layer that only a query needs."""
-    folders = ((LAYER, LAYER / "blog" / "database"), (FUNCTIONS, FUNCTIONS / function))
+    folders = ((LAYER, LAYER / "shared" / "database"), (FUNCTIONS, FUNCTIONS / function))
     names = (
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
         for root, folder in folders

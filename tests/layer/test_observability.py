@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from fastapi import APIRouter
 
-from blog.http.application import create_app, lambda_handler
+from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 

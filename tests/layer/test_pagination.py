@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blog.errors import InvalidRequest
-from blog.http.fields import MAX_ID
-from blog.http.pagination import (
+from shared.errors import InvalidRequest
+from shared.http.fields import MAX_ID
+from shared.http.pagination import (
     CursorPage,
     CursorParameters,
     PageParameters,
@@ -18,8 +18,8 @@ from blog.http.pagination import (
     page_content,
     page_response,
 )
-from blog.page import PagePosition, PageResult
-from blog.request import ApiRequest
+from shared.page import PagePosition, PageResult
+from shared.request import ApiRequest
 
 
 class NameParameters(PageParameters):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from blog import stored_secrets
-from blog.cache.pages import Loaded, PageCache
-from blog.cache.scripts import redis_scripts
-from blog.request import Record
+from shared import stored_secrets
+from shared.cache.pages import Loaded, PageCache
+from shared.cache.scripts import redis_scripts
+from shared.request import Record
 from tests.conftest import Worker
 from tests.secrets_manager import Manager, new_secret
 from tests.transactions import REQUEST

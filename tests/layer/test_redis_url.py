@@ -9,11 +9,11 @@ import httpx
 import pytest
 from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
 
-from blog.cache.redis_url import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
-from blog.cache.scripts import redis_scripts
 from local.errors import LocalError
 from local.services import Services
 from local.services.given import check_redis
+from shared.cache.redis_url import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
+from shared.cache.scripts import redis_scripts
 from tests.conftest import Worker
 from tests.resources import ROOT
 

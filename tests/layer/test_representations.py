@@ -15,9 +15,9 @@ from pydantic import (
     model_serializer,
 )
 
-from blog.conditions import Conditions, Tags, resource_tag
-from blog.errors import PreconditionFailed
-from blog.http.conditional import conditional_response
+from shared.conditions import Conditions, Tags, resource_tag
+from shared.errors import PreconditionFailed
+from shared.http.conditional import conditional_response
 
 
 @dataclass(frozen=True)

@@ -32,23 +32,23 @@ from sqlalchemy import (
 )
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from blog import database
-from blog.auth import permissions
-from blog.auth.permissions import OWN
-from blog.cache.fences import Fences
-from blog.database.models import METADATA, users
-from blog.database.ownership import OWN_USER_ID, is_own
-from blog.database.paged_query import PagedQuery
-from blog.database.versions import meets_conditions, version
-from blog.http.application import create_app, lambda_handler
-from blog.http.fields import Id
-from blog.http.middleware import RequestMiddleware
-from blog.http.pagination import OffsetPage, PageParameters
-from blog.http.resource import PageResult, Reader, Resource, Row, Transaction
-from blog.http.route import PERMISSION
-from blog.process import reset
-from blog.request import SCOPE_KEY, ApiRequest, request_of
 from local.generate.http_semantics import add_http_semantics
+from shared import database
+from shared.auth import permissions
+from shared.auth.permissions import OWN
+from shared.cache.fences import Fences
+from shared.database.models import METADATA, users
+from shared.database.ownership import OWN_USER_ID, is_own
+from shared.database.paged_query import PagedQuery
+from shared.database.versions import meets_conditions, version
+from shared.http.application import create_app, lambda_handler
+from shared.http.fields import Id
+from shared.http.middleware import RequestMiddleware
+from shared.http.pagination import OffsetPage, PageParameters
+from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
+from shared.http.route import PERMISSION
+from shared.process import reset
+from shared.request import SCOPE_KEY, ApiRequest, request_of
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport

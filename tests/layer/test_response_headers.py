@@ -7,8 +7,8 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from blog.http.application import create_app, lambda_handler
 from local.generate.openapi import OPENAPI_FILE
+from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
 from tests.every_resource.document import DOCUMENT
 from tests.in_process import LambdaTransport

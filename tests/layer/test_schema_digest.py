@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 
-from blog.schema_digest import schema_digest
+from shared.schema_digest import schema_digest
 from tests.resources import ROOT
 
 
@@ -73,7 +73,9 @@ FORMS: list[type[BaseModel]] = [
     CountedOtherwise,
     Other,
 ]
-DIGESTS = "import users.schemas, posts.schemas; from blog.schema_digest import schema_digest as d;"
+DIGESTS = (
+    "import users.schemas, posts.schemas; from shared.schema_digest import schema_digest as d;"
+)
 PRINT = "print(d(users.schemas.UserPage), d(posts.schemas.PostPage))"
 
 
@@ -90,7 +92,7 @@ def test_what_changes_no_json_changes_no_digest(form: type[BaseModel]) -> None:
 
 def test_every_process_has_the_same_digests() -> None:
     command = [sys.executable, "-c", DIGESTS + PRINT]
-    path = f"{ROOT / 'functions'}:{ROOT / 'layers' / 'blog'}"
+    path = f"{ROOT / 'functions'}:{ROOT / 'layers' / 'shared'}"
     printed = {
         subprocess.run(
             command,

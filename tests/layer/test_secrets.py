@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from blog import stored_secrets
-from blog.aws import secrets_manager
-from blog.database import Reader, read
-from blog.database.server import database_url
-from blog.settings import SettingsError
-from blog.stored_secrets import SecretUnavailable, is_secret, secret_value
 from local.services import Services, running_services
 from migrations.handler import handler as migrate
+from shared import stored_secrets
+from shared.aws import secrets_manager
+from shared.database import Reader, read
+from shared.database.server import database_url
+from shared.settings import SettingsError
+from shared.stored_secrets import SecretUnavailable, is_secret, secret_value
 from tests.conftest import Worker
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret

@@ -9,8 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from blog.database.driver import SESSION
 from local.services import Services
+from shared.database.driver import SESSION
 from tests.conftest import Worker
 
 ADA = {"name": "Ada ÄÖ ΓΙΏΡΓΟΣ \\ '", "email": "ada@example.org"}

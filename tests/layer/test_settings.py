@@ -2,7 +2,7 @@
 
 import pytest
 
-from blog.settings import Settings, SettingsError, settings
+from shared.settings import Settings, SettingsError, settings
 from tests.conftest import Worker
 
 SECRET = "postgresql://ada:tr0ub4dor@db.example.org/blog"

@@ -14,8 +14,8 @@ from pydantic_core._pydantic_core import list_all_errors
 from starlette.routing import Mount
 from typing_extensions import TypedDict
 
-from blog.http.application import create_app, lambda_handler
-from blog.http.field_errors import OF_SCHEMA
+from shared.http.application import create_app, lambda_handler
+from shared.http.field_errors import OF_SCHEMA
 from tests.in_process import LambdaTransport
 
 pytestmark = pytest.mark.usefixtures("worker")

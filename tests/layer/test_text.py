@@ -12,7 +12,7 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from blog.http.fields import Content, EmailAddress, Name, NameQuery, Title
+from shared.http.fields import Content, EmailAddress, Name, NameQuery, Title
 
 TYPES: dict[str, TypeAdapter[str]] = {
     "Name": TypeAdapter(Name),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from blog.http.fields import DateOrDatetime
+from shared.http.fields import DateOrDatetime
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(DateOrDatetime)
 

@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from redis.asyncio import SSLConnection
 
-from blog.cache.redis_url import new_connection
-from blog.database.server import database_url
-from blog.settings import SettingsError
-from blog.tls import CERTIFICATES, authorities, tls_context
+from shared.cache.redis_url import new_connection
+from shared.database.server import database_url
+from shared.settings import SettingsError
+from shared.tls import CERTIFICATES, authorities, tls_context
 from tests.conftest import Worker
 
 # Starfield's root, which is Amazon's, has the number 0.
@@ -96,7 +96,7 @@ def test_a_region_that_is_missing_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=rf"no authorities of RDS in {region}: add"):
         authorities(host)
-    monkeypatch.setattr("blog.tls.CERTIFICATES", tmp_path)
+    monkeypatch.setattr("shared.tls.CERTIFICATES", tmp_path)
     (tmp_path / f"{region}.pem").touch()
     assert authorities(host) == str(tmp_path / f"{region}.pem")
 

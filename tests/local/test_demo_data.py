@@ -20,11 +20,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import TypeAdapter
 
-from blog.http.fields import Content, EmailAddress, Name, Title
 from local.demo import data as demo_data
 from local.demo.rows import EMAIL_DOMAINS, RAREST_NAME, Authors, User, post_rows, user_rows
 from local.errors import LocalError
 from local.services import Services
+from shared.http.fields import Content, EmailAddress, Name, Title
 from tests.resources import EMPTY
 
 Database = psycopg.Connection[Any]

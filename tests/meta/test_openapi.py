@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.errors import Conflict, RequestInProgress
 from local.generate.http_semantics import GATEWAYS_MESSAGES
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
+from shared.errors import Conflict, RequestInProgress
 from tests.in_process import LambdaTransport
 from tests.resources import ROUTED, routes_of
 

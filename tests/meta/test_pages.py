@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.errors import ApiError
 from meta.pages import SWAGGER_UI_FILES, swagger_ui_file
+from shared.errors import ApiError
 from tests.in_process import LambdaTransport
 
 pytestmark = pytest.mark.usefixtures("services")

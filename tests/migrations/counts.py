@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from blog.database.models import BLOCK_IDS
+from shared.database.models import BLOCK_IDS
 from tests.resources import RESOURCE_TABLES
 
 TABLES = [table.name for table in RESOURCE_TABLES]

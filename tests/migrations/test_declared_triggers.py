@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from blog.database.models import METADATA
 from migrations.declared_triggers import UndeclaredTrigger, check_triggers
+from shared.database.models import METADATA
 
 WRITES = {
     "update": "UPDATE users SET name = name WHERE false;",

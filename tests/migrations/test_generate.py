@@ -37,9 +37,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from blog.database import models
 from local.generate import migration
 from migrations.handler import alembic_config
+from shared.database import models
 from tests.resources import ROOT
 
 VERSIONS = ROOT / "functions" / "migrations" / "versions"

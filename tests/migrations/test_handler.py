@@ -16,9 +16,9 @@ from alembic.util import CommandError
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from blog.database.models import METADATA
 from migrations import handler
 from migrations.handler import ADVISORY_LOCK, MigrationEvent
+from shared.database.models import METADATA
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate
 

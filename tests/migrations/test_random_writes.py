@@ -6,7 +6,7 @@ from random import Random
 import psycopg
 import pytest
 
-from blog.database.models import BLOCK_IDS
+from shared.database.models import BLOCK_IDS
 from tests.migrations.conftest import Schema
 from tests.migrations.counts import assert_counts_are_exact
 

@@ -11,11 +11,11 @@ from time import monotonic, sleep
 import psycopg
 import pytest
 
-from blog.database.driver import TIMEOUTS
-from blog.database.models import METADATA
 from local.services import Services, running_services
 from local.services.postgresql import postgres_binary
 from migrations.handler import handler
+from shared.database.driver import TIMEOUTS
+from shared.database.models import METADATA
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted

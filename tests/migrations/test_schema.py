@@ -6,10 +6,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Table, create_engine
 
-from blog.cache.scripts import FENCE_SECONDS
-from blog.database.models import BLOCK_IDS, METADATA
 from local.services import Services
 from migrations.handler import handler
+from shared.cache.scripts import FENCE_SECONDS
+from shared.database.models import BLOCK_IDS, METADATA
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted

@@ -17,9 +17,9 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from benchmarks.slow_network import PASSWORD, SlowNetwork
-from blog.aws.tokens import cache_token, database_token
-from blog.cache import redis_connection
 from migrations.handler import handler as migrate
+from shared.aws.tokens import cache_token, database_token
+from shared.cache import redis_connection
 from tests.conftest import Worker
 
 CACHE = "blog-cache"
@@ -42,7 +42,7 @@ def clock(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Pass:
     )
 
     def set_time(passed: timedelta) -> None:
-        monkeypatch.setattr("blog.aws.signing.now", lambda: START + passed)
+        monkeypatch.setattr("shared.aws.signing.now", lambda: START + passed)
 
     set_time(timedelta())
     return set_time

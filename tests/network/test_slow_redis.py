@@ -34,7 +34,7 @@ def test_connecting_has_a_bound_of_its_own(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("blog.cache.scripts.BREAKER_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("shared.cache.scripts.BREAKER_PAUSE_SECONDS", 0.0)
     worker.restart(
         REDIS_URL=slow.redis_url(0),
         REDIS_TIMEOUT_SECONDS=str(RESPONSE_SECONDS),

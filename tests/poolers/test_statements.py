@@ -11,8 +11,8 @@ import psycopg
 import pytest
 import redis
 
-from blog.database.driver import BEGIN, LACKING_TIMEOUTS, SERVER
 from local.services import Services
+from shared.database.driver import BEGIN, LACKING_TIMEOUTS, SERVER
 from tests.conftest import Worker
 from tests.failures.conftest import postgresql_socket
 from tests.in_process import LambdaTransport

@@ -50,7 +50,7 @@ def downgrade() -> None:
 @pytest.mark.quick
 def test_a_change_of_a_layer_alone_moves_the_callers_of_all_functions(operator: Operator) -> None:
     before = operator.versions()
-    with edited(operator, "layers/blog/blog/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"):
+    with edited(operator, "layers/shared/shared/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"):
         operator.deploy()
     assert changed(before, operator.versions()) == ALL
     assert is_well(operator)
@@ -138,7 +138,7 @@ def test_a_deployment_without_the_database_fails_and_is_rolled_back_without_it(
 ) -> None:
     before = operator.versions()
     with (
-        edited(operator, "layers/blog/blog/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"),
+        edited(operator, "layers/shared/shared/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"),
         stopped_database(operator),
         pytest.raises(DeploymentFailed, match="MigrationFailed"),
     ):

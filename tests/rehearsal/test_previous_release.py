@@ -15,8 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from blog.auth.permissions import ROLES
 from local.services import Services, running_services
+from shared.auth.permissions import ROLES
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.resources import ROOT
 

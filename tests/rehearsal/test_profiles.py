@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from blog.auth.permissions import ROLES
+from shared.auth.permissions import ROLES
 from tests.rehearsal.changes import changed, edited, is_well
 from tests.rehearsal.operator import Operator
 from tests.rehearsal.resources import NESTED

@@ -55,4 +55,4 @@ def test_the_suites_of_every_resource_pass(copy: Path) -> None:
 @pytest.mark.slow
 def test_what_was_typed_and_generated_is_linted_and_typed(copy: Path) -> None:
     python(copy, "ruff", "check", "-q", "functions", "layers", "local")
-    python(copy, "mypy", "functions", "layers/blog/blog")
+    python(copy, "mypy", "functions", "layers/shared/shared")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from blog.observability import CACHE_METRICS, COLD_START, DATABASE_TIME, FAULT, LIMIT_METRICS
+from shared.observability import CACHE_METRICS, COLD_START, DATABASE_TIME, FAULT, LIMIT_METRICS
 from tests.resources import ROOT
 from tests.template.edits import edited
 from tests.template.stacks import Stack

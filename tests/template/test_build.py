@@ -45,14 +45,14 @@ def test_the_layer_is_for_the_architecture_whatever_builds_it(
 
 @pytest.mark.usefixtures("bytecode_compiler")
 def test_bytecode_is_never_checked_against_its_source(build: ModuleType, tmp_path: Path) -> None:
-    build.build(build.argument_parser().parse_args(["blog", str(tmp_path)]))
+    build.build(build.argument_parser().parse_args(["shared", str(tmp_path)]))
     sources = list(tmp_path.rglob("*.py"))
     assert {path.stem for path in sources} >= {"connection", "errors", "settings"}
     for source in sources:
         bytecode = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         flags = struct.unpack_from("<I", bytecode.read_bytes(), 4)[0]
         assert flags == UNCHECKED_HASH
-        assert b"/opt/python/blog/" in bytecode.read_bytes()
+        assert b"/opt/python/shared/" in bytecode.read_bytes()
 
 
 def test_another_text_of_the_template_is_another_layer(
@@ -66,7 +66,7 @@ def test_another_text_of_the_template_is_another_layer(
 
     def built(name: str) -> dict[str, bytes]:
         folder = tmp_path / name
-        build.build(build.argument_parser().parse_args(["blog", str(folder)]))
+        build.build(build.argument_parser().parse_args(["shared", str(folder)]))
         paths = (path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 

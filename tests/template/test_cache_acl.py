@@ -14,8 +14,8 @@ import pytest
 import redis
 from redis.exceptions import NoPermissionError
 
-from blog.cache import pages
-from blog.errors import DatabaseUnavailable
+from shared.cache import pages
+from shared.errors import DatabaseUnavailable
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 from tests.template.stacks import Stack
@@ -69,7 +69,7 @@ def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
         cache.zadd("fences", {"users|crashed": 1})  # long expired
         api.get("/users")
         with monkeypatch.context() as patches:
-            patches.setattr("blog.database.PagedQuery.fetch", _fail)
+            patches.setattr("shared.database.PagedQuery.fetch", _fail)
             api.get("/users?page=2")
         api.get("/health")
         cache.script_flush()  # and its commands by EVAL

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blog.observability import COLD_START, DATABASE_TIME, FAULT, METRICS_NAMESPACE
+from shared.observability import COLD_START, DATABASE_TIME, FAULT, METRICS_NAMESPACE
 from tests.template.cost import METRICS as OF_REQUESTS
 from tests.template.stacks import Stack
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from blog.database.models import METADATA
 from local.generate import openapi, sample_events
+from shared.database.models import METADATA
 from tests.in_process import LambdaContext, handler_of
 from tests.resources import RESOURCES
 

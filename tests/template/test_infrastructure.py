@@ -11,7 +11,7 @@ import pytest
 from cfnlint.helpers import REGIONS
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from blog.settings import Settings
+from shared.settings import Settings
 from tests.rehearsal.resources import must_replace
 from tests.resources import ROOT
 from tests.template.stacks import DELIVERY, INFRASTRUCTURE, REGION, TEMPLATE, Stack, template

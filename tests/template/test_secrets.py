@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from samcli.yamlhelper import yaml_parse
 
-from blog.settings import Settings
 from local.template import load_template
+from shared.settings import Settings
 from tests.template.stacks import Stack
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from blog.settings import Settings
 from local.template import Template, load_template
+from shared.settings import Settings
 from tests.resources import RESOURCES
 from tests.template import stacks
 
@@ -101,7 +101,7 @@ def test_every_translated_function_has_its_layers_its_vpc_and_its_secrets(
     resources: dict[str, Any], template: Template
 ) -> None:
     layers = {name for name, made in resources.items() if "LayerVersion" in made["Type"]}
-    assert {layer[:-10] for layer in layers} == {"DependenciesLayer", "BlogLayer"}
+    assert {layer[:-10] for layer in layers} == {"DependenciesLayer", "SharedLayer"}
     for name in template.functions:
         properties = resources[name]["Properties"]
         assert {layer["Ref"] for layer in properties["Layers"]} == layers

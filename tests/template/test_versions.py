@@ -18,7 +18,7 @@ FUNCTIONS = [
     if resource["Type"] == "AWS::Lambda::Function"
 ]
 SERVING = [name for name in FUNCTIONS if name != "MigrationsFunction"]
-LAYERS = ("DependenciesLayer", "BlogLayer")
+LAYERS = ("DependenciesLayer", "SharedLayer")
 DECLARED = template()["Parameters"]
 EXAMPLES: dict[str, Any] = {
     "DatabaseUrl": "postgresql://u:p@db/blog",

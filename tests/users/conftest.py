@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from blog.database.models import BLOCK_IDS
+from shared.database.models import BLOCK_IDS
 
 CreateUser = Callable[..., dict[str, Any]]
 Database = psycopg.Connection[Any]

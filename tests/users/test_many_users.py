@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from blog.database.models import BLOCK_IDS
-from blog.http.fields import MAX_ID
-from blog.http.pagination import encode_cursor
 from local.services import Services
+from shared.database.models import BLOCK_IDS
+from shared.http.fields import MAX_ID
+from shared.http.pagination import encode_cursor
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
 from tests.users.conftest import (

@@ -1,4 +1,0 @@
-"""Code shared by the functions: HTTP, database, cache, cold starts, settings, observability.
-
-The functions import `blog`, never the other way round. Importing it has no side effects.
-"""

@@ -1,0 +1,277 @@
+"""Redis: the one connection of an execution environment, a redis-py connection.
+
+An execution environment serves one request at a time, so it needs no pool. Calls that are made at
+the same time share a round trip, and a call may be sent without awaiting its response (`post`),
+which redis-py's client cannot do on one connection. A response takes no longer than
+`timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM, no longer than
+`connect_timeout_seconds`.
+
+A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
+writes since it was demoted, has another password, or sent something else than a response. The next
+one resolves the name again, with the password that the secret holds by then.
+
+A response that is owed is read before those of the next calls. By then the environment may have
+been frozen and the connection may be gone: a response that is an error, or does not come, counts as
+a call that failed.
+
+Each response begins with its call's tag, so that none is taken for another's, even if a proxy lost
+or repeated one.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha1
+from secrets import token_bytes
+from time import monotonic
+from typing import Any, NamedTuple
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from shared.cache.redis_url import InvalidRedisUrl, new_connection
+from shared.stored_secrets import SecretUnavailable, is_secret, secret_value
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+CONNECTION_SECONDS = 60.0
+"""A connection's longest life: an environment that met no error follows a name that was pointed to
+another server. It costs a new connection a minute."""
+TAG_BYTES = 8
+POSTED_BYTES = 16 * 1024
+"""The largest command that is sent without awaiting its response: it fits into the buffer of a
+socket at once, so an environment that is frozen then has sent all of it."""
+
+
+def is_none(result: Any) -> bool:
+    return result is None
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Lua script, which Redis keeps under its digest. `is_result` tells what it may return."""
+
+    text: str
+    is_result: Callable[[Any], bool] = is_none
+
+    @cached_property
+    def tagged(self) -> str:
+        """The script that Redis runs: it returns its last argument, and then the result."""
+        return f"local function run() {self.text} end return {{ARGV[#ARGV], run()}}"
+
+    @cached_property
+    def digest(self) -> str:
+        return sha1(self.tagged.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call(NamedTuple):
+    """A script to be run with these keys and arguments."""
+
+    script: Script
+    keys: Sequence[str]
+    arguments: Sequence[Argument] = ()
+
+    def by_digest(self, tag: bytes) -> Command:
+        return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments, tag)
+
+    def by_text(self, tag: bytes) -> Command:
+        return ("EVAL", self.script.tagged, len(self.keys), *self.keys, *self.arguments, tag)
+
+    def result_in(self, response: Any, tag: bytes) -> Any:
+        """Return the script's result. Raises `InvalidResponse` if it is not the response to it."""
+        if isinstance(response, list) and response[:1] == [tag] and len(response) <= 2:
+            result = response[1] if len(response) == 2 else None
+            if self.script.is_result(result):
+                return result
+        raise InvalidResponse("not the response to this call")
+
+
+class Owed(NamedTuple):
+    """A call whose response has not been read; `failed` is called if it fails."""
+
+    call: Call
+    tag: bytes
+    failed: Callable[[], None]
+
+
+class PostedCallFailed(RedisError):
+    """A call that was sent without awaiting its response has failed."""
+
+
+class RedisConnection:
+    """Connects at the first call, to a URL or to one in the secret of an ARN.
+
+    Raises `RedisError` and `OSError` (too late), and no other error: redis-py's parser raises its
+    own for malformed responses, and they may quote them.
+    """
+
+    def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.connect_timeout_seconds = timeout_seconds
+        self.was_rejected = False
+        """Whether the server has rejected a call, in any attempt, since this was set to False."""
+        self._url_or_arn = url_or_arn
+        self._url: str | None = None
+        self._connection: AbstractConnection | None = None
+        self._expires_at = 0.0
+        self._owed: list[Owed] = []
+        # Requests come one by one, but calls of one request may be made at the same time.
+        self._in_use = asyncio.Lock()
+
+    async def run(self, *calls: Call) -> list[Any]:
+        """Return the scripts' results, after one round trip; one more for each script that Redis
+        has forgotten.
+
+        If one of them fails, all are retried once on a new connection, unless it came too late, and
+        once more if that one was rejected for an outdated password. Raises `PostedCallFailed`,
+        without a retry, if a call that was posted before has failed. redis-py's own scripts would
+        need the right to SCRIPT LOAD, and two round trips more.
+        """
+        async with self._in_use:
+            for error in (RedisError, AuthenticationError):
+                try:
+                    return await self._run(calls)
+                except (InvalidRedisUrl, PostedCallFailed):
+                    raise
+                except error:
+                    continue
+            return await self._run(calls)
+
+    async def post(self, call: Call, failed: Callable[[], None]) -> None:
+        """Send a call without awaiting its response; `failed` is called if that is an error, or
+        does not come.
+
+        Raises as `run` if it cannot be sent, or if it is too large to be sent at once, and fails.
+        """
+        tag = token_bytes(TAG_BYTES)
+        command = call.by_text(tag)  # Redis may have forgotten the script, which is known too late
+        if sum(map(_size, command)) > POSTED_BYTES:
+            await self.run(call)
+            return
+        async with self._in_use:
+            try:
+                await self._send(command)
+            except InvalidRedisUrl:
+                raise
+            except RedisError:
+                await self._send(command)
+            self._owed.append(Owed(call, tag, failed))
+
+    async def close(self) -> None:
+        while self._owed:
+            self._owed.pop().failed()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                # TLS would wait for the server's farewell, which may never come.
+                await connection.disconnect(nowait=True)
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            tags = [token_bytes(TAG_BYTES) for _ in calls]
+            tagged = list(zip(calls, tags, strict=True))
+            connection = await self._connected()
+            commands = [call.by_digest(tag) for call, tag in tagged]
+            responses = await self._execute(connection, commands)
+            for number, (call, tag) in enumerate(tagged):
+                if isinstance(responses[number], NoScriptError):
+                    (response,) = await self._execute(connection, [call.by_text(tag)])
+                    responses[number] = _checked(response)
+            return [
+                call.result_in(response, tag)
+                for (call, tag), response in zip(tagged, responses, strict=True)
+            ]
+        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
+            raise await self._left(error) from None
+
+    async def _send(self, command: Command) -> None:
+        try:
+            connection = await self._connected()
+            async with asyncio.timeout(self.timeout_seconds):
+                await connection.send_packed_command(connection.pack_commands([command]))
+        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
+            raise await self._left(error) from None
+
+    async def _execute(
+        self, connection: AbstractConnection, commands: Sequence[Command]
+    ) -> list[Any]:
+        """Return the responses, after one round trip; `NoScriptError` is one of them."""
+        async with asyncio.timeout(self.timeout_seconds):
+            await connection.send_packed_command(connection.pack_commands(commands))
+            await self._read_owed(connection)
+            responses = [await _response(connection) for _ in commands]
+        return [_checked(response) for response in responses]
+
+    async def _read_owed(self, connection: AbstractConnection) -> None:
+        while self._owed:
+            call, tag, _ = self._owed[0]
+            call.result_in(_checked(await _response(connection)), tag)
+            del self._owed[0]
+
+    async def _left(self, error: BaseException) -> BaseException:
+        """Close the connection, and return the error to raise."""
+        is_owed = bool(self._owed)
+        if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
+            self._url = None  # the secret may hold another by now
+        await self.close()
+        self.was_rejected |= isinstance(error, ResponseError)
+        kind = type(error).__name__
+        if not isinstance(error, Exception):
+            return error
+        if is_owed:
+            return PostedCallFailed(kind)
+        if isinstance(error, (RedisError, OSError)) and not isinstance(error, InvalidResponse):
+            return error
+        return InvalidResponse(f"no valid response of a Redis ({kind})")
+
+    async def _connected(self) -> AbstractConnection:
+        if self._connection is not None and monotonic() > self._expires_at:
+            async with asyncio.timeout(self.timeout_seconds):
+                await self._read_owed(self._connection)
+            await self.close()
+        if self._connection is None:
+            self._connection = self._new_connection()
+            self._expires_at = monotonic() + CONNECTION_SECONDS
+            try:
+                async with asyncio.timeout(self.connect_timeout_seconds):
+                    await self._connection.connect()  # type: ignore[no-untyped-call]
+            except ResponseError as error:  # no rejection of a write: it was not asked yet
+                raise RedisConnectionError(str(error)) from error
+        return self._connection
+
+    def _new_connection(self) -> AbstractConnection:
+        try:
+            if self._url is None:
+                given = self._url_or_arn
+                self._url = secret_value(given) if is_secret(given) else given
+        except SecretUnavailable as error:
+            raise RedisConnectionError("the secret of REDIS_URL cannot be read") from error
+        return new_connection(self._url)
+
+
+def _size(part: Argument) -> int:
+    return len(part) if isinstance(part, str | bytes) else len(str(part))
+
+
+async def _response(connection: AbstractConnection) -> Any:
+    """Return the next response. An error is returned, so that later responses can be read."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _checked(result: Any) -> Any:
+    if isinstance(result, ResponseError) and not isinstance(result, NoScriptError):
+        raise result
+    return result

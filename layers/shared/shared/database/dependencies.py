@@ -1,0 +1,362 @@
+"""The tables that a statement reads and changes, derived from the statement and the models.
+
+A cached page depends on the tables that its statements read, and a write voids the pages of the
+tables that it changes (`shared.cache.pages`). Neither is declared:
+
+- A statement of SQLAlchemy knows its tables. SQL text does not, and has to name them (`sql`).
+- A delete also changes the tables to which foreign keys cascade it; an update, the tables that copy
+  its key.
+- A table may name a column as its scope: `info={SCOPE: "user_id"}`. A page that shows only rows of
+  one scope depends on that scope instead of the whole table.
+- A table that the layer writes apart (`info={UNTRACKED: True}`) is on no cached page.
+- A table that triggers keep up to date from others counts as those: `info={KEPT_FROM: ("posts",)}`,
+  or, where each row names in a column the table that it was made from, `info={ROWS_OF: "column"}`.
+
+What a trigger or a function of the database reads or writes is not in the statement. A test runs
+every operation, and compares what is derived here with the locks that PostgreSQL reports.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    ColumnClause,
+    Delete,
+    Executable,
+    ForeignKeyConstraint,
+    FromClause,
+    Insert,
+    Join,
+    Row,
+    Select,
+    Table,
+    TextClause,
+    Update,
+    bindparam,
+    select,
+)
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
+
+SCOPE = "scope"
+KEPT_FROM = "kept_from"
+ROWS_OF = "rows_of"
+UNTRACKED = "untracked"
+WHOLE_TABLE = ""
+"""The scope of what depends on, or changes, any row of a table."""
+UNCACHEABLE = None
+"""The scope of a table that no cached page may depend on."""
+CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
+SCOPE_LABEL = "written_scope"
+SCOPE_BEFORE = "scope_before"
+KNOWN_STATEMENTS = 1024
+
+Values = Mapping[str, object]
+Dependencies = Mapping[str, str | None]
+"""The scope, in text, of each table by name; `WHOLE_TABLE` for all of it, or `UNCACHEABLE`."""
+
+
+class UnknownTables(TypeError):
+    """A statement whose tables cannot be derived; a mistake in the code, found at its first use."""
+
+
+class _NamedText(TextClause):
+    """SQL text with the tables that it names."""
+
+    inherit_cache = True
+
+    def __init__(self, text: str, reads: Sequence[Table], changes: Sequence[Table]) -> None:
+        super().__init__(text)
+        self.reads = tuple(reads)
+        self.changes = tuple(changes)
+
+
+def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
+    """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
+
+    Tables to which a delete cascades need not be named, nor those that triggers write, which are
+    `KEPT_FROM` others.
+    """
+    return _NamedText(text, reads, changes)
+
+
+class Changes(NamedTuple):
+    """The changes of a statement, and how their scopes are known.
+
+    `statement` is the statement itself; if its table has a scope, it also returns that of the row
+    that it wrote. `moving` is for values that set the scope of an update: it also returns the one
+    that the row had before. `given` is the parameter that sets the scope, None if there is none.
+    `by_cascade` has the tables that change with the row; the value is the attribute of the written
+    row that is the scope of their rows, None where that is not known. `others` change whether a
+    row is returned or not.
+    """
+
+    statement: Executable
+    by_cascade: Mapping[str, str | None]
+    others: frozenset[str] = frozenset()
+    table: str | None = None
+    scope_column: str | None = None
+    moving: Executable | None = None
+    given: BindParameter[Any] | None = None
+
+    def executable(self, values: Values) -> Executable:
+        """Return the statement to run with these values."""
+        if self.moving is not None and self.scope_column in values:
+            return self.moving
+        return self.statement
+
+    def tables(self, values: Values) -> dict[str, str | None]:
+        """Return the tables that change, each with the scope of its rows if these values give it.
+
+        An update may change another scope as well, from which it moves the row.
+        """
+        found = dict.fromkeys((*self.by_cascade, *self.others))
+        if self.table is not None and self.table not in found:
+            found[self.table] = _scope_text(self.given, values) or None
+        return found
+
+    def scopes(self, row: Row[*tuple[Any, ...]] | None) -> dict[str, set[str] | None]:
+        """Return the scopes in which rows changed of each table; None where they are not known.
+
+        `row` is the one that was written, None if there is none.
+        """
+        if row is None:
+            return dict.fromkeys((*self.others, *self.by_cascade) if self.others else ())
+        known = {table: {getattr(row, key or "", None)} for table, key in self.by_cascade.items()}
+        if self.table is not None and self.table not in known:
+            after = getattr(row, SCOPE_LABEL, None)
+            known[self.table] = {after, getattr(row, SCOPE_BEFORE, after)}
+        scopes: dict[str, set[str] | None] = {
+            table: None if None in values else set(map(scope_text, values))
+            for table, values in known.items()
+        }
+        return scopes | dict.fromkeys(self.others)
+
+
+def dependencies_of(statement: Executable, values: Values | None) -> Dependencies:
+    """Return what a page depends on that this statement reads. Raises `UnknownTables`."""
+    scopes, untracked = _scopes_read(statement)
+    known = {table: _scope_text(bind, values or {}) for table, bind in scopes.items()}
+    return known | dict.fromkeys(untracked, UNCACHEABLE)
+
+
+def merge(known: dict[str, str | None], more: Dependencies) -> None:
+    """Add to what is known; two scopes of a table are all of it."""
+    for table, scope in more.items():
+        known[table] = scope if known.get(table, scope) == scope else WHOLE_TABLE
+
+
+def scope_text(value: object) -> str:
+    """Return a scope as text that a key may contain."""
+    return quote(str(value), safe="")
+
+
+def _scope_text(bind: BindParameter[Any] | None, values: Values) -> str:
+    if bind is None:
+        return WHOLE_TABLE
+    value = values.get(bind.key, bind.effective_value)
+    return WHOLE_TABLE if value is None else scope_text(value)
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def _scopes_read(
+    statement: Executable,
+) -> tuple[dict[str, BindParameter[Any] | None], frozenset[str]]:
+    """Return the tables, each with the parameter that selects a scope, None for the whole table;
+    and the untracked tables."""
+    selects = [element for element in _elements(statement) if isinstance(element, Select)]
+    found: dict[str, BindParameter[Any] | None] = {}
+    wholes: set[str] = set()
+    for element in _elements(statement):
+        if isinstance(element, _NamedText):
+            wholes |= {table.name for table in element.reads}
+        elif not isinstance(element, Table):
+            continue
+        elif (column := element.info.get(ROWS_OF)) is not None:
+            wholes |= _tables_of_rows(selects, element, column)
+        else:
+            wholes |= set(element.info.get(KEPT_FROM, ()))
+            scope = element.info.get(SCOPE)
+            found[element.name] = scope and _common_bind(selects, element, scope)
+    named = statement_tables(statement)
+    untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
+    return found | dict.fromkeys(wholes), untracked
+
+
+def statement_tables(statement: Executable) -> set[Table]:
+    """Return the tables that a statement names. Raises `UnknownTables`."""
+    found: set[Table] = set()
+    for element in _elements(statement):
+        if isinstance(element, Table):
+            found.add(element)
+        elif isinstance(element, _NamedText):
+            found.update(element.reads)
+    return found
+
+
+def _elements(statement: Executable) -> Iterator[ClauseElement]:
+    """Yield every part of a statement. Raises `UnknownTables` for SQL text without tables."""
+    for element in visitors.iterate(statement):  # type: ignore[arg-type]
+        if isinstance(element, TextClause) and not isinstance(element, _NamedText):
+            raise UnknownTables("SQL text must name its tables: use shared.database.sql")
+        if isinstance(element, ColumnClause) and element.is_literal:
+            _check_literal(element.name)
+        if isinstance(element, ClauseElement):
+            yield element
+
+
+def _check_literal(text: str) -> None:
+    if "select" in text.lower():
+        raise UnknownTables("a literal column with a query must name its tables: use sql")
+
+
+def _common_bind(
+    selects: Sequence[Select[Any]], table: Table, column: str
+) -> BindParameter[Any] | None:
+    """Return the parameter that the column equals wherever rows of the table are selected."""
+    binds = list(_equal_binds(selects, table, column))
+    first = binds[0] if binds else None
+    same = all(bind is not None and first is not None and bind.key == first.key for bind in binds)
+    return first if same else None
+
+
+def _tables_of_rows(selects: Sequence[Select[Any]], table: Table, column: str) -> set[str]:
+    """Return the tables whose rows are meant. Raises `UnknownTables` where a query names none."""
+    binds = list(_equal_binds(selects, table, column))
+    if not binds or any(bind is None or bind.effective_value is None for bind in binds):
+        raise UnknownTables(f"a query of {table.name} must say {column} = the table it is about")
+    return {str(bind.effective_value) for bind in binds if bind is not None}
+
+
+def _equal_binds(
+    selects: Sequence[Select[Any]], table: Table, column: str
+) -> Iterator[BindParameter[Any] | None]:
+    """Yield for each place that selects from the table what its column must equal, or None."""
+    for one in selects:
+        for source in _sources(one.get_final_froms()):
+            if source is table or getattr(source, "element", None) is table:  # an alias of it
+                yield _equal_bind(one, source, column)
+
+
+def _sources(froms: Sequence[FromClause]) -> Iterator[FromClause]:
+    for one in froms:
+        if isinstance(one, Join):
+            yield from _sources((one.left, one.right))
+        else:
+            yield one
+
+
+def _equal_bind(one: Select[Any], source: FromClause, column: str) -> BindParameter[Any] | None:
+    for condition in _conjunction(one.whereclause):
+        if isinstance(condition, BinaryExpression) and condition.operator is operators.eq:
+            sides = (condition.left, condition.right), (condition.right, condition.left)
+            for side, other in sides:
+                is_column = isinstance(side, ColumnClause) and side.name == column
+                if is_column and side.table is source and isinstance(other, BindParameter):
+                    return other
+    return None
+
+
+def _conjunction(condition: ClauseElement | None) -> Iterator[ClauseElement]:
+    """Yield the conditions that all must be met."""
+    if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
+        for part in condition.clauses:
+            yield from _conjunction(part)
+    elif condition is not None:
+        yield condition
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def changes_of(statement: Executable) -> Changes:
+    """Return what the statement changes. Raises `UnknownTables`."""
+    elements = list(_elements(statement))
+    changing = [element for element in elements if isinstance(element, UpdateBase)]
+    named = [table for one in elements if isinstance(one, _NamedText) for table in one.changes]
+    by_cascade: dict[str, str | None] = {}
+    for one in changing:
+        _cascade(_table_of(one), isinstance(one, Delete), by_cascade)
+    for table in named:
+        _cascade(table, True, by_cascade)
+    others = frozenset(_table_of(one).name for one in changing if one is not statement)
+    if not isinstance(statement, Insert | Update | Delete):
+        others |= {table.name for table in named}
+        return Changes(statement, dict.fromkeys(by_cascade), others)
+    table = _table_of(statement)
+    scope = table.info.get(SCOPE)
+    # ON CONFLICT may move a row that is there: from where is not known.
+    if scope is None or getattr(statement, "_post_values_clause", None) is not None:
+        return Changes(statement, by_cascade, others, table.name)
+    returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
+    if not isinstance(statement, Update):
+        given = _given(statement, scope) if isinstance(statement, Insert) else None
+        return Changes(returning, by_cascade, others, table.name, scope, None, given)
+    given = _given(statement, scope)
+    moving = _returning_scope_before(statement, table, scope)
+    if scope in _set_by(statement):
+        return Changes(moving, by_cascade, others, table.name, scope, None, given)
+    return Changes(returning, by_cascade, others, table.name, scope, moving, given)
+
+
+def _returning_scope_before(statement: Update, table: Table, scope: str) -> Update:
+    """Return the update, which also returns the scope that its row had before.
+
+    The row is locked before it is read, so that it is the row as it is changed: a subquery in
+    RETURNING would not see where another transaction has just moved it. `old` needs PostgreSQL 18.
+    """
+    keys = table.primary_key.columns
+    former = select(*keys, table.c[scope].label(SCOPE_BEFORE)).with_for_update(
+        of=table, key_share=True
+    )
+    if statement.whereclause is not None:
+        former = former.where(statement.whereclause)
+    before = former.cte("before")
+    same_row = (column == before.c[column.name] for column in keys)
+    moving = statement.where(*same_row)
+    return moving.returning(table.c[scope].label(SCOPE_LABEL), before.c[SCOPE_BEFORE])
+
+
+def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None:
+    """Return the parameter that a column is set to; None if it is set to something else."""
+    if isinstance(statement, Insert) and statement.select is not None:
+        names = [getattr(name, "name", name) for name in statement._select_names or ()]
+        selected = list(statement.select.selected_columns)
+        value = selected[names.index(column)] if column in names else None
+    else:
+        value = _set_by(statement).get(column, bindparam(column))
+    return value if isinstance(value, BindParameter) else None
+
+
+def _set_by(statement: Insert | Update) -> dict[Any, object]:
+    """Return what the statement itself, not its parameters, sets by column."""
+    # No public attribute has them; a test fails where this name is another.
+    return {getattr(name, "name", name): one for name, one in (statement._values or {}).items()}
+
+
+def _table_of(statement: UpdateBase) -> Table:
+    if not isinstance(statement.table, Table):
+        raise UnknownTables("a statement must change a table of the models")
+    return statement.table
+
+
+def _cascade(table: Table, deletes: bool, found: dict[str, str | None], depth: int = 0) -> None:
+    """Add the tables that change with rows of this one, at any depth."""
+    for child in table.metadata.tables.values():
+        for key in child.foreign_key_constraints:
+            action = str(key.ondelete if deletes else key.onupdate).upper()
+            if key.referred_table is not table or action not in CASCADING:
+                continue
+            is_new = child.name not in found
+            scope = None if depth else _referred(key, child.info.get(SCOPE))
+            found[child.name] = scope if is_new else None
+            if is_new:
+                _cascade(child, deletes and action == "CASCADE", found, depth + 1)
+
+
+def _referred(key: ForeignKeyConstraint, column: str | None) -> str | None:
+    """Return the column that a child's column refers to; None if this key does not have it."""
+    return next((one.column.name for one in key.elements if one.parent.name == column), None)

@@ -1,0 +1,88 @@
+"""Database errors as errors of `shared.errors`; their own text is logged, never in a response."""
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from shared.errors import ApiError, DatabaseUnavailable, InternalError
+from shared.observability import logger
+
+# SQLSTATE classes of transient failures: connection, resources, operator intervention (timeouts,
+# shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
+# Source: PostgreSQL's appendix "Error Codes".
+TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
+# Connection exceptions, shutdown, crash or start, a read-only server, and what only a replica says.
+READ_ONLY = "25006"
+LEADS_ELSEWHERE = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
+REJECTED_BY_LIBPQ = ("session is read-only", "server is in hot standby mode")
+
+
+def is_of_another_server(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the error says that this server, or the way to it, is not the one to use."""
+    return (sqlstate_of(error) or "").startswith(LEADS_ELSEWHERE)
+
+
+def is_read_only(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the server takes no writes: as it says, or as libpq found when connecting.
+
+    Psycopg's libpq is not translated.
+    """
+    text = str(_driver_error(error))
+    return sqlstate_of(error) == READ_ONLY or any(reason in text for reason in REJECTED_BY_LIBPQ)
+
+
+def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
+    state = sqlstate_of(error)
+    if lost or state is None or state.startswith(TRANSIENT_ERRORS):
+        is_left = lost or is_of_another_server(error)
+        return database_unavailable(connection_lost=is_left, read_only=is_read_only(error))
+    return InternalError()
+
+
+def database_unavailable(
+    *, connection_lost: bool = False, read_only: bool = False
+) -> DatabaseUnavailable:
+    happened = "takes no changes at the moment" if read_only else "does not respond"
+    return DatabaseUnavailable(
+        f"The database {happened}; nothing was changed.",
+        connection_lost=connection_lost,
+        read_only=read_only,
+    )
+
+
+def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
+    """Log what the operator needs; the driver's own text may quote a client's values."""
+    logger().error(
+        "database error",
+        error=type(_driver_error(error)).__name__,
+        sqlstate=sqlstate_of(error),
+        constraint=violated_constraint(error)[1],
+        statement=error.statement if isinstance(error, DBAPIError) else None,
+        reason=reason,
+    )
+
+
+def sqlstate_of(error: DBAPIError | psycopg.Error) -> str | None:
+    state = getattr(_driver_error(error), "sqlstate", None)
+    return None if state is None else str(state)
+
+
+def violated_constraint(error: DBAPIError | psycopg.Error) -> tuple[str | None, str | None]:
+    """Return the names of the table and of the constraint that the error is about."""
+    diagnostic = getattr(_driver_error(error), "diag", None)
+    names = (getattr(diagnostic, name, None) for name in ("table_name", "constraint_name"))
+    table, constraint = names
+    return table, constraint
+
+
+def _driver_error(error: DBAPIError | psycopg.Error) -> BaseException | None:
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def is_rejected_password(error: DBAPIError) -> bool:
+    """Return whether the server asked for the password and then rejected the connection.
+
+    libpq has no SQLSTATE of a failed connection, and its text is in the server's language.
+    """
+    driver_error = _driver_error(error)
+    connection = driver_error.pgconn if isinstance(driver_error, psycopg.Error) else None
+    return connection is not None and connection.used_password

@@ -1,0 +1,64 @@
+"""The guards of a statement: conditions in its WHERE on the row's owner and version.
+
+They are those of `ownership` (the row is the caller's own) and `versions` (the request may write
+this version of it). If a statement matched no row, its other conditions find the row, and the
+guards tell why it was not written. All of it is derived from the statement, once.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Executable, Select, Update, and_, select, true
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BooleanClauseList
+
+from shared.conditions import Conditions
+from shared.database.dependencies import KNOWN_STATEMENTS
+from shared.database.ownership import SUBJECT, has_parameter, names_caller, owner_values
+from shared.database.versions import ALLOWED, condition_values
+from shared.request import Access
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def checks_conditions(statement: Executable) -> bool:
+    """Whether a statement has `versions.meets_conditions`."""
+    return has_parameter(statement, ALLOWED.key)  # type: ignore[arg-type]
+
+
+def guard_values(
+    statement: Executable, access: Access, conditions: Conditions
+) -> dict[str, object]:
+    """Return the values of the parameters that the statement's guards have."""
+    values = owner_values(access) if names_caller(statement) else {}
+    return values | condition_values(conditions) if checks_conditions(statement) else values
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def target_of(statement: Update | Delete) -> Select[bool]:
+    """Return a statement of the row without the guards: whether it is the caller's own."""
+    conditions = list(_conjuncts(statement.whereclause))
+    owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
+    guards = (SUBJECT.key, ALLOWED.key)
+    rest = [one for one in conditions if not any(has_parameter(one, name) for name in guards)]
+    return select(and_(true(), *owned)).select_from(statement.table).where(*rest)
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
+    """Return a statement of the row that an update of no column would return, guards included."""
+    assert statement.whereclause is not None
+    return select(*statement.exported_columns).where(statement.whereclause)
+
+
+def sets_nothing(update: Update, values: Mapping[str, object]) -> bool:
+    """Whether these values give the update no column to set."""
+    return not update._values and values.keys().isdisjoint(update.table.c.keys())
+
+
+def _conjuncts(clause: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:
+    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
+        for part in clause.clauses:
+            yield from _conjuncts(part)
+    elif clause is not None:
+        yield clause

@@ -1,0 +1,149 @@
+"""`Idempotency-Key`: a POST that is retried with its key is idempotent.
+
+The key's row is written in the transaction that creates the resource, so both exist or neither
+does, whatever fails in between. It holds the first response, which a retry gets again, also if the
+response was lost on the way, or the resource was changed since. Deleting the resource, by whatever
+statement, takes the response's data out of the row in the same transaction (a
+trigger of the migrations); the key stays, and a retry gets 409 `resource-deleted`. A request that
+created nothing leaves no key.
+
+A key belongs to its caller, so that no caller gets another's response. Expired keys have no effect;
+a schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot promise
+this: it keeps its records in DynamoDB or Redis, and a crash between COMMIT and its own write lets a
+retry create the resource again.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Row, bindparam, func, select
+
+from shared.database.models import idempotency_keys
+from shared.database.transactions import Transaction
+from shared.errors import InvalidRequest, RequestInProgress, ResourceDeleted
+from shared.settings import settings
+
+# A statement of its own, so that the look-up sees what the lock's last holder committed.
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s::text, 0))"
+EARLIER = select(
+    idempotency_keys.c.fingerprint, idempotency_keys.c.resource_id, idempotency_keys.c.body
+).where(
+    idempotency_keys.c.path == bindparam("path"),
+    idempotency_keys.c.key == bindparam("key"),
+    idempotency_keys.c.issuer == bindparam("issuer"),
+    idempotency_keys.c.subject == bindparam("subject"),
+    idempotency_keys.c.expires_at > func.now(),
+)
+
+HEADER = "Idempotency-Key"
+
+ResourceRow = Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The response to a create request: the resource's id below `path`, and its JSON.
+
+    `version` is the created row's; None in the response to a retry, as it may have changed since.
+    """
+
+    path: str
+    id: int
+    body: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A request to create a resource below `path`; `key` is None if the client sent none.
+
+    `content` is equal for equal requests with the key.
+    """
+
+    path: str
+    content: str
+    key: str | None
+
+    @property
+    def fingerprint(self) -> bytes:
+        return sha256(self.content.encode()).digest()
+
+
+async def execute_idempotently(
+    transaction: Transaction,
+    request: IdempotentRequest,
+    insert_resource: Callable[[Transaction], Awaitable[ResourceRow]],
+    schema: type[BaseModel],
+) -> StoredResponse:
+    """Return the resource that `insert_resource` creates, or an earlier request's response.
+
+    Raises `RequestInProgress` while another request with the key is in progress, `ResourceDeleted`
+    if what it created is deleted, `InvalidRequest` if the key was used with another body, and what
+    `insert_resource` raises.
+    """
+    earlier = await _find_earlier(transaction, request)
+    if earlier is None:
+        row = await insert_resource(transaction)
+        body = schema.model_validate(row).model_dump_json()
+        created = StoredResponse(request.path, row.id, body, row.version)
+        _remember(transaction, request, created)
+        return created
+    if earlier.body is None:
+        raise ResourceDeleted("The resource that this Idempotency-Key created was deleted since.")
+    if earlier.fingerprint != request.fingerprint:
+        message = "was used before with another body; take a new key for a new request"
+        raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
+    return StoredResponse(request.path, earlier.resource_id, earlier.body)
+
+
+async def _find_earlier(transaction: Transaction, request: IdempotentRequest) -> ResourceRow | None:
+    """Return the key's row, None if there is none.
+
+    Takes the key's advisory lock without waiting; while another request holds it, raises
+    `RequestInProgress`.
+    """
+    if request.key is None:
+        return None
+    key = _primary_key(transaction, request)
+    lock = transaction.driver.send_ahead(LOCK, [" ".join(filter(None, key.values()))])
+    found = await transaction.look_up(EARLIER, key)
+    if await lock.fetchone() != (True,):
+        raise RequestInProgress("Another request with this Idempotency-Key is in progress.")
+    return found.one_or_none()
+
+
+def _primary_key(transaction: Transaction, request: IdempotentRequest) -> dict[str, str]:
+    """Return the row's primary key; only the subject, which is the last, can have spaces."""
+    caller = transaction.access.caller
+    return {
+        "path": request.path,
+        "key": request.key or "",
+        "issuer": caller.issuer if caller else "",
+        "subject": caller.subject if caller else "",
+    }
+
+
+def _remember(
+    transaction: Transaction, request: IdempotentRequest, created: StoredResponse
+) -> None:
+    if request.key is None:
+        return
+    # Imported with the first key: the dialect's package costs every cold start 30 ms.
+    from sqlalchemy.dialects.postgresql import insert
+
+    values = {
+        "fingerprint": request.fingerprint,
+        "resource_id": created.id,
+        "body": created.body,
+        "expires_at": func.now() + timedelta(seconds=settings().idempotency_key_ttl_seconds),
+    }
+    key = _primary_key(transaction, request)
+    statement = insert(idempotency_keys).values(**key, **values)
+    index = [idempotency_keys.c[name] for name in key]
+    transaction.execute_with_commit(
+        statement.on_conflict_do_update(index_elements=index, set_=values)
+    )

@@ -1,0 +1,187 @@
+"""The database's tables, as typed tables of SQLAlchemy's Core.
+
+The database generates ids and timestamps. Migrations (`functions/migrations`) create what is
+declared here; a test compares the two. What the violation of a constraint is to a client follows
+from them (`shared.database.violations`). No statement needs the ORM.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Named,
+    SmallInteger,
+    Table,
+    Text,
+    TypedColumns,
+    UniqueConstraint,
+    func,
+    text,
+)
+
+from shared.database.dependencies import ROWS_OF, SCOPE, UNTRACKED
+
+BLOCK_IDS = 4096
+"""Ids of a block, which is their quotient by it (the triggers of the migrations know it too)."""
+ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
+"""Ids that clients can name, in blocks whose bounds bigint can hold."""
+
+
+CONFLICT = "conflict"
+"""In the `info` of a constraint or unique index: what a client is told that violates it."""
+NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
+"""The n-grams of a name, each prefixed with its block (see `users.search`)."""
+
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    }
+)
+
+
+class UserColumns(TypedColumns):
+    id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)
+    name: Named[str] = Column(Text)
+    email: Named[str] = Column(Text)
+    created_at: Named[datetime] = Column(DateTime(timezone=True), server_default=func.now())
+
+
+users = Table(
+    "users",
+    METADATA,
+    UserColumns,
+    CheckConstraint(ID_RANGE, name="users_id_range"),
+    Index(
+        "users_email_key",
+        text('fold_case(email COLLATE "C")'),
+        unique=True,
+        info={CONFLICT: "email: another user has this address."},
+    ),
+    Index(
+        "users_name_parts_idx",
+        text(NAME_PARTS),
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": False},
+    ),
+)
+
+
+class PostColumns(TypedColumns):
+    id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)
+    user_id: Named[int] = Column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+    title: Named[str] = Column(Text)
+    content: Named[str] = Column(Text)
+    created_at: Named[datetime] = Column(DateTime(timezone=True), server_default=func.now())
+
+
+posts = Table(
+    "posts",
+    METADATA,
+    PostColumns,
+    CheckConstraint(ID_RANGE, name="posts_id_range"),
+    # Serves the foreign key, the posts of one user in either order, and the count per user.
+    Index("posts_user_id_id_idx", "user_id", "id"),
+    info={SCOPE: "user_id"},
+)
+
+
+class IdentityColumns(TypedColumns):
+    """A caller's own user, which it has created; the row is deleted with the user."""
+
+    issuer: Named[str] = Column(Text, primary_key=True)
+    subject: Named[str] = Column(Text, primary_key=True)
+    user_id: Named[int] = Column(BigInteger, ForeignKey("users.id", ondelete="CASCADE"))
+
+
+identities = Table("identities", METADATA, IdentityColumns, UniqueConstraint("user_id"))
+identities.primary_key.info[CONFLICT] = "You have created your own user already."
+
+
+class RowCountColumns(TypedColumns):
+    """Exact row counts, kept only by triggers, in the writer's own transaction.
+
+    An INSERT or COPY from outside a trigger, as a dump's, adds nothing. Sessions in which triggers
+    do not fire leave the counts unchanged; the next run of the migrations counts again.
+
+    A row counts one block of `BLOCK_IDS` consecutive ids, and spans the created_at of its rows;
+    the span is never too narrow, and too wide if rows were deleted. A table's total is a sum over
+    few rows, a deep offset is found by adding up blocks, and blocks that are too old are skipped.
+
+    The count of a block that is being filled is spread over shards, one per server process modulo
+    64, so that concurrent writers do not queue on one row; shard -1 holds what they left.
+    """
+
+    table_name: Named[str] = Column(Text, primary_key=True)
+    block: Named[int] = Column(BigInteger, primary_key=True)
+    shard: Named[int] = Column(SmallInteger, primary_key=True)
+    row_count: Named[int] = Column(BigInteger)
+    oldest: Named[datetime] = Column(DateTime(timezone=True))
+    newest: Named[datetime] = Column(DateTime(timezone=True))
+
+
+row_counts = Table("row_counts", METADATA, RowCountColumns, info={ROWS_OF: "table_name"})
+
+
+class IdempotencyKeyColumns(TypedColumns):
+    """The first response to a caller's POST with the key (see `shared.database.idempotency`).
+
+    A trigger empties `fingerprint` and `body` when the resource is deleted. `issuer` and `subject`
+    are empty for anonymous callers.
+    """
+
+    path: Named[str] = Column(Text, primary_key=True)
+    key: Named[str] = Column(Text, primary_key=True)
+    issuer: Named[str] = Column(Text, primary_key=True, server_default="")
+    subject: Named[str] = Column(Text, primary_key=True, server_default="")
+    resource_id: Named[int] = Column(BigInteger)
+    fingerprint: Named[bytes | None] = Column(LargeBinary)
+    body: Named[str | None] = Column(Text)
+    expires_at: Named[datetime] = Column(DateTime(timezone=True))
+
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    IdempotencyKeyColumns,
+    Index("idempotency_keys_expires_at_idx", "expires_at"),
+    Index("idempotency_keys_resource_idx", "path", "resource_id"),
+    info={UNTRACKED: True},
+)
+
+
+class AuditColumns(TypedColumns):
+    """A write of one row, in the same transaction: caller, action, resource and request.
+
+    Its only personal data is the token's subject, which is null for anonymous callers. Rows that a
+    write deletes by cascade are not in it.
+    """
+
+    id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)
+    at: Named[datetime] = Column(DateTime(timezone=True), server_default=func.now())
+    issuer: Named[str | None] = Column(Text)
+    subject: Named[str | None] = Column(Text)
+    action: Named[str] = Column(Text)
+    resource: Named[str] = Column(Text)
+    resource_id: Named[int] = Column(BigInteger)
+    request_id: Named[str] = Column(Text)
+
+
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    AuditColumns,
+    Index("audit_log_at_idx", "at"),
+    Index("audit_log_resource_idx", "resource", "resource_id"),
+    info={UNTRACKED: True},
+)

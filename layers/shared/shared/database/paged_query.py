@@ -1,0 +1,146 @@
+"""Reading one page of a table in the order of a key.
+
+A page begins after a key (cheap at any depth) or after a number of rows. In a whole table the row
+counts tell in which block of ids that is; within the block, or in a part of a table, an index-only
+scan of the key finds it. One row more than the page is read, to know whether there is a next page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+
+from shared.database.models import BLOCK_IDS, row_counts
+from shared.database.transactions import Reader
+from shared.page import PagePosition, PageResult
+
+AFTER = bindparam("page_after", type_=BigInteger)
+OFFSET = bindparam("page_offset", type_=BigInteger)
+ROWS = bindparam("page_rows", type_=BigInteger)
+
+
+@dataclass(frozen=True, eq=False)
+class PagedQuery:
+    """A list in the order of `key`, a column that `statement` selects.
+
+    `counted`: with its total, as an `OffsetPage` shows it. Make a listing once and keep it: its
+    statements are built at their first use.
+    """
+
+    statement: Select[*tuple[Any, ...]]
+    key: Column[int]
+    counted: bool = False
+
+    async def fetch(
+        self,
+        reader: Reader,
+        start: PagePosition,
+        limit: int,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        descending: bool = False,
+    ) -> PageResult:
+        """Return up to `limit` rows of the list, whose statement takes the `parameters`.
+
+        The total is read in the same round trip unless there are no rows.
+        """
+        page = _page(self, descending, after=start.after > 0, offset=start.offset > 0)
+        bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
+        given = {**(parameters or {}), **bounds}
+        rows = (await reader.execute(page, given)).all()
+        if not self.counted:
+            return to_page(rows, self.key, limit)
+        count = rows[0].total if rows else (await reader.execute(self.total, given)).scalar()
+        return to_page(rows, self.key, limit, count or 0)
+
+    @cached_property
+    def is_whole_table(self) -> bool:
+        """Whether the statement selects every row of the key's table, which has row counts."""
+        every_row = select(*self.statement.selected_columns)
+        is_single = self.statement.get_final_froms() == [self.key.table]
+        return is_single and self.statement.compare(every_row)
+
+    @cached_property
+    def total(self) -> Select[int]:
+        """The statement of the number of rows."""
+        if self.is_whole_table:
+            return row_count(self.key.table.name)
+        return self.statement.with_only_columns(func.count(), maintain_column_froms=True)
+
+
+def to_page(
+    rows: Sequence[Row[*tuple[Any, ...]]],
+    key: Column[int],
+    limit: int,
+    total: int = 0,
+) -> PageResult:
+    """Return the first `limit` of the rows; one more means that others follow."""
+    next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
+    return PageResult(rows[:limit], next_key, total)
+
+
+def row_count(table_name: str) -> Select[int]:
+    """A statement of the exact number of the table's rows."""
+    count = cast(func.coalesce(func.sum(row_counts.c.row_count), 0), BigInteger)
+    return select(count).where(row_counts.c.table_name == table_name)
+
+
+@cache
+def _page(
+    listing: PagedQuery, descending: bool, *, after: bool, offset: bool
+) -> Select[*tuple[Any, ...]]:
+    statement, key = listing.statement, listing.key
+    order = key.desc() if descending else key.asc()
+    if after:
+        statement = statement.where(key < AFTER if descending else key > AFTER)
+    if offset:
+        keys = statement.with_only_columns(key).order_by(order)
+        whole = listing.is_whole_table
+        first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
+        statement = statement.where(key <= first if descending else key >= first)
+    page = statement.order_by(order).limit(ROWS)
+    if not listing.counted:
+        return page
+    return page.add_columns(listing.total.scalar_subquery().label("total"))
+
+
+def _counted_key(keys: Select[int], key: Column[int], descending: bool) -> ScalarSelect[int]:
+    """The key after OFFSET others, NULL beyond the last: the block by its counts, then its keys."""
+    rows = func.sum(row_counts.c.row_count)
+    block_order = row_counts.c.block.desc() if descending else row_counts.c.block.asc()
+    counts = (
+        select(row_counts.c.block, rows.label("rows"))
+        .add_columns((func.sum(rows).over(order_by=block_order) - rows).label("rows_before"))
+        .where(row_counts.c.table_name == key.table.name)
+        .group_by(row_counts.c.block)
+        .subquery()
+    )
+    rest = OFFSET - counts.c.rows_before
+    start = (
+        select(counts.c.block, cast(rest, BigInteger).label("rest"))
+        .where(rest >= 0, rest < counts.c.rows)
+        .cte("start")
+    )
+    first_id, next_id = start.c.block * BLOCK_IDS, (start.c.block + 1) * BLOCK_IDS
+    if descending:
+        keys = keys.where(key < select(next_id).scalar_subquery())
+    else:
+        keys = keys.where(key >= select(first_id).scalar_subquery())
+    return _key_at(keys, select(start.c.rest).scalar_subquery())
+
+
+def _key_at(keys: Select[int], offset: ColumnElement[int]) -> ScalarSelect[int]:
+    return keys.offset(offset).limit(1).scalar_subquery()

@@ -1,0 +1,36 @@
+"""Violations of constraints, as errors for the client; derived from the models.
+
+A foreign key that refers to nothing is an `InvalidReference` of its column. A constraint or unique
+index with `info={CONFLICT: "…"}` is a `Conflict` with that text. All others are bugs.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from sqlalchemy import Constraint, Delete, Executable, ForeignKeyConstraint, Index
+from sqlalchemy.exc import IntegrityError
+
+from shared.database.failures import violated_constraint
+from shared.database.models import CONFLICT, METADATA
+from shared.errors import ApiError, Conflict, InvalidReference
+
+
+def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
+    """Return the error of a statement that violated a constraint; None if it is a bug."""
+    table_name, name = violated_constraint(violation)
+    table = METADATA.tables.get(table_name or "")
+    if table is None:
+        return None
+    named: Iterable[Constraint | Index] = chain(table.constraints, table.indexes)
+    for one in named:
+        if one.name == name and CONFLICT in one.info:
+            return Conflict(one.info[CONFLICT])
+        # A delete violates it where the key is that of another table, which refers to the row.
+        if one.name == name and isinstance(one, ForeignKeyConstraint):
+            return None if isinstance(statement, Delete) else _unknown(one)
+    return None
+
+
+def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
+    column = key.column_keys[0]
+    return InvalidReference(f"{column}: there is no such {column.removesuffix('_id')}.")

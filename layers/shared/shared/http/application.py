@@ -1,0 +1,50 @@
+"""A function's FastAPI application, and its Lambda handler.
+
+The handler responds to events of an API Gateway HTTP API (payload format 2.0).
+"""
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from mangum import Mangum
+
+from shared.gateway import HttpApiEvent
+from shared.http.middleware import RequestMiddleware
+from shared.http.problems import PROBLEM_MEDIA_TYPE, register_error_handlers
+from shared.http.route import ApiRoute, make_public
+from shared.observability import silence_libraries
+
+
+def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
+    """Return the application of one function; its routes need no permission if it `is_public`.
+
+    It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
+    is off (see `shared.observability`). Raises `TypeError` for a route without a permission, and
+    for what is not a FastAPI route, such as a mounted application: what it takes cannot be derived.
+    """
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise TypeError(f"{route} is not a FastAPI route, so what it takes cannot be derived.")
+        if is_public:
+            make_public(route)
+        elif not isinstance(route, ApiRoute):
+            raise TypeError(f"The route {route.name} ({route.path}) is not of an api_router.")
+    app = FastAPI(
+        # Not by include_router, which makes each route once more, at the first request.
+        routes=router.routes,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    register_error_handlers(app)
+    return app
+
+
+def lambda_handler(app: FastAPI) -> Mangum:
+    """Return the function that Lambda calls with an event and a context."""
+    silence_libraries()
+    return Mangum(
+        RequestMiddleware(app),
+        lifespan="off",
+        custom_handlers=[HttpApiEvent],
+        text_mime_types=["text/", "application/json", PROBLEM_MEDIA_TYPE],
+    )

@@ -1,0 +1,374 @@
+"""A resource, and the kinds of operations on it: what all of a kind have in common, said once.
+
+    users = Resource("users", "user", UserPublic)
+
+    @users.create(raises=[Conflict])
+    async def create_user(transaction: Transaction, body: UserCreate) -> Row:
+        return await queries.insert_user(transaction, body.model_dump())
+
+An endpoint is given a `Transaction` or, to read, a `Reader`, and then what FastAPI takes from the
+request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
+permission, status, headers and errors, idempotency, the transaction with its fences, cached pages,
+conditions. The document follows from it. An operation of no kind is a route of `Resource.router`
+(docs/more-operations.md has what such a route must do itself).
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from urllib.parse import quote
+
+from fastapi import Header, Query, Request, Response
+from pydantic import BaseModel
+
+from shared import database
+from shared.cache.fences import Fences
+from shared.cache.pages import Loaded, PageCache
+from shared.conditions import content_tag, resource_tag
+from shared.errors import ApiError
+from shared.http.conditional import conditional_response, json_response
+from shared.http.fields import non_nullable
+from shared.http.pagination import (
+    CursorPage,
+    CursorParameters,
+    PageParameters,
+    page_content,
+    page_response,
+)
+from shared.http.problems import problem_responses
+from shared.http.route import KIND, PERMISSION, PRIVATE, api_router
+from shared.page import PageResult
+from shared.request import Access, ApiRequest, digest, request_of
+
+if TYPE_CHECKING:
+    from shared.database import Reader, Transaction
+else:
+    # For annotations of endpoints. A cached page needs no database, so it is imported at its first
+    # use, which an annotation must not be.
+    Reader = Transaction = object
+
+__all__ = ["PageResult", "Reader", "Resource", "Row", "Transaction"]
+
+
+class Row(Protocol):
+    """A row of a resource, with the attributes of its schema.
+
+    `version` is its version (`shared.database.versions`).
+    """
+
+    @property
+    def version(self) -> str: ...
+
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])
+Arguments = dict[str, Any]
+Respond = Callable[[ApiRequest, Callable[..., Awaitable[Any]], Arguments], Awaitable[Response]]
+Errors = Iterable[type[ApiError]]
+
+
+class Register(Protocol):
+    """A decorator that makes an endpoint an operation, and returns it unchanged."""
+
+    def __call__(self, endpoint: Endpoint, /) -> Endpoint: ...
+
+
+METHODS = {
+    "create": "POST",
+    "list": "GET",
+    "read": "GET",
+    "replace": "PUT",
+    "update": "PATCH",
+    "action": "POST",
+    "delete": "DELETE",
+}
+"""The kinds of operations; `local.generate.http_semantics` says what each adds to the document."""
+ACTIONS = {"create": "create", "list": "read", "read": "read"}
+"""The actions of kinds in permissions; the others `write`."""
+STATUSES = {"create": 201, "delete": 204}
+"""The statuses of kinds that do not respond with 200."""
+KEY = "idempotency_key"
+KEY_PARAMETER = inspect.Parameter(
+    KEY,
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            max_length=255,
+            pattern=r"^[!-~]+$",
+            description=(
+                "Any unique text; it makes the request idempotent, so that it can be retried."
+            ),
+            json_schema_extra=non_nullable,
+        ),
+    ],
+)
+"""The header of the IETF draft "The Idempotency-Key HTTP Header Field"."""
+
+
+class Resource:
+    """A resource at `/{name}`, whose items are at `/{name}/{id}`.
+
+    `item` is the name of one item in messages and, before `_id`, of the parameter in its path.
+    Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation has
+    another.
+    """
+
+    def __init__(self, name: str, item: str, schema: type[BaseModel]) -> None:
+        self.name = name
+        self.item = item
+        self.schema = schema
+        self.item_path = f"/{{{item}_id:id}}"
+        self.router = api_router(name)
+
+    def create(self, path: str = "", *, permission: str = "", raises: Errors = ()) -> Register:
+        """POST: the endpoint inserts one row, of which the response shows the resource.
+
+        The header `Idempotency-Key` makes a request idempotent.
+        """
+
+        async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
+            key = arguments.pop(KEY)
+            insert = partial(endpoint, **arguments)
+            keyed = database.IdempotentRequest(f"/{self.name}", _content(arguments), key)
+            async with database.transaction(request, Fences(request)) as transaction:
+                stored = await database.execute_idempotently(
+                    transaction, keyed, insert, self.schema
+                )
+                content = stored.body.encode()
+                headers = {"Location": f"{request.base_path}{stored.path}/{stored.id}"}
+                if stored.version is not None:
+                    headers["ETag"] = f'"{resource_tag(stored.version, content)}"'
+                return json_response(content, 201, headers)
+
+        return self._operation(
+            "create",
+            path,
+            respond,
+            self.schema,
+            permission,
+            raises=raises,
+            more=[KEY_PARAMETER],
+        )
+
+    def list(
+        self,
+        schema: type[CursorPage[Any]],
+        path: str = "",
+        *,
+        cached: bool = False,
+        scope: str = "",
+        private: bool = False,
+        below: str = "",
+        permission: str = "",
+        raises: Errors = (),
+    ) -> Register:
+        """GET a page of a list: the endpoint is given its `CursorParameters`, and returns a
+        `PageResult`.
+
+        `cached`: pages with a number are cached, at `{name}{path}:{filters}:{page}:{limit}`.
+        `scope` is the parameter that selects a scope of the table (`shared.database.dependencies`).
+        `private`: each caller has pages of its own; others that depend on the caller are not
+        cached.
+        `below` is the path of another resource's item, such as `/users/{user_id:id}`, whose list
+        this is: at `{below}/{name}{path}`, cached at `{name}@users:…`.
+        """
+        parent = f"@{below.split('/')[1]}" if below else ""
+        pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None
+
+        async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
+            query = _query(arguments)
+            access = request.granted()
+            is_private = private or access.own_only
+
+            async def load() -> Loaded:
+                result, reader = await database.read(request, read)
+                content = page_content(schema, request.path, query, result)
+                may_share = is_private or not reader.names_caller
+                depends_on = reader.depends_on if may_share else {}
+                return Loaded(content, depends_on, is_empty=not result.rows)
+
+            async def read(reader: Reader) -> tuple[PageResult, Reader]:
+                return await endpoint(reader, **arguments), reader
+
+            if pages is None:
+                return page_response(request, (await load()).content)
+            page = _page_key(arguments, query, access if is_private else None)
+            selected = arguments.get(scope, getattr(query, scope, None)) if scope else None
+            one_scope = "" if selected is None else str(selected)
+            return page_response(request, await pages.fetch(request, page, load, one_scope))
+
+        return self._operation(
+            "list",
+            path,
+            respond,
+            schema,
+            permission,
+            raises=raises,
+            below=below,
+            extra={PRIVATE: True} if private else None,
+        )
+
+    def read(
+        self,
+        path: str | None = None,
+        schema: type[BaseModel] | None = None,
+        *,
+        permission: str = "",
+        raises: Errors = (),
+    ) -> Register:
+        """GET one item or, at another path, one object with the attributes of `schema`."""
+
+        async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
+            row = await database.read(request, endpoint, **arguments)
+            content = _json(schema or self.schema, row)
+            version = getattr(row, "version", None)
+            tag = content_tag(content) if version is None else resource_tag(version, content)
+            return conditional_response(request.conditions, content, tag)
+
+        return self._operation(
+            "read", path, respond, schema or self.schema, permission, raises=raises
+        )
+
+    def replace(
+        self, path: str | None = None, *, permission: str = "", raises: Errors = ()
+    ) -> Register:
+        """PUT: the endpoint changes all fields of an item, and returns its row."""
+        # No ETag (RFC 9110, section 9.3.4): texts are normalized, so what is stored may differ.
+        return self._change("replace", path, permission, raises, has_tag=False)
+
+    def update(
+        self, path: str | None = None, *, permission: str = "", raises: Errors = ()
+    ) -> Register:
+        """PATCH: the endpoint changes the given fields of an item, and returns its row."""
+        return self._change("update", path, permission, raises, has_tag=True)
+
+    def action(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
+        """POST to a path below an item, such as `/publish`: the endpoint changes the item, and
+        returns its row."""
+        return self._change("action", f"{self.item_path}{path}", permission, raises, has_tag=True)
+
+    def delete(
+        self, path: str | None = None, *, permission: str = "", raises: Errors = ()
+    ) -> Register:
+        """DELETE: the endpoint deletes an item; its return value is not shown."""
+
+        async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
+            async with database.transaction(request, Fences(request)) as transaction:
+                await endpoint(transaction, **arguments)
+                return Response(status_code=204)
+
+        return self._operation(
+            "delete",
+            path,
+            respond,
+            None,
+            permission,
+            raises=raises,
+        )
+
+    def _change(
+        self, kind: str, path: str | None, permission: str, raises: Errors, *, has_tag: bool
+    ) -> Register:
+        async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
+            async with database.transaction(request, Fences(request)) as transaction:
+                row = await endpoint(transaction, **arguments)
+                content = _json(self.schema, row)
+                tag = {"ETag": f'"{resource_tag(row.version, content)}"'}
+                return json_response(content, headers=tag if has_tag else None)
+
+        return self._operation(kind, path, respond, self.schema, permission, raises=raises)
+
+    def _operation(
+        self,
+        kind: str,
+        path: str | None,
+        respond: Respond,
+        schema: type[BaseModel] | None,
+        permission: str,
+        *,
+        raises: Errors,
+        more: Sequence[inspect.Parameter] = (),
+        below: str = "",
+        extra: Arguments | None = None,
+    ) -> Register:
+        """`path` is below the resource's, None for that of an item."""
+        at = self.item_path if path is None else path
+        default = f"{self.name}:{ACTIONS.get(kind, 'write')}"
+
+        def register(endpoint: Endpoint) -> Endpoint:
+            async def handle(http_request: Request, **arguments: Any) -> Response:
+                request = request_of(http_request.scope)
+                request.item = self.item
+                return await respond(request, endpoint, arguments)
+
+            handle.__name__, handle.__doc__ = endpoint.__name__, endpoint.__doc__
+            handle.__signature__ = _signature(endpoint, more)  # type: ignore[attr-defined]
+            self.router.add_api_route(
+                f"{below}/{self.name}{at}",
+                handle,
+                methods=[METHODS[kind]],
+                status_code=STATUSES.get(kind, 200),
+                response_model=schema,
+                responses=problem_responses(*raises),
+                openapi_extra={PERMISSION: permission or default, KIND: kind, **(extra or {})},
+            )
+            return endpoint
+
+        return register
+
+
+def _signature(
+    endpoint: Callable[..., Any], more: Sequence[inspect.Parameter]
+) -> inspect.Signature:
+    """Return what FastAPI takes from the request: the endpoint's parameters but the first."""
+    _, *given = inspect.signature(endpoint).parameters.values()
+    http_request = inspect.Parameter(
+        "http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request
+    )
+    return inspect.Signature([http_request, *map(_keyword, given), *more])
+
+
+def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    annotation = parameter.annotation
+    if inspect.isclass(annotation) and issubclass(annotation, CursorParameters):
+        annotation = Annotated[annotation, Query()]
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+
+
+def _query(arguments: Arguments) -> CursorParameters:
+    return next(value for value in arguments.values() if isinstance(value, CursorParameters))
+
+
+def _page_key(arguments: Arguments, query: CursorParameters, access: Access | None) -> str | None:
+    """Return the page's key within its list, `{filters…}:{page}:{limit}`.
+
+    None for a page that is not cached: after a cursor, or one that is not page-aligned.
+    """
+    if not isinstance(query, PageParameters) or (number := query.page_number) is None:
+        return None
+    path = (value for value in arguments.values() if value is not query)
+    caller = [] if access is None else [digest(access.caller.identity if access.caller else "")]
+    filters = map(_key_part, (*path, *query.filters()))
+    return ":".join((*caller, *filters, str(number), str(query.limit)))
+
+
+def _key_part(value: object) -> str:
+    """Return a filter's value as it stands in a key; two values that differ have two texts."""
+    if value is None:
+        return "all"
+    return "%61ll" if value == "all" else quote(str(value), safe="")
+
+
+def _content(arguments: Arguments) -> str:
+    """Return a text that is equal for equal requests."""
+    return " ".join(
+        value.model_dump_json() if isinstance(value, BaseModel) else str(value)
+        for value in arguments.values()
+    )
+
+
+def _json(schema: type[BaseModel], row: object) -> bytes:
+    return schema.model_validate(row).model_dump_json().encode()

@@ -1,0 +1,165 @@
+"""The route of every operation: permission, limit, conditions, strict input, one retry.
+
+Before a route's endpoint runs, in this order: the caller needs the permission, which is the route's
+own (a route without one is rejected at import); the request is counted towards the caller's limit;
+conditions are read; query parameters that the route does not declare are rejected, and repeated
+ones unless they are lists, since a client that misspells `dry_run` must not find out by what was
+changed; a body is read strictly (`shared.http.json_body`). A dependency would run after the body is
+parsed; FastAPI's own security classes would build all models at a cold start. The fields of a body
+are strict by their schema (`extra="forbid"`; a test checks every schema).
+
+A request that met a broken database connection is run once more, on a new one. A connection breaks
+unnoticed between two requests: the server failed over, or a network device dropped it. Nothing was
+committed then, as a COMMIT without a response is an `OutcomeUnknown`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi._compat import ModelField, field_annotation_is_sequence
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_flat_params, get_validation_alias
+from fastapi.routing import APIRoute, request_response
+
+from shared.auth.limits import within_limit
+from shared.auth.permissions import authorize
+from shared.errors import DatabaseUnavailable, InvalidRequest
+from shared.http.conditional import conditions_of
+from shared.http.field_errors import unknown
+from shared.http.json_body import check_media_type, read_json
+from shared.request import request_of
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+PERMISSION = "x-permission"
+"""The member of a route's `openapi_extra` that names the permission which it needs."""
+KIND = "x-kind"
+"""The member that names the kind of operation as which the document describes it. A plain route has
+none, unless it responds as operations of that kind do."""
+PRIVATE = "x-private"
+"""The member that says of a list that each caller has pages of its own."""
+REPEATED = "may be given only once"
+
+
+class ApiRoute(APIRoute):
+    """A route with a permission. Raises `TypeError` without one."""
+
+    def get_route_handler(self) -> Handler:
+        permission = (self.openapi_extra or {}).get(PERMISSION)
+        if permission is None:
+            raise TypeError(
+                f"The route {self.name} ({self.path}) has no permission: give it "
+                f'openapi_extra={{"{PERMISSION}": "…"}}, such as "posts:write".'
+            )
+        handler = strict_handler(self, super().get_route_handler())
+
+        async def handle(http: Request) -> Response:
+            request = request_of(http.scope)
+            request.access = authorize(request, self.name, permission)
+            async with within_limit(request):
+                has_target = bool(http.path_params)
+                request.conditions = conditions_of(http.method, http.headers, has_target=has_target)
+                try:
+                    return await handler(http)
+                except DatabaseUnavailable as error:
+                    if not error.connection_lost or monotonic() > request.deadline:
+                        raise
+                return await handler(http)
+
+        return handle
+
+
+def api_router(tag: str) -> APIRouter:
+    """Return a router whose operations have the tag."""
+    return APIRouter(tags=[tag], route_class=ApiRoute, generate_unique_id_function=operation_id)
+
+
+def operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def make_public(route: APIRoute) -> None:
+    """Have a route without a permission take only what it declares, within its address's limit."""
+    handler = strict_handler(route, route.get_route_handler())
+
+    async def handle(http: Request) -> Response:
+        async with within_limit(request_of(http.scope)):
+            return await handler(http)
+
+    route.app = request_response(handle)
+
+
+def strict_handler(route: APIRoute, handler: Handler) -> Handler:
+    """Return the route's handler behind the checks.
+
+    It raises `InvalidRequest`, `UnsupportedMediaType` and `MalformedJson`.
+    """
+    has_body = route.body_field is not None
+    repeatable: dict[str, bool] = {}
+    is_derived = False
+
+    async def handle(request: Request) -> Response:
+        nonlocal is_derived
+        if request.scope["query_string"]:
+            if not is_derived:  # not at a cold start that does not need it
+                repeatable.update(query_parameters(route))
+                is_derived = True
+            _check_query(request, repeatable)
+        if has_body and (body := await request.body()):
+            check_media_type(request.method, request.headers)
+            request = _JsonRequest(request, body)
+        return await handler(request)
+
+    return handle
+
+
+def query_parameters(route: APIRoute) -> dict[str, bool]:
+    """Return the names of the route's query parameters, and whether each may be repeated."""
+    return {
+        get_validation_alias(field): field_annotation_is_sequence(field.field_info.annotation)
+        for field in _query_fields(route.dependant)
+    }
+
+
+def _query_fields(dependant: Dependant) -> list[ModelField]:
+    """Return the query parameters, also of dependencies and of models of parameters."""
+    fields = get_flat_params(Dependant(query_params=dependant.query_params))
+    return fields + [
+        field for dependency in dependant.dependencies for field in _query_fields(dependency)
+    ]
+
+
+def _check_query(request: Request, repeatable: dict[str, bool]) -> None:
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    errors = [
+        ("query", unknown("parameter", number, repeatable))
+        for number, name in enumerate(given, 1)
+        if name not in repeatable
+    ]
+    errors += [
+        (name, REPEATED)
+        for name, count in given.items()
+        if count > 1 and not repeatable.get(name, True)
+    ]
+    if errors:
+        raise InvalidRequest(
+            [{"in": "query", "field": field, "message": message} for field, message in errors]
+        )
+
+
+class _JsonRequest(Request):
+    """A request whose body has been read."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope)
+        self._content = body
+        self._value = read_json(body)
+
+    async def body(self) -> bytes:
+        return self._content
+
+    async def json(self) -> Any:
+        return self._value

@@ -1,0 +1,70 @@
+"""Settings in AWS Secrets Manager: a URL may be given as the ARN of a secret.
+
+    url = secret_value(setting) if is_secret(setting) else setting
+
+The caller keeps the value, and reads it again when a server rejects it, as a rotation changes it.
+Secrets Manager is called at most once in `REREAD_SECONDS`, whether it responds or not.
+"""
+
+import re
+from time import monotonic
+
+from shared.process import per_process
+from shared.settings import SECRET_ARN
+
+REREAD_SECONDS = 2.0
+"""Minimum time between two calls for one secret; after a rotation a value may be that old."""
+TIMEOUT_SECONDS = 1
+"""To connect to Secrets Manager, and again for its response; there are two attempts."""
+
+
+class SecretUnavailable(Exception):
+    """The secret could not be read; the message never contains its value."""
+
+
+class Secret:
+    """The value of one secret, cached for `REREAD_SECONDS`."""
+
+    def __init__(self, arn: str) -> None:
+        self._arn = arn
+        self._value: str | None = None
+        self._read_at: float | None = None
+
+    def value(self) -> str:
+        """Return the value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`."""
+        now = monotonic()
+        if self._read_at is None or now - self._read_at >= REREAD_SECONDS:
+            self._read_at = now
+            self._value = _fetch(self._arn)
+        if self._value is None:
+            raise SecretUnavailable("the secret could not be read a moment ago")
+        return self._value
+
+
+def is_secret(setting: str) -> bool:
+    """Whether the setting is the ARN of a secret, in any AWS partition."""
+    return re.match(SECRET_ARN, setting) is not None
+
+
+def secret_value(arn: str) -> str:
+    """Return the secret's value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`.
+
+    The call to AWS blocks: an execution environment has one request, which needs the value.
+    """
+    return secret(arn).value()
+
+
+@per_process
+def secret(arn: str) -> Secret:
+    return Secret(arn)
+
+
+def _fetch(arn: str) -> str:
+    # Imported here: a cold start whose settings are plain has no use for it.
+    from shared.aws.https import RequestFailed
+    from shared.aws.secrets_manager import fetch_secret
+
+    try:
+        return fetch_secret(arn, TIMEOUT_SECONDS)
+    except RequestFailed as error:
+        raise SecretUnavailable(str(error)) from error
