@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -74,6 +74,9 @@ openapi: $(READY)  ## write what follows from the routes: OpenAPI document, samp
 	@$(BIN)/python -m local.generate.openapi
 	@$(BIN)/python -m local.generate.sample_events
 	@$(BIN)/python -m local.generate.permissions
+
+release: $(READY)  ## write what a release consists of to dist/ (TAG=v1.2.0 must be the version)
+	@$(BIN)/python -m local.generate.release $(TAG)
 
 prove: $(READY)  ## check the cache's consistency while workers are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)

@@ -5,6 +5,7 @@ It is committed where MetaFunction serves it; a test fails when it is not curren
 
 import inspect
 import json
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from shared.errors import (
 )
 from shared.http.fields import MAX_ID
 
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
 
 INFO: dict[str, Any] = {
     "title": "Users & Posts API",
-    "version": "1.0.0",
+    "version": PROJECT["version"],
     "license": {"name": "MIT", "identifier": "MIT"},
     "contact": {"name": "The maintainers, by the repository's issues"},
     "description": (

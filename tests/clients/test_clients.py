@@ -7,13 +7,15 @@ checked and run in an environment of its own.
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from local.generate.openapi import OPENAPI_FILE
+from local.generate import release
+from local.generate.openapi import OPENAPI_FILE, PROJECT
 from local.services import Services
 from tests.e2e import targets
 from tests.resources import ROOT
@@ -21,7 +23,6 @@ from tests.tools import require_npm, skip_if_unreachable
 
 CLIENTS = Path(__file__).parent
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
-GENERATOR = "openapi-python-client@0.29.1"
 PYTHON_PACKAGES = ("httpx", "attrs", "python-dateutil", "types-python-dateutil", "mypy")
 
 pytestmark = [pytest.mark.slow, pytest.mark.node]
@@ -82,7 +83,8 @@ def test_a_typescript_client_type_checks_and_works(node: Path, api: httpx.Client
 
 def test_a_python_client_type_checks_and_works(tmp_path: Path, api: httpx.Client) -> None:
     output: list[str | Path] = ["--meta", "none", "--output-path", tmp_path / "users_posts_client"]
-    run([UV, "tool", "run", GENERATOR, "generate", "--path", OPENAPI_FILE, *output], tmp_path)
+    generate: list[str | Path] = [release.PYTHON_GENERATOR, "generate", "--path", OPENAPI_FILE]
+    run([UV, "tool", "run", *generate, *output], tmp_path)
     shutil.copy(CLIENTS / "scenario.py", tmp_path)
     packages = [part for name in PYTHON_PACKAGES for part in ("--with", name)]
     python: list[str | Path] = [UV, "run", "--no-project", "--isolated", *packages, "python"]
@@ -92,3 +94,20 @@ def test_a_python_client_type_checks_and_works(tmp_path: Path, api: httpx.Client
     run([*python, "-m", "mypy", *checked], tmp_path)
     environment = {"BASE_URL": str(api.base_url), "TOKEN": targets.token(api, "admin")}
     assert "passed" in run([*python, "scenario.py"], tmp_path, **environment)
+
+
+def test_a_release_has_the_build_the_document_and_both_clients(
+    node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`node` has shown that packages can be had."""
+    monkeypatch.setattr(release, "DIST", tmp_path / "dist")
+    release.main([f"v{PROJECT['version']}"])
+    contents = {}
+    for path in release.DIST.glob("*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            contents[path.stem] = set(archive.namelist())
+    assert {"template.yaml", "UsersFunction/users/handler.py"} <= contents["build"]
+    assert "api_client/api/users/create_user.py" in contents["python-client"]
+    assert contents["typescript-client"] == {"schema.ts", "package.json"}
+    assert (release.DIST / "openapi.json").read_bytes() == OPENAPI_FILE.read_bytes()
+    assert "Users and posts" in (release.DIST / "notes.md").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
 """Expand and contract: the release before works on the schema of this checkout.
 
 While a deployment moves callers over, and after a rollback, the functions of the release before run
-on the new schema. A release is a tag such as v1.2.0; before the first one it is what is committed.
+on the new schema.
 """
 
 import os
@@ -17,6 +17,7 @@ import pytest
 
 from local.services import Services, running_services
 from shared.auth.permissions import ROLES
+from tests import previous_release
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.resources import ROOT
 
@@ -27,16 +28,8 @@ pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the release before, with this checkout's packages."""
     folder = tmp_path_factory.mktemp("release")
-    described = _git("describe", "--tags", "--abbrev=0", "--match", "v*")
-    tag = described.stdout.decode().strip() if described.returncode == 0 else "HEAD"
-    archive = _git("archive", tag)
-    assert archive.returncode == 0, archive.stderr
-    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    subprocess.run(["tar", "-x", "-C", folder], input=previous_release.archive(), check=True)
     return folder
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
 
 
 @pytest.fixture
