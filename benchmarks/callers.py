@@ -19,7 +19,7 @@ from benchmarks.system_process import CLAIMS
 from benchmarks.warm import SystemProcess
 from local.services import running_services
 
-ROUND_TRIP_SECONDS = 0.0005
+ROUND_TRIP_SECONDS = 0.001
 ROUNDS = 40
 REQUESTS_PER_ROUND = 20
 USERS = 1000

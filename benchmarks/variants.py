@@ -115,7 +115,7 @@ PARTS = (
     Variant(
         "redis-py's client",
         {f"{SHARED}/cache/redis_connection.py": importing("redis_client")},
-        promise="calls at the same time share a round trip; others are sent and not awaited",
+        promise="calls are sent whose response is not awaited",
         warm=("cached list", "uncached list", "update a user"),
         cold=(CACHED, NOT_CACHED),
     ),

@@ -5,18 +5,17 @@ to what the kept connection only sends.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio.client import Redis
-from redis.exceptions import NoScriptError
 
 from shared.cache import redis_connection
 from shared.cache.redis_connection import Call, Command
 
 
 class ClientConnection(redis_connection.RedisConnection):
-    """Pipelines what is called at the same time."""
+    """Sends each command by redis-py's client."""
 
     _client: Any = None
 
@@ -35,17 +34,9 @@ class ClientConnection(redis_connection.RedisConnection):
             )
         return self._client
 
-    async def _execute(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+    async def _execute(self, connection: Any, command: Command) -> Any:
         async with asyncio.timeout(self.timeout_seconds):
-            if len(commands) == 1:
-                try:
-                    return [await connection.execute_command(*commands[0])]
-                except NoScriptError as error:
-                    return [error]
-            pipeline = connection.pipeline(transaction=False)
-            for command in commands:
-                pipeline.execute_command(*command)
-            return list(await pipeline.execute(raise_on_error=False))
+            return await connection.execute_command(*command)
 
 
 redis_connection.RedisConnection = ClientConnection  # type: ignore[misc]

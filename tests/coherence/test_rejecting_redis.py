@@ -419,7 +419,7 @@ def test_what_is_sent_and_not_awaited_is_sent_whole(worker: Worker, larger: int)
         connection = redis_connection.RedisConnection(url, POLL_SECONDS)
         connection.connect_timeout_seconds = TIMEOUT_SECONDS
         script = Script("")
-        empty = Call(script, [], [b""]).by_text(bytes(redis_connection.TAG_BYTES))
+        empty = Call(script, [], [b""]).eval(bytes(redis_connection.TAG_BYTES))
         size = redis_connection.POSTED_BYTES - sum(map(redis_connection._size, empty)) + larger
         call = Call(script, [], [b"p" * size])
         with pytest.raises(TimeoutError) if larger else nullcontext():

@@ -119,7 +119,7 @@ class CacheAside:
         _scope: str = "",
     ) -> bytes:
         redis = redis_scripts().connection
-        (cached,) = await redis.run(Call(GET, [f"users:{page}"]))
+        cached = await redis.run(Call(GET, [f"users:{page}"]))
         if cached is not None:
             return cast("bytes", cached)
         content = (await load()).content

@@ -39,10 +39,7 @@ MAX_REMEMBERED = 1000
 
 
 def is_decision(result: Any) -> bool:
-    match result:
-        case [0 | 1, int() as microseconds]:
-            return microseconds >= 0
-    return False
+    return isinstance(result, int) and result != 0
 
 
 # KEYS: a sorted set of callers, scored by GCRA's theoretical arrival time (`due`), in microseconds.
@@ -50,7 +47,8 @@ def is_decision(result: Any) -> bool:
 # of their burst, and are removed, so the set stays small. As the removal comes first, a full Redis
 # that may evict nothing takes the script's other command.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
-# Return {1, time until all of the burst is available}, or {0, time until one request is}.
+# Return the microseconds until all of the burst is available; of a rejected request, below 0, those
+# until one request is.
 COUNT_REQUEST = Script(
     """
 local time = redis.call('TIME')
@@ -58,10 +56,10 @@ local now = time[1] * 1000000 + time[2]
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local due = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[3]) or now)
 local wait = due - now - (ARGV[2] - 1) * ARGV[1]
-if wait > 0 then return {0, wait} end
+if wait > 0 then return -wait end
 due = due + ARGV[1]
 redis.call('ZADD', KEYS[1], string.format('%.0f', due), ARGV[3])
-return {1, due - now}
+return due - now
 """,
     is_decision,
 )
@@ -132,11 +130,11 @@ class RequestLimit:
         arguments = (self._limit.interval_microseconds, self._limit.burst, self._caller)
         return Call(COUNT_REQUEST, [key(f"limit:{self._limit.name}")], arguments)
 
-    def settle(self, counted: list[int] | None) -> None:
+    def settle(self, counted: int | None) -> None:
         if counted is None:
             self._record.limit = "unavailable"
         else:
-            self._decision = self._set_headers(self._decide(*counted))
+            self._decision = self._set_headers(self._decide(counted))
         self._decided.set()
 
     def begin(self) -> None:
@@ -162,9 +160,9 @@ class RequestLimit:
         finally:
             self.settle(counted)
 
-    def _decide(self, is_admitted: int, microseconds: int) -> Decision:
-        if not is_admitted:
-            seconds = microseconds / 1e6
+    def _decide(self, microseconds: int) -> Decision:
+        if microseconds < 0:
+            seconds = -microseconds / 1e6
             _remember(self._limit.name, self._caller, seconds)
             return Decision(False, remaining=0, seconds=ceil(seconds))
         interval = self._limit.interval_microseconds

@@ -25,8 +25,7 @@ async def check_redis() -> None:
     member = f"{TABLE}|{token}"
     quarantine = int(FENCE_SECONDS * 1000)
     look_up = (quarantine, token, token, 1, "0", TABLE, "", key("scope:"), 1)
-    await redis_scripts().connection.run(
-        Call(LOOK_UP, [*keys, *page_keys], look_up),
-        Call(SET_FENCES, keys, (1, 1, member)),
-        Call(CLEAR_FENCES, keys, (token, 1, member, TABLE)),
-    )
+    fence = Call(SET_FENCES, keys, (1, 1, member))
+    clear = Call(CLEAR_FENCES, keys, (token, 1, member, TABLE))
+    looked_up = Call(LOOK_UP, [*keys, *page_keys], look_up)
+    await redis_scripts().connection.run(looked_up.before(fence).before(clear))

@@ -1,10 +1,9 @@
 """Redis: the one connection of an execution environment, a redis-py connection.
 
-An execution environment serves one request at a time, so it needs no pool. Calls that are made at
-the same time share a round trip, and a call may be sent without awaiting its response (`post`),
-which redis-py's client cannot do on one connection. A response takes no longer than
-`timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM, no longer than
-`connect_timeout_seconds`.
+An execution environment serves one request at a time, so it needs no pool. A call may be sent
+without awaiting its response (`post`), which redis-py's client cannot do. A response takes no
+longer than `timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM, no
+longer than `connect_timeout_seconds`.
 
 A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
 writes since it was demoted, has another password, or sent something else than a response. The next
@@ -22,7 +21,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha1
 from secrets import token_bytes
 from time import monotonic
@@ -67,11 +66,33 @@ class Script:
     @cached_property
     def tagged(self) -> str:
         """The script that Redis runs: it returns its last argument, and then the result."""
-        return f"local function run() {self.text} end return {{ARGV[#ARGV], run()}}"
+        return f"local function run() {self.text} end return {{ARGV[#ARGV], run() or false}}"
 
     @cached_property
     def digest(self) -> str:
         return sha1(self.tagged.encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
+def both(first: Script, second: Script) -> Script:
+    """Return the script that runs two, each with its own keys and arguments."""
+
+    def are_results(results: Any) -> bool:
+        match results:
+            case [result, other]:
+                return first.is_result(result) and second.is_result(other)
+        return False
+
+    return Script(
+        f"""
+local function first(KEYS, ARGV) {first.text} end
+local function second(KEYS, ARGV) {second.text} end
+local keys, arguments = tonumber(ARGV[1]), tonumber(ARGV[2]) + 2
+return {{first({{unpack(KEYS, 1, keys)}}, {{unpack(ARGV, 3, arguments)}}) or false,
+    second({{unpack(KEYS, keys + 1)}}, {{unpack(ARGV, arguments + 1)}}) or false}}
+""",
+        are_results,
+    )
 
 
 class Call(NamedTuple):
@@ -81,17 +102,25 @@ class Call(NamedTuple):
     keys: Sequence[str]
     arguments: Sequence[Argument] = ()
 
-    def by_digest(self, tag: bytes) -> Command:
+    def before(self, other: "Call") -> "Call":
+        """Return one call of both scripts, whose result is a list of both results."""
+        sizes = (len(self.keys), len(self.arguments))
+        return Call(
+            both(self.script, other.script),
+            [*self.keys, *other.keys],
+            [*sizes, *self.arguments, *other.arguments],
+        )
+
+    def evalsha(self, tag: bytes) -> Command:
         return ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *self.arguments, tag)
 
-    def by_text(self, tag: bytes) -> Command:
+    def eval(self, tag: bytes) -> Command:
         return ("EVAL", self.script.tagged, len(self.keys), *self.keys, *self.arguments, tag)
 
     def result_in(self, response: Any, tag: bytes) -> Any:
         """Return the script's result. Raises `InvalidResponse` if it is not the response to it."""
-        if isinstance(response, list) and response[:1] == [tag] and len(response) <= 2:
-            result = response[1] if len(response) == 2 else None
-            if self.script.is_result(result):
+        match response:
+            case [bytes() as sent, result] if sent == tag and self.script.is_result(result):
                 return result
         raise InvalidResponse("not the response to this call")
 
@@ -128,24 +157,23 @@ class RedisConnection:
         # Requests come one by one, but calls of one request may be made at the same time.
         self._in_use = asyncio.Lock()
 
-    async def run(self, *calls: Call) -> list[Any]:
-        """Return the scripts' results, after one round trip; one more for each script that Redis
-        has forgotten.
+    async def run(self, call: Call) -> Any:
+        """Return the script's result, after one round trip; two if Redis has forgotten the script.
 
-        If one of them fails, all are retried once on a new connection, unless it came too late, and
-        once more if that one was rejected for an outdated password. Raises `PostedCallFailed`,
-        without a retry, if a call that was posted before has failed. redis-py's own scripts would
-        need the right to SCRIPT LOAD, and two round trips more.
+        A call that fails is retried once on a new connection, unless it came too late, and once
+        more if that one was rejected for an outdated password. Raises `PostedCallFailed`, without a
+        retry, if a call that was posted before has failed. redis-py's own scripts would need the
+        right to SCRIPT LOAD, and two round trips more.
         """
         async with self._in_use:
             for error in (RedisError, AuthenticationError):
                 try:
-                    return await self._run(calls)
+                    return await self._run(call)
                 except (InvalidRedisUrl, PostedCallFailed):
                     raise
                 except error:
                     continue
-            return await self._run(calls)
+            return await self._run(call)
 
     async def post(self, call: Call, failed: Callable[[], None]) -> None:
         """Send a call without awaiting its response; `failed` is called if that is an error, or
@@ -154,7 +182,7 @@ class RedisConnection:
         Raises as `run` if it cannot be sent, or if it is too large to be sent at once, and fails.
         """
         tag = token_bytes(TAG_BYTES)
-        command = call.by_text(tag)  # Redis may have forgotten the script, which is known too late
+        command = call.eval(tag)  # Redis may have forgotten the script, which is known too late
         if sum(map(_size, command)) > POSTED_BYTES:
             await self.run(call)
             return
@@ -176,21 +204,15 @@ class RedisConnection:
                 # TLS would wait for the server's farewell, which may never come.
                 await connection.disconnect(nowait=True)
 
-    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+    async def _run(self, call: Call) -> Any:
+        tag = token_bytes(TAG_BYTES)
         try:
-            tags = [token_bytes(TAG_BYTES) for _ in calls]
-            tagged = list(zip(calls, tags, strict=True))
             connection = await self._connected()
-            commands = [call.by_digest(tag) for call, tag in tagged]
-            responses = await self._execute(connection, commands)
-            for number, (call, tag) in enumerate(tagged):
-                if isinstance(responses[number], NoScriptError):
-                    (response,) = await self._execute(connection, [call.by_text(tag)])
-                    responses[number] = _checked(response)
-            return [
-                call.result_in(response, tag)
-                for (call, tag), response in zip(tagged, responses, strict=True)
-            ]
+            try:
+                response = await self._execute(connection, call.evalsha(tag))
+            except NoScriptError:
+                response = await self._execute(connection, call.eval(tag))
+            return call.result_in(response, tag)
         except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
             raise await self._left(error) from None
 
@@ -202,20 +224,17 @@ class RedisConnection:
         except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
             raise await self._left(error) from None
 
-    async def _execute(
-        self, connection: AbstractConnection, commands: Sequence[Command]
-    ) -> list[Any]:
-        """Return the responses, after one round trip; `NoScriptError` is one of them."""
+    async def _execute(self, connection: AbstractConnection, command: Command) -> Any:
+        """Return the response, after one round trip."""
         async with asyncio.timeout(self.timeout_seconds):
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await connection.send_packed_command(connection.pack_commands([command]))
             await self._read_owed(connection)
-            responses = [await _response(connection) for _ in commands]
-        return [_checked(response) for response in responses]
+            return await connection.read_response()
 
     async def _read_owed(self, connection: AbstractConnection) -> None:
         while self._owed:
             call, tag, _ = self._owed[0]
-            call.result_in(_checked(await _response(connection)), tag)
+            call.result_in(await connection.read_response(), tag)
             del self._owed[0]
 
     async def _left(self, error: BaseException) -> BaseException:
@@ -261,17 +280,3 @@ class RedisConnection:
 
 def _size(part: Argument) -> int:
     return len(part) if isinstance(part, str | bytes) else len(str(part))
-
-
-async def _response(connection: AbstractConnection) -> Any:
-    """Return the next response. An error is returned, so that later responses can be read."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
-
-
-def _checked(result: Any) -> Any:
-    if isinstance(result, ResponseError) and not isinstance(result, NoScriptError):
-        raise result
-    return result

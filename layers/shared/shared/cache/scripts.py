@@ -216,30 +216,31 @@ class RedisScripts:
         """
         count = counts.take() if counts is not None else None
         if counts is None or count is None:
-            return (await self._run(call, ignores_breaker=ignores_breaker))[0]
+            return await self._run(call, ignores_breaker=ignores_breaker)
         counted = None
         try:
-            counted, result = await self._run(count, call, ignores_breaker=ignores_breaker)
+            joined = count.before(call)
+            counted, result = await self._run(joined, ignores_breaker=ignores_breaker)
             return result
         finally:
             counts.settle(counted)
 
-    async def _run(self, *calls: Call, ignores_breaker: bool) -> list[Any]:
+    async def _run(self, call: Call, *, ignores_breaker: bool) -> Any:
         if self.breaker.is_open and not ignores_breaker:
             raise CacheUnavailable("bypass")
         try:
             try:
-                results = await self._run_once(*calls)
+                result = await self._run_once(call)
             except PostedCallFailed:
-                return await self._run_once(*calls)
+                return await self._run_once(call)
             # An earlier attempt was rejected: what is there now may be older than others' writes.
-            return await self._run_once(*calls) if self.connection.was_rejected else results
+            return await self._run_once(call) if self.connection.was_rejected else result
         except (RedisError, OSError) as error:
             raise self._failed(error) from error
 
-    async def _run_once(self, *calls: Call) -> list[Any]:
+    async def _run_once(self, call: Call) -> Any:
         await self._prepare()
-        return await self.connection.run(*calls)
+        return await self.connection.run(call)
 
     async def post(self, call: Call, voids: Iterable[str] = ()) -> None:
         """Send a script without awaiting its reply, which is read before the next command's.
