@@ -20,7 +20,7 @@ posts = Resource("posts", "post", PostPublic)
 @posts.create(permission="posts:write", raises=[InvalidReference])
 async def create_post(transaction: Transaction, body: PostCreate) -> Row:
     """Create a post of a user."""
-    return await queries.insert_post(transaction, **body.model_dump())
+    return await queries.ITEM.insert(transaction, body.model_dump())
 
 
 @posts.list(PostPage, cached=True, scope="user_id")
@@ -46,16 +46,16 @@ async def get_post(reader: Reader, post_id: Id) -> Row:
 @posts.replace(raises=[InvalidReference])
 async def replace_post(transaction: Transaction, post_id: Id, body: PostCreate) -> Row:
     """Replace a post's user, title and content."""
-    return await queries.update_post(transaction, post_id, body.model_dump())
+    return await queries.ITEM.update(transaction, post_id, body.model_dump())
 
 
 @posts.update(raises=[InvalidReference])
 async def update_post(transaction: Transaction, post_id: Id, body: PostUpdate) -> Row:
     """Change the given fields of a post."""
-    return await queries.update_post(transaction, post_id, body)
+    return await queries.ITEM.update(transaction, post_id, body)
 
 
 @posts.delete()
 async def delete_post(transaction: Transaction, post_id: Id) -> None:
     """Delete a post."""
-    await queries.ITEM.delete(transaction, post_id, {"author": None})
+    await queries.ITEM.delete(transaction, post_id)

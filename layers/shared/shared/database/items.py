@@ -5,25 +5,33 @@ If-Match demands, and who may write it.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Row,
     Table,
     and_,
     bindparam,
     delete,
+    func,
     insert,
     select,
     update,
 )
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from shared.database.dependencies import KNOWN_STATEMENTS
+from shared.database.ownership import is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 
 ITEM_ID = bindparam("item_id", type_=BigInteger)
+NEW_OWNER = bindparam("new_owner", type_=BigInteger)
+"""The user to whom an update gives the row; None if it does not."""
 
 ItemRow = Row[*tuple[Any, ...]]
 """The columns of a table, and `version`."""
@@ -32,26 +40,45 @@ ItemRow = Row[*tuple[Any, ...]]
 class Item:
     """The statements of a table whose key is `id`.
 
-    `may_write` is a further condition of the row to update or delete, such as that it is the
-    caller's (`shared.database.ownership`). Without one, only callers who may write all rows may.
+    `owner` is the column with the id of the user whose row it is: callers who may write only their
+    own rows neither create rows of other users, nor give them rows. Where no column has that id,
+    `may_write` is the condition of the row to update or delete. Without either, only callers who
+    may write all rows may.
     """
 
-    def __init__(self, table: Table, may_write: ColumnElement[bool] | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        may_write: ColumnElement[bool] | None = None,
+        *,
+        owner: Column[int] | None = None,
+    ) -> None:
         self.columns = (*table.c, version(table))
+        self._table = table
+        self._owner = owner
         is_item = table.c.id == ITEM_ID
         conditions = [is_item, meets_conditions(table)]
+        if owner is not None:
+            may_write = is_own(owner)
         writable = and_(*conditions) if may_write is None else and_(*conditions, may_write)
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
         self._update = update(table).where(writable).returning(*self.columns)
         self._delete = delete(table).where(writable).returning(table.c.id)
+        if owner is not None:
+            self._update = self._update.where(is_own(func.coalesce(NEW_OWNER, owner)))
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
         """Return the new row.
 
-        Raises `Conflict`, `InvalidReference`, and `Forbidden` if the caller may write only its own.
+        Raises `Conflict`, `InvalidReference`, and `Forbidden` if it would not be the caller's own.
         """
-        return await transaction.insert(self._insert, values)
+        if self._owner is None:
+            return await transaction.insert(self._insert, values)
+        statement = _insert_own(self._table, self._owner, tuple(values))
+        return await transaction.insert(
+            statement, {f"new_{name}": value for name, value in values.items()}
+        )
 
     async def find(self, reader: Reader, item_id: int) -> ItemRow:
         """Return the row. Raises `NotFound`."""
@@ -60,17 +87,25 @@ class Item:
     async def update(
         self, transaction: Transaction, item_id: int, values: Mapping[str, object]
     ) -> ItemRow:
-        """Return the row with these values, and others that `may_write` has.
+        """Return the row with these values.
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed`, `Conflict` and `InvalidReference`.
         """
-        return await transaction.change(self._update, {ITEM_ID.key: item_id, **values})
+        given = {ITEM_ID.key: item_id, **values}
+        if self._owner is not None:
+            given[NEW_OWNER.key] = values.get(self._owner.name)
+        return await transaction.change(self._update, given)
 
-    async def delete(
-        self, transaction: Transaction, item_id: int, values: Mapping[str, object] | None = None
-    ) -> None:
-        """Delete the row; `values` are of `may_write`.
+    async def delete(self, transaction: Transaction, item_id: int) -> None:
+        """Delete the row. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
+        await transaction.change(self._delete, {ITEM_ID.key: item_id})
 
-        Raises `NotFound`, `Forbidden` and `PreconditionFailed`.
-        """
-        await transaction.change(self._delete, {ITEM_ID.key: item_id, **(values or {})})
+
+@lru_cache(KNOWN_STATEMENTS)
+def _insert_own(
+    table: Table, owner: Column[int], names: tuple[str, ...]
+) -> TypedReturnsRows[*tuple[Any, ...]]:
+    """The statement that inserts these columns of a row, if its owner is the caller's own."""
+    given = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+    row = select(*given.values()).where(is_own(given[owner.name]))
+    return insert(table).from_select(names, row).returning(*table.c, version(table))
