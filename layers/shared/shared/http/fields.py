@@ -24,11 +24,14 @@ midnight. Beyond the RFC, a date-time without an offset is accepted, as UTC. Oth
 the next day, as in PostgreSQL. Digits below a microsecond are truncated.
 """
 
+import json
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from types import NoneType
 from typing import Annotated, Any, get_args
 
+from annotated_types import GroupedMetadata
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -76,6 +79,9 @@ Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID, json_schema_extra=INT64)
 IdParameter = Annotated[Id, IN_DIGITS]
 """An id in a query."""
 
+Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
+"""What a column of the type integer holds."""
+
 
 class IdConvertor(Convertor[int]):
     regex = "[0-9]{1,19}"
@@ -90,6 +96,7 @@ class IdConvertor(Convertor[int]):
 register_url_convertor("id", IdConvertor())
 
 
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:(?P<second>[0-5][0-9]|60)(\.[0-9]+)?"
@@ -99,8 +106,11 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def _date_or_datetime(value: object) -> datetime:
+    text = str(value)
     try:
-        return _parse_rfc_3339(str(value))
+        return _parse_rfc_3339(text)
+    except OverflowError:  # less than a day outside of the calendar, where no row is
+        return FIRST if text.startswith("0001") else LAST
     except ValueError:
         raise PydanticCustomError(
             "date_or_datetime",
@@ -109,8 +119,30 @@ def _date_or_datetime(value: object) -> datetime:
         ) from None
 
 
+def _date(value: object) -> date:
+    try:
+        if DATE.fullmatch(text := str(value)):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise PydanticCustomError("date", "is not a date, such as 2026-01-31")
+
+
+def _timestamp(value: object) -> datetime:
+    text = str(value)
+    try:
+        if not DATE.fullmatch(text):
+            return _parse_rfc_3339(text)
+    except (OverflowError, ValueError):
+        pass
+    raise PydanticCustomError("timestamp", "is not a date-time, such as 2026-01-31T12:00:00Z")
+
+
 def _parse_rfc_3339(text: str) -> datetime:
-    """Raises `ValueError` for any other form, and for dates outside of the years 1 to 9999."""
+    """Raises `ValueError` for any other form, and for dates outside of the years 1 to 9999.
+
+    Raises `OverflowError` for what is outside of them only in UTC.
+    """
     match = RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError
@@ -120,11 +152,8 @@ def _parse_rfc_3339(text: str) -> datetime:
     parsed = datetime.fromisoformat(text.upper())
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=UTC)
-    try:
-        in_utc = parsed.astimezone(UTC)
-        return _next_second(in_utc) if is_leap_second else in_utc
-    except OverflowError:  # less than a day outside of the calendar, where no row is
-        return FIRST if parsed.year == FIRST.year else LAST
+    in_utc = parsed.astimezone(UTC)
+    return _next_second(in_utc) if is_leap_second else in_utc
 
 
 def _next_second(in_utc: datetime) -> datetime:
@@ -142,10 +171,16 @@ DateOrDatetime = Annotated[
     ),
 ]
 
+Date = Annotated[date, BeforeValidator(_date)]
+Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+"""A point in time, in UTC."""
 
+
+MAX_LINE_CHARACTERS = 200
 MAX_NAME_CHARACTERS = 200
 MAX_TITLE_CHARACTERS = 300
 MAX_CONTENT_CHARACTERS = 10_000
+MAX_JSON_CHARACTERS = 10_000
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
 
 MAX_DECOMPOSITION = 4
@@ -274,17 +309,23 @@ LINE = (
     "One line with a visible character; stored, and its characters counted, in Unicode's form NFC."
 )
 
-Name = Annotated[
-    str,
-    Field(
-        description=LINE,
-        examples=["Ada Lovelace"],
-        json_schema_extra=_schema(1, MAX_NAME_CHARACTERS, pattern=VISIBLE_LINE_PATTERN),
-    ),
-    _stored_line(1, MAX_NAME_CHARACTERS),
-    AfterValidator(_one_line),
-    AfterValidator(_visible),
-]
+
+class OneLine(GroupedMetadata):
+    """Annotates a text: one line with a visible character, of 1 to `maximum` characters."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+
+    def __iter__(self) -> Iterator[object]:
+        schema = _schema(1, self.maximum, pattern=VISIBLE_LINE_PATTERN)
+        yield Field(description=LINE, json_schema_extra=schema)
+        yield _stored_line(1, self.maximum)
+        yield AfterValidator(_one_line)
+        yield AfterValidator(_visible)
+
+
+Line = Annotated[str, OneLine(MAX_LINE_CHARACTERS), Field(examples=["One line"])]
+Name = Annotated[str, OneLine(MAX_NAME_CHARACTERS), Field(examples=["Ada Lovelace"])]
 
 NameQuery = Annotated[
     str,
@@ -294,17 +335,7 @@ NameQuery = Annotated[
 ]
 """A substring of a name; the empty one matches every name."""
 
-Title = Annotated[
-    str,
-    Field(
-        description=LINE,
-        examples=["On the Analytical Engine"],
-        json_schema_extra=_schema(1, MAX_TITLE_CHARACTERS, pattern=VISIBLE_LINE_PATTERN),
-    ),
-    _stored_line(1, MAX_TITLE_CHARACTERS),
-    AfterValidator(_one_line),
-    AfterValidator(_visible),
-]
+Title = Annotated[str, OneLine(MAX_TITLE_CHARACTERS), Field(examples=["On the Analytical Engine"])]
 
 Content = Annotated[
     str,
@@ -331,6 +362,22 @@ EmailAddress = Annotated[
     ),
     AfterValidator(_email_address),
 ]
+
+
+def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    written = json.dumps(value, ensure_ascii=False)
+    _check_length(written, 0, MAX_JSON_CHARACTERS)
+    if r"\u0000" in written.replace(r"\\", ""):
+        raise PydanticCustomError("nul", "must not contain the character U+0000")
+    return value
+
+
+JsonObject = Annotated[
+    dict[str, JsonValue],
+    Field(description=f"Up to {MAX_JSON_CHARACTERS} characters of JSON."),
+    AfterValidator(_storable),
+]
+"""What a column of the type jsonb holds."""
 
 
 class Body(BaseModel):

@@ -1,0 +1,57 @@
+"""Types of fields beside texts: what they take is what their JSON Schema says and a column holds."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from shared.http.fields import Date, Integer, JsonObject, Line, Timestamp
+
+LARGEST = {"text": "x" * (10_000 - len('{"text": ""}'))}
+
+
+def is_valid(type_: Any, value: object) -> bool:
+    try:
+        TypeAdapter(type_).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (Integer, [0, -(2**31), 2**31 - 1]),
+        (Line, ["x", "x" * 200]),
+        (JsonObject, [{}, {"a": [None, {"b": 1.5}]}, {"a": r"\u0000", "\\": "\\"}, LARGEST]),
+    ],
+)
+def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: list[object]) -> None:
+    for value in values:
+        assert TypeAdapter(type_).validate_python(value) == value
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (Integer, [2**31, -(2**31) - 1, True, 1.0, "1", None]),
+        (Line, ["", " ", "a\nb", "x" * 201, 1]),
+        (JsonObject, [[], "{}", None, {"a": "\0"}, {"\0": 1}, {"a": [r"\\" + "\0"]}]),
+        (JsonObject, [LARGEST | {"text": f"{LARGEST['text']}x"}]),
+        (Date, ["2026-02-30", "2026-01-31T00:00:00", "20260131", "2026-W05-6", 1, 1.0, None]),
+        (Timestamp, ["2026-01-31", "soon", "2026-01-31T25:00:00Z", 0, "0", None]),
+        (Timestamp, ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"]),
+    ],
+)
+def test_any_other_value_is_rejected(type_: Any, values: list[object]) -> None:
+    for value in values:
+        assert not is_valid(type_, value), value
+
+
+def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:
+    assert TypeAdapter(Date).validate_python("2026-01-31") == date(2026, 1, 31)
+    moment = TypeAdapter(Timestamp).validate_python("2026-01-31T12:00:00+02:00")
+    assert moment == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert moment.tzinfo is UTC
+    assert TypeAdapter(Timestamp).json_schema() == {"type": "string", "format": "date-time"}
