@@ -1,8 +1,9 @@
 """A function in AWS's Lambda runtime emulator, run by AWS's Python runtime client.
 
-Unlike in `local.runtime.worker`, the Python is any, and all that the function imports, the runtime
-client included, comes from `roots`. The emulator starts that Python with the first invocation: the
-time which that one takes is all of a cold start and the request itself.
+Unlike in `local.runtime.emulated`, the Python is any, and all that the function imports, the
+runtime client included, comes from `roots`. The emulator, which runs on Linux only, starts that
+Python with the first invocation: the time which that one takes is all of a cold start and the
+request itself.
 """
 
 import http.client
@@ -17,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from local.runtime.emulated import INVOKE_PATH, emulator_path
 from local.runtime.function import Function
 from local.runtime.logs import LogLine, parse_log_line
 from local.runtime.reaper import end_session
-from local.runtime.worker import INVOKE_PATH, emulator_path
 
 START_SECONDS = 10.0
 FUNCTION_SECONDS = 60

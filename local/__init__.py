@@ -1,7 +1,7 @@
 """The Docker-free local runtime: the functions of template.yaml on this machine.
 
 gateway     an API Gateway HTTP API on 127.0.0.1
-runtime     workers, each AWS's Lambda emulator with AWS's runtime client; their pool; the reaper
+runtime     workers: AWS's Lambda emulator with AWS's runtime client, or Python alone; their pool
 services    PostgreSQL and Valkey, real servers from Python wheels
 demo        fake users and posts
 generate    committed files that are made from the code: OpenAPI document, sample events

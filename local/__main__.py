@@ -31,7 +31,6 @@ from local.identity.settings import token_settings
 from local.runtime.function import Function
 from local.runtime.logs import LogLine
 from local.runtime.pool import WorkerPool
-from local.runtime.worker import emulator_path
 from local.services import Services, running_services
 
 if TYPE_CHECKING:
@@ -111,7 +110,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from local.gateway.trust import trust
 
     console = Console(verbose=arguments.verbose)
-    emulator_path()
     with contextlib.ExitStack() as stack:
         gateway = Gateway(_port(arguments.port))
         stack.callback(gateway.close)
@@ -154,7 +152,6 @@ def _invoke(arguments: argparse.Namespace) -> int:
         if not line.is_platform:
             print(line.text, file=sys.stderr, flush=True)
 
-    emulator_path()
     event = _read_event(arguments.event)
     # No gateway has checked a token, as under `sam local invoke`.
     settings = {"AUTH": os.environ.get("AUTH") or "open"}
@@ -172,7 +169,6 @@ def _invoke(arguments: argparse.Namespace) -> int:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
-    emulator_path()
     action = "downgrade" if arguments.down else "upgrade"
     revision = arguments.down or arguments.revision
     console = Console()

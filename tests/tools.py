@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from layers import build
+from local.runtime.emulated import emulator_path
 
 SYSTEM_PROGRAMS = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 RESPONSE_SECONDS = 20.0
@@ -55,6 +56,11 @@ def require_bytecode_compiler() -> None:
         message = f"there is no Python {version}, and no Docker engine responds: {way}"
         _skip_if(not build.docker_responds(), message)
         require_image(build.LAMBDA_IMAGE)
+
+
+def require_emulator() -> None:
+    """Skip the test unless AWS's Lambda emulator runs here."""
+    _skip_if(emulator_path() is None, "AWS's Lambda emulator does not run: it needs Linux")
 
 
 def require_npm() -> None:

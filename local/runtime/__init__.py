@@ -1,1 +1,1 @@
-"""Functions on this machine: workers in AWS's Lambda emulator, their pool, and the reaper."""
+"""Functions on this machine: workers of two kinds, their pool, and the reaper."""

@@ -14,8 +14,10 @@ from collections.abc import Callable, Collection
 from typing import Self
 
 from local.errors import LocalError
+from local.runtime.emulated import EmulatedWorker, emulator_path
 from local.runtime.function import Function
 from local.runtime.logs import LogLine
+from local.runtime.pure_python import PythonWorker
 from local.runtime.reaper import Reaper
 from local.runtime.worker import Invocation, Worker
 
@@ -28,10 +30,18 @@ class WorkersBusy(LocalError):
     """No worker became free in time."""
 
 
+def usual_worker_type() -> type[Worker]:
+    """Return the kind with AWS's programs, unless they do not run here or LOCAL_RUNTIME=python."""
+    if os.environ.get("LOCAL_RUNTIME") == "python" or emulator_path() is None:
+        return PythonWorker
+    return EmulatedWorker
+
+
 class WorkerPool:
     """Starts, reuses and retires workers. Safe to use from many threads.
 
-    `on_log` gets every line of every worker, on threads of the workers.
+    `on_log` gets every line of every worker, on threads of the workers. `worker_type` is the usual
+    one by default.
     """
 
     def __init__(
@@ -40,6 +50,7 @@ class WorkerPool:
         *,
         max_workers: int = MAX_WORKERS,
         wait_seconds: float = WAIT_SECONDS,
+        worker_type: type[Worker] | None = None,
     ) -> None:
         self._on_log = on_log
         self._max_workers = max_workers
@@ -50,6 +61,7 @@ class WorkerPool:
         self._all: set[Worker] = set()
         self._closed = False
         self._reaper = Reaper()
+        self._worker_type = worker_type or usual_worker_type()
 
     def invoke(self, function: Function, event: bytes) -> Invocation:
         """Run the function in an idle or new worker.
@@ -103,7 +115,7 @@ class WorkerPool:
             if len(self._all) >= self._max_workers:
                 surplus = min(self._idle, key=lambda worker: not worker.broken)
                 self._idle.remove(surplus)
-            worker = Worker(function, self._reaper, self._on_log)
+            worker = self._worker_type(function, self._reaper, self._on_log)
             self._all.add(worker)
         if surplus:
             self._remove(surplus)

@@ -20,6 +20,8 @@ from local.gateway.events import Request, default_event
 from local.services import running_services
 from tests.worker_process import PYTHON_PATH
 
+pytest.importorskip("awslambdaric", reason="Lambda's runtime client is for Linux only")
+
 SERVICE = "blog-ahead"
 SNAP_START, PROVISIONED, ON_DEMAND = "snap-start", "provisioned-concurrency", "on-demand"
 INITIALIZATION_SECONDS = 10

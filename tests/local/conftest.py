@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from local.__main__ import main
+from local.runtime.emulated import EmulatedWorker
+from local.runtime.pure_python import PythonWorker
+from local.runtime.worker import Worker
 from local.services import Services
 from tests.local.served import Served
 from tests.local.toys import QUIET, Program, write_project
+from tests.tools import require_emulator
+
+EMULATED = pytest.param(EmulatedWorker, marks=pytest.mark.linux)
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,15 @@ class Finished:
 def project(tmp_path: Path) -> Path:
     """A template with one function."""
     return write_project(tmp_path)
+
+
+@pytest.fixture(scope="module", params=[EMULATED, PythonWorker])
+def worker_type(request: pytest.FixtureRequest) -> type[Worker]:
+    """Each kind of workers."""
+    kind: type[Worker] = request.param
+    if kind is EmulatedWorker:
+        require_emulator()
+    return kind
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
-"""`invoke`, `migrate` and `services`, and a machine without the emulator."""
+"""`invoke`, `migrate`, `services` and `demo-data`."""
 
 import json
-import platform
 import re
 import signal
 from collections.abc import Callable
@@ -10,8 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from local.errors import LocalError
-from local.runtime.worker import emulator_path
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
@@ -122,12 +119,3 @@ def test_demo_data_is_loaded_with_every_form_of_database_url(
     finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)
     assert finished.code == 0, finished.stderr
     assert "there are 2 users and 3 posts now" in finished.stdout
-
-
-@pytest.mark.parametrize("machine", ["riscv64", "i686"])
-def test_a_machine_without_the_emulator_gets_the_docker_commands(
-    monkeypatch: pytest.MonkeyPatch, machine: str
-) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    with pytest.raises(LocalError, match=r"docker compose -f local/compose\.yaml up -d --wait && "):
-        emulator_path()

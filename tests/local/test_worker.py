@@ -1,4 +1,4 @@
-"""One function in the Lambda emulator, whose ports are open to every program of this machine."""
+"""Events reach a function from the gateway only, though the emulator's ports are open to all."""
 
 import http.client
 import json
@@ -9,10 +9,14 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local.gateway.server import MAX_EVENT_BYTES
+from local.runtime.emulated import INVOKE_PATH
 from local.runtime.pool import WorkerPool
-from local.runtime.worker import INVOKE_PATH
+from local.runtime.pure_python import PythonWorker
+from local.runtime.worker import Worker
+from tests.local.conftest import EMULATED
 from tests.local.toys import toy_function, write_project
 
+ONLY_EMULATED = pytest.mark.parametrize("worker_type", [EMULATED], indirect=True)
 PRINTS_ASLEEP = {"queryStringParameters": {"mode": "sleep", "seconds": "0"}}
 Address = tuple[str, int]
 
@@ -20,10 +24,12 @@ Address = tuple[str, int]
 class Running:
     """A pool with one worker that has responded, and all that was logged."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, worker_type: type[Worker]) -> None:
         self.lines: list[str] = []
         self.function = toy_function(project)
-        self.pool = WorkerPool(lambda _, line: self.lines.append(line.text))
+        self.pool = WorkerPool(
+            lambda _, line: self.lines.append(line.text), worker_type=worker_type
+        )
 
     def invoke(self, event: object) -> bytes:
         invocation = self.pool.invoke(self.function, json.dumps(event).encode())
@@ -33,19 +39,20 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(write_project(tmp_path_factory.mktemp("worker")))
+def running(
+    worker_type: type[Worker], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    running = Running(write_project(tmp_path_factory.mktemp("worker")), worker_type)
     running.invoke({})
     yield running
     running.pool.close()
 
 
-def emulator_ports() -> list[Address]:
-    """Where the emulators that this process started listen."""
+def open_ports() -> list[Address]:
+    """Where the workers that this process started listen."""
     return [
         tuple(connection.laddr)
-        for child in psutil.Process().children()
-        if child.name().startswith("aws-lambda-rie")
+        for child in psutil.Process().children(recursive=True)
         for connection in child.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
@@ -65,6 +72,12 @@ def test_an_event_of_the_pool_reaches_the_function(running: Running) -> None:
     assert "asleep" in running.lines
 
 
+@pytest.mark.parametrize("worker_type", [PythonWorker], indirect=True)
+def test_a_worker_without_the_emulator_opens_no_port(running: Running) -> None:
+    assert open_ports() == []
+
+
+@ONLY_EMULATED
 @pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}])
 @pytest.mark.parametrize(
     "forged",
@@ -83,8 +96,7 @@ def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
     running.lines.clear()
     headers = {"Content-Type": "text/plain;charset=UTF-8"} | origin
     replies = [
-        post(address, INVOKE_PATH, json.dumps(forged).encode(), headers)
-        for address in emulator_ports()
+        post(address, INVOKE_PATH, json.dumps(forged).encode(), headers) for address in open_ports()
     ]
     assert len(replies) == 2
     assert any(b'"errorType": "Sandbox.ForgedEvent"' in reply for reply in replies)
@@ -92,14 +104,15 @@ def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
     assert "asleep" not in running.lines
 
 
+@ONLY_EMULATED
 def test_the_ports_are_at_no_address_that_a_web_page_can_guess(running: Running) -> None:
-    hosts = {host for host, _ in emulator_ports()}
+    hosts = {host for host, _ in open_ports()}
     running.pool.retire([running.function.name])
     running.invoke({})
-    later = {host for host, _ in emulator_ports()}
+    later = {host for host, _ in open_ports()}
     assert len(hosts) == len(later) == 1
     assert hosts.isdisjoint(later)
-    for host, port in emulator_ports():
+    for host, port in open_ports():
         assert host.startswith("127.")
         for guess in ("127.0.0.1", "0.0.0.0", "localhost"):
             with pytest.raises(ConnectionRefusedError):
