@@ -102,7 +102,7 @@ def _leave(directory: Path, users: IO[str]) -> None:
 
 
 def _collect(servers: "list[subprocess.Popen[bytes] | None]") -> None:
-    """Take note of own servers that have ended; those that other programs use keep running."""
+    """Take note of own servers that have ended; the servers of other programs keep running."""
     for server in filter(None, servers):
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(COLLECT_SECONDS)

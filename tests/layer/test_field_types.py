@@ -1,4 +1,4 @@
-"""Types of fields beside texts: what they take is what their JSON Schema says and a column holds."""
+"""Types of fields beside texts: what they take is what their JSON Schema says and columns hold."""
 
 from datetime import UTC, date, datetime
 from typing import Any

@@ -121,7 +121,7 @@ class NotFound(ApiError):
 class MethodNotAllowed(ApiError):
     status, title, code = 405, "Method not allowed", "method-not-allowed"
     description = (
-        "The path does not support this method; the header `Allow` lists those that it does."
+        "The path does not support this method; the header `Allow` lists the supported ones."
     )
 
 

@@ -73,5 +73,5 @@ class _Finder(MetaPathFinder):
 
 
 def defer(*names: str) -> None:
-    """Defer these modules, except those that were imported before."""
+    """Defer these modules, except modules that are imported already."""
     sys.meta_path.insert(0, _Finder(names))

@@ -79,7 +79,7 @@ class _NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which a delete cascades need not be named, nor those that triggers write, which are
+    Tables to which a delete cascades need not be named, nor tables that triggers write, which are
     `KEPT_FROM` others.
     """
     return _NamedText(text, reads, changes)

@@ -56,15 +56,15 @@ def _from_digits(value: object) -> object:
     return int(value)
 
 
-IN_DIGITS = BeforeValidator(_from_digits)
+DECIMAL_DIGITS = BeforeValidator(_from_digits)
 """Annotates a strict integer, after its `Field`. Unlike `int`, it accepts only ASCII digits: no
 sign, space, underscore or point. Leading zeros are allowed."""
 
 
-def non_nullable(schema: dict[str, Any]) -> None:
+def without_null(schema: dict[str, Any]) -> None:
     """Remove null from the JSON Schema of `X | None = None`: a query parameter cannot be null.
 
-    Use it as `Field(json_schema_extra=non_nullable)`.
+    Use it as `Field(json_schema_extra=without_null)`.
     """
     schema["anyOf"].remove({"type": "null"})
     if len(schema["anyOf"]) == 1:
@@ -76,7 +76,7 @@ MAX_ID = 2**63 - 1
 INT64 = {"format": "int64"}
 
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID, json_schema_extra=INT64)]
-IdParameter = Annotated[Id, IN_DIGITS]
+IdParameter = Annotated[Id, DECIMAL_DIGITS]
 """An id in a query."""
 
 Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
@@ -387,7 +387,7 @@ class Body(BaseModel):
 
 
 class Changes(TypedDict, total=False):
-    """The base of a body of which each field may be left out: it has those that were given.
+    """The base of a body of optional fields: its value has the given ones only.
 
     A subclass says `total=False` too.
     """
@@ -408,4 +408,4 @@ class QueryParameters(BaseModel):
     def __pydantic_init_subclass__(cls, **_arguments: Any) -> None:
         for field in cls.model_fields.values():
             if NoneType in get_args(field.annotation):
-                field.json_schema_extra = non_nullable
+                field.json_schema_extra = without_null

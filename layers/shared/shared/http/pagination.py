@@ -16,7 +16,7 @@ from starlette.responses import Response
 from shared.conditions import content_tag
 from shared.errors import InvalidRequest
 from shared.http.conditional import conditional_response
-from shared.http.fields import IN_DIGITS, MAX_ID, QueryParameters
+from shared.http.fields import DECIMAL_DIGITS, MAX_ID, QueryParameters
 from shared.page import PagePosition, PageResult
 from shared.request import ApiRequest
 
@@ -26,7 +26,9 @@ POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 Item = TypeVar("Item")
 
 Limit = Annotated[
-    int, Field(strict=True, ge=1, le=MAX_LIMIT, description="Maximum items per page."), IN_DIGITS
+    int,
+    Field(strict=True, ge=1, le=MAX_LIMIT, description="Maximum items per page."),
+    DECIMAL_DIGITS,
 ]
 Cursor = Annotated[
     str | None,
@@ -92,7 +94,7 @@ class PageParameters(CursorParameters):
             le=MAX_ID,
             description="Items to skip; 0 by default.",
         ),
-        IN_DIGITS,
+        DECIMAL_DIGITS,
     ] = None
     page: Annotated[
         int | None,
@@ -102,7 +104,7 @@ class PageParameters(CursorParameters):
             le=MAX_ID // MAX_LIMIT,
             description="Number of the page, from 1.",
         ),
-        IN_DIGITS,
+        DECIMAL_DIGITS,
     ] = None
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:

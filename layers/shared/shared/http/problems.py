@@ -40,7 +40,7 @@ def problem_response(error: ApiError, request: ApiRequest) -> Response:
 def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
     """Return the value of a route's `responses=` that names its own errors.
 
-    Those that follow from its kind, method, permission or body are in the document anyway.
+    Errors of its kind, method, permission or body are in the document anyway.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
@@ -90,7 +90,7 @@ async def counted(request: ApiRequest, response: Response) -> Response:
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
     if error.status_code == NotFound.status:
         base_path = request_of(request.scope).base_path
-        return NotFound(f"There is no such path; {base_path}/docs lists those that exist.")
+        return NotFound(f"There is no such path; {base_path}/docs lists the paths.")
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(sorted([*_allowed_methods(app, request), "OPTIONS"]))
         detail = f"This path does not support this method; it supports {allowed}."

@@ -28,7 +28,7 @@ from shared.cache.pages import Loaded, PageCache
 from shared.conditions import content_tag, resource_tag
 from shared.errors import ApiError
 from shared.http.conditional import conditional_response, json_response
-from shared.http.fields import non_nullable
+from shared.http.fields import without_null
 from shared.http.pagination import (
     CursorPage,
     CursorParameters,
@@ -101,7 +101,7 @@ KEY_PARAMETER = inspect.Parameter(
             description=(
                 "Any unique text; it makes the request idempotent, so that it can be retried."
             ),
-            json_schema_extra=non_nullable,
+            json_schema_extra=without_null,
         ),
     ],
 )
