@@ -1,19 +1,16 @@
 """What there is to test, read from the folders and the models: nothing is listed by hand."""
 
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from fastapi.routing import APIRoute
-from sqlalchemy import ARRAY, JSON, Column, Enum, Table
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Column, Table
 
+from local.demo.columns import is_given, value_of
 from shared.database.models import METADATA
-from shared.http.route import PERMISSION
+from shared.http.route import KIND, PERMISSION
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
@@ -33,12 +30,11 @@ def routes_of(function: str) -> list[APIRoute]:
     return routes
 
 
-PERMISSIONS: dict[str, str] = {
-    route.name: (route.openapi_extra or {})[PERMISSION]
-    for resource in RESOURCES
-    for route in routes_of(resource)
-}
+_ROUTES = [route for resource in RESOURCES for route in routes_of(resource)]
+PERMISSIONS: dict[str, str] = {one.name: (one.openapi_extra or {})[PERMISSION] for one in _ROUTES}
 """The permission of each operation on a resource."""
+KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for one in _ROUTES}
+"""The kind of each operation on a resource; empty for a plain route."""
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 
 _TABLES = [table.name for table in METADATA.sorted_tables]
@@ -63,58 +59,33 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
 
     In an empty database the number is the row's id. A text is its column's name with the number.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
+    A link table links these with the second row of that number: 1 with 1 and 2, 3 with 3.
     """
     for table in METADATA.sorted_tables:
-        if table.name in RESOURCES:
+        if table.name in RESOURCES or is_link(table):
             columns, values = zip(*values_of(table).items(), strict=True)
             statement = (
                 f"INSERT INTO {table.name} ({', '.join(columns)})"
-                f" SELECT {', '.join(values)} FROM generate_series(%s::int, %s) n"
+                f" SELECT {', '.join(values)} FROM generate_series({first}, {last}) n"
             )
-            database.execute(statement.encode(), [first, last])
+            database.execute(statement.encode())
+
+
+def is_link(table: Table) -> bool:
+    """Whether its key is the ids of rows of other tables."""
+    return all(column.foreign_keys for column in table.primary_key)
 
 
 def values_of(table: Table) -> dict[str, str]:
     """The columns that an INSERT gives, each with its value in row n, in SQL."""
-    return {column.name: _value(column) for column in table.columns if _is_given(column)}
-
-
-def _is_given(column: Column[Any]) -> bool:
-    return column.identity is None and column.server_default is None
+    return {column.name: _value(column) for column in table.columns if is_given(column)}
 
 
 def _value(column: Column[Any]) -> str:
-    """The column's value in row n, in SQL; of those that may be null, every third is."""
+    """The column's value in row n; of those that may be null, every third is."""
+    if column.foreign_keys and column is [*column.table.primary_key][-1]:
+        return "n"
     if column.foreign_keys:
-        return "CASE WHEN n %% 2 = 0 THEN 1 ELSE n END"
-    value = _typed(column.type, column.name)
-    return f"CASE WHEN n %% 3 > 0 THEN {value} END" if column.nullable else value
-
-
-def _typed(type_: TypeEngine[Any], name: str) -> str:
-    if isinstance(type_, ARRAY):
-        return f"ARRAY[{_typed(type_.item_type, name)}]"
-    if isinstance(type_, Enum):
-        return f"'{type_.enums[0]}'" + (f"::{type_.name}" if type_.native_enum else "")
-    if isinstance(type_, JSON):
-        return f"jsonb_build_object('row', '{name} ' || n)"
-    assert type_.python_type in VALUES, (
-        f"{name}: say in VALUES which value a {type_!r} has in row n"
-    )
-    return VALUES[type_.python_type].format(name=name)
-
-
-VALUES: dict[type, str] = {
-    bool: "n %% 2 = 0",
-    bytes: "convert_to('{name} ' || n, 'UTF8')",
-    date: "date '2020-01-01' + n",
-    datetime: "timestamptz '2020-01-01' + n * interval '1 hour'",
-    Decimal: "n",
-    float: "n",
-    int: "n",
-    str: "'{name} ' || n",
-    time: "time '00:00' + n * interval '1 minute'",
-    timedelta: "n * interval '1 minute'",
-    UUID: "lpad(to_hex(n), 32, '0')::uuid",
-}
-"""The value of each type in row n, in SQL."""
+        return "CASE WHEN n % 2 = 0 THEN 1 ELSE n END"
+    value = value_of(column.type, column.name)
+    return f"CASE WHEN n % 3 > 0 THEN {value} END" if column.nullable else value

@@ -2,8 +2,9 @@
 
 Adds to existing rows, in batches of `BATCH_ROWS`; each is one COPY in one transaction, so finished
 batches stay when a run ends early. The created_at of users ascends with their id within a run, over
-three years up to now; posts go to the users of the same run or, without any, to existing users. Row
-counts stay exact, by the tables' own triggers. When `run` returns, no stale page is cached.
+three years up to now; posts go to the users of the same run or, without any, to existing users. A
+column that a model has gained, and that needs a value, gets one of its type. Row counts stay exact,
+by the tables' own triggers. When `run` returns, no stale page is cached.
 
 Indexes and constraints stay in place during the load: the API may run at the same time.
 """
@@ -12,11 +13,11 @@ import argparse
 import os
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,8 @@ from local.console import Console
 from local.demo.rows import Authors, Post, User, post_rows, user_rows
 from local.errors import LocalError
 
-# psycopg, redis and rich are imported where they are used: every command of `python -m local`
-# imports this module for its arguments.
+# psycopg, redis, rich and SQLAlchemy are imported where they are used: every command of
+# `python -m local` imports this module for its arguments.
 if TYPE_CHECKING:
     import psycopg
 
@@ -38,7 +39,11 @@ REDIS_TIMEOUT_SECONDS = 3.0
 ADVISORY_LOCK = 4_410_926_733  # any number that nothing else in the database locks
 
 DEFAULT_ROWS = {"users": 10_000, "posts": 50_000}
-COLUMNS = {"users": "name, email, created_at", "posts": "user_id, title, content, created_at"}
+COLUMNS = {
+    "users": ("name", "email", "created_at"),
+    "posts": ("user_id", "title", "content", "created_at"),
+}
+"""Of the values of a row; those that a table no longer has are left out."""
 
 AUTHOR_SHARE = 0.35
 """The other users only read."""
@@ -58,10 +63,10 @@ SESSION_SETTINGS = {
     "synchronous_commit": "on",
 }
 
-LAST_USER_ID = """
+LAST_ID = """
 SELECT coalesce(greatest(
-    (SELECT max(id) FROM users),
-    pg_sequence_last_value(pg_get_serial_sequence('users', 'id')::regclass)
+    (SELECT max(id) FROM {0}),
+    pg_sequence_last_value(pg_get_serial_sequence('{0}', 'id')::regclass)
 ), 0)
 """
 USERS_ABOVE = """
@@ -159,7 +164,7 @@ def _load(
 
     random = Random(arguments.seed)  # noqa: S311
     now = _value(connection, "SELECT now()")
-    last_user_id = _value(connection, LAST_USER_ID)
+    last_user_id = _value(connection, LAST_ID.format("users"))
     copy("users", user_rows(random, arguments.users, last_user_id + 1, now), arguments.users)
     if arguments.posts:
         authors = _authors(connection, random, last_user_id if arguments.users else 0, now)
@@ -168,19 +173,38 @@ def _load(
 
 def _copy(connection: "Connection", table: str, rows: Iterable[User | Post]) -> Iterator[int]:
     """Load the rows in batches; yield the size of each once it is committed."""
+    from local.demo.columns import needed_values
+    from shared.database.models import METADATA
+
+    model, known = METADATA.tables[table], COLUMNS[table]
+    kept = [number for number, name in enumerate(known) if name in model.columns]
+    needed = needed_values(model, known)
+    columns = ", ".join([*(known[number] for number in kept), *needed])
     rows = iter(rows)
     for first in rows:
         batch_rows = 0
+        others = _numbered(connection, table, needed.values()) if needed else repeat(())
         with (
             connection.transaction(),
             _deferred_search_index(connection, table),
             connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({COLUMNS[table]}) FROM STDIN") as copy,
+            cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
         ):
-            for row in chain([first], islice(rows, BATCH_ROWS - 1)):
-                copy.write_row(row)
+            batch = chain([first], islice(rows, BATCH_ROWS - 1))
+            for row, more in zip(batch, others, strict=False):
+                copy.write_row([*(row[number] for number in kept), *more])
                 batch_rows += 1
         yield batch_rows
+
+
+def _numbered(
+    connection: "Connection", table: str, values: Iterable[str]
+) -> Sequence[tuple[str, ...]]:
+    """Return the texts of these values for the next rows of the table, by their ids."""
+    last_id = _value(connection, LAST_ID.format(table))
+    texts = ", ".join(f"({value})::text" for value in values)
+    numbers = f"generate_series({last_id + 1}, {last_id + BATCH_ROWS}) n"
+    return connection.execute(f"SELECT {texts} FROM {numbers}").fetchall()  # noqa: S608
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,11 +20,25 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import TypeAdapter
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    ForeignKey,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    false,
+    func,
+)
 
 from local.demo import data as demo_data
 from local.demo.rows import EMAIL_DOMAINS, RAREST_NAME, Authors, User, post_rows, user_rows
 from local.errors import LocalError
 from local.services import Services
+from shared.database import models
+from shared.database.models import METADATA
 from shared.http.fields import Content, EmailAddress, Name, Title
 from tests.resources import EMPTY
 
@@ -55,7 +70,8 @@ def test_the_defaults_are_10_000_users_and_50_000_posts_and_no_seed() -> None:
 
 
 def test_other_commands_do_not_import_what_only_demo_data_needs() -> None:
-    code = "import sys, local.__main__; print({'faker', 'psycopg', 'rich'} & sys.modules.keys())"
+    late = {"faker", "psycopg", "rich", "sqlalchemy"}
+    code = f"import sys, local.__main__; print({late} & sys.modules.keys())"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "set()\n"
 
@@ -73,6 +89,66 @@ def test_there_are_exactly_as_many_rows_as_asked_for(load: Load, database: Datab
     load("--users", "1234", "--posts", "2345")
 
     assert rows_and_totals(database) == {"users": (1234, 1234), "posts": (2345, 2345)}
+
+
+def test_columns_of_which_it_knows_nothing_are_filled_if_they_must_be(
+    load: Load, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = MetaData()
+    users = METADATA.tables["users"].to_metadata(tables)
+    posts = METADATA.tables["posts"].to_metadata(tables)
+    users.append_column(Column("slug", Text, nullable=False))
+    posts.append_column(Column("prices", ARRAY(Numeric(10, 2)), nullable=False))
+    posts.append_column(Column("editor_id", ForeignKey("users.id"), nullable=False))
+    posts.append_column(Column("subtitle", Text))
+    posts.append_column(Column("pinned", Boolean, nullable=False, server_default=false()))
+    monkeypatch.setattr(models, "METADATA", tables)
+    database.execute(
+        "ALTER TABLE users ADD COLUMN slug text NOT NULL UNIQUE;"
+        "ALTER TABLE posts ADD COLUMN prices numeric(10, 2)[] NOT NULL, "
+        "ADD COLUMN editor_id bigint NOT NULL REFERENCES users, ADD COLUMN subtitle text, "
+        "ADD COLUMN pinned boolean NOT NULL DEFAULT false"
+    )
+    try:
+        load("--users", "3", "--posts", "3")
+        load("--users", "3", "--posts", "0")
+        slugs = [f"slug {number}" for number in range(1, 7)]
+        assert [slug for (slug,) in database.execute("SELECT slug FROM users ORDER BY id")] == slugs
+        rows = database.execute("SELECT prices, editor_id, subtitle, pinned FROM posts ORDER BY id")
+        assert rows.fetchall() == [([number], 1, None, False) for number in (1, 2, 3)]
+    finally:
+        database.execute(
+            "ALTER TABLE posts DROP prices, DROP editor_id, DROP subtitle, DROP pinned;"
+            "ALTER TABLE users DROP slug"
+        )
+
+
+def test_a_column_that_a_table_no_longer_has_is_left_out(
+    load: Load, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = Table(
+        "posts",
+        MetaData(),
+        *(
+            Column(
+                "headline" if column.name == "title" else column.name,
+                column.type,
+                nullable=False,
+                server_default=column.server_default and func.now(),
+            )
+            for column in METADATA.tables["posts"].columns
+            if column.name != "id"
+        ),
+    )
+    tables = {**METADATA.tables, "posts": renamed}
+    monkeypatch.setattr(models, "METADATA", SimpleNamespace(tables=tables))
+    database.execute("ALTER TABLE posts RENAME title TO headline")
+    try:
+        load("--users", "3", "--posts", "2")
+        rows = database.execute("SELECT headline FROM posts ORDER BY id").fetchall()
+        assert rows == [("headline 1",), ("headline 2",)]
+    finally:
+        database.execute("ALTER TABLE posts RENAME headline TO title")
 
 
 def test_the_last_line_has_what_was_added_and_the_totals(

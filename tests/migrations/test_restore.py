@@ -224,11 +224,11 @@ def test_rows_that_were_imported_with_their_ids_leave_no_sequence_behind(
     names = ", ".join(values)
     numbered = ", ".join(values.values())
     insert = f"INSERT INTO {table} ({column}, {names}) OVERRIDING SYSTEM VALUE"
-    schema.execute(f"{insert} SELECT n, {numbered} FROM generate_series(5, 7) n".encode(), [])
+    schema.execute(f"{insert} SELECT n, {numbered} FROM generate_series(5, 7) n".encode())
     assert f"sequence of {table}.{column}" in migrate()["repaired"]
     assert migrate() == AT_HEAD
     schema.execute(
-        f"INSERT INTO {table} ({names}) SELECT {numbered} FROM (SELECT 8) _ (n)".encode(), []
+        f"INSERT INTO {table} ({names}) SELECT {numbered} FROM (SELECT 8) _ (n)".encode()
     )
     assert schema.execute(f"SELECT max({column}) FROM {table}".encode()).fetchone() == (8,)
 

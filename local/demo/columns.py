@@ -1,0 +1,62 @@
+"""Values of a table's columns by their types alone, in SQL of a row's number `n`.
+
+Demo data has them in columns of which it knows no better values, and tests in all columns.
+"""
+
+from collections.abc import Collection
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, JSON, Column, Enum, Table
+from sqlalchemy.types import TypeEngine
+
+VALUES: dict[type, str] = {
+    bool: "n % 2 = 0",
+    bytes: "convert_to('{name} ' || n, 'UTF8')",
+    date: "date '2020-01-01' + n",
+    datetime: "timestamptz '2020-01-01' + n * interval '1 hour'",
+    Decimal: "n",
+    float: "n",
+    int: "n",
+    str: "'{name} ' || n",
+    time: "time '00:00' + n * interval '1 minute'",
+    timedelta: "n * interval '1 minute'",
+    UUID: "lpad(to_hex(n), 32, '0')::uuid",
+}
+"""The value of each type in row n."""
+
+
+def needed_values(table: Table, known: Collection[str]) -> dict[str, str]:
+    """Return the values of the other columns that have no default, and may not be null.
+
+    A foreign key is the first id of the table that it refers to.
+    """
+    needed = [one for one in table.columns if is_given(one) and not one.nullable]
+    return {column.name: _needed(column) for column in needed if column.name not in known}
+
+
+def is_given(column: Column[Any]) -> bool:
+    """Whether an INSERT gives the column, as the database does not."""
+    return column.identity is None and column.server_default is None
+
+
+def value_of(type_: TypeEngine[Any], name: str) -> str:
+    """Return the value of a column of that name in row n, equal in no two rows if it can be."""
+    if isinstance(type_, ARRAY):
+        return f"ARRAY[{value_of(type_.item_type, name)}]"
+    if isinstance(type_, Enum):
+        return f"'{type_.enums[0]}'" + (f"::{type_.name}" if type_.native_enum else "")
+    if isinstance(type_, JSON):
+        return f"jsonb_build_object('row', '{name} ' || n)"
+    assert type_.python_type in VALUES, (
+        f"{name}: say in VALUES which value a {type_!r} has in row n"
+    )
+    return VALUES[type_.python_type].format(name=name)
+
+
+def _needed(column: Column[Any]) -> str:
+    for key in column.foreign_keys:
+        return f"(SELECT min({key.column.name}) FROM {key.column.table.name})"  # noqa: S608
+    return value_of(column.type, column.name)
