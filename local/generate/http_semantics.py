@@ -30,7 +30,7 @@ from shared.errors import (
     UnsupportedMediaType,
     concrete_errors,
 )
-from shared.http.conditional import CONDITION_PATTERN, CONDITIONAL_METHODS
+from shared.http.conditional import CONDITION_PATTERN
 from shared.http.json_body import IDENTITY, PATCH_TYPES
 from shared.http.problems import ERRORS, PROBLEM_MEDIA_TYPE
 from shared.http.route import KIND, PERMISSION
@@ -56,10 +56,12 @@ KINDS = {
     "create": Kind((RequestInProgress, ResourceDeleted), headers=("ETag", "Location")),
     "list": Kind((), (*CONDITIONS,), ("ETag", "Link")),
     "read": Kind((NotFound,), (*CONDITIONS,), ("ETag",)),
-    "replace": Kind((NotFound,)),
-    "update": Kind((NotFound,), headers=("ETag",)),
+    "replace": Kind((NotFound, PreconditionRequired), ("If-Match",)),
+    "update": Kind((NotFound, PreconditionRequired), ("If-Match",), ("ETag",)),
     "action": Kind((NotFound,), ("If-Match",), ("ETag",)),
-    "delete": Kind((NotFound,)),
+    "delete": Kind((NotFound, PreconditionRequired), ("If-Match",)),
+    "link": Kind((NotFound,)),
+    "unlink": Kind((NotFound,)),
 }
 """Those of `shared.http.resource`; a path without a parameter is never `NotFound`."""
 
@@ -135,26 +137,20 @@ def add_http_semantics(document: dict[str, Any]) -> None:
         for method, operation in methods.items():
             kind = KINDS[operation.pop(KIND)] if KIND in operation else Kind()
             operation["security"] = [{"token": []}] if PERMISSION in operation else []
-            conditions = set(kind.conditions)
-            if method.upper() in CONDITIONAL_METHODS:
-                conditions.add("If-Match")
-            if conditions:
+            if kind.conditions:
                 own = operation.get("parameters", [])
-                operation["parameters"] = own + [_condition(name) for name in sorted(conditions)]
-            if method == "patch":
+                operation["parameters"] = own + [_condition(name) for name in kind.conditions]
+            if method == "patch" and "requestBody" in operation:
                 content = operation["requestBody"]["content"]
                 content |= dict.fromkeys(PATCH_TYPES, content["application/json"])
-            errors = _errors(path, method, operation, kind, conditions)
-            _add_responses(components, operation, kind, errors, conditions)
+            _add_responses(components, operation, kind, _errors(path, operation, kind))
     components["parameters"] = _share_parameters(document)
     document["components"] = {
         section: dict(sorted(named.items())) for section, named in sorted(components.items())
     }
 
 
-def _errors(
-    path: str, method: str, operation: Operation, kind: Kind, conditions: set[str]
-) -> Errors:
+def _errors(path: str, operation: Operation, kind: Kind) -> Errors:
     errors: Errors = {InvalidRequest, TooManyRequests, *kind.errors}
     if "{" not in path:
         errors.discard(NotFound)
@@ -164,10 +160,8 @@ def _errors(
             errors.add(Forbidden)
     if "requestBody" in operation:
         errors |= BODY_ERRORS
-    if conditions:
+    if kind.conditions:
         errors.add(PreconditionFailed)
-    if method.upper() in CONDITIONAL_METHODS:
-        errors.add(PreconditionRequired)
     for response in operation["responses"].values():
         errors |= {BY_NAME[name] for name in response.pop(ERRORS, [])}
     return errors
@@ -184,7 +178,7 @@ def _condition(name: str) -> dict[str, Any]:
 
 
 def _add_responses(
-    components: Components, operation: Operation, kind: Kind, errors: Errors, conditions: set[str]
+    components: Components, operation: Operation, kind: Kind, errors: Errors
 ) -> None:
     responses: dict[str, Any] = operation["responses"]
     success = min(responses)
@@ -200,7 +194,7 @@ def _add_responses(
         response["headers"] = _headers(components, names, optional)
     if "content" not in responses[success]:
         responses[success] = _shared(components, "responses", "NoContent", responses[success])
-    if "If-None-Match" in conditions:
+    if "If-None-Match" in kind.conditions:
         not_modified = {
             "description": "What If-None-Match names has not changed; without a body.",
             "headers": _headers(components, ("ETag", "X-Request-Id", *LIMIT_HEADERS)),

@@ -15,8 +15,9 @@ import httpx
 
 from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
+from shared.database.models import METADATA
 from shared.http.route import PRIVATE
-from tests.resources import RESOURCES
+from tests.resources import KINDS, RESOURCES
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
 POSITIONS = ("cursor", "page", "skip")
@@ -27,7 +28,7 @@ LONG_AGO = "2001-01-01"
 class PaginatedList:
     """A list as one set of filters shows it; rows of `insert_rows` match each of them."""
 
-    table: str
+    resource: str
     template: str
     """Its path, as the document has it."""
     parameters: frozenset[str]
@@ -42,6 +43,11 @@ class PaginatedList:
     def path(self) -> str:
         """Its path; the parameters in it are row 1."""
         return target_of(self.template, 1)
+
+    @property
+    def table(self) -> str:
+        """The last of its path's names that is a table's: `likes` of `/posts/{post_id}/likes`."""
+        return [part for part in self.template.split("/") if part in METADATA.tables][-1]
 
     @property
     def is_whole(self) -> bool:
@@ -77,6 +83,7 @@ class PaginatedList:
 class Write:
     """A request that changes a resource, with a valid body where it takes one."""
 
+    kind: str
     method: str
     template: str
     """Its path, as the document has it."""
@@ -88,21 +95,13 @@ class Write:
 
     @property
     def path(self) -> str:
-        return target_of(self.template, 1)
+        path = self.target_of(1)
+        return f"{path.removesuffix('1')}3" if self.kind == "link" else path  # not linked yet
 
     @property
     def documented(self) -> dict[str, Any]:
         found: dict[str, Any] = DOCUMENT["paths"][self.template][self.method.lower()]
         return found
-
-    @property
-    def creates(self) -> bool:
-        return self.method == "POST" and "201" in self.documented["responses"]
-
-    @property
-    def changes(self) -> bool:
-        """Whether it changes or deletes one row, under the condition of If-Match."""
-        return "412" in self.documented["responses"]
 
     @property
     def body_schema(self) -> dict[str, Any]:
@@ -184,8 +183,8 @@ def _paginated_lists() -> Iterator[PaginatedList]:
         for values in product(*([None, *values] for values in samples.values())):
             filters = zip(samples, values, strict=True)
             given = tuple((name, value) for name, value in filters if value is not None)
-            table = operations["get"]["tags"][0]
-            yield PaginatedList(table, path, frozenset(schemas), given, key)
+            resource = operations["get"]["tags"][0]
+            yield PaginatedList(resource, path, frozenset(schemas), given, key)
 
 
 def _samples(name: str, schema: dict[str, Any]) -> list[str]:
@@ -203,21 +202,33 @@ def _item_schema(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _writes() -> Iterator[Write]:
-    events = sample_events()
     for template, operations in DOCUMENT["paths"].items():
         for method, operation in operations.items():
-            table = operation["tags"][0]
+            name, table = operation["operationId"], operation["tags"][0]
             if method != "get" and table in RESOURCES:
-                event = events[f"{table}-{operation['operationId']}"]
-                body = json.loads(event["body"]) if "body" in event else None
-                yield Write(method.upper(), template, table, body)
+                yield Write(KINDS[name], method.upper(), template, table, BODIES[name])
+
+
+def of_kinds(*kinds: str) -> list[Write]:
+    return [write for write in WRITES if write.kind in kinds]
 
 
 LISTS = list(_paginated_lists())
 """Those that show all callers the same."""
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
-WRITES = list(_writes())
+BODIES = {
+    name.partition("-")[2]: json.loads(event["body"]) if "body" in event else None
+    for name, event in sample_events().items()
+}
+"""The body of each operation's sample event."""
+ALL_WRITES = list(_writes())
+WRITES = [write for write in ALL_WRITES if write.kind]
+"""Those of a kind; the others are plain routes, of which little is known."""
 PRIVATE_LISTS = [path for path, one in DOCUMENT["paths"].items() if PRIVATE in one.get("get", {})]
 """The paths of lists of what is each caller's own, which are not in LISTS."""
-CREATES = [write for write in WRITES if write.creates]
+CREATES = of_kinds("create")
+CHANGES = of_kinds("replace", "update", "action", "delete")
+"""Those of one row, under the condition of If-Match."""
+DELETED = {write.table for write in of_kinds("delete")}
+"""The resources of which an item can be deleted."""

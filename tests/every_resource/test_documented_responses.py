@@ -10,14 +10,15 @@ from typing import Any
 
 import httpx
 import jsonschema
+import psycopg
 import pytest
 
 from shared.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.every_resource.document import CREATES, DOCUMENT, WRITES, documented, target_of
+from tests.every_resource.document import BODIES, CREATES, DOCUMENT, documented, target_of
 from tests.in_process import LambdaTransport
-from tests.resources import RESOURCES
+from tests.resources import KINDS, RESOURCES
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
 HTTP_HEADERS = {
@@ -57,13 +58,12 @@ class Operation:
         return str(self.documented["tags"][0])
 
     @property
-    def creates(self) -> bool:
-        return self.method == "POST" and "201" in self.documented["responses"]
+    def name(self) -> str:
+        return str(self.documented["operationId"])
 
     @property
     def body(self) -> dict[str, Any] | None:
-        bodies = (w.body for w in WRITES if (w.method, w.template) == (self.method, self.path))
-        return next(bodies, None)
+        return BODIES[self.name]
 
 
 OPERATIONS = [
@@ -81,8 +81,11 @@ CASES = [
 class Caller:
     """Sends requests of an operation as an administrator, unless told otherwise."""
 
-    def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, worker: Worker, database: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.worker = worker
+        self.database = database
         self.monkeypatch = monkeypatch
 
     def send(
@@ -108,10 +111,14 @@ class Caller:
 
 @pytest.fixture
 def caller(
-    worker: Worker, api: httpx.Client, few_rows: None, monkeypatch: pytest.MonkeyPatch
+    worker: Worker,
+    database: psycopg.Connection[Any],
+    cache: object,
+    few_rows: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Caller:
     worker.restart(**REQUIRED)
-    return Caller(worker, monkeypatch)
+    return Caller(worker, database, monkeypatch)
 
 
 def success(caller: Caller, operation: Operation) -> httpx.Response:
@@ -140,18 +147,19 @@ def unknown(caller: Caller, operation: Operation) -> httpx.Response:
 
 
 def conflict(caller: Caller, operation: Operation) -> httpx.Response:
-    """A retried create of what was deleted; a change to what another has."""
-    if operation.creates:
+    """A retried create of what was deleted; a change to what another has, or that was made."""
+    if KINDS.get(operation.name) == "create":
         key = {"Idempotency-Key": "one"}
         created = caller.send(operation, headers=key)
         if created.status_code == 409:  # what it would create is there
             return created
-        delete = Operation("DELETE", f"{operation.path}/{{id}}")
-        caller.send(delete, target=created.headers["location"])
+        deletion = f"DELETE FROM {operation.table} WHERE id = %s"
+        caller.database.execute(deletion.encode(), [created.json()["id"]])
         return caller.send(operation, headers=key)
     for create in CREATES:
         if create.table == operation.table:
             caller.send(Operation("POST", create.template))
+    caller.send(operation)
     return caller.send(operation)
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import FEW_ROWS
-from tests.every_resource.document import CREATES, DOCUMENT, WRITES, Write, documented
+from tests.every_resource.document import CREATES, DOCUMENT, Write, documented, of_kinds
 from tests.every_resource.test_documented_responses import OPERATIONS, Operation
 from tests.resources import RESOURCES
 
@@ -120,7 +120,7 @@ def texts(write: Write) -> list[tuple[str, int]]:
     ]
 
 
-REPLACED = {write.table for write in WRITES if write.method == "PUT"}
+REPLACED = {write.table for write in of_kinds("replace")}
 UNITS = ["x", "\u00e9", "e\u0301", "\u1f00\u0300\u0345", "\ufb2c", "\u1100\u1161\u11a8", "😀"]
 """Characters that NFC keeps, makes fewer of, or makes more of."""
 

@@ -37,6 +37,8 @@ from shared import database
 from shared.auth import permissions
 from shared.auth.permissions import OWN
 from shared.cache.fences import Fences
+from shared.database import violations
+from shared.database.links import Link
 from shared.database.models import METADATA, users
 from shared.database.ownership import OWN_USER_ID, is_own
 from shared.database.paged_query import PagedQuery
@@ -54,7 +56,7 @@ from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
-users.to_metadata(TABLES)
+USERS = users.to_metadata(TABLES)
 notes = Table(
     "notes",
     TABLES,
@@ -81,6 +83,12 @@ INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
 ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
 MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
+PINS = Link(pins, lambda _, user_id: is_own(user_id))
+PINNED_BY = PagedQuery(
+    select(pins.c.user_id, USERS.c.name).join(USERS).where(pins.c.note_id == bindparam("note_id")),
+    pins.c.user_id,
+    counted=True,
+)
 DELETE_OF_USER = (
     delete(notes)
     .where(notes.c.user_id == bindparam("user_id"), is_own(notes.c.user_id))
@@ -115,6 +123,17 @@ class NotePublic(BaseModel):
 
 class NotePage(OffsetPage[NotePublic]):
     """A page of notes."""
+
+
+class Pin(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    user_id: Id
+    name: str
+
+
+class PinPage(OffsetPage[Pin]):
+    """A page of the users who have pinned a note."""
 
 
 resource = Resource("notes", "note", NotePublic)
@@ -200,14 +219,19 @@ async def delete_notes_of_user(http: Request, user_id: Id) -> Response:
         return Response(status_code=204)
 
 
-@resource.router.put("/notes/{note_id:id}/pins", openapi_extra={PERMISSION: "notes:write"})
-async def pin_note(http: Request, note_id: Id) -> dict[str, int]:
-    request = request_of(http.scope)
-    link = select(NOTE_ID, OWN_USER_ID)
-    statement = insert(pins).from_select(["note_id", "user_id"], link).returning(*pins.c)
-    async with database.transaction(request, Fences(request)) as transaction:
-        row = await transaction.insert(statement, {"note_id": note_id})
-        return {"note_id": row.note_id, "user_id": row.user_id}
+@resource.link("/pins/{user_id:id}")
+async def pin_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
+    await PINS.insert(transaction, note_id, user_id)
+
+
+@resource.unlink("/pins/{user_id:id}")
+async def unpin_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
+    await PINS.delete(transaction, note_id, user_id)
+
+
+@resource.list(PinPage, "/{note_id:id}/pins", cached=True)
+async def list_pins(reader: Reader, note_id: Id, query: PageParameters) -> PageResult:
+    return await PINNED_BY.fetch(reader, query.position, query.limit, {"note_id": note_id})
 
 
 # The paths of two parts are before the item's, whose pattern takes only digits.
@@ -338,12 +362,45 @@ def test_a_plain_write_obeys_owners_voids_pages_and_ignores_no_condition(
     assert lines(ada.get("/notes")) == ["of Bob"]
 
 
-def test_the_audit_log_has_the_first_id_of_a_link(
+def test_a_link_is_made_once_shown_at_once_and_audited_with_its_first_id(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
-    assert api_as("bob").put("/notes/1/pins").json() == {"note_id": 1, "user_id": 2}
+    bob = api_as("bob")
+    assert bob.get("/notes/1/pins").json()["data"] == []
+    for _ in range(2):
+        response = bob.put("/notes/1/pins/2")
+        assert (response.status_code, response.content) == (204, b"")
+        assert bob.get("/notes/1/pins").json()["data"] == [{"user_id": 2, "name": "Bob"}]
+    assert bob.delete("/notes/1/pins/2").status_code == 204
+    assert bob.get("/notes/1/pins").json()["total"] == 0
+    assert bob.delete("/notes/1/pins/2").status_code == 404
     audited = tables.execute("SELECT action, resource, resource_id FROM audit_log").fetchall()
-    assert audited == [("pin_note", "notes", 1)]
+    assert audited == [*2 * [("pin_note", "notes", 1)], ("unpin_note", "notes", 1)]
+
+
+def test_a_link_obeys_owners_and_needs_both_rows(
+    api_as: ApiAs, tables: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(violations, "METADATA", TABLES)
+    ada, bob, root = api_as("ada"), api_as("bob"), api_as("root", "admin")
+    assert ada.put("/notes/1/pins/2").status_code == 403
+    assert ada.put("/notes/4711/pins/1").json()["detail"] == "note_id: there is no such note."
+    assert root.put("/notes/1/pins/4711").json()["detail"] == "user_id: there is no such user."
+    assert bob.put("/notes/1/pins/2").status_code == 204
+    assert ada.delete("/notes/1/pins/2").status_code == 403
+    assert ada.delete("/notes/1/pins/1").status_code == 404
+    assert tables.execute("SELECT * FROM pins").fetchall() == [(1, 2)]
+    assert root.delete("/notes/1/pins/2").status_code == 204
+
+
+def test_a_link_takes_no_condition_and_needs_none(api_as: ApiAs, worker: Worker) -> None:
+    ada = api_as("ada")
+    worker.restart(**REQUIRED, REQUIRE_IF_MATCH="true")
+    for write in (ada.put, ada.delete):
+        assert write("/notes/1/pins/1").status_code == 204
+        ada.put("/notes/1/pins/1")
+        assert write("/notes/1/pins/1", headers={"If-Match": "*"}).status_code == 422
+    assert ada.delete("/notes/1").status_code == 405
 
 
 class HeadersFrontDoor:
@@ -398,6 +455,7 @@ def test_the_document_has_what_follows_from_a_kind_and_no_more_of_a_plain_route(
     add_http_semantics(document)
     finish = document["paths"]["/notes/{note_id}/finish"]["post"]
     words = document["paths"]["/notes/words"]["get"]
+    pin = document["paths"]["/notes/{note_id}/pins/{user_id}"]["put"]
 
     assert {"$ref": "#/components/parameters/If-Match"} in finish["parameters"]
     assert {"403", "404", "412"} <= set(finish["responses"])
@@ -407,3 +465,5 @@ def test_the_document_has_what_follows_from_a_kind_and_no_more_of_a_plain_route(
     assert set(words["responses"]) == {"200", "401", "422", "429", "500", "503"}
     assert "ETag" not in words["responses"]["200"]["headers"]
     assert "x-kind" not in finish
+    assert {"204", "403", "404"} <= set(pin["responses"])
+    assert not {"409", "412", "415", "428"} & set(pin["responses"])

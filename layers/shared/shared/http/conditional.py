@@ -17,24 +17,25 @@ from shared.conditions import EXAMPLE_TAG, UNCONDITIONAL, Conditions, Tags
 from shared.errors import InvalidRequest, PreconditionFailed, PreconditionRequired
 from shared.settings import settings
 
-CONDITIONAL_METHODS = ("PUT", "PATCH", "DELETE")
+NEED_IF_MATCH = ("replace", "update", "delete")
+"""The kinds of operations that `REQUIRE_IF_MATCH` is about."""
 TAG = r'(W/)?"([!#-~\x80-\xff]*)"'
 CONDITION_PATTERN = rf"^(\*|[ \t,]*{TAG}([ \t]*,[ \t,]*{TAG})*[ \t,]*)$"
 """Also valid in JSON Schema's regular expressions."""
 
 
-def conditions_of(method: str, headers: Headers, *, has_target: bool) -> Conditions:
-    """Return the request's conditions; `has_target` if its path names a resource.
+def conditions_of(method: str, headers: Headers, kind: str | None) -> Conditions:
+    """Return the conditions of a request for an operation of that kind, None for a plain route.
 
     Raises `InvalidRequest` for a malformed header and for a write with If-None-Match, and
     `PreconditionRequired` for a write that lacks the If-Match which `REQUIRE_IF_MATCH` demands.
     """
-    if method == "POST" and not has_target:
-        return UNCONDITIONAL  # it creates a resource
+    if kind == "create":
+        return UNCONDITIONAL
     if_match, if_none_match = _tags(headers, "If-Match"), _tags(headers, "If-None-Match")
     if method != "GET" and if_none_match is not None:
         raise _invalid("If-None-Match", "is for reads; a write takes If-Match")
-    if method in CONDITIONAL_METHODS and if_match is None and settings().require_if_match:
+    if kind in NEED_IF_MATCH and if_match is None and settings().require_if_match:
         raise PreconditionRequired("This needs the header If-Match, with the ETag of a GET.")
     return Conditions(if_match, if_none_match)
 

@@ -81,11 +81,13 @@ METHODS = {
     "update": "PATCH",
     "action": "POST",
     "delete": "DELETE",
+    "link": "PUT",
+    "unlink": "DELETE",
 }
 """The kinds of operations; `local.generate.http_semantics` says what each adds to the document."""
 ACTIONS = {"create": "create", "list": "read", "read": "read"}
 """The actions of kinds in permissions; the others `write`."""
-STATUSES = {"create": 201, "delete": 204}
+STATUSES = {"create": 201, "delete": 204, "link": 204, "unlink": 204}
 """The statuses of kinds that do not respond with 200."""
 KEY = "idempotency_key"
 KEY_PARAMETER = inspect.Parameter(
@@ -253,21 +255,27 @@ class Resource:
     def delete(
         self, path: str | None = None, *, permission: str = "", raises: Errors = ()
     ) -> Register:
-        """DELETE: the endpoint deletes an item; its return value is not shown."""
+        """DELETE: the endpoint deletes an item."""
+        return self._write("delete", path, permission, raises)
+
+    def link(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
+        """PUT to a path below an item, such as `/tags/{tag_id:id}`: the endpoint links the item
+        with another, unless they are linked (`shared.database.links`)."""
+        return self._write("link", f"{self.item_path}{path}", permission, raises)
+
+    def unlink(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
+        """DELETE at the path of a link: the endpoint deletes it."""
+        return self._write("unlink", f"{self.item_path}{path}", permission, raises)
+
+    def _write(self, kind: str, path: str | None, permission: str, raises: Errors) -> Register:
+        """The response shows nothing."""
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             async with database.transaction(request, Fences(request)) as transaction:
                 await endpoint(transaction, **arguments)
                 return Response(status_code=204)
 
-        return self._operation(
-            "delete",
-            path,
-            respond,
-            None,
-            permission,
-            raises=raises,
-        )
+        return self._operation(kind, path, respond, None, permission, raises=raises)
 
     def _change(
         self, kind: str, path: str | None, permission: str, raises: Errors, *, has_tag: bool

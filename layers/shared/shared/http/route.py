@@ -48,7 +48,8 @@ class ApiRoute(APIRoute):
     """A route with a permission. Raises `TypeError` without one."""
 
     def get_route_handler(self) -> Handler:
-        permission = (self.openapi_extra or {}).get(PERMISSION)
+        extra = self.openapi_extra or {}
+        permission, kind = extra.get(PERMISSION), extra.get(KIND)
         if permission is None:
             raise TypeError(
                 f"The route {self.name} ({self.path}) has no permission: give it "
@@ -60,8 +61,7 @@ class ApiRoute(APIRoute):
             request = request_of(http.scope)
             request.access = authorize(request, self.name, permission)
             async with within_limit(request):
-                has_target = bool(http.path_params)
-                request.conditions = conditions_of(http.method, http.headers, has_target=has_target)
+                request.conditions = conditions_of(http.method, http.headers, kind)
                 try:
                     return await handler(http)
                 except DatabaseUnavailable as error:
