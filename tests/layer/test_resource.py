@@ -83,7 +83,8 @@ INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
 ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
 MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
-PINS = Link(pins, lambda _, user_id: is_own(user_id))
+PINS = Link(pins, owner=pins.c.user_id)
+MARKS = Link(pins, owner=notes.c.user_id)
 PINNED_BY = PagedQuery(
     select(pins.c.user_id, USERS.c.name).join(USERS).where(pins.c.note_id == bindparam("note_id")),
     pins.c.user_id,
@@ -227,6 +228,16 @@ async def pin_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
 @resource.unlink("/pins/{user_id:id}")
 async def unpin_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
     await PINS.delete(transaction, note_id, user_id)
+
+
+@resource.link("/marks/{user_id:id}")
+async def mark_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
+    await MARKS.insert(transaction, note_id, user_id)
+
+
+@resource.unlink("/marks/{user_id:id}")
+async def unmark_note(transaction: Transaction, note_id: Id, user_id: Id) -> None:
+    await MARKS.delete(transaction, note_id, user_id)
 
 
 @resource.list(PinPage, "/{note_id:id}/pins", cached=True)
@@ -391,6 +402,14 @@ def test_a_link_obeys_owners_and_needs_both_rows(
     assert ada.delete("/notes/1/pins/1").status_code == 404
     assert tables.execute("SELECT * FROM pins").fetchall() == [(1, 2)]
     assert root.delete("/notes/1/pins/2").status_code == 204
+
+
+def test_a_link_is_its_owners_who_may_be_that_of_a_linked_row(api_as: ApiAs) -> None:
+    ada, bob = api_as("ada"), api_as("bob")
+    assert bob.put("/notes/1/marks/2").status_code == 403
+    assert ada.put("/notes/1/marks/2").status_code == 204
+    assert bob.delete("/notes/1/marks/2").status_code == 403
+    assert ada.delete("/notes/1/marks/2").status_code == 204
 
 
 def test_a_link_takes_no_condition_and_needs_none(api_as: ApiAs, worker: Worker) -> None:

@@ -3,40 +3,45 @@
 It has no id: the audit log names the first of the two.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, delete, select, true
+from sqlalchemy import BigInteger, Column, ColumnElement, Table, bindparam, delete, select, true
 from sqlalchemy.dialects.postgresql import insert
 
+from shared.database.ownership import is_own
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
 
 FIRST_ID = bindparam("first_id", type_=BigInteger)
 SECOND_ID = bindparam("second_id", type_=BigInteger)
 
-IdCondition = Callable[[ColumnElement[int], ColumnElement[int]], ColumnElement[bool]]
-"""Returns a condition of the first and the second id of a link."""
-
 
 class Link:
     """The statements of a link table. Its other columns, if any, have defaults.
 
-    `may_write` is a further condition of the link to insert or delete, such as that one of the ids
-    is the caller's user (`shared.database.ownership`). Without one, only callers who may write all
-    rows may.
+    `owner` is the column with the id of the user whose link it is: one of the table itself, or of a
+    table that it links. Without it, only callers who may write all rows may.
     """
 
-    def __init__(self, table: Table, may_write: IdCondition | None = None) -> None:
+    def __init__(self, table: Table, owner: Column[int] | None = None) -> None:
         first, second = table.primary_key.columns
-        condition = may_write or (lambda *_: true())
-        ids = select(FIRST_ID, SECOND_ID).where(condition(FIRST_ID, SECOND_ID))
-        link = insert(table).from_select([first.name, second.name], ids)
+        ids = {first.name: FIRST_ID, second.name: SECOND_ID}
+        link = insert(table).from_select(
+            list(ids), select(*ids.values()).where(_may_write(table, owner, ids))
+        )
         # A link that exists is written again: it is locked, so that it exists at the COMMIT.
         self._insert = link.on_conflict_do_update(
             index_elements=[first, second], set_={second.name: link.excluded[second.name]}
         ).returning(first, second)
-        is_link = (first == FIRST_ID, second == SECOND_ID)
-        self._delete = delete(table).where(*is_link, condition(first, second)).returning(first)
+        self._delete = (
+            delete(table)
+            .where(
+                first == FIRST_ID,
+                second == SECOND_ID,
+                _may_write(table, owner, dict(table.c.items())),
+            )
+            .returning(first)
+        )
 
     async def insert(self, transaction: Transaction, first_id: int, second_id: int) -> None:
         """Insert the link unless it exists.
@@ -55,3 +60,16 @@ class Link:
 
 def _values(first_id: int, second_id: int) -> dict[str, int]:
     return {FIRST_ID.key: first_id, SECOND_ID.key: second_id}
+
+
+def _may_write(
+    table: Table, owner: Column[int] | None, link: Mapping[str, ColumnElement[int]]
+) -> ColumnElement[bool]:
+    """Whether the caller may write the link with these values of the table's columns."""
+    if owner is None:
+        return true()
+    if owner.table is table:
+        return is_own(link[owner.name])
+    [key] = [one for one in table.foreign_keys if one.column.table is owner.table]
+    linked = select(owner).where(key.column == link[key.parent.name])
+    return is_own(linked.scalar_subquery())
