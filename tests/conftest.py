@@ -2,7 +2,8 @@
 
 import os
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from local.services import Services, running_services
 from shared.database.driver import TIMEOUTS
 from shared.process import reset
 from shared.request import Record
+from tests.auth.claims import REQUIRED, claims_of
 from tests.event_loop import run
 from tests.in_process import LambdaTransport
 from tests.parallel import (  # noqa: F401
@@ -32,6 +34,7 @@ from tests.transactions import REQUEST
 from tests.valkey import empty
 
 R = TypeVar("R")
+ApiOf = Callable[..., httpx.Client]
 
 # On a busy machine an example may take long; what it proves does not depend on it.
 hypothesis.settings.register_profile(
@@ -118,6 +121,21 @@ def api(database: object, cache: object, worker: Worker) -> Iterator[httpx.Clien
     """The API in this process, without users and posts."""
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
         yield client
+
+
+@pytest.fixture
+def api_of(worker: Worker, database: object, cache: object) -> Iterator[ApiOf]:
+    """Returns the API for a caller of these roles, without users and posts."""
+    worker.restart(**REQUIRED)
+    with ExitStack() as clients:
+
+        def api_of(*roles: str, subject: str = "ada", **claims: str) -> httpx.Client:
+            transport = LambdaTransport(claims=claims_of(*roles, subject=subject, **claims))
+            return clients.enter_context(
+                httpx.Client(transport=transport, base_url="http://api.test")
+            )
+
+        yield api_of
 
 
 def url_without_timeouts(services: Services) -> str:

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from tests.auth.claims import ISSUER, claims_of
-from tests.auth.conftest import ApiOf
 from tests.auth.test_policy import EVENTS, call
+from tests.conftest import ApiOf
 from tests.documentation.curl import blocks
 from tests.resources import PERMISSIONS, READS, ROOT, insert_rows
 

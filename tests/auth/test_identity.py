@@ -20,8 +20,7 @@ from shared.gateway import verified_claims
 from shared.request import ApiRequest, Caller
 from shared.settings import SettingsError
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
-from tests.auth.conftest import ApiOf
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
 
 CHALLENGE = 'Bearer realm="users-and-posts"'

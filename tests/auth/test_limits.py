@@ -21,8 +21,7 @@ from shared.auth.limits import COUNT_REQUEST, Limit, Limits, limits, network_of,
 from shared.cache.redis_connection import Call, RedisConnection
 from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
-from tests.auth.conftest import ApiOf
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES, ROOT, insert_rows
 

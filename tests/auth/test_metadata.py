@@ -3,7 +3,7 @@
 import httpx
 
 from tests.auth.claims import ISSUER
-from tests.auth.conftest import ApiOf
+from tests.conftest import ApiOf
 
 PATH = "/.well-known/oauth-protected-resource"
 

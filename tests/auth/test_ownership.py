@@ -11,8 +11,7 @@ from shared.database.models import users
 from shared.errors import Forbidden
 from shared.request import Access, ApiRequest, Caller
 from tests.auth.claims import ISSUER, REQUIRED
-from tests.auth.conftest import ApiOf
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.transactions import write
 
 ADA = {"name": "Ada", "email": "ada@example.org"}

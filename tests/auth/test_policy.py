@@ -12,8 +12,7 @@ from shared.auth.permissions import ROLES, Grant, grant_of
 from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, ApiRoute, api_router
 from tests.auth.claims import REQUIRED, claims_of
-from tests.auth.conftest import ApiOf
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaContext
 from tests.resources import PERMISSIONS, RESOURCES, ROUTED, routes_of
 

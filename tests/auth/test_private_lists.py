@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.auth.claims import ISSUER
-from tests.auth.conftest import ApiOf
+from tests.conftest import ApiOf
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import DOCUMENT, PRIVATE_LISTS
 from tests.resources import insert_rows

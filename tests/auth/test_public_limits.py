@@ -7,9 +7,8 @@ import pytest
 from fastapi.routing import APIRoute
 
 from tests.auth.claims import REQUIRED
-from tests.auth.conftest import ApiOf
 from tests.auth.test_limits import commands, parameters
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCES
 

@@ -1,7 +1,6 @@
 """Responses that needed a token are stored by the caller's own cache only."""
 
-from tests.auth.conftest import ApiOf
-from tests.conftest import Worker
+from tests.conftest import ApiOf, Worker
 from tests.layer.test_response_headers import responses
 from tests.resources import RESOURCES
 
