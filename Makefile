@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration resource token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -69,6 +69,9 @@ format: $(READY)  ## format the code
 
 migration: $(READY)  ## write a migration to what the models declare (MESSAGE='…')
 	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
+
+resource: $(READY)  ## write a resource and its tests (NAME=comments OF=posts FIELDS='content:text stars:int? due:date')
+	@$(BIN)/python -m local.generate.resource "$(NAME)" --of "$(OF)" --item "$(ITEM)" --fields "$(FIELDS)"
 
 openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, table of permissions
 	@$(BIN)/python -m local.generate.openapi

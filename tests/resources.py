@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
 from local.demo.columns import is_given, value_of
+from local.generate.resource_files import camel
 from shared.database.models import METADATA
 from shared.http.route import KIND, PERMISSION
 
@@ -22,6 +23,11 @@ ROUTED = sorted(routes.parent.name for routes in FUNCTIONS.glob("*/routes.py"))
 RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 """The functions that serve a table, which has their name."""
 RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
+
+
+def function_of(name: str) -> str:
+    """The name that the function has in the template."""
+    return f"{camel(name)}Function"
 
 
 def routes_of(function: str) -> list[APIRoute]:

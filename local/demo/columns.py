@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, JSON, Column, Enum, Table
+from sqlalchemy import ARRAY, JSON, Column, Enum, Numeric, Table
 from sqlalchemy.types import TypeEngine
 
 VALUES: dict[type, str] = {
@@ -50,6 +50,8 @@ def value_of(type_: TypeEngine[Any], name: str) -> str:
         return f"'{type_.enums[0]}'" + (f"::{type_.name}" if type_.native_enum else "")
     if isinstance(type_, JSON):
         return f"jsonb_build_object('row', '{name} ' || n)"
+    if isinstance(type_, Numeric) and type_.precision is not None:
+        return f"n % {10 ** (type_.precision - (type_.scale or 0))}"
     assert type_.python_type in VALUES, (
         f"{name}: say in VALUES which value a {type_!r} has in row n"
     )

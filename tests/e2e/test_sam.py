@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from local.generate import sample_events
 from tests.e2e import targets
-from tests.resources import ROUTED
+from tests.resources import ROUTED, function_of
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
 LAYERS = ("DependenciesLayer", "SharedLayer")
@@ -74,7 +74,7 @@ def test_a_cold_start_and_its_first_request_compile_nothing(
     ]
     command = [
         *("docker", "run", "--rm", "--read-only", "--network", "none"),
-        *("--volume", f"{BUILD / f'{function.title()}Function'}:/var/task:ro"),
+        *("--volume", f"{BUILD / function_of(function)}:/var/task:ro"),
         *("--volume", f"{_merged_layers(tmp_path)}:/opt:ro"),
         *("--env", "DATABASE_URL=postgresql://nobody@127.0.0.1:1/none"),
         *("--env", "REDIS_URL=redis://127.0.0.1:1/0"),
@@ -101,7 +101,7 @@ def test_invoke_responds_to_an_event(sam_local_api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", sorted(sample_events.sample_events()))
 def test_start_lambda_responds_to_every_sample_event(functions: Any, name: str) -> None:
-    function = f"{name.partition('-')[0].title()}Function"
+    function = function_of(name.partition("-")[0])
     response = functions.invoke(
         FunctionName=function, Payload=json.dumps(sample_events.sample_events()[name])
     )

@@ -116,7 +116,7 @@ class Write:
 
     @property
     def required(self) -> list[str]:
-        return [*self.body_schema.get("required", [])]
+        return [*self.body_schema.get("required", [])] if self.body else []
 
     @property
     def nullable(self) -> list[str]:

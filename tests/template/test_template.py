@@ -11,7 +11,7 @@ import pytest
 
 from local.template import Template, load_template
 from shared.settings import Settings
-from tests.resources import RESOURCES
+from tests.resources import FUNCTION_NAMES, RESOURCES, function_of
 from tests.template import stacks
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +41,7 @@ def test_every_handler_imports(template: Template, monkeypatch: pytest.MonkeyPat
 
 
 def test_every_function_folder_is_a_function(template: Template) -> None:
-    folders = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
-    assert {name.removesuffix("Function").lower() for name in template.functions} == folders
+    assert set(template.functions) == set(map(function_of, FUNCTION_NAMES))
 
 
 def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
@@ -68,7 +67,7 @@ def test_each_resource_is_routed_to_its_function_and_the_rest_to_meta(
     routes = {(route.path, route.function_name) for route in template.routes}
     assert RESOURCES
     assert routes == {("$default", "MetaFunction")} | {
-        (path, f"{name.title()}Function")
+        (path, function_of(name))
         for name in RESOURCES
         for path in (f"/{name}", f"/{name}/{{proxy+}}")
     }
@@ -77,7 +76,7 @@ def test_each_resource_is_routed_to_its_function_and_the_rest_to_meta(
 def test_the_architecture_names_functions_with_their_routes(template: Template) -> None:
     rows = re.findall(r"^\| `(\w+Function)` \| (.+?) \|", ARCHITECTURE, re.MULTILINE)
     named = {(path, name) for name, routes in rows for path in re.findall(r"`(.+?)`", routes)}
-    added = {f"{name.title()}Function" for name in RESOURCES} - {"UsersFunction", "PostsFunction"}
+    added = set(map(function_of, RESOURCES)) - {"UsersFunction", "PostsFunction"}
     assert {name for name, _ in rows} == set(template.functions) - added
     assert named == {
         (route.path, route.function_name)

@@ -29,8 +29,9 @@ from shared.database.ownership import is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 
-ITEM_ID = bindparam("item_id", type_=BigInteger)
-NEW_OWNER = bindparam("new_owner", type_=BigInteger)
+# An update's parameters have the names of columns too, such as `item_id`.
+ITEM_ID = bindparam("this_item_id", type_=BigInteger)
+NEW_OWNER = bindparam("this_item_new_owner", type_=BigInteger)
 """The user to whom an update gives the row; None if it does not."""
 
 ItemRow = Row[*tuple[Any, ...]]

@@ -1,0 +1,213 @@
+"""A resource: `python -m local.generate.resource comments --of posts --fields 'content:text'`.
+
+Writes its model, a migration, its function and the function's block of the template, and a test of
+its own rules; then what follows from the routes. Nothing is written unless all names are valid.
+docs/adding-a-resource.md explains what is written (`local.generate.resource_files`).
+"""
+
+import argparse
+import ast
+import keyword
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import BaseModel
+from sqlalchemy import Row
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
+
+from local.generate import resource_files as files
+from local.generate.resource_files import Field, NewResource, Parent, Type
+from shared.database.models import METADATA, identities
+
+ROOT = Path(__file__).parents[2]
+MODELS = "layers/shared/shared/database/models.py"
+MIGRATIONS = "functions/migrations/versions"
+TEMPLATE = "template.yaml"
+BEFORE = "  MetaFunction:\n"
+"""The line of the template before which a function is inserted."""
+IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+MAX_CHARACTERS = 26
+"""Of a name, so that an index with two of them has PostgreSQL's 63 characters at most."""
+FIELD = re.compile(r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d+(,\d+)?)\))?(?P<null>\?)?")
+SHADOWING = frozenset({"bool", "date", "datetime", "dict", "int", "str"})
+"""Fields of these names would hide the types of the fields after them."""
+
+LINE = "One line"
+TYPES: dict[str, Type] = {
+    "text": Type("Text", "str", "Content", '"Any number of lines."'),
+    "str": Type("Text", "str", "Line", f'"{LINE}"'),
+    "int": Type("Integer", "int", "Integer", "1", "Integer"),
+    "bool": Type("Boolean", "bool", "StrictBool", "True"),
+    "decimal": Type("", "Decimal", "", '"1"'),
+    "date": Type("Date", "date", "Date", '"2026-01-31"'),
+    "datetime": Type("DateTime(timezone=True)", "datetime", "Timestamp", '"2026-01-31T12:00:00Z"'),
+    "uuid": Type("Uuid", "UUID", "UUID", '"6f1c7b0e-3a52-4c8e-9d7f-0123456789ab"'),
+    "json": Type(
+        "JSONB(none_as_null=True)",
+        "dict[str, Any]",
+        "JsonObject",
+        '{"key": "value"}',
+        "dict[str, JsonValue]",
+    ),
+}
+"""The types of fields by their names; `str(80)` has another length, `decimal(12,2)` digits."""
+DIGITS = "12,2"
+"""Of a decimal: all, and those after the point."""
+
+
+class Refused(Exception):
+    """A name or a type that a resource cannot have."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--of", default="")
+    parser.add_argument("--item", default="")
+    parser.add_argument("--fields", default="")
+    given = parser.parse_args()
+    try:
+        new = new_resource(given.name, given.of, given.fields, given.item)
+    except Refused as refusal:
+        sys.exit(str(refusal))
+    for path in write(new):
+        print(f"wrote {path}")
+
+
+def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource:
+    """Return the resource. Raises `Refused`."""
+    _check_name("NAME", name, f"NAME={name}")
+    _check_word(f"NAME={name}", name)
+    if find_spec(name) or name in METADATA.tables or (ROOT / "tests" / name).exists():
+        raise Refused(f"NAME={name} is taken, by a module, a table or a folder of tests")
+    item = item or _singular(name)
+    _check_name("ITEM", item, f"ITEM={item}")
+    parent = _parent(of) if of else None
+    parsed = tuple(_field(text) for text in fields.split())
+    if not parsed:
+        raise Refused("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
+    taken = ["id", "created_at", *([parent.key] if parent else [])]
+    for field in parsed:
+        if field.name in taken:
+            raise Refused(f"{field.name}: the resource has this field already")
+        taken.append(field.name)
+    return NewResource(name, item, parsed, parent)
+
+
+def _check_name(what: str, name: str, given: str) -> None:
+    if not IDENTIFIER.fullmatch(name) or len(name) > MAX_CHARACTERS:
+        raise Refused(
+            f"{given}: {what} must be lower-case words with underscores, such as line_items, of"
+            f" {MAX_CHARACTERS} characters at most"
+        )
+
+
+def _check_word(given: str, name: str) -> None:
+    if keyword.iskeyword(name) or name in RESERVED_WORDS:
+        raise Refused(f"{given}: Python or SQL has this word")
+
+
+def _singular(name: str) -> str:
+    for plural, singular in ((r"ies", "y"), (r"(ss|x|ch|sh|z)es", r"\1"), (r"([^s])s", r"\1")):
+        if re.search(f"{plural}$", name):
+            return re.sub(f"{plural}$", singular, name)
+    raise Refused(f"NAME={name} is no plural: say what one of them is called, ITEM=…")
+
+
+def _parent(of: str) -> Parent:
+    if of not in METADATA.tables or find_spec(of) is None:
+        known = [name for name in METADATA.tables if find_spec(name) is not None]
+        raise Refused(f"OF={of}: there is no such resource; there are {', '.join(sorted(known))}")
+    resource = getattr(import_module(f"{of}.routes"), of)
+    owners = {key.column.table.name for key in identities.foreign_keys}
+    return Parent(of, resource.item, of in owners)
+
+
+def _field(text: str) -> Field:
+    match = FIELD.fullmatch(text)
+    if match is None:
+        raise Refused(f"{text}: a field is name:type, or name:type? if it may be null")
+    name = match["name"]
+    _check_name("a field", name, text)
+    _check_word(text, name)
+    if name in SHADOWING or any(hasattr(base, name) for base in (BaseModel, Row)):
+        raise Refused(f"{text}: a field cannot have this name, which Python's classes use")
+    return Field(name, _type(text, match["type"], match["numbers"]), match["null"] is not None)
+
+
+def _type(text: str, name: str, numbers: str | None) -> Type:
+    if name not in TYPES:
+        raise Refused(f"{text}: there is no such type; there are {', '.join(TYPES)}")
+    type_ = TYPES[name]
+    if name == "str" and numbers and "," not in numbers and int(numbers) > 0:
+        sample = f'"{LINE[: int(numbers)].strip()}"'
+        return type_._replace(body=f"Annotated[str, OneLine({numbers})]", sample=sample)
+    if name == "decimal":
+        total, _, places = (numbers or DIGITS).partition(",")
+        if int(places or 0) < int(total):
+            digits = f"max_digits={total}, decimal_places={places or 0}"
+            return type_._replace(
+                column=f"Numeric({total}, {places or 0})",
+                body=f"Annotated[Decimal, Field({digits})]",
+            )
+    elif numbers is None:
+        return type_
+    raise Refused(f"{text}: only str(80) and decimal({DIGITS}) take numbers like these")
+
+
+def write(new: NewResource) -> Iterator[str]:
+    """Write the resource, and what follows from it; yield the paths of files to read."""
+    function, tests = f"functions/{new.name}", f"tests/{new.name}"
+    written = {
+        f"{function}/__init__.py": "",
+        f"{function}/handler.py": files.handler(new),
+        f"{function}/schemas.py": files.schemas(new),
+        f"{function}/queries.py": files.queries(new),
+        f"{function}/routes.py": files.routes(new),
+        f"{tests}/__init__.py": "",
+        f"{tests}/test_{new.name}.py": files.test(new),
+        MODELS: _with_model((ROOT / MODELS).read_text(encoding="utf-8"), files.model(new)),
+        TEMPLATE: _with_function(
+            (ROOT / TEMPLATE).read_text(encoding="utf-8"), files.deployment(new)
+        ),
+    }
+    for path, text in written.items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
+        (ROOT / path).write_text(text, encoding="utf-8")
+        yield path
+    python = [path for path in written if path.endswith(".py")]
+    _run("ruff", "check", "-q", "--select", "I", "--fix", *python)
+    _run("local.generate.migration", new.description)
+    _run("ruff", "format", "-q", *python, MIGRATIONS)
+    for generated in ("openapi", "sample_events", "permissions"):
+        _run(f"local.generate.{generated}")
+
+
+def _with_model(models: str, model: str) -> str:
+    """Return the models with another one, and its imports before theirs, to be merged."""
+    imports = files.imports_of(model, files.MODEL_IMPORTS)
+    first = next(one for one in ast.parse(models).body if isinstance(one, ast.ImportFrom))
+    lines = models.splitlines(keepends=True)
+    return "".join([*lines[: first.lineno - 1], imports, *lines[first.lineno - 1 :], "\n", model])
+
+
+def _with_function(template: str, function: str) -> str:
+    before, anchor, after = template.partition(BEFORE)
+    assert anchor, f"{TEMPLATE} has no line {BEFORE!r}"
+    return f"{before}{function}{anchor}{after}"
+
+
+def _run(module: str, *arguments: str) -> None:
+    """Run a module on what was written. Exits with its exit code if that is not 0."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

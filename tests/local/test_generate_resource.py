@@ -1,0 +1,159 @@
+"""`make resource`: which names and types it takes. What it writes is in tests/install."""
+
+from pathlib import Path
+
+import pytest
+
+from local.generate import resource
+from local.generate.resource import Refused, new_resource
+from local.generate.resource_files import NewResource, Parent, with_article
+from shared.database.models import METADATA, identities
+from tests.resources import RESOURCES
+
+OWNER = next(key.column.table.name for key in identities.foreign_keys)
+FIELDS = "content:text"
+
+
+def column(field: str) -> tuple[str, str, str]:
+    """The field's column, its type in Python, and its type in a body."""
+    [parsed] = new_resource("things", "", field).fields
+    return parsed.type.column, parsed.value, parsed.body
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("comments", "comment"),
+        ("categories", "category"),
+        ("boxes", "box"),
+        ("branches", "branch"),
+        ("classes", "class"),
+        ("orders", "order"),
+        ("line_items", "line_item"),
+        ("houses", "house"),
+        ("days", "day"),
+    ],
+)
+def test_an_item_has_the_singular_of_the_name(name: str, item: str) -> None:
+    assert new_resource(name, "", FIELDS).item == item
+
+
+def test_another_singular_is_given() -> None:
+    new = new_resource("people", "", FIELDS, item="person")
+    assert (new.item, new.item_class, new.an_item) == ("person", "Person", "a person")
+
+
+@pytest.mark.parametrize(
+    ("noun", "expected"),
+    [("order", "an order"), ("unit", "a unit"), ("user", "a user"), ("update", "an update")],
+)
+def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
+    assert with_article(noun) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("x:text", ("Text", "str", "Content")),
+        ("x:str", ("Text", "str", "Line")),
+        ("x:str(80)", ("Text", "str", "Annotated[str, OneLine(80)]")),
+        ("x:int?", ("Integer", "int | None", "Integer | None")),
+        (
+            "x:decimal",
+            (
+                "Numeric(12, 2)",
+                "Decimal",
+                "Annotated[Decimal, Field(max_digits=12, decimal_places=2)]",
+            ),
+        ),
+        (
+            "x:decimal(6)",
+            (
+                "Numeric(6, 0)",
+                "Decimal",
+                "Annotated[Decimal, Field(max_digits=6, decimal_places=0)]",
+            ),
+        ),
+        ("x:datetime?", ("DateTime(timezone=True)", "datetime | None", "Timestamp | None")),
+    ],
+)
+def test_a_field_has_a_column_and_types(field: str, expected: tuple[str, str, str]) -> None:
+    assert column(field) == expected
+
+
+@pytest.mark.parametrize("of", RESOURCES)
+def test_rows_belong_to_those_of_another_resource(of: str) -> None:
+    parent = new_resource("things", of, FIELDS).parent
+    assert parent is not None
+    assert parent.name == of
+    assert parent.is_owner == (of == OWNER)
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "fields", "message"),
+    [
+        ("", "", FIELDS, "NAME must be lower-case words"),
+        ("Comments", "", FIELDS, "NAME must be lower-case words"),
+        ("my-comments", "", FIELDS, "NAME must be lower-case words"),
+        ("../comments", "", FIELDS, "NAME must be lower-case words"),
+        ("a_name_that_is_far_too_longs", "", FIELDS, "26 characters at most"),
+        ("comment", "", FIELDS, "is no plural.* ITEM="),
+        ("glass", "", FIELDS, "is no plural.* ITEM="),
+        ("references", "", FIELDS, "Python or SQL has this word"),
+        ("statistics", "", FIELDS, "is taken"),
+        ("identities", "", FIELDS, "is taken"),
+        ("documentations", "nothing", FIELDS, "OF=nothing: there is no such resource; there are"),
+        ("comments", "identities", FIELDS, "OF=identities: there is no such resource"),
+        ("comments", "meta", FIELDS, "OF=meta: there is no such resource"),
+        ("comments", "", "", "FIELDS is empty"),
+        ("comments", "", "content", "content: a field is name:type"),
+        ("comments", "", "content:text:int", "content:text:int: a field is name:type"),
+        ("comments", "", "Content:text", "a field must be lower-case words"),
+        ("comments", "", "content:string", "no such type; there are text, str, int, bool"),
+        ("comments", "", "content:text(3)", "only str"),
+        ("comments", "", "name:str(0)", "only str"),
+        ("comments", "", "name:str(3,1)", "only str"),
+        ("comments", "", "price:decimal(2,2)", "only str"),
+        ("comments", "", "id:int", "id: the resource has this field already"),
+        ("comments", "", "a:int a:text", "a: the resource has this field already"),
+        ("comments", "", "class:text", "Python or SQL has this word"),
+        ("comments", "", "order:int", "Python or SQL has this word"),
+        ("comments", "", "count:int", "cannot have this name"),
+        ("comments", "", "model_fields:int", "cannot have this name"),
+        ("comments", "", "date:date", "cannot have this name"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    name: str, of: str, fields: str, message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        new_resource(name, of, fields)
+
+
+@pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, "tests", "redis"])
+def test_a_name_that_is_taken_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="is taken"):
+        new_resource(name, "", FIELDS)
+
+
+def test_a_name_of_a_folder_of_tests_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests" / "things").mkdir(parents=True)
+    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    with pytest.raises(Refused, match="is taken"):
+        new_resource("things", "", FIELDS)
+
+
+def test_the_field_of_the_other_resource_is_taken() -> None:
+    of = RESOURCES[0]
+    parent = new_resource("things", of, FIELDS).parent
+    assert isinstance(parent, Parent)
+    with pytest.raises(Refused, match="has this field already"):
+        new_resource("things", of, f"{parent.key}:int")
+
+
+def test_titles_are_words() -> None:
+    new = NewResource("line_items", "line_item", (), Parent("orders", "order", is_owner=False))
+    assert new.description == "Line items of orders"
+    assert new.an_item == "a line item"
