@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
@@ -64,6 +65,8 @@ class Aws:
             _, port = server.get_host_and_port()
             # With 127.0.0.1 moto would take a template's URL for one of AWS.
             self.endpoint_url = f"http://localhost:{port}"
+            # Moto keeps one state in a process, in which another account may have run before.
+            httpx.post(f"{self.endpoint_url}/moto-api/reset").raise_for_status()
             self.functions.endpoint = f"http://127.0.0.1:{self._lambda_server.server_port}"
             stack.callback(self._lambda_server.server_close)
             stack.callback(self._lambda_server.shutdown)

@@ -148,11 +148,17 @@ def test_a_deployment_without_the_database_fails_and_is_rolled_back_without_it(
     assert is_well(operator)
 
 
+FAILS = """
+from shared.cache.pages import PageCache
+PageCache.fetch = None
+"""
+
+
 def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
     """10 % of the callers see it for a moment; then all get the version before."""
     before = operator.versions()
     with (
-        edited(operator, "functions/users/routes.py", "\nPAGES = None\n"),
+        edited(operator, "functions/users/routes.py", FAILS),
         pytest.raises(DeploymentFailed, match="the alarm Faults is at"),
     ):
         operator.deploy()
