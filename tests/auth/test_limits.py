@@ -109,6 +109,18 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
     assert not cache.exists("fences")
 
 
+def test_a_request_for_anothers_is_counted_and_one_without_the_permission_is_not(
+    worker: Worker, api_of: ApiOf, database: object, cache: object
+) -> None:
+    """Only the statement of the first finds out, so it costs as much as any."""
+    worker.restart(**REQUIRED, **LIMITED)
+    assert api_of("admin", subject="ada").post("/users", json=ADA).status_code == 201
+    author, reader = api_of("author", subject="bob"), api_of("reader", subject="carl")
+    body = {"name": "Mine"}
+    assert [author.patch("/users/1", json=body).status_code for _ in range(3)] == [403, 403, 429]
+    assert [reader.patch("/users/1", json=body).status_code for _ in range(3)] == [403] * 3
+
+
 @pytest.mark.usefixtures("limited")
 def test_reads_and_writes_are_counted_apart() -> None:
     with client_of() as api:

@@ -158,6 +158,17 @@ def test_what_signs_in_to_aws_installs_no_package_of_the_tests() -> None:
     ]
 
 
+def test_a_deployment_that_fails_says_why() -> None:
+    steps = yaml.safe_load(
+        (ROOT / ".github/workflows/deploy-stage.yml").read_text(encoding="utf-8")
+    )["jobs"]["deploy"]["steps"]
+    deploys = next(n for n, step in enumerate(steps) if "sam deploy" in step.get("run", ""))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    command = re.search(r"^failed-events:.*\n\t@\$\(BIN\)/(.*) \$\(STAGE\)", makefile, re.MULTILINE)
+    assert command is not None
+    assert steps[deploys + 1] == {"if": "failure()", "run": f'.venv/bin/{command[1]} "$STAGE"'}
+
+
 def test_tokens_of_the_smoke_test_are_masked_before_it_runs_apart_from_the_job() -> None:
     script: str = yaml.safe_load(
         (ROOT / ".github/workflows/deploy-stage.yml").read_text(encoding="utf-8")

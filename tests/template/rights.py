@@ -173,7 +173,7 @@ def _name_in_arn(action: str, resource_type: str, name: str) -> str:
         case _, "og" | "pg":
             return "default.aurora-postgresql17"
         case _, "deploymentconfig":
-            return "CodeDeployDefault.LambdaCanary10Percent5Minutes"
+            return "CodeDeployDefault.LambdaCanary10Percent10Minutes"
         case _, "log-group" | "log-stream" if "/" not in name:  # of a metric filter
             return f"/aws/vendedlogs/{stage[1]}/access"
     return name

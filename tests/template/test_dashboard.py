@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.observability import COLD_START, DATABASE_TIME, FAULT, METRICS_NAMESPACE
+from tests.resources import ROOT
 from tests.template.cost import METRICS as OF_REQUESTS
 from tests.template.stacks import Stack
 
@@ -34,6 +35,20 @@ def test_it_fits_the_grid_without_overlap(widgets: list[dict[str, Any]]) -> None
         assert max(x for x, _ in cells) < 24
         assert not cells & taken
         taken |= cells
+
+
+def test_it_shows_the_memory_of_the_database(widgets: list[dict[str, Any]]) -> None:
+    assert '"FreeableMemory"' in json.dumps(widgets)
+
+
+@pytest.mark.parametrize(
+    ("partition", "domain"), [("aws", "amazon.com"), ("aws-cn", "amazonaws.cn")]
+)
+def test_its_address_is_in_the_console_of_its_partition(partition: str, domain: str) -> None:
+    given = {"Name": "blog", "Stage": "dev", "DatabaseCluster": "", "Cache": ""}
+    path = ROOT / "infrastructure" / "dashboard.yaml"
+    url = Stack(path, **given, **{"AWS::Partition": partition}).output("Url")
+    assert re.match(rf"https://console\.(aws\.)?{re.escape(domain)}/cloudwatch/", url)
 
 
 def test_it_searches_metrics_that_requests_have(widgets: list[dict[str, Any]]) -> None:

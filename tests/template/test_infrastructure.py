@@ -204,7 +204,8 @@ def test_two_stacks_of_an_account_have_no_name_in_common() -> None:
             schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, resource["Type"]).schema
             properties = resource.get("Properties", {})
             parts = [part.split("/")[2] for part in schema.get("primaryIdentifier", [])]
-            given = [properties[part] for part in parts if part in properties]
+            # A layer's name is no part of its ARN to CloudFormation, which names its versions.
+            given = [properties[part] for part in (*parts, "LayerName") if part in properties]
             assert not given or any(isinstance(part, dict) for part in given), f"{path}: {name}"
 
 
@@ -286,6 +287,43 @@ def test_the_access_log_is_json_with_what_the_alarms_read(stack: Stack) -> None:
         if resource["Type"] == "AWS::Logs::MetricFilter"
     ]
     assert {match for one in filters for match in re.findall(r"\$\.(\w+)", one)} <= set(logged)
+
+
+def test_one_failure_or_one_bad_minute_stops_no_deployment(stack: Stack) -> None:
+    names = ("Faults", "ServerErrors")
+    for alarm in (stack.nested["Alarms"].properties(name) for name in names):
+        assert alarm["EvaluationPeriods"] >= alarm["DatapointsToAlarm"] >= 2
+        assert alarm["Threshold"] >= 0.01
+    errors = stack.nested["Alarms"].properties("ServerErrors")["Metrics"][0]["Expression"]
+    (least,) = re.findall(r"errors >= (\d+)", errors)
+    assert int(least) >= 3
+
+
+def test_each_log_that_the_database_exports_has_a_group_that_is_there_before(stack: Stack) -> None:
+    """The logs of failed IAM authentications among them: all users authenticate by IAM."""
+    database = stack.nested["Database"]
+    exported = set(database.properties("Cluster")["EnableCloudwatchLogsExports"])
+    assert exported == {"postgresql", "iam-db-auth-error"}
+    groups = {
+        name: resource["Properties"]["LogGroupName"].rpartition("/")[2]
+        for name, resource in database.own_resources()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    }
+    assert exported <= set(groups.values())
+    writer = template(TEMPLATE.parent / "infrastructure" / "database.yaml")["Resources"]["Writer"]
+    assert {name for name, log in groups.items() if log in exported} == set(writer["DependsOn"])
+
+
+def test_a_domain_is_reached_by_both_versions_of_ip() -> None:
+    stack = Stack(
+        DomainName="api.example.org", DomainCertificateArn="arn:aws:acm:", DomainHostedZoneId="Z1"
+    )
+    website = dict(stack.nested["Website"].own_resources())
+    records = [one for one in website.values() if one["Type"] == "AWS::Route53::RecordSet"]
+    assert {one["Properties"]["Type"] for one in records} == {"A", "AAAA"}
+    assert len({str(one["Properties"]["AliasTarget"]) for one in records}) == 1
+    (configuration,) = website["Domain"]["Properties"]["DomainNameConfigurations"]
+    assert configuration["IpAddressType"] == "dualstack"
 
 
 def test_all_logs_expire_when_the_parameter_says() -> None:
