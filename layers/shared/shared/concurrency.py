@@ -15,7 +15,7 @@ async def run_both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
     the other one to itself, on a connection that is closed or used by then; a `TaskGroup` would
     cancel it.
     """
-    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    one, other = await asyncio.gather(first, second, return_exceptions=True)  # noqa: TID251
     for result in (one, other):
         if isinstance(result, BaseException):
             raise result
