@@ -2,7 +2,7 @@
 
     python layers/build.py dependencies arm64 DIRECTORY
     python layers/build.py shared DIRECTORY
-    python layers/build.py function users arm64 DIRECTORY
+    python layers/build.py function meta arm64 DIRECTORY
 
 Third-party packages are cross-built: binary wheels for the target's architecture and Python as
 uv.lock pins them, hashes checked. A function contains only the packages of its own dependency

@@ -20,6 +20,7 @@ from shared.process import reset
 from shared.request import Record
 from tests.auth.claims import REQUIRED, claims_of
 from tests.event_loop import run
+from tests.example.models import create_tables
 from tests.in_process import LambdaTransport
 from tests.parallel import (  # noqa: F401
     pytest_addoption,
@@ -77,7 +78,7 @@ class Worker:
 
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """PostgreSQL with the schema, and Redis, for this run only."""
+    """PostgreSQL with the schema and the example's tables, and Redis, for this run only."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
     with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
@@ -87,6 +88,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         from migrations.handler import handler as migrate
 
         migrate({}, None)
+        create_tables()
         yield started
         with pytest.MonkeyPatch.context() as environment:
             Worker(environment)  # leaves no connection of the last test behind
@@ -118,14 +120,14 @@ def cache(services: Services) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def api(database: object, cache: object, worker: Worker) -> Iterator[httpx.Client]:
-    """The API in this process, without users and posts."""
+    """The API in this process, without rows."""
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
         yield client
 
 
 @pytest.fixture
 def api_of(worker: Worker, database: object, cache: object) -> Iterator[ApiOf]:
-    """Returns the API for a caller of these roles, without users and posts."""
+    """Returns the API for a caller of these roles, without rows."""
     worker.restart(**REQUIRED)
     with ExitStack() as clients:
 

@@ -1,7 +1,7 @@
 """The API in this process: an httpx transport that calls the Lambda handlers.
 
 Requests become events, and payloads become responses, as in the local gateway; the function is
-chosen by the routes of template.yaml.
+chosen by the routes of template.yaml, and of the tests' own example.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import httpx
 from local.gateway.events import Request, default_event
 from local.gateway.responses import response_of
 from local.gateway.routing import ANY_METHODS, Route, RouteTable
+from tests.example import ROUTES
 from tests.resources import ROOT
 
 FUNCTION_SECONDS = 10.0
@@ -93,6 +94,8 @@ def _routes() -> RouteTable:
         module = handler or module
         if path:
             routes.append(Route(path, ANY_METHODS, module))
+    for path, module in ROUTES.items():
+        routes += [Route(path + rest, ANY_METHODS, module) for rest in ("", "/{proxy+}")]
     return RouteTable(routes)
 
 

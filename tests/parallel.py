@@ -2,7 +2,7 @@
 
 `pytest` runs the tests that prove the product, in one process per processor and one more, each with
 its own PostgreSQL and Redis. The laboratory is run as well with `--laboratory`. What is named, such
-as `pytest tests/users` or `pytest tests/coherence`, runs as it is named and in this process: it is
+as `pytest tests/layer` or `pytest tests/coherence`, runs as it is named and in this process: it is
 done before other processes had started. `-n` gives another number, `-n 0` none.
 
 A file's tests stay together, as they share what is made once for a file. So do those of a folder

@@ -12,6 +12,7 @@ from local.demo.columns import is_given, value_of
 from local.generate.resource_files import camel
 from shared.database.models import METADATA
 from shared.http.route import KIND, PERMISSION
+from tests.example.models import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
@@ -43,17 +44,18 @@ KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for o
 """The kind of each operation on a resource; empty for a plain route."""
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 
-_TABLES = [table.name for table in METADATA.sorted_tables]
-_MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _TABLES)
-_DELETE = "; ".join(f"DELETE FROM {name}" for name in reversed(_TABLES))
+_TABLES = [*METADATA.sorted_tables, *EXAMPLE.sorted_tables]
+_NAMES = [table.name for table in _TABLES]
+_MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _NAMES)
+_DELETE = "; ".join(f"DELETE FROM {name}" for name in reversed(_NAMES))
 _RESTART = "; ".join(
     f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
-    for table in METADATA.sorted_tables
+    for table in _TABLES
     for column in table.columns
     if column.identity
 )
 EMPTY = f"""
-DO $$ BEGIN IF {_MANY} THEN TRUNCATE {", ".join(_TABLES)}; ELSE {_DELETE}; END IF; {_RESTART};
+DO $$ BEGIN IF {_MANY} THEN TRUNCATE {", ".join(_NAMES)}; ELSE {_DELETE}; END IF; {_RESTART};
 END $$
 """
 """The statement that empties the database. TRUNCATE takes five times as long as it takes to delete
@@ -69,12 +71,17 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
     """
     for table in METADATA.sorted_tables:
         if table.name in RESOURCES or is_link(table):
-            columns, values = zip(*values_of(table).items(), strict=True)
-            statement = (
-                f"INSERT INTO {table.name} ({', '.join(columns)})"
-                f" SELECT {', '.join(values)} FROM generate_series({first}, {last}) n"
-            )
-            database.execute(statement.encode())
+            insert_rows_of(database, table, first, last)
+
+
+def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, last: int) -> None:
+    """Insert these rows into one table."""
+    columns, values = zip(*values_of(table).items(), strict=True)
+    statement = (
+        f"INSERT INTO {table.name} ({', '.join(columns)})"
+        f" SELECT {', '.join(values)} FROM generate_series({first}, {last}) n"
+    )
+    database.execute(statement.encode())
 
 
 def is_link(table: Table) -> bool:

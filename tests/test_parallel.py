@@ -23,7 +23,13 @@ addopts = -n auto --dist loadfile --no-loadscope-reorder
 def project(tmp_path: Path) -> Path:
     """Two folders of the product, and two of the laboratory."""
     (tmp_path / "pytest.ini").write_text(CONFIGURATION, encoding="utf-8")
-    for name in ("posts/test_a", "users/test_a", "coherence/test_a", "e2e/test_a", "e2e/test_b"):
+    for name in (
+        "articles/test_a",
+        "writers/test_a",
+        "coherence/test_a",
+        "e2e/test_a",
+        "e2e/test_b",
+    ):
         file = tmp_path / "tests" / f"{name}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(FILE, encoding="utf-8")
@@ -53,17 +59,17 @@ def processes(project: Path, *arguments: str) -> dict[str, set[str]]:
 
 
 def test_the_laboratory_is_left_out(project: Path) -> None:
-    assert processes(project).keys() == {"posts", "users"}
+    assert processes(project).keys() == {"articles", "writers"}
 
 
 def test_a_files_tests_and_those_of_a_folder_that_shares_are_in_one_process(project: Path) -> None:
     found = processes(project, "--laboratory", "-n", "3")
-    assert found.keys() == {"posts", "users", "coherence", "e2e"}
+    assert found.keys() == {"articles", "writers", "coherence", "e2e"}
     assert {len(workers) for workers in found.values()} == {1}
     assert len(set.union(*found.values())) > 1
 
 
-@pytest.mark.parametrize("folder", ["users", "coherence"])
+@pytest.mark.parametrize("folder", ["writers", "coherence"])
 def test_what_is_named_runs_and_in_this_process(project: Path, folder: str) -> None:
     assert processes(project, f"tests/{folder}")[folder] == {"this one"}
 

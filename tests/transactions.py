@@ -6,19 +6,19 @@ from typing import Any, TypeVar, cast
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.database import Transaction, sql, transaction
-from shared.database.models import users
 from shared.database.transactions import Invalidation
 from shared.request import Access, ApiRequest
+from tests.example.models import writers
 
 R = TypeVar("R")
 
-REQUEST = ApiRequest(access=Access("test", "users:write"))
+REQUEST = ApiRequest(access=Access("test", "writers:write"))
 """A request that no client has sent, and that may do everything."""
 
 
 def statement_of(text: str) -> TypedReturnsRows[Any]:
-    """A statement that reads nothing which is cached, and may change users."""
-    return cast("TypedReturnsRows[Any]", sql(text, reads=[], changes=[users]))
+    """A statement that reads nothing which is cached, and may change writers."""
+    return cast("TypedReturnsRows[Any]", sql(text, reads=[], changes=[writers]))
 
 
 class NothingInvalidated:

@@ -1,7 +1,7 @@
 """A worker as a process of its own: requests in on stdin, responses out on stdout, a line each.
 
     with running_worker(log, DATABASE_URL=url, SERVICE="blog-1") as worker:
-        worker.call("GET", "/users/1").status
+        worker.call("GET", "/writers/1").status
 
 What the handlers log is written to `log`.
 """

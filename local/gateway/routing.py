@@ -39,7 +39,7 @@ class Match:
     path_parameters: dict[str, str]
 
     def route_key(self, method: str) -> str:
-        """Return its name in the event: `GET /users/{id}`, `ANY /users`, `$default`."""
+        """Return its name in the event: `GET /articles/{id}`, `ANY /articles`, `$default`."""
         if self.route.is_default:
             return "$default"
         return f"{'ANY' if self.route.is_any else method} {self.route.path}"

@@ -80,11 +80,11 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "Link": {
         "description": "The next page, unless it is the last one, as defined by RFC 8288.",
-        "schema": {"type": "string", "examples": ['</users?limit=10&cursor=AAAA>; rel="next"']},
+        "schema": {"type": "string", "examples": ['</articles?limit=10&cursor=AAAA>; rel="next"']},
     },
     "Location": {
         "description": "Path of what was created.",
-        "schema": {"type": "string", "format": "uri-reference", "examples": ["/users/1"]},
+        "schema": {"type": "string", "format": "uri-reference", "examples": ["/articles/1"]},
     },
     "RateLimit": {
         "description": "What is left of the caller's limit, and the seconds until it is whole.",

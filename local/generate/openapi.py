@@ -33,7 +33,7 @@ INFO: dict[str, Any] = {
     "license": {"name": "MIT", "identifier": "MIT"},
     "contact": {"name": "The maintainers, by the repository's issues"},
     "description": (
-        "Users and their posts. Lists are paginated by `skip`, by `page`, or by following `next`, "
+        "Lists are paginated by `skip`, by `page`, or by following `next`, "
         "which is also in the `Link` header. Every error is a problem as defined by "
         "[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457); [/problems](/problems) explains "
         "them. Every response has an `X-Request-Id`. HEAD is supported wherever GET is. "

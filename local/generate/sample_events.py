@@ -39,7 +39,7 @@ MIGRATIONS = {
 
 
 def sample_events() -> dict[str, dict[str, Any]]:
-    """Return events by the names of their files: `users-create_user` of the function users."""
+    """Return events by the names of their files, such as `articles-create_article`."""
     document = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
     return dict(_route_events(document)) | MIGRATIONS
 

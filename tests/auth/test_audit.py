@@ -42,42 +42,42 @@ def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation
 def test_an_anonymous_write_leaves_a_row_without_an_actor(
     api: httpx.Client, database: Database
 ) -> None:
-    api.post("/users", json=ADA).raise_for_status()
+    api.post("/writers", json=ADA).raise_for_status()
     rows = audit_rows(database, "issuer, subject, action, resource, resource_id")
-    assert rows == [(None, None, "create_user", "users", 1)]
+    assert rows == [(None, None, "create_writer", "writers", 1)]
 
 
 def test_a_write_that_was_not_committed_leaves_none(api_of: ApiOf, database: Database) -> None:
-    ada, bob = api_of("author"), api_of("author", subject="bob")
-    assert ada.post("/users", json=ADA).status_code == 201
-    assert bob.post("/users", json=ADA).status_code == 409
-    assert bob.patch("/users/1", json={"name": "Bob"}).status_code == 403
-    assert ada.patch("/users/4711", json={"name": "Bob"}).status_code == 404
-    assert ada.patch("/users/1", json={}).status_code == 200
-    assert ada.get("/users").status_code == 200
-    assert audit_rows(database, "subject, action") == [("ada", "create_user")]
+    ada, bob = api_of("admin"), api_of(subject="bob")
+    assert ada.post("/writers", json=ADA).status_code == 201
+    assert ada.post("/writers", json=ADA).status_code == 409
+    assert bob.patch("/writers/1", json={"name": "Bob"}).status_code == 403
+    assert ada.patch("/writers/4711", json={"name": "Bob"}).status_code == 404
+    assert ada.patch("/writers/1", json={}).status_code == 200
+    assert ada.get("/writers").status_code == 200
+    assert audit_rows(database, "subject, action") == [("ada", "create_writer")]
 
 
 def test_no_row_no_write(api_of: ApiOf, database: Database) -> None:
-    ada = api_of("author")
+    ada = api_of("admin")
     with database.transaction(force_rollback=True):
         database.execute("LOCK TABLE audit_log")
-        assert ada.post("/users", json=ADA).status_code == 503
-    assert ada.get("/users").json()["total"] == 0
+        assert ada.post("/writers", json=ADA).status_code == 503
+    assert ada.get("/writers").json()["total"] == 0
     assert audit_rows(database, "*") == []
 
 
 def test_a_retry_with_a_key_leaves_no_second_row(api_of: ApiOf, database: Database) -> None:
-    ada, key = api_of("author"), {"Idempotency-Key": "key-1"}
+    ada, key = api_of("admin"), {"Idempotency-Key": "key-1"}
     for _ in range(2):
-        assert ada.post("/users", json=ADA, headers=key).status_code == 201
-    assert audit_rows(database, "action") == [("create_user",)]
+        assert ada.post("/writers", json=ADA, headers=key).status_code == 201
+    assert audit_rows(database, "action") == [("create_writer",)]
 
 
 def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     [query] = [sql for sql in blocks(page, "sql") if "audit_log" in sql]
-    ada, admin = api_of("author"), api_of("admin", subject="root")
+    ada, admin = api_of("admin"), api_of("admin", subject="root")
     ada.post("/users", json=ADA).raise_for_status()
     admin.patch("/users/1", json={"name": "Countess"}).raise_for_status()
     admin.post("/users", json=ADA | {"email": "other@example.org"}).raise_for_status()

@@ -38,13 +38,13 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
 def api(
     database: psycopg.Connection[Any], worker: Worker, server: ValkeyServer
 ) -> Iterator[httpx.Client]:
-    """The API with this Redis; a post is as large as one may be."""
+    """The API with this Redis; an article is as large as one may be."""
     worker.restart(REDIS_URL=server.url, REDIS_TIMEOUT_SECONDS="1", **LIMITED, **WINDOW)
     database.execute(
-        "INSERT INTO users (name, email) SELECT 'A', n || '@a.org' FROM generate_series(1, 60) n"
+        "INSERT INTO writers (name, email) SELECT 'A', n || '@a.org' FROM generate_series(1, 60) n"
     )
     database.execute(
-        "INSERT INTO posts (user_id, title, content) "
+        "INSERT INTO articles (writer_id, title, content) "
         "SELECT 1, 'T', repeat('x', %s) FROM generate_series(1, 100)",
         [MAX_CONTENT_CHARACTERS],
     )
@@ -56,7 +56,7 @@ def fill(api: httpx.Client, limits: range) -> int:
     """Ask for a page of each of these sizes in both orders, and return how many these are."""
     for limit in limits:
         for order in ("oldest", "newest"):
-            response = api.get(f"/posts?order={order}&limit={limit}")
+            response = api.get(f"/articles?order={order}&limit={limit}")
             assert response.status_code == 200
             assert (len(response.content) <= MAX_PAGE_BYTES) == (limit <= MOST_CACHED)
     return 2 * len(limits)
@@ -66,36 +66,36 @@ def test_large_pages_reset_no_limit_and_evict_no_fence_and_no_generation(
     api: httpx.Client, worker: Worker, server: ValkeyServer
 ) -> None:
     other = httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
-    api.get("/users")
+    api.get("/writers")
     with server.client() as redis:
-        assert redis.hexists("generations", "users")
+        assert redis.hexists("generations", "writers")
     statuses = [
-        api.post("/users", json=ADA | {"email": f"{n}@b.org"}).status_code for n in range(3)
+        api.post("/writers", json=ADA | {"email": f"{n}@b.org"}).status_code for n in range(3)
     ]
     assert statuses == [201, 201, 429]
     with server.client() as redis:
-        redis.zadd("fences", {"users|crashed": 2**52})  # a writer's that has crashed
+        redis.zadd("fences", {"writers|crashed": 2**52})  # a writer's that has crashed
         before = redis.zrange("limit:write", 0, -1, withscores=True)
         asked = fill(api, range(MOST_CACHED - 11, MOST_CACHED + 1))
         assert redis.info()["evicted_keys"] > asked / 4
         assert redis.zrange("limit:write", 0, -1, withscores=True) == before
-        assert redis.zscore("fences", "users|crashed") == 2**52
-        assert {b"users", b"posts", b"posts|all"} <= redis.hgetall("generations").keys()
+        assert redis.zscore("fences", "writers|crashed") == 2**52
+        assert {b"writers", b"articles", b"articles|all"} <= redis.hgetall("generations").keys()
         assert redis.ttl("generations") == redis.ttl("fences") == -1
     worker.restart()  # it remembers no rejection
-    assert api.post("/users", json=ADA).status_code == 429
-    assert other.get("/users").json()["total"] == 62
+    assert api.post("/writers", json=ADA).status_code == 429
+    assert other.get("/writers").json()["total"] == 62
 
 
 def test_no_page_above_the_maximum_size_evicts_others(
     api: httpx.Client, server: ValkeyServer
 ) -> None:
-    api.get("/users?limit=1")
+    api.get("/writers?limit=1")
     fill(api, range(80, 101))
     with server.client() as redis:
         assert redis.info()["evicted_keys"] == 0
-        assert redis.exists("users:1:1")
-        assert max(redis.strlen(key) for key in redis.scan_iter("posts:all:*")) < MAX_PAGE_BYTES
+        assert redis.exists("writers:1:1")
+        assert max(redis.strlen(key) for key in redis.scan_iter("articles:all:*")) < MAX_PAGE_BYTES
 
 
 def test_a_full_redis_that_evicts_nothing_limits_writes_and_lets_reads_through(
@@ -103,15 +103,17 @@ def test_a_full_redis_that_evicts_nothing_limits_writes_and_lets_reads_through(
 ) -> None:
     """The count's first command frees memory, after which a script may use some."""
     server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    users = [ADA | {"email": f"{n}@b.org"} for n in range(6)]
-    statuses = [api.post("/users", json=user).status_code for user in users[:3]]
+    writers = [ADA | {"email": f"{n}@b.org"} for n in range(6)]
+    statuses = [api.post("/writers", json=writer).status_code for writer in writers[:3]]
     assert statuses == [201, 201, 429]
     server.command("CONFIG", "SET", "maxmemory", "1")
     worker.restart()  # it remembers no rejection
-    assert api.post("/users", json=users[2]).status_code == 429
+    assert api.post("/writers", json=writers[2]).status_code == 429
     other = LambdaTransport(source_ip="192.0.2.1")
     with httpx.Client(transport=other, base_url="http://api.test") as other_caller:
-        statuses = [other_caller.post("/users", json=user).status_code for user in users[3:]]
+        statuses = [
+            other_caller.post("/writers", json=writer).status_code for writer in writers[3:]
+        ]
         assert statuses == [201, 201, 429]
         for _ in range(2):
-            assert other_caller.get("/users").json()["total"] == 64
+            assert other_caller.get("/writers").json()["total"] == 64

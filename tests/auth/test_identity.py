@@ -260,7 +260,7 @@ def test_the_prefix_of_roles_is_a_setting(worker: Worker) -> None:
 
     def may_write(*roles: str) -> bool:
         try:
-            authorize(ApiRequest(claims=claims_of(*roles)), "delete_user", "users:write")
+            authorize(ApiRequest(claims=claims_of(*roles)), "delete_writer", "writers:write")
         except Forbidden:
             return False
         return True
@@ -278,7 +278,7 @@ def test_the_prefix_of_roles_is_a_setting(worker: Worker) -> None:
 def test_a_prefix_that_no_claim_could_have_is_an_error(worker: Worker, prefix: str) -> None:
     worker.restart(**REQUIRED, ROLE_PREFIX=prefix)
     with pytest.raises(SettingsError, match=r"^ROLE_PREFIX: "):
-        authorize(ApiRequest(claims=claims_of()), "list_users", "users:read")
+        authorize(ApiRequest(claims=claims_of()), "list_writers", "writers:read")
 
 
 def test_the_claim_of_the_roles_is_a_setting(worker: Worker) -> None:
@@ -291,12 +291,12 @@ def test_the_header_authorization_is_nothing_to_a_function(api_of: ApiOf) -> Non
     header = {"Authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ."}
     transport = LambdaTransport()
     with httpx.Client(transport=transport, base_url="http://api.test", headers=header) as anonymous:
-        response = anonymous.get("/users")
+        response = anonymous.get("/writers")
     assert response.status_code == 401
     assert response.json()["type"] == "/problems#unauthorized"
     assert response.headers["www-authenticate"] == CHALLENGE
     assert response.headers["cache-control"] == "no-store"
-    assert api_of().get("/users", headers=header).status_code == 200
+    assert api_of().get("/writers", headers=header).status_code == 200
 
 
 @pytest.mark.parametrize("missing", ["TOKEN_ISSUER", "TOKEN_AUDIENCE"])
@@ -304,4 +304,4 @@ def test_nobody_is_let_in_where_a_setting_is_missing(
     worker: Worker, api_of: ApiOf, missing: str
 ) -> None:
     worker.restart(**{missing: None})
-    assert api_of("admin", iss="", aud="").get("/users").status_code == 500
+    assert api_of("admin", iss="", aud="").get("/writers").status_code == 500

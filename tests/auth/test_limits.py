@@ -57,7 +57,9 @@ def client_of(**arguments: Any) -> httpx.Client:
 
 
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("path", ["/users", "/users/1", "/users/stats", "/users/search?name=ada"])
+@pytest.mark.parametrize(
+    "path", ["/writers", "/writers/1", "/writers/stats", "/writers/search?name=ada"]
+)
 def test_reads_beyond_the_burst_are_429_and_the_headers_say_so(path: str) -> None:
     with client_of() as api:
         responses = [api.get(path) for _ in range(5)]
@@ -80,17 +82,17 @@ def test_a_write_beyond_the_burst_is_429_and_changes_nothing(
     database: psycopg.Connection[Any], cache: redis.Redis
 ) -> None:
     with client_of() as api:
-        assert api.post("/users", json=ADA).status_code == 201
-        assert api.put("/users/1", json=ADA | {"name": "Ada Lovelace"}).status_code == 200
-        before = api.get("/users")
+        assert api.post("/writers", json=ADA).status_code == 201
+        assert api.put("/writers/1", json=ADA | {"name": "Ada Lovelace"}).status_code == 200
+        before = api.get("/writers")
         statuses = [
-            api.post("/users", json=ADA | {"email": "other@example.org"}).status_code,
-            api.patch("/users/1", json={"name": "Countess"}).status_code,
-            api.delete("/users/1").status_code,
+            api.post("/writers", json=ADA | {"email": "other@example.org"}).status_code,
+            api.patch("/writers/1", json={"name": "Countess"}).status_code,
+            api.delete("/writers/1").status_code,
         ]
         assert statuses == [429] * 3
-        assert api.get("/users").json() == before.json()
-    assert database.execute("SELECT name FROM users").fetchall() == [("Ada Lovelace",)]
+        assert api.get("/writers").json() == before.json()
+    assert database.execute("SELECT name FROM writers").fetchall() == [("Ada Lovelace",)]
     assert database.execute("SELECT count(*) FROM audit_log").fetchone() == (2,)
     assert not cache.exists("fences")
 
@@ -103,9 +105,9 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
         worker.restart(**LIMITED)
         with client_of() as api:
             body = {"name": "Ada", "email": f"{number}@example.org"}
-            status = api.post("/users", json=body).status_code
+            status = api.post("/writers", json=body).status_code
         assert status == (201 if number < 2 else 429)
-    assert database.execute("SELECT count(*) FROM users").fetchone() == (2,)
+    assert database.execute("SELECT count(*) FROM writers").fetchone() == (2,)
     assert not cache.exists("fences")
 
 
@@ -124,27 +126,27 @@ def test_a_request_for_anothers_is_counted_and_one_without_the_permission_is_not
 @pytest.mark.usefixtures("limited")
 def test_reads_and_writes_are_counted_apart() -> None:
     with client_of() as api:
-        while api.get("/users").status_code == 200:
+        while api.get("/writers").status_code == 200:
             pass
-        assert api.post("/users", json=ADA).status_code == 201
+        assert api.post("/writers", json=ADA).status_code == 201
 
 
 def test_callers_are_counted_apart_by_issuer_and_subject(worker: Worker, api_of: ApiOf) -> None:
     worker.restart(**REQUIRED, **LIMITED)
     ada, same, bob = api_of(subject="ada"), api_of("admin", subject="ada"), api_of(subject="bob")
-    assert [ada.get("/users").status_code for _ in range(4)] == [200] * 3 + [429]
-    assert same.get("/users").status_code == 429
-    assert bob.get("/users").status_code == 200
+    assert [ada.get("/writers").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert same.get("/writers").status_code == 429
+    assert bob.get("/writers").status_code == 200
     other = "https://other.example.org/"
     worker.restart(**REQUIRED | {"TOKEN_ISSUER": other})
-    assert api_of(subject="ada", iss=other).get("/users").status_code == 200
+    assert api_of(subject="ada", iss=other).get("/writers").status_code == 200
 
 
 @pytest.mark.usefixtures("limited")
 def test_a_forwarded_address_means_nothing() -> None:
     with client_of() as api:
         statuses = [
-            api.get("/users", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+            api.get("/writers", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
             for n in range(4)
         ]
     assert statuses == [200] * 3 + [429]
@@ -167,12 +169,12 @@ def test_an_ipv6_caller_is_its_network(one: str, other: str, *, is_same: bool) -
 @pytest.mark.usefixtures("limited")
 def test_a_request_that_fails_counts_and_has_the_headers() -> None:
     with client_of() as api:
-        paths = ["/users?limit=0", "/users/7", "/users?cursor=-"]
+        paths = ["/writers?limit=0", "/writers/7", "/writers?cursor=-"]
         responses = [api.get(path) for path in paths]
         assert [response.status_code for response in responses] == [422, 404, 422]
         remaining = [parameters(one.headers["RateLimit"], "read")["r"] for one in responses]
         assert remaining == [2, 1, 0]
-        assert api.get("/users?limit=0").status_code == 429
+        assert api.get("/writers?limit=0").status_code == 429
 
 
 @pytest.mark.usefixtures("database", "cache")
@@ -188,18 +190,18 @@ def test_no_limit_is_set_by_default(resource: str, worker: Worker) -> None:
 def test_without_redis_there_is_no_limit(worker: Worker) -> None:
     worker.restart(**LIMITED, REDIS_URL=None)
     with client_of() as api:
-        assert {api.get("/users").status_code for _ in range(5)} == {200}
+        assert {api.get("/writers").status_code for _ in range(5)} == {200}
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("path", ["/users", "/users/stats"])
+@pytest.mark.parametrize("path", ["/writers", "/writers/stats"])
 def test_while_redis_is_unavailable_all_are_let_through_and_counted(
     path: str, worker: Worker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     worker.restart(**LIMITED, REDIS_URL="redis://127.0.0.1:1/0")
     with client_of() as api:
         responses = [api.get(path) for _ in range(5)]
-        responses.append(api.post("/users", json=ADA))
+        responses.append(api.post("/writers", json=ADA))
     assert [response.status_code for response in responses] == [200] * 5 + [201]
     assert not any("RateLimit" in response.headers for response in responses)
     assert capfd.readouterr().out.count('"LimitUnavailable":1') == 6
@@ -209,17 +211,17 @@ def test_while_redis_is_unavailable_all_are_let_through_and_counted(
 def test_rejections_are_counted(capfd: pytest.CaptureFixture[str]) -> None:
     with client_of() as api:
         for _ in range(5):
-            api.get("/users")
+            api.get("/writers")
     assert capfd.readouterr().out.count('"LimitRejected":1') == 2
 
 
 @pytest.mark.usefixtures("limited")
 def test_a_rejected_caller_is_not_looked_up_again_until_it_may_call(cache: redis.Redis) -> None:
     with client_of() as api:
-        while api.get("/users/1").status_code != 429:
+        while api.get("/writers/1").status_code != 429:
             pass
         before = commands(cache)
-        assert {api.get("/users/1").status_code for _ in range(3)} == {429}
+        assert {api.get("/writers/1").status_code for _ in range(3)} == {429}
         assert commands(cache) == before + 1  # the count itself
 
 
@@ -229,7 +231,7 @@ def test_a_flood_of_callers_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch
     remembered = []
     for number in range(4):
         with client_of(source_ip=f"192.0.2.{number}") as api:
-            while api.get("/users/1").status_code != 429:
+            while api.get("/writers/1").status_code != 429:
                 pass
         remembered.append(len(rejected_until()))
     assert remembered == [1, 2, 1, 2]
@@ -245,10 +247,10 @@ def test_a_caller_may_call_again_when_the_limit_said_so(
 ) -> None:
     worker.restart(READ_LIMIT="4", READ_BURST="2", LIMIT_WINDOW_SECONDS="2")
     with client_of() as api:
-        while (response := api.get("/users")).status_code != 429:
+        while (response := api.get("/writers")).status_code != 429:
             pass
         time.sleep(int(response.headers["Retry-After"]))
-        assert api.get("/users").status_code == 200
+        assert api.get("/writers").status_code == 200
 
 
 def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, cache: Any) -> None:
@@ -258,12 +260,12 @@ def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, ca
         LIMIT_WINDOW_SECONDS="1",
         CACHE_KEY_PREFIX="one:",
     )
-    api_of(subject="ada@example.org").get("/users/1")
+    api_of(subject="ada@example.org").get("/writers/1")
     assert cache.keys("one:limit:*") == [b"one:limit:read"]
     (ada,) = cache.zrange("one:limit:read", 0, -1)
     assert re.fullmatch(rb"[0-9a-f]{32}", ada)
     time.sleep(0.01)  # of which the interval is a tenth
-    api_of(subject="bob").get("/users/1")
+    api_of(subject="bob").get("/writers/1")
     (bob,) = cache.zrange("one:limit:read", 0, -1)
     assert bob != ada
 
@@ -272,11 +274,11 @@ def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, ca
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/users"),
-        ("GET", "/users/1"),
-        ("POST", "/users"),
-        ("PATCH", "/users/1"),
-        ("PATCH", "/users/4711"),
+        ("GET", "/writers"),
+        ("GET", "/writers/1"),
+        ("POST", "/writers"),
+        ("PATCH", "/writers/1"),
+        ("PATCH", "/writers/4711"),
     ],
 )
 def test_a_request_is_counted_with_its_look_up_or_its_fence(
@@ -289,8 +291,8 @@ def test_a_request_is_counted_with_its_look_up_or_its_fence(
         return await run(self, call)
 
     with client_of() as api:
-        api.post("/users", json=ADA)
-        api.get("/users")
+        api.post("/writers", json=ADA)
+        api.get("/writers")
         monkeypatch.setattr(RedisConnection, "run", watched)
         body = None if method == "GET" else {"name": "Bob"}
         if method == "POST":
@@ -389,7 +391,7 @@ def test_the_same_rows_are_read_under_a_limit(
     insert_rows(database, 1, 3)
     with client_of() as api:
         worker.restart()
-        unlimited = api.get("/posts").content
+        unlimited = api.get("/articles").content
         worker.restart(READ_LIMIT="100")
-        assert api.get("/posts").content == unlimited
-        assert api.get("/posts").content == unlimited
+        assert api.get("/articles").content == unlimited
+        assert api.get("/articles").content == unlimited

@@ -89,7 +89,7 @@ def test_who_may_not_call_is_told_nothing_else(api_of: ApiOf) -> None:
     """403 comes before what is wrong with the body, the parameters or the resource."""
     reader = api_of("reader")
     assert reader.post("/users", content=b"{").status_code == 403
-    assert reader.put("/posts/4711", json={"title": ""}).status_code == 403
+    assert reader.put("/articles/4711", json={"title": ""}).status_code == 403
 
 
 def test_a_route_without_a_permission_is_rejected_at_import() -> None:

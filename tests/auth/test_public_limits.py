@@ -29,14 +29,14 @@ ROUTES = [
 UNKNOWN = [
     ("GET", "/nix"),
     ("POST", "/nix"),
-    ("GET", "/users/nix/nix"),
+    ("GET", "/writers/nix/nix"),
     ("GET", "/nix%0A"),
-    ("GET", "/users/1%0A"),
+    ("GET", "/writers/1%0A"),
     ("GET", "/docs/nix.js"),
     ("HEAD", "/docs"),
     ("POST", "/docs"),
     ("TRACE", "/health"),
-    ("DELETE", "/users"),
+    ("DELETE", "/writers"),
     ("GET", "/docs?nix=1"),
     *(("OPTIONS", f"/{resource}") for resource in RESOURCES),
     *(("OPTIONS", f"/{resource}/1") for resource in RESOURCES),
@@ -72,7 +72,7 @@ def test_what_needs_no_token_counts_as_a_read_of_its_address(
 
 
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("path", ["/users", "/docs", "/nix"])
+@pytest.mark.parametrize("path", ["/writers", "/docs", "/nix"])
 def test_a_malformed_request_counts_too(path: str) -> None:
     with client_of(ADDRESS) as api:
         statuses = [api.get(path, headers={"Host": "a b"}).status_code for _ in range(BURST + 1)]
@@ -83,7 +83,7 @@ def test_a_malformed_request_counts_too(path: str) -> None:
 def test_an_address_has_one_limit_for_all_that_needs_no_token(worker: Worker) -> None:
     worker.restart(PUBLIC_READS="true")
     with client_of(ADDRESS) as api:
-        paths = ("/health", "/nix", "/users", "/docs")
+        paths = ("/health", "/nix", "/writers", "/docs")
         assert [api.get(path).status_code for path in paths] == [200, 404, 200, 429]
 
 
@@ -94,7 +94,7 @@ def test_a_caller_with_a_token_has_a_limit_of_its_own(
     with client_of("127.0.0.1") as api:
         while api.get("/health").status_code != 429:
             pass
-    assert api_of().get("/users").status_code == 200
+    assert api_of().get("/writers").status_code == 200
 
 
 @pytest.mark.usefixtures("limited")

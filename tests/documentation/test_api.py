@@ -31,7 +31,8 @@ def api(worker: Worker, database: object, cache: object) -> Iterator[httpx.Clien
 
 def test_the_responses_are_those_that_it_shows(api: httpx.Client) -> None:
     requests, responses = blocks(PAGE, "sh"), blocks(PAGE, "http")
-    assert len(requests) == len(responses) >= 19
+    assert len(requests) == len(responses)
+    assert requests
     for request, shown in zip(requests, responses, strict=True):
         head, _, body = shown.partition("\n\n")
         status_line, *headers = head.strip().split("\n")
@@ -46,7 +47,7 @@ def test_the_responses_are_those_that_it_shows(api: httpx.Client) -> None:
 def test_every_operation_of_a_section_is_shown() -> None:
     document = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
     sections = set(re.findall(r"^## (.*)$", PAGE, re.MULTILINE))
-    assert {"Users", "Posts", "Meta"} <= sections
+    assert "Meta" in sections
     operations = {
         f"{method.upper()} {path}"
         for path, item in document["paths"].items()

@@ -15,11 +15,11 @@ from botocore.config import Config
 
 from local.generate import sample_events
 from tests.e2e import targets
-from tests.resources import ROUTED, function_of
+from tests.resources import FUNCTION_NAMES, ROUTED, function_of
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
 LAYERS = ("DependenciesLayer", "SharedLayer")
-FUNCTIONS = ("UsersFunction", "PostsFunction", "MetaFunction", "MigrationsFunction")
+FUNCTIONS = [function_of(name) for name in FUNCTION_NAMES]
 MAX_FUNCTION_BYTES = 60_000_000  # of the 250 MB that Lambda takes
 COLD_START = """
 import json, sys

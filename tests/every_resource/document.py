@@ -46,7 +46,7 @@ class PaginatedList:
 
     @property
     def table(self) -> str:
-        """The last of its path's names that is a table's: `likes` of `/posts/{post_id}/likes`."""
+        """The last of its path's names that is a table's: `likes` of `/notes/{id}/likes`."""
         return [part for part in self.template.split("/") if part in METADATA.tables][-1]
 
     @property

@@ -42,17 +42,17 @@ class Route:
 
 
 READS = (
-    Route("GET", "/users?skip=1&limit=10", 200, b"SELECT"),
-    Route("GET", "/users/1", 200, b"SELECT"),
-    Route("GET", "/users/search?name=ada", 200, b"SELECT"),
+    Route("GET", "/writers?skip=1&limit=10", 200, b"SELECT"),
+    Route("GET", "/writers/1", 200, b"SELECT"),
+    Route("GET", "/writers/search?name=ada", 200, b"SELECT"),
 )
 WRITES = (
-    Route("POST", "/users", 201, b"INSERT", {"name": "Bob", "email": "bob@example.org"}),
-    Route("PATCH", "/users/1", 200, b"UPDATE", {"name": "Countess"}),
-    Route("DELETE", "/users/1", 204, b"DELETE"),
+    Route("POST", "/writers", 201, b"INSERT", {"name": "Bob", "email": "bob@example.org"}),
+    Route("PATCH", "/writers/1", 200, b"UPDATE", {"name": "Countess"}),
+    Route("DELETE", "/writers/1", 204, b"DELETE"),
 )
 POST, PATCH, DELETE = WRITES
-CACHED = Route("GET", "/users", 200, b"SELECT")
+CACHED = Route("GET", "/writers", 200, b"SELECT")
 HEALTH = Route("GET", "/health", 200, b"SELECT")
 
 
@@ -63,7 +63,7 @@ class Timed:
 
 
 class ProxiedApi:
-    """The API behind the proxies, with one user and the first page cached."""
+    """The API behind the proxies, with one writer and the first page cached."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class ProxiedApi:
         self.transport = LambdaTransport(FUNCTION_SECONDS)
 
     def start(self, session_options: str = "") -> None:
-        """A new worker with its connections, one user, and the first page cached."""
+        """A new worker with its connections, one writer, and the first page cached."""
         self.fill()
         self.worker.restart(
             DATABASE_URL=f"{self.database_url()}&options={quote(session_options)}",
@@ -91,9 +91,9 @@ class ProxiedApi:
             assert self.call(route).response.status_code == route.status
 
     def fill(self) -> None:
-        """One user, and nothing cached."""
+        """One writer, and nothing cached."""
         self.database.execute(EMPTY)
-        self.database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+        self.database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
         empty(self.cache)
 
     def database_url(self, user: str = "postgres") -> str:
@@ -117,8 +117,8 @@ class ProxiedApi:
             [self.worker.service],
         )
 
-    def users(self) -> list[Any]:
-        return self.database.execute("SELECT id, name, email FROM users ORDER BY id").fetchall()
+    def writers(self) -> list[Any]:
+        return self.database.execute("SELECT id, name, email FROM writers ORDER BY id").fetchall()
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from tests.failures.conftest import PATCH, ProxiedApi, Route
 from tests.failures.proxy import Failure
 from tests.transactions import NothingInvalidated, statement_of, write
 
-INSERT = "INSERT INTO users (name, email) VALUES ('Bob', 'bob@example.org')"
-ABSENT = Route("PATCH", "/users/4711", 404, b"UPDATE", {"name": "Unknown"})
+INSERT = "INSERT INTO writers (name, email) VALUES ('Bob', 'bob@example.org')"
+ABSENT = Route("PATCH", "/writers/4711", 404, b"UPDATE", {"name": "Unknown"})
 
 
 class FailingWithdrawal(NothingInvalidated):
@@ -43,7 +43,7 @@ def test_a_rollback_ends_although_what_runs_beside_it_fails(
     assert not proxied.worker.run(request())
     proxied.heal()
     assert proxied.call(PATCH).response.status_code == PATCH.status
-    assert proxied.users() == [(1, "Countess", "ada@example.org")]
+    assert proxied.writers() == [(1, "Countess", "ada@example.org")]
 
 
 @pytest.mark.parametrize("failure", [Failure.BLACKHOLE, Failure.LATENCY, Failure.RESET])

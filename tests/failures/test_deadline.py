@@ -19,7 +19,7 @@ from shared.database.driver import BoundedConnection
 from tests.conftest import Worker
 from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
-INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
+INSERT = "INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')"
 LATE_SECONDS = 5.0
 ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s AND state = 'active'"
 
@@ -77,7 +77,7 @@ def test_what_fails_after_commit_changes_no_response(
     worker.run(read(REQUEST, connect))  # the time is for the write only
     with expected:
         worker.run(asyncio.wait_for(request(), 2.0))
-    assert database.execute("SELECT count(*) FROM users").fetchall() == [(rows,)]
+    assert database.execute("SELECT count(*) FROM writers").fetchall() == [(rows,)]
 
 
 def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connection(
@@ -104,7 +104,7 @@ def test_a_deadline_while_redis_sets_the_fence_withdraws_it_and_keeps_the_connec
         worker.run(request())
 
     assert worker.run(backend()) == before
-    assert database.execute("SELECT count(*) FROM users").fetchall() == [(0,)]
+    assert database.execute("SELECT count(*) FROM writers").fetchall() == [(0,)]
     assert not cache.exists("fences")
 
 
@@ -142,12 +142,12 @@ def test_a_log_line_that_cannot_be_written_changes_no_response(
 
     monkeypatch.setattr(observability, "_print_metrics", fail)
     monkeypatch.setattr(observability, "_metrics", fail)
-    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    created = api.post("/writers", json={"name": "Ada", "email": "ada@example.org"})
     assert created.status_code == 201
-    assert api.get("/users").json()["total"] == 1
+    assert api.get("/writers").json()["total"] == 1
 
 
-@pytest.mark.parametrize("resource", ["users", "posts"])
+@pytest.mark.parametrize("resource", ["writers", "articles"])
 @pytest.mark.parametrize(("method", "item"), [("POST", ""), ("PUT", "/1"), ("PATCH", "/1")])
 def test_a_response_that_cannot_be_made_is_not_committed(
     api: httpx.Client,
@@ -158,17 +158,19 @@ def test_a_response_that_cannot_be_made_is_not_committed(
     resource: str,
 ) -> None:
     """It is made before COMMIT, so that a 500 means that nothing was changed."""
-    user: dict[str, object] = {"name": "Ada", "email": "ada@example.org"}
-    post = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
-    bodies: dict[str, dict[str, object]] = {"users": user, "posts": post}
+    writer: dict[str, object] = {"name": "Ada", "email": "ada@example.org"}
+    article = {"writer_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
+    bodies: dict[str, dict[str, object]] = {"writers": writer, "articles": article}
     for name, body in bodies.items():
         assert api.post(f"/{name}", json=body).status_code == 201
-    before = database.execute("SELECT users.*, posts.* FROM users, posts").fetchall()
+    before = database.execute("SELECT writers.*, articles.* FROM writers, articles").fetchall()
 
     def fail(*_: object, **__: object) -> None:
         raise RecursionError
 
     monkeypatch.setattr("shared.http.resource.json_response", fail)
-    changed = {**bodies[resource], **({"email": "b@example.org"} if resource == "users" else {})}
+    changed = {**bodies[resource], **({"email": "b@example.org"} if resource == "writers" else {})}
     assert api.request(method, f"/{resource}{item}", json=changed).status_code == 500
-    assert database.execute("SELECT users.*, posts.* FROM users, posts").fetchall() == before
+    assert (
+        database.execute("SELECT writers.*, articles.* FROM writers, articles").fetchall() == before
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from migrations.handler import handler as migrate
 from shared.database import connection as blog_database
+from tests.example.models import create_tables
 from tests.failures.conftest import (
     CACHED,
     HEALTH,
@@ -30,17 +31,18 @@ READ_ONLY = Outcome(
     "cached pages; for the rest 503 `database-unavailable`, until the address leads to the primary",
     ("database-unavailable",),
 )
-ADDED = "INSERT INTO users (name, email) VALUES ('Elsewhere', 'elsewhere@example.org')"
+ADDED = "INSERT INTO writers (name, email) VALUES ('Elsewhere', 'elsewhere@example.org')"
 
 
 @pytest.fixture
 def pair(proxied: ProxiedApi) -> Iterator[Pair]:
-    """With the schema and one user; the worker's address leads to the first one."""
+    """With the schema and one writer; the worker's address leads to the first one."""
     with running_pair(Path(tempfile.mkdtemp())) as running:
         proxied.worker.restart(DATABASE_URL=running.first.url)
         migrate({}, None)
+        create_tables()
         running.first.query(EMPTY)
-        running.first.query("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+        running.first.query("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
         [(written,)] = running.first.query("SELECT pg_current_wal_insert_lsn()::text")
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
         until(lambda: running.second.query(replayed) == [(True,)])
@@ -57,7 +59,7 @@ def pair(proxied: ProxiedApi) -> Iterator[Pair]:
 
 
 def listed(proxied: ProxiedApi) -> list[str]:
-    return [user["name"] for user in proxied.call(CACHED).response.json()["data"]]
+    return [writer["name"] for writer in proxied.call(CACHED).response.json()["data"]]
 
 
 @rows(Row("postgresql-fails-over", None, READ_ONLY, 1.0))
@@ -74,7 +76,7 @@ def test_an_address_that_leads_to_the_demoted_server(
         timed = proxied.call(route)
         assert_problem(timed, *row.outcome.problems)
         assert_in_time(row, timed)
-    assert not proxied.cache.exists("users:1:10")
+    assert not proxied.cache.exists("writers:1:10")
     health = proxied.call(HEALTH).response
     assert health.status_code == 503
     assert health.json() == {"status": "down", "postgresql": "read-only", "redis": "up"}
@@ -83,7 +85,7 @@ def test_an_address_that_leads_to_the_demoted_server(
     assert listed(proxied) == ["Ada", "Elsewhere"]
     for route in (PATCH, POST, *READS, HEALTH):
         assert proxied.call(route).response.status_code == route.status
-    assert len(pair.second.query("SELECT 1 FROM users")) == 3
+    assert len(pair.second.query("SELECT 1 FROM writers")) == 3
 
 
 def test_a_session_that_turns_read_only_is_left_and_its_rows_are_not_cached(
@@ -96,7 +98,7 @@ def test_a_session_that_turns_read_only_is_left_and_its_rows_are_not_cached(
     pair.second.query(ADDED)
     empty(proxied.cache)
     assert_problem(proxied.call(CACHED), "database-unavailable")
-    assert not proxied.cache.exists("users:1:10")
+    assert not proxied.cache.exists("writers:1:10")
     proxied.postgresql.server_path = pair.second.socket
     assert listed(proxied) == ["Ada", "Elsewhere"]
     assert proxied.call(PATCH).response.status_code == PATCH.status
@@ -111,8 +113,8 @@ def test_a_write_that_meets_a_read_only_transaction_is_repeated_at_the_new_addre
     pair.first.query("ALTER SYSTEM SET default_transaction_read_only = on")
     pair.first.query("SELECT pg_reload_conf()")
     assert proxied.call(PATCH).response.status_code == PATCH.status
-    assert pair.second.query("SELECT name FROM users") == [("Countess",)]
-    assert pair.first.query("SELECT name FROM users") == [("Ada",)]
+    assert pair.second.query("SELECT name FROM writers") == [("Countess",)]
+    assert pair.first.query("SELECT name FROM writers") == [("Ada",)]
 
 
 def test_a_pooler_that_keeps_its_clients_while_its_server_is_demoted(
@@ -131,7 +133,7 @@ def test_a_pooler_that_keeps_its_clients_while_its_server_is_demoted(
         empty(proxied.cache)
         for route in (CACHED, *READS, PATCH):
             assert_problem(proxied.call(route), "database-unavailable")
-        assert not proxied.cache.exists("users:1:10")
+        assert not proxied.cache.exists("writers:1:10")
         assert proxied.call(HEALTH).response.json()["postgresql"] == "read-only"
         pair.first.promote()
         assert proxied.call(PATCH).response.status_code == PATCH.status
@@ -162,7 +164,7 @@ def test_a_connection_whose_error_is_the_servers_is_left(proxied: ProxiedApi, st
             f"$$ BEGIN IF current_setting('application_name') <> '' THEN {raised}; END IF; END $$"
         )
         connection.execute(
-            "CREATE TRIGGER moved BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION moved()"
+            "CREATE TRIGGER moved BEFORE UPDATE ON writers FOR EACH ROW EXECUTE FUNCTION moved()"
         )
         accepted += 1
         try:

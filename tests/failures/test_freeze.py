@@ -72,7 +72,7 @@ def test_frozen(
         assert row.maximum_seconds is not None
         assert perf_counter() - started_at < row.maximum_seconds
         (listed,) = call(worker, CACHED).body["data"]
-        names = database.execute("SELECT name FROM users").fetchall()
+        names = database.execute("SELECT name FROM writers").fetchall()
         assert names == [(listed["name"],)]
 
 
@@ -83,10 +83,10 @@ def test_a_worker_that_is_frozen_right_after_its_response_has_cleared(
     with running_worker(tmp_path / "other.log", SERVICE="blog-other") as other:
         call(other, CACHED)
         for name in ("first", "second", "third"):
-            assert worker.call("PATCH", "/users/1", {"name": name}).status == 200
+            assert worker.call("PATCH", "/writers/1", {"name": name}).status == 200
             freeze(worker)
             until(lambda: not cache.exists("fences"))
             (listed,) = call(other, CACHED).body["data"]
             assert listed["name"] == name
-            assert cache.exists("users:1:10")
+            assert cache.exists("writers:1:10")
             os.kill(worker.process.pid, signal.SIGCONT)

@@ -54,7 +54,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def uncached(proxied: ProxiedApi) -> None:
-    proxied.cache.delete("users:1:10")
+    proxied.cache.delete("writers:1:10")
 
 
 def cached(proxied: ProxiedApi) -> None:

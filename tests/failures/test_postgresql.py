@@ -13,6 +13,7 @@ import pytest
 from local.services import postgresql, running_services
 from migrations.handler import handler as migrate
 from shared.database import connection as blog_database
+from tests.example.models import create_tables
 from tests.failures.conftest import (
     CACHED,
     HEALTH,
@@ -58,11 +59,11 @@ DOWN = (
 )
 COMMIT = b"COMMIT\0"
 """Not the one of READ COMMITTED."""
-ABSENT = Route("PATCH", "/users/4711", 404, b"UPDATE", {"name": "Unknown"})
+ABSENT = Route("PATCH", "/writers/4711", 404, b"UPDATE", {"name": "Unknown"})
 SERIALIZATION_FAILURE = """
 CREATE FUNCTION fail_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'psycopg SQL' USING ERRCODE = 'serialization_failure'; END $$;
-CREATE CONSTRAINT TRIGGER failing_commit AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER failing_commit AFTER UPDATE ON writers DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION fail_at_commit()
 """
 
@@ -98,15 +99,17 @@ def assert_works_again(proxied: ProxiedApi, route: Route) -> None:
     proxied.heal()
     assert proxied.call(route).response.status_code == route.status
     listed = proxied.call(CACHED).response.json()["data"]
-    assert [(user["id"], user["name"], user["email"]) for user in listed] == proxied.users()
+    assert [
+        (writer["id"], writer["name"], writer["email"]) for writer in listed
+    ] == proxied.writers()
 
 
 def assert_unavailable(proxied: ProxiedApi, row: Row[Any], route: Route) -> None:
-    before = proxied.users()
+    before = proxied.writers()
     timed = proxied.call(route)
     assert_problem(timed, *row.outcome.problems)
     assert_in_time(row, timed)
-    assert proxied.users() == before
+    assert proxied.writers() == before
 
 
 @pytest.mark.slow
@@ -187,10 +190,10 @@ def test_a_connection_lost_mid_query(proxied: ProxiedApi, row: Row[Failure]) -> 
 def test_commit_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
     for route in WRITES:
         proxied.start()
-        before = proxied.users()
+        before = proxied.writers()
         proxied.postgresql.when_client_sends(COMMIT, row.failure, once=True)
         assert_outcome_unknown(proxied, row, route)
-        assert proxied.users() == before
+        assert proxied.writers() == before
         assert_works_again(proxied, route)
 
 
@@ -201,10 +204,10 @@ def test_commit_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
 def test_commit_response_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
     for route in WRITES:
         proxied.start()
-        before = proxied.users()
+        before = proxied.writers()
         proxied.postgresql.when_client_sends(COMMIT, row.failure, responded=True, once=True)
         assert_outcome_unknown(proxied, row, route)
-        assert proxied.users() != before
+        assert proxied.writers() != before
         assert_works_again(proxied, READS[0])
 
 
@@ -217,12 +220,12 @@ def test_commit_response_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
 def test_commit_in_doubt(proxied: ProxiedApi, row: Row[str]) -> None:
     """As of a pooler that lost its server, and keeps its client's connection."""
     proxied.start()
-    before = proxied.users()
+    before = proxied.writers()
     server = proxied.postgresql
     server.call_when_client_sends(COMMIT, lambda: server.garble(1, in_doubt(row.failure)))
     assert_outcome_unknown(proxied, row, PATCH)
     assert server.has_garbled
-    assert proxied.users() != before
+    assert proxied.writers() != before
     assert_works_again(proxied, READS[0])
 
 
@@ -248,7 +251,7 @@ def assert_outcome_unknown(proxied: ProxiedApi, row: Row[Any], route: Route) -> 
     assert proxied.postgresql.accepted <= connections + 1
     # COMMIT may yet come through, so no reader may fill a page before it no longer can.
     fences: Any = proxied.cache.zrange("fences", 0, -1)
-    assert [member.partition(b"|")[0] for member in fences].count(b"users") == 1
+    assert [member.partition(b"|")[0] for member in fences].count(b"writers") == 1
 
 
 @rows(Row("postgresql-rollback", Failure.BLACKHOLE, SILENT_REPLACED, 1.0))
@@ -291,10 +294,10 @@ def test_terminated_mid_query(proxied: ProxiedApi, row: Row[None]) -> None:
 def test_terminated_at_commit(proxied: ProxiedApi, row: Row[None]) -> None:
     for route in WRITES:
         proxied.start()
-        before = proxied.users()
+        before = proxied.writers()
         proxied.postgresql.call_when_client_sends(COMMIT, proxied.end_backends)
         assert_outcome_unknown(proxied, row, route)
-        assert proxied.users() == before
+        assert proxied.writers() == before
         assert_works_again(proxied, route)
 
 
@@ -327,6 +330,7 @@ def test_unknown_database(proxied: ProxiedApi, row: Row[None]) -> None:
 def test_restart(proxied: ProxiedApi, row: Row[None], own_postgresql: OwnPostgresql) -> None:
     proxied.worker.restart(DATABASE_URL=own_postgresql.url)
     migrate({}, None)
+    create_tables()
     assert proxied.call(POST).response.status_code == POST.status
     for first, second in ((READS[0], PATCH), (PATCH, READS[0])):
         own_postgresql.stop()
@@ -345,7 +349,7 @@ def test_restart(proxied: ProxiedApi, row: Row[None], own_postgresql: OwnPostgre
 @contextmanager
 def row_locked(proxied: ProxiedApi) -> Iterator[None]:
     with proxied.database.transaction():
-        proxied.database.execute("SELECT * FROM users FOR UPDATE")
+        proxied.database.execute("SELECT * FROM writers FOR UPDATE")
         yield
 
 

@@ -76,7 +76,9 @@ def assert_redis_is_skipped(proxied: ProxiedApi) -> None:
 
 def assert_list_is_current(proxied: ProxiedApi) -> None:
     listed = proxied.call(CACHED).response.json()["data"]
-    assert [(user["id"], user["name"], user["email"]) for user in listed] == proxied.users()
+    assert [
+        (writer["id"], writer["name"], writer["email"]) for writer in listed
+    ] == proxied.writers()
 
 
 def assert_recovered(proxied: ProxiedApi) -> None:
@@ -203,7 +205,7 @@ def test_recovered(proxied: ProxiedApi, row: Row[Failure]) -> None:
     proxied.start()
     proxied.redis.failure = row.failure
     assert_responds(proxied, row, PATCH)
-    before = proxied.cache.hmget("generations", "users", "users|all")
+    before = proxied.cache.hmget("generations", "writers", "writers|all")
     assert None not in before
     assert_recovered(proxied)
-    assert proxied.cache.hmget("generations", "users", "users|all") != before
+    assert proxied.cache.hmget("generations", "writers", "writers|all") != before

@@ -113,17 +113,17 @@ def test_the_makefiles_of_sam_work_in_a_folder_with_a_blank(machine: Machine) ->
     artifacts = machine.home / "its artifacts"
     path = PATH if python is None else f"{Path(python).parent}:{PATH}"
     made = subprocess.run(
-        ["make", "--makefile", str(makefile), "build-UsersFunction"],
+        ["make", "--makefile", str(makefile), "build-MetaFunction"],
         cwd=machine.home,  # SAM is elsewhere too, in a copy of the function's code
         env={"PATH": path, "ARTIFACTS_DIR": str(artifacts)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert list(artifacts.glob("users/routes.py")), made.stderr
+    assert list(artifacts.glob("meta/routes.py")), made.stderr
     # Without a Python of Lambda's version only the bytecode is missing, unless Docker makes it.
     if python is not None or made.returncode == 0:
-        assert list(artifacts.glob("users/__pycache__/routes.*.pyc")), made.stderr
+        assert list(artifacts.glob("meta/__pycache__/routes.*.pyc")), made.stderr
 
 
 @pytest.mark.parametrize("machine", [None], indirect=True)

@@ -21,7 +21,7 @@ from tests.in_process import LambdaTransport
 SLOW_COMMIT = """
 CREATE FUNCTION sleep_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM pg_sleep(3); RETURN NULL; END $$;
-CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON users DEFERRABLE INITIALLY DEFERRED
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON writers DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION sleep_at_commit()
 """
 
@@ -90,18 +90,18 @@ def test_requests_go_on_after_a_deadline() -> None:
 def test_a_write_that_waits_past_its_deadline_changes_nothing(
     worker: Worker, api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
-    api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    api.post("/writers", json={"name": "Ada", "email": "ada@example.org"})
     with (
         httpx.Client(transport=LambdaTransport(seconds=0.8), base_url="http://api.test") as hasty,
         database.transaction(),
     ):
-        database.execute("SELECT * FROM users FOR UPDATE")
-        response = hasty.patch("/users/1", json={"name": "Countess"})
+        database.execute("SELECT * FROM writers FOR UPDATE")
+        response = hasty.patch("/writers/1", json={"name": "Countess"})
 
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#deadline-exceeded"
-    assert api.get("/users/1").json()["name"] == "Ada"
-    assert api.patch("/users/1", json={"name": "Countess"}).json()["name"] == "Countess"
+    assert api.get("/writers/1").json()["name"] == "Ada"
+    assert api.patch("/writers/1", json={"name": "Countess"}).json()["name"] == "Countess"
 
 
 @pytest.mark.parametrize("route", [fail, time_out])
@@ -147,7 +147,7 @@ async def violate() -> None:
     url = settings.settings().database_url
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await connection.execute(
-            "INSERT INTO users (name, email) VALUES (%(name)s, %(name)s), (%(name)s, %(name)s)",
+            "INSERT INTO writers (name, email) VALUES (%(name)s, %(name)s), (%(name)s, %(name)s)",
             {"name": SECRET},
         )
 
@@ -191,10 +191,10 @@ def test_an_invalid_request_id_is_replaced_by_the_gateways(request_id: str) -> N
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/users"),
-        ("GET", "/users/1"),
-        ("POST", "/users"),
-        ("DELETE", "/users"),
+        ("GET", "/writers"),
+        ("GET", "/writers/1"),
+        ("POST", "/writers"),
+        ("DELETE", "/writers"),
         ("GET", "/nix"),
         ("GET", "/docs"),
         ("GET", "/"),
@@ -213,7 +213,7 @@ def test_a_deadline_during_commit_is_an_unknown_outcome(
     database.execute(SLOW_COMMIT)
     try:
         with httpx.Client(transport=LambdaTransport(seconds=1.0), base_url="http://api") as api:
-            response = api.post("/users", json={"name": "Slow", "email": "slow@example.com"})
+            response = api.post("/writers", json={"name": "Slow", "email": "slow@example.com"})
     finally:
         database.execute("DROP FUNCTION sleep_at_commit CASCADE")
     assert response.status_code == 503

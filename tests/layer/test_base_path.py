@@ -94,17 +94,17 @@ def test_next_leads_to_the_next_page(
 
 def test_text_that_looks_like_a_link_stays(worker: Worker, mapped: Mapped) -> None:
     api = mapped("/dev", "dev")
-    name = '"next":"/users?limit=1'
+    name = '"next":"/writers?limit=1'
     for number in range(2):
         body = {"name": name, "email": f"{number}@example.org"}
-        assert api.post("/dev/users", json=body).status_code == 201
-    page = api.get("/dev/users?limit=1").json()
+        assert api.post("/dev/writers", json=body).status_code == 201
+    page = api.get("/dev/writers?limit=1").json()
     assert page["data"][0]["name"] == name
-    assert page["next"].startswith("/dev/users?")
+    assert page["next"].startswith("/dev/writers?")
 
 
 def test_a_path_that_only_begins_alike_is_not_below_it(worker: Worker, mapped: Mapped) -> None:
-    assert mapped("", "user").get("/users").status_code == 200
+    assert mapped("", "writer").get("/writers").status_code == 200
     assert mapped("/dev", "dev").get("/dev").headers["location"] == "/dev/docs"
 
 
@@ -124,7 +124,7 @@ def test_the_documentation_is_of_the_mapping(
 def test_a_problem_links_to_the_problems_of_the_mapping(below: tuple[str, httpx.Client]) -> None:
     base, api = below
     types = api.get(f"{base}/openapi.json").json()["components"]["schemas"]["Problem"]
-    for path in ("/users/99", "/nix", "/users?nix=1"):
+    for path in ("/writers/99", "/nix", "/writers?nix=1"):
         problem = api.get(f"{base}{path}").json()
         assert problem["type"].startswith(f"{base}/problems#")
         assert problem["type"] in types["properties"]["type"]["enum"]
@@ -134,11 +134,11 @@ def test_a_problem_links_to_the_problems_of_the_mapping(below: tuple[str, httpx.
 
 def test_a_mapping_is_known_by_its_host_not_by_the_path(worker: Worker, mapped: Mapped) -> None:
     """At the address of API Gateway there is no mapping, and a route may be named like it."""
-    worker.restart(DOMAIN_NAME=DOMAIN, BASE_PATH="/users")
+    worker.restart(DOMAIN_NAME=DOMAIN, BASE_PATH="/writers")
     assert mapped("", "$default").get("/").headers["location"] == "/docs"
-    assert mapped("", "$default").get("/users").status_code == 200
-    assert mapped("/users", "$default").get("/users/users").status_code == 200
-    assert mapped("/users", "$default").get("/users/").headers["location"] == "/users/docs"
+    assert mapped("", "$default").get("/writers").status_code == 200
+    assert mapped("/writers", "$default").get("/writers/writers").status_code == 200
+    assert mapped("/writers", "$default").get("/writers/").headers["location"] == "/writers/docs"
 
 
 def test_a_domains_mapping_hides_a_stage(worker: Worker, mapped: Mapped) -> None:

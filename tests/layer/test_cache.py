@@ -284,25 +284,29 @@ def test_lists_share_no_page(worker: Worker, cache: Client) -> None:
         assert worker.run(PageCache(name, Things).fetch(REQUEST, page, Database().load)) == content
 
 
-ALL = PageCache("posts", Things)
+ALL = PageCache("articles", Things)
 PAGES = {
-    "posts of 7": {"posts": "7"},
-    "posts of 8": {"posts": "8"},
-    "all posts": {"posts": ""},
-    "posts of 7 with authors": {"posts": "7", "users": ""},
-    "users": {"users": ""},
+    "articles of 7": {"articles": "7"},
+    "articles of 8": {"articles": "8"},
+    "all articles": {"articles": ""},
+    "articles of 7 with authors": {"articles": "7", "writers": ""},
+    "writers": {"writers": ""},
 }
 VOIDED = [
-    pytest.param({"posts": {"7"}}, {"posts of 7", "all posts", "posts of 7 with authors"}, id="7"),
     pytest.param(
-        {"posts": {"7", "8"}},
-        {"posts of 7", "posts of 8", "all posts", "posts of 7 with authors"},
+        {"articles": {"7"}}, {"articles of 7", "all articles", "articles of 7 with authors"}, id="7"
+    ),
+    pytest.param(
+        {"articles": {"7", "8"}},
+        {"articles of 7", "articles of 8", "all articles", "articles of 7 with authors"},
         id="a move",
     ),
-    pytest.param({"posts": set()}, {"all posts"}, id="no scope"),
-    pytest.param({"posts": None}, set(PAGES) - {"users"}, id="the whole table"),
-    pytest.param({"users": None}, {"users", "posts of 7 with authors"}, id="a joined table"),
-    pytest.param({"users": set()}, {"users", "posts of 7 with authors"}, id="a table unscoped"),
+    pytest.param({"articles": set()}, {"all articles"}, id="no scope"),
+    pytest.param({"articles": None}, set(PAGES) - {"writers"}, id="the whole table"),
+    pytest.param({"writers": None}, {"writers", "articles of 7 with authors"}, id="a joined table"),
+    pytest.param(
+        {"writers": set()}, {"writers", "articles of 7 with authors"}, id="a table unscoped"
+    ),
     pytest.param({"tags": None}, set(), id="another table"),
 ]
 
@@ -310,7 +314,7 @@ VOIDED = [
 async def fetch_of(name: str, content: bytes) -> bytes:
     depends_on = PAGES[name]
     load = Database(content, depends_on).load
-    return await ALL.fetch(REQUEST, f"{name}:1:10", load, scope=depends_on.get("posts", ""))
+    return await ALL.fetch(REQUEST, f"{name}:1:10", load, scope=depends_on.get("articles", ""))
 
 
 @pytest.mark.parametrize(("changes", "voided"), VOIDED)
@@ -361,18 +365,18 @@ def test_a_write_whose_scopes_are_known_keeps_readers_from_no_other_page(
 def test_a_page_is_populated_while_it_is_not_known_which_scope_changes(
     worker: Worker, cache: Client
 ) -> None:
-    async def change_a_post_of_7() -> None:
+    async def change_an_article_of_7() -> None:
         fences = Fences(REQUEST)
-        fences.start({"posts": None})
+        fences.start({"articles": None})
         await check_redis()
-        for name in ("posts of 7", "posts of 8"):
+        for name in ("articles of 7", "articles of 8"):
             assert await fetch_of(name, b"during") == b"during"
-        await fences.ready({"posts": {"7"}})
-        await fences.committed({"posts": {"7"}})
+        await fences.ready({"articles": {"7"}})
+        await fences.committed({"articles": {"7"}})
 
-    worker.run(change_a_post_of_7())
-    assert worker.run(fetch_of("posts of 8", b"after")) == b"during"
-    assert worker.run(fetch_of("posts of 7", b"after")) == b"after"
+    worker.run(change_an_article_of_7())
+    assert worker.run(fetch_of("articles of 8", b"after")) == b"during"
+    assert worker.run(fetch_of("articles of 7", b"after")) == b"after"
 
 
 @pytest.mark.parametrize(("narrows", "found"), [(True, b"old"), (False, b"new")])
@@ -386,43 +390,43 @@ def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
 ) -> None:
     monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 0.1)
 
-    async def change_a_post_of_7() -> bytes:
+    async def change_an_article_of_7() -> bytes:
         fences = Fences(REQUEST)
-        fences.start({"posts": None})
+        fences.start({"articles": None})
         await check_redis()
-        reading = asyncio.create_task(fetch_of("posts of 8", b"new"))
+        reading = asyncio.create_task(fetch_of("articles of 8", b"new"))
         await asyncio.sleep(0.01)
         if narrows:
-            await fences.ready({"posts": {"7"}})
+            await fences.ready({"articles": {"7"}})
         content = await reading
-        await fences.committed({"posts": {"7"}})
+        await fences.committed({"articles": {"7"}})
         return content
 
-    worker.run(fetch_of("posts of 8", b"old"))
-    assert worker.run(change_a_post_of_7()) == found
+    worker.run(fetch_of("articles of 8", b"old"))
+    assert worker.run(change_an_article_of_7()) == found
     assert outcome(record) == ("hit" if narrows else "bypass")
 
 
 def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
     worker: Worker, cache: Client
 ) -> None:
-    """A post was likely to stay with user 8, and has moved there from 7."""
+    """An article was likely to stay with writer 8, and has moved there from 7."""
 
     async def move() -> None:
         fences = Fences(REQUEST)
-        fences.start({"posts": "8"})
-        await fences.ready({"posts": {"7", "8"}})
+        fences.start({"articles": "8"})
+        await fences.ready({"articles": {"7", "8"}})
         fenced = {fence.partition(b"|")[0] for fence in cache.zrange("fences", 0, -1)}
-        assert fenced == {b"posts@7", b"posts@8"}
-        for name in ("posts of 7", "posts of 8", "all posts"):
+        assert fenced == {b"articles@7", b"articles@8"}
+        for name in ("articles of 7", "articles of 8", "all articles"):
             assert await fetch_of(name, b"during") == b"during"
-        await fences.committed({"posts": {"7", "8"}})
+        await fences.committed({"articles": {"7", "8"}})
 
     for name in PAGES:
         worker.run(fetch_of(name, b"old"))
     worker.run(move())
     assert not cache.exists("fences")
-    for name in ("posts of 7", "posts of 8", "all posts"):
+    for name in ("articles of 7", "articles of 8", "all articles"):
         assert worker.run(fetch_of(name, b"after")) == b"after"
 
 
@@ -431,32 +435,32 @@ def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
 ) -> None:
     async def move() -> None:
         fences = Fences(REQUEST)
-        fences.start({"posts": "8"})
+        fences.start({"articles": "8"})
         await check_redis()
         cache.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
         try:
-            await fences.ready({"posts": {"7", "8"}})
+            await fences.ready({"articles": {"7", "8"}})
         finally:
             cache.execute_command("ACL", "SETUSER", "default", "+eval", "+evalsha")
-        await fences.committed({"posts": {"7", "8"}})
-        assert tokens(cache)["posts|all"] != before["posts|all"]
+        await fences.committed({"articles": {"7", "8"}})
+        assert tokens(cache)["articles|all"] != before["articles|all"]
 
-    worker.run(fetch_of("posts of 7", b"old"))
-    worker.run(fetch_of("all posts", b"old"))
+    worker.run(fetch_of("articles of 7", b"old"))
+    worker.run(fetch_of("all articles", b"old"))
     worker.run(arrived())
     before = tokens(cache)
     worker.run(move())
-    assert worker.run(fetch_of("posts of 7", b"after")) == b"after"
+    assert worker.run(fetch_of("articles of 7", b"after")) == b"after"
 
 
 def test_a_scope_that_is_not_the_statements_is_not_trusted(worker: Worker, cache: Client) -> None:
     """The page depends on the whole table, whatever the route says."""
-    depends_on = {"posts": ""}
+    depends_on = {"articles": ""}
     worker.run(ALL.fetch(REQUEST, PAGE, Database(b"old", depends_on).load, scope="7"))
     assert (
         worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new", depends_on).load, scope="7")) == b"old"
     )
-    worker.run(write({"posts": {"8"}}))
+    worker.run(write({"articles": {"8"}}))
     assert (
         worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new", depends_on).load, scope="7")) == b"new"
     )
@@ -469,10 +473,10 @@ def test_a_page_that_depends_on_nothing_is_not_stored(worker: Worker, cache: Cli
 
 
 def test_tokens_of_scopes_expire_after_their_pages(worker: Worker, cache: Client) -> None:
-    worker.run(ALL.fetch(REQUEST, PAGE, Database(b"page", {"posts": "7"}).load, scope="7"))
+    worker.run(ALL.fetch(REQUEST, PAGE, Database(b"page", {"articles": "7"}).load, scope="7"))
     worker.run(arrived())
-    assert cache.ttl("scope:posts:7") > cache.ttl(f"posts:{PAGE}") > 0
-    cache.delete("scope:posts:7")
+    assert cache.ttl("scope:articles:7") > cache.ttl(f"articles:{PAGE}") > 0
+    cache.delete("scope:articles:7")
     assert worker.run(ALL.fetch(REQUEST, PAGE, Database(b"new").load, scope="7")) == b"new"
 
 

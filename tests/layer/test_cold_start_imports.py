@@ -1,7 +1,7 @@
 """What a cold start may import up to its first response: nothing heavy that it does not need.
 
-Every millisecond here is added to every cold start; `python -m benchmarks cold` shows what each
-package costs. Importing a module inside the function that needs it keeps it out.
+Every millisecond here is added to every cold start. Importing a module inside the function that
+needs it keeps it out.
 """
 
 import json

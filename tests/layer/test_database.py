@@ -34,7 +34,7 @@ from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
 Database = psycopg.Connection[Any]
 
-INSERT = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')"
+INSERT = "INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')"
 END_OWN_BACKEND = "SELECT pg_terminate_backend(pg_backend_pid())"
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/blog"
 
@@ -44,8 +44,8 @@ def with_options(services: Services, options: str) -> str:
     return f"{services.database_url}&options={quote(options)}"
 
 
-def users(database: Database) -> int:
-    (count,) = database.execute("SELECT count(*) FROM users").fetchall()[0]
+def writers(database: Database) -> int:
+    (count,) = database.execute("SELECT count(*) FROM writers").fetchall()[0]
     return int(count)
 
 
@@ -105,7 +105,7 @@ def test_a_request_is_retried_once_if_its_connection_breaks_before_commit(
 ) -> None:
     query = Query(statement, breaks=1)
     assert ask(query) == 200
-    assert (query.calls, users(database)) == (2, rows)
+    assert (query.calls, writers(database)) == (2, rows)
 
 
 @pytest.mark.parametrize("statement", ["SELECT 42", INSERT])
@@ -114,7 +114,7 @@ def test_a_request_is_retried_only_once(
 ) -> None:
     query = Query(statement, breaks=9)
     assert ask(query) == 503
-    assert (query.calls, users(database)) == (2, 0)
+    assert (query.calls, writers(database)) == (2, 0)
 
 
 @pytest.mark.parametrize("end", ["terminated", "restarted twice"])
@@ -135,7 +135,7 @@ def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Da
     query = Query(INSERT)
     worker.run(write(query))
 
-    assert (query.calls, users(database)) == (1, 1)
+    assert (query.calls, writers(database)) == (1, 1)
 
 
 def test_a_worker_keeps_one_connection(worker: Worker, database: Database) -> None:
@@ -177,12 +177,12 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
 
     class Watch(NothingInvalidated):
         async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
-            assert (self.calls, query.calls, users(database)) == (["start"], 1, 0)
+            assert (self.calls, query.calls, writers(database)) == (["start"], 1, 0)
             await super().ready(scopes)
 
         async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
-            assert users(database) == 1
-            assert scopes["users"] is None
+            assert writers(database) == 1
+            assert scopes["writers"] is None
             await super().committed(scopes)
 
     watch = Watch()
@@ -198,9 +198,9 @@ def test_a_write_that_raises_is_rolled_back(worker: Worker, database: Database) 
     watch = NothingInvalidated()
     with pytest.raises(NotFound):
         worker.run(write(insert_and_raise, watch))
-    assert (users(database), watch.calls) == (0, ["start", "rolled back"])
+    assert (writers(database), watch.calls) == (0, ["start", "rolled back"])
     worker.run(write(Query(INSERT)))
-    assert users(database) == 1
+    assert writers(database) == 1
 
 
 def test_a_transaction_that_only_looked_up_invalidates_nothing(
@@ -218,14 +218,14 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
     worker: Worker, database: Database
 ) -> None:
     async def insert_three(block: Transaction) -> Any:
-        ahead = block.driver.send_ahead("SELECT count(*) FROM users", [])
+        ahead = block.driver.send_ahead("SELECT count(*) FROM writers", [])
         await block.execute(statement_of(INSERT))
         block.execute_with_commit(statement_of(INSERT.replace("ada@", "bob@")))
         return await ahead.fetchone()
 
     assert worker.run(write(Query())) == 42  # the connection's first transaction
     assert worker.run(write(insert_three)) == (0,)
-    assert users(database) == 2
+    assert writers(database) == 2
 
 
 def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Database) -> None:
@@ -236,7 +236,7 @@ def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Da
     watch = NothingInvalidated()
     with pytest.raises(InternalError):
         worker.run(write(insert_twice, watch))
-    assert (users(database), watch.calls) == (0, ["start", "ready", "rolled back"])
+    assert (writers(database), watch.calls) == (0, ["start", "ready", "rolled back"])
     assert worker.run(read(REQUEST, Query())) == 42
 
 
@@ -248,12 +248,14 @@ def test_a_violation_that_the_models_explain_is_the_clients(
     async def run(statement: str, block: Transaction) -> None:
         await block.execute(statement_of(statement))
 
-    post = "INSERT INTO posts (user_id, title, content) VALUES (4711, 'a', 'b') RETURNING id"
-    same_id = "INSERT INTO users OVERRIDING SYSTEM VALUE SELECT * FROM users RETURNING id"
-    with pytest.raises(Conflict, match="email: another user has"):
+    article = (
+        "INSERT INTO articles (writer_id, title, content) VALUES (4711, 'a', 'b') RETURNING id"
+    )
+    same_id = "INSERT INTO writers OVERRIDING SYSTEM VALUE SELECT * FROM writers RETURNING id"
+    with pytest.raises(Conflict, match="email: another writer has"):
         worker.run(write(partial(run, INSERT)))
-    with pytest.raises(InvalidReference, match="user_id: there is no such user"):
-        worker.run(write(partial(run, post)))
+    with pytest.raises(InvalidReference, match="writer_id: there is no such writer"):
+        worker.run(write(partial(run, article)))
     with pytest.raises(InternalError):
         worker.run(write(partial(run, same_id)))
 
@@ -342,7 +344,7 @@ def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_
     monkeypatch.setitem(TIMEOUTS, "lock_timeout", "50ms")
     worker.restart(DATABASE_URL=url_without_timeouts(services))
     with database.transaction():
-        database.execute("LOCK TABLE users IN SHARE MODE")
+        database.execute("LOCK TABLE writers IN SHARE MODE")
         started_at = monotonic()
         with pytest.raises(DatabaseUnavailable):
             worker.run(write(Query(INSERT)))
@@ -352,12 +354,12 @@ def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_
 def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
     worker: Worker, api: httpx.Client, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    database.execute("ALTER TABLE users ADD CONSTRAINT no_bob CHECK (name <> 'Bob Secret')")
+    database.execute("ALTER TABLE writers ADD CONSTRAINT no_bob CHECK (name <> 'Bob Secret')")
     try:
         body = {"name": "Bob Secret", "email": "bob.secret@example.org"}
-        response = api.post("/users", json=body)
+        response = api.post("/writers", json=body)
     finally:
-        database.execute("ALTER TABLE users DROP CONSTRAINT no_bob")
+        database.execute("ALTER TABLE writers DROP CONSTRAINT no_bob")
     printed = "".join(capsys.readouterr())
     failures = [json.loads(line) for line in printed.splitlines() if "database error" in line]
 
@@ -367,7 +369,7 @@ def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
     assert [(failure["sqlstate"], failure["constraint"]) for failure in failures] == [
         ("23514", "no_bob")
     ]
-    assert "INSERT INTO users" in failures[0]["statement"]
+    assert "INSERT INTO writers" in failures[0]["statement"]
     assert "secret" not in printed.lower()
 
 

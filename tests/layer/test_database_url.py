@@ -121,7 +121,7 @@ def test_a_url_that_cannot_be_read_is_a_logged_error_of_the_server(
     api: httpx.Client, worker: Worker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     worker.restart(DATABASE_URL="postgresql://u:s3cret@h/d?command_timeout=1")
-    assert api.get("/users/1").status_code == 500
+    assert api.get("/writers/1").status_code == 500
     log = capfd.readouterr().out
     assert "its parameter command_timeout is unknown to libpq" in log
     assert "s3cret" not in log

@@ -97,19 +97,19 @@ def test_a_patch_is_json_or_a_merge_patch(
         "/docs/",
         "/docs/%2e%2e/handler.py",
         "/health/",
-        "/users/",
-        "/users/x",
-        "/users/1/1",
-        "/users/search/",
-        "/users/stats/1",
-        "/posts/",
-        "/posts/-1",
-        "/Users",
+        "/writers/",
+        "/writers/x",
+        "/writers/1/1",
+        "/writers/search/",
+        "/writers/stats/1",
+        "/articles/",
+        "/articles/-1",
+        "/Writers",
         "/%00",
-        "/users%0A",
-        "/users/search%0A",
-        "/users/1%0A",
-        "/posts/1%0A",
+        "/writers%0A",
+        "/writers/search%0A",
+        "/writers/1%0A",
+        "/articles/1%0A",
         "/docs%0A",
         "/docs/swagger-ui.css%0A",
         "/%0A",
@@ -282,7 +282,7 @@ def test_a_body_of_another_media_type_is_415(
     ],
 )
 def test_a_body_of_a_json_media_type_is_read(client: httpx.Client, media_type: str) -> None:
-    response = client.post("/users", content="{}", headers={"Content-Type": media_type})
+    response = client.post("/writers", content="{}", headers={"Content-Type": media_type})
     assert response.status_code == 422
 
 

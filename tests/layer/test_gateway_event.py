@@ -123,7 +123,7 @@ def test_methods_have_capital_letters(event: dict[str, Any], method: str) -> Non
 def test_a_body_in_base64_is_decoded_strictly(
     event: dict[str, Any], body: str | None, is_base64: bool, problem: str
 ) -> None:
-    event |= {"rawPath": "/users", "body": body, "isBase64Encoded": is_base64}
+    event |= {"rawPath": "/writers", "body": body, "isBase64Encoded": is_base64}
     event["requestContext"]["http"]["method"] = "POST"
     event["headers"]["content-type"] = "application/json"
     assert respond(event).json()["type"] == f"/problems#{problem}"

@@ -7,13 +7,13 @@ import sys
 
 from local.generate.sample_events import sample_events
 from local.services import Services
-from tests.layer.test_cold_start_imports import PYTHON_PATH
+from tests.worker_process import PYTHON_PATH
 
 # As Lambda's runtime does before it imports the handler, with a log level of the function's.
 COLD_START = """
 import json, logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout, format="library %(name)s %(message)s")
-from users.handler import handler
+from tests.example.writers import handler
 class Context:
     aws_request_id = "1"
     get_remaining_time_in_millis = staticmethod(lambda: 10_000)
@@ -26,7 +26,7 @@ def test_a_cold_start_writes_one_line_per_request_without_its_path(
     services: Services, database: object, cache: object
 ) -> None:
     event = next(iter(sample_events().values()))
-    event = json.loads(json.dumps(event).replace(event["rawPath"], "/users/4711"))
+    event = json.loads(json.dumps(event).replace(event["rawPath"], "/writers/4711"))
     ran = subprocess.run(
         [sys.executable, "-c", COLD_START, json.dumps(event)],
         env={**os.environ, "PYTHONPATH": PYTHON_PATH},

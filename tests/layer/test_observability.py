@@ -37,7 +37,7 @@ def names_of(emf: dict[str, Any]) -> set[str]:
 def test_a_request_is_one_line_with_its_fields(
     worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
-    response = api.get("/users/7", headers={"X-Request-Id": "mine-1"})
+    response = api.get("/writers/7", headers={"X-Request-Id": "mine-1"})
     [line] = request_lines(capsys)
 
     assert response.status_code == 404
@@ -47,7 +47,7 @@ def test_a_request_is_one_line_with_its_fields(
         "stage": "dev",
         "client_request_id": "mine-1",
         "method": "GET",
-        "route": "/users/{user_id}",
+        "route": "/writers/{writer_id}",
         "status": 404,
     }
     assert {name: line[name] for name in expected} == expected
@@ -60,14 +60,14 @@ def test_a_request_is_one_line_with_its_fields(
 @pytest.mark.parametrize(
     ("method", "path", "status", "route"),
     [
-        ("GET", "/users", 200, "/users"),
-        ("GET", "/users?limit=0", 422, "/users"),
-        ("GET", "/users/search?name=x", 200, "/users/search"),
-        ("POST", "/users", 422, "/users"),
-        ("GET", "/posts/stats", 200, "/posts/stats"),
-        ("DELETE", "/posts/1", 404, "/posts/{post_id}"),
+        ("GET", "/writers", 200, "/writers"),
+        ("GET", "/writers?limit=0", 422, "/writers"),
+        ("GET", "/writers/search?name=x", 200, "/writers/search"),
+        ("POST", "/writers", 422, "/writers"),
+        ("GET", "/articles/stats", 200, "/articles/stats"),
+        ("DELETE", "/articles/1", 404, "/articles/{article_id}"),
         ("GET", "/nix/secret", 404, None),
-        ("PUT", "/users", 405, "/users"),
+        ("PUT", "/writers", 405, "/writers"),
     ],
 )
 @pytest.mark.usefixtures("worker")
@@ -84,9 +84,9 @@ def test_every_request_is_one_line(
 @pytest.mark.usefixtures("worker")
 def test_the_cache_outcome_is_on_the_line_and_a_metric(api: httpx.Client, capsys: Printed) -> None:
     for path, outcome, metric in [
-        ("/users", "miss", "CacheMiss"),
-        ("/users", "hit", "CacheHit"),
-        ("/users?skip=3", "bypass", "CacheBypass"),
+        ("/writers", "miss", "CacheMiss"),
+        ("/writers", "hit", "CacheHit"),
+        ("/writers?skip=3", "bypass", "CacheBypass"),
     ]:
         api.get(path)
         printed = lines(capsys)
@@ -99,14 +99,14 @@ def test_the_cache_outcome_is_on_the_line_and_a_metric(api: httpx.Client, capsys
 
 def test_a_failing_redis_is_a_metric(worker: Worker, api: httpx.Client, capsys: Printed) -> None:
     worker.restart(REDIS_URL="redis://127.0.0.1:1/0")
-    api.get("/users")
+    api.get("/writers")
     assert "CacheError" in names_of(metric_objects(capsys)[0])
 
 
 @pytest.mark.usefixtures("worker")
 def test_a_hit_takes_no_time_in_the_database(api: httpx.Client, capsys: Printed) -> None:
-    api.get("/users")
-    api.get("/users")
+    api.get("/writers")
+    api.get("/writers")
     miss, hit = metric_objects(capsys)
 
     assert miss["DatabaseTime"] > 0
@@ -117,7 +117,7 @@ def test_metrics_are_valid_embedded_metric_format(
     worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
     worker.restart(STAGE="prod")
-    api.get("/users")
+    api.get("/writers")
     [emf] = metric_objects(capsys)
     [directive] = emf["_aws"]["CloudWatchMetrics"]
 
@@ -160,8 +160,8 @@ def test_the_average_of_faults_is_the_fault_rate(
     """Each request counts, what a client did wrong as 0."""
     if database_url:
         worker.restart(DATABASE_URL=database_url)
-    api.get("/users/1")
-    api.get("/users/stats")
+    api.get("/writers/1")
+    api.get("/writers/stats")
     objects = metric_objects(capsys)
     assert [emf["Fault"] for emf in objects] == [fault, fault]
     assert all("Fault" in names_of(emf) for emf in objects)
@@ -169,7 +169,7 @@ def test_the_average_of_faults_is_the_fault_rate(
 
 def test_the_log_level_is_a_setting(worker: Worker, api: httpx.Client, capsys: Printed) -> None:
     worker.restart(LOG_LEVEL="ERROR")
-    api.get("/users")
+    api.get("/writers")
     [line] = lines(capsys)
     assert "message" not in line
 
@@ -178,7 +178,7 @@ def test_metrics_do_not_depend_on_the_log_level(
     worker: Worker, api: httpx.Client, capsys: Printed
 ) -> None:
     worker.restart(LOG_LEVEL="ERROR", STAGE="prod")
-    api.get("/users")
+    api.get("/writers")
     [emf] = metric_objects(capsys)
 
     assert emf["CacheMiss"] == 1
@@ -194,20 +194,20 @@ def test_no_personal_data_is_printed(
     ada = {"name": "Ada Secretson", "email": "ada.secretson@example.org"}
     api.headers["User-Agent"] = "agent-x"
     api.headers["X-Forwarded-For"] = "203.0.113.7"
-    api.post("/users", json=ada)
-    assert api.post("/users", json=ada).status_code == 409
-    api.put("/users/1", json=ada)
-    api.patch("/users/1", json={"name": "Ada Secretson" * 50})
-    api.patch("/users/1", json={"s3cret": 1})
-    api.post("/users", content='{"name": "Ada Secretson"', headers={"Content-Type": "text/json"})
-    api.get("/users/search?name=Secretson&created_after=s3cret")
-    api.get("/users/search?name=Secretson")
-    api.get("/users?s3cret=1")
+    api.post("/writers", json=ada)
+    assert api.post("/writers", json=ada).status_code == 409
+    api.put("/writers/1", json=ada)
+    api.patch("/writers/1", json={"name": "Ada Secretson" * 50})
+    api.patch("/writers/1", json={"s3cret": 1})
+    api.post("/writers", content='{"name": "Ada Secretson"', headers={"Content-Type": "text/json"})
+    api.get("/writers/search?name=Secretson&created_after=s3cret")
+    api.get("/writers/search?name=Secretson")
+    api.get("/writers?s3cret=1")
     api.get("/s3cret?s3cret")
-    api.post("/posts", json={"user_id": 1, "title": "s3cret", "content": "s3cret"})
-    api.post("/posts", json={"user_id": 99, "title": "s3cret", "content": "s3cret"})
+    api.post("/articles", json={"writer_id": 1, "title": "s3cret", "content": "s3cret"})
+    api.post("/articles", json={"writer_id": 99, "title": "s3cret", "content": "s3cret"})
     worker.restart(DATABASE_URL="postgresql://ada:s3cret@127.0.0.1:1/s3cret")
-    assert api.post("/users", json=ada).status_code == 503
+    assert api.post("/writers", json=ada).status_code == 503
     printed = "".join(capsys.readouterr())
 
     assert printed.count('"request"') == 13

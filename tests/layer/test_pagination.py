@@ -47,7 +47,7 @@ def test_a_cursor_of_a_negative_position_is_rejected(position: int) -> None:
 
 
 def test_a_page_begins_where_its_parameters_say() -> None:
-    next_page = NameParameters(name="Ada").page_fields("/users", PageResult([], 7))["next"]
+    next_page = NameParameters(name="Ada").page_fields("/writers", PageResult([], 7))["next"]
     cursor = str(next_page).rpartition("cursor=")[2]
 
     assert PageParameters().position == PagePosition()
@@ -58,7 +58,7 @@ def test_a_page_begins_where_its_parameters_say() -> None:
 
 @given(st.integers(0, 10_000), st.integers(1, 100))
 def test_pages_hold_all_items_and_no_page_is_empty(total: int, limit: int) -> None:
-    fields = PageParameters(limit=limit).page_fields("/users", PageResult([], None, total))
+    fields = PageParameters(limit=limit).page_fields("/writers", PageResult([], None, total))
     pages = fields["total_pages"]
     assert isinstance(pages, int)
     assert pages * limit >= total
@@ -86,18 +86,18 @@ def test_the_largest_page_begins_within_the_databases_integers() -> None:
 
 
 def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
-    path = next_url("/users/search", 7, name="a&b=%ü", limit=10)
+    path = next_url("/writers/search", 7, name="a&b=%ü", limit=10)
     cursor = encode_cursor(7)
-    assert path == f"/users/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
-    assert next_url("/users", None, limit=10) is None
-    fields = NameParameters().page_fields("/users", PageResult([], 7))
+    assert path == f"/writers/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
+    assert next_url("/writers", None, limit=10) is None
+    fields = NameParameters().page_fields("/writers", PageResult([], 7))
     assert "name" not in str(fields["next"])
 
 
 @pytest.mark.parametrize("next_key", [7, None])
 def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
     result = PageResult(["line\nend", "ü"], next_key)
-    content = page_content(CursorPage[str], "/users", CursorParameters(limit=2), result)
+    content = page_content(CursorPage[str], "/writers", CursorParameters(limit=2), result)
     response = page_response(ApiRequest(), content)
 
     body = json.loads(bytes(response.body))

@@ -48,11 +48,11 @@ def with_parameter(services: Services, parameter: str) -> str:
 
 
 def outcomes(api: httpx.Client) -> list[Any]:
-    assert api.post("/users", json=ADA).status_code == 201
-    assert [api.get("/users").json()["total"] for _ in range(3)] == [1, 1, 1]
-    assert api.patch("/users/1", json={"name": "Countess"}).status_code == 200
-    assert api.get("/users").json()["data"][0]["name"] == "Countess"
-    assert api.delete("/users/1").status_code == 204
+    assert api.post("/writers", json=ADA).status_code == 201
+    assert [api.get("/writers").json()["total"] for _ in range(3)] == [1, 1, 1]
+    assert api.patch("/writers/1", json={"name": "Countess"}).status_code == 200
+    assert api.get("/writers").json()["data"][0]["name"] == "Countess"
+    assert api.delete("/writers/1").status_code == 204
     return [api.get("/health").json()[name] for name in ("status", "postgresql", "redis")]
 
 

@@ -37,9 +37,8 @@ from shared import database
 from shared.auth import permissions
 from shared.auth.permissions import OWN
 from shared.cache.fences import Fences
-from shared.database import violations
 from shared.database.links import Link
-from shared.database.models import METADATA, users
+from shared.database.models import METADATA, identities
 from shared.database.ownership import OWN_USER_ID, is_own
 from shared.database.paged_query import PagedQuery
 from shared.database.versions import meets_conditions, version
@@ -53,15 +52,17 @@ from shared.process import reset
 from shared.request import SCOPE_KEY, ApiRequest, request_of
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import Worker
+from tests.example.models import writers
 from tests.in_process import LambdaTransport
+from tests.resources import insert_rows_of
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
-USERS = users.to_metadata(TABLES)
+WRITERS = writers.to_metadata(TABLES)
 notes = Table(
     "notes",
     TABLES,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), nullable=False),
     Column("line", Text),
     Column("done", Boolean, nullable=False, server_default="false"),
 )
@@ -69,7 +70,7 @@ pins = Table(
     "pins",
     TABLES,
     Column("note_id", BigInteger, ForeignKey("notes.id", ondelete="CASCADE"), primary_key=True),
-    Column("user_id", BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), primary_key=True),
 )
 """A link table, without an id of its own."""
 COLUMNS = (notes.c.id, notes.c.user_id, notes.c.line, notes.c.done)
@@ -86,7 +87,9 @@ MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.
 PINS = Link(pins, owner=pins.c.user_id)
 MARKS = Link(pins, owner=notes.c.user_id)
 PINNED_BY = PagedQuery(
-    select(pins.c.user_id, USERS.c.name).join(USERS).where(pins.c.note_id == bindparam("note_id")),
+    select(pins.c.user_id, WRITERS.c.name)
+    .join(WRITERS)
+    .where(pins.c.note_id == bindparam("note_id")),
     pins.c.user_id,
     counted=True,
 )
@@ -97,11 +100,11 @@ DELETE_OF_USER = (
 )
 ROWS = f"""
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id bigint NOT NULL REFERENCES users ON DELETE CASCADE, line text,
+    user_id bigint NOT NULL REFERENCES writers ON DELETE CASCADE, line text,
     done boolean NOT NULL DEFAULT false);
 CREATE TABLE pins (note_id bigint REFERENCES notes ON DELETE CASCADE,
-    user_id bigint REFERENCES users ON DELETE CASCADE, PRIMARY KEY (note_id, user_id));
-INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
+    user_id bigint REFERENCES writers ON DELETE CASCADE, PRIMARY KEY (note_id, user_id));
+INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
 INSERT INTO identities (issuer, subject, user_id) VALUES ('{ISSUER}', 'ada', 1), ('{ISSUER}', 'bob', 2);
 INSERT INTO notes (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
 """  # noqa: E501
@@ -252,6 +255,8 @@ ApiAs = Callable[..., httpx.Client]
 
 @pytest.fixture
 def tables(database: psycopg.Connection[Any], cache: object) -> Iterator[psycopg.Connection[Any]]:
+    for key in identities.c.user_id.foreign_keys:
+        insert_rows_of(database, key.column.table, 1, 2)
     database.execute(ROWS.encode())
     yield database
     database.execute("DROP TABLE pins, notes")
@@ -392,7 +397,6 @@ def test_a_link_is_made_once_shown_at_once_and_audited_with_its_first_id(
 def test_a_link_obeys_owners_and_needs_both_rows(
     api_as: ApiAs, tables: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(violations, "METADATA", TABLES)
     ada, bob, root = api_as("ada"), api_as("bob"), api_as("root", "admin")
     assert ada.put("/notes/1/pins/2").status_code == 403
     assert ada.put("/notes/4711/pins/1").json()["detail"] == "note_id: there is no such note."

@@ -28,27 +28,27 @@ DOCUMENTED = [
 ]
 GETS = [
     *DOCUMENTED,
-    *("/", "/docs/swagger-ui.css", "/nix", "/users?page=1", "/users?limit=0", "/users/9"),
+    *("/", "/docs/swagger-ui.css", "/nix", "/writers?page=1", "/writers?limit=0", "/writers/9"),
 ]
 
 
 def responses(api: httpx.Client) -> Iterator[httpx.Response]:
     """Every kind, and most of the statuses."""
-    yield api.post("/users", json=ADA)
-    yield api.post("/users", json=ADA)
-    yield api.put("/users/1", json=ADA)
-    yield api.patch("/users/1", json={"name": "King"})
-    yield api.post("/posts", json={"user_id": 9, "title": "T", "content": "C"})
-    yield api.post("/posts", content=b"x" * 200_000)
-    yield api.post("/posts", content=b"x")
-    yield api.post("/posts", content=b"x", headers={"Content-Type": "application/json"})
+    yield api.post("/writers", json=ADA)
+    yield api.post("/writers", json=ADA)
+    yield api.put("/writers/1", json=ADA)
+    yield api.patch("/writers/1", json={"name": "King"})
+    yield api.post("/articles", json={"writer_id": 9, "title": "T", "content": "C"})
+    yield api.post("/articles", content=b"x" * 200_000)
+    yield api.post("/articles", content=b"x")
+    yield api.post("/articles", content=b"x", headers={"Content-Type": "application/json"})
     yield from (api.get(path) for path in GETS)
     yield from (api.head(path) for path in GETS)
     yield from (api.options(path) for path in GETS)
     yield from (api.request("TRACE", path) for path in GETS)
-    yield api.delete("/users/1")
-    yield api.delete("/users/1")
-    yield api.delete("/users/1%0A")
+    yield api.delete("/writers/1")
+    yield api.delete("/writers/1")
+    yield api.delete("/writers/1%0A")
 
 
 def test_every_response_has_the_security_headers(worker: Worker, api: httpx.Client) -> None:
@@ -76,7 +76,7 @@ def test_failures_have_the_headers_too(worker: Worker, api: httpx.Client) -> Non
         raise LookupError
 
     worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    unavailable = api.get("/users/1")
+    unavailable = api.get("/writers/1")
     router = APIRouter()
     router.add_api_route("/things", fail)
     transport = LambdaTransport(handler=lambda_handler(create_app(router, is_public=True)))
@@ -92,13 +92,13 @@ def test_failures_have_the_headers_too(worker: Worker, api: httpx.Client) -> Non
 def test_browsers_keep_to_https_after_a_request_over_https(
     api: httpx.Client, scheme: str, value: str | None
 ) -> None:
-    for path in ("/users", "/nix"):
+    for path in ("/writers", "/nix"):
         response = api.get(f"{scheme}://api.test{path}")
         assert response.headers.get("strict-transport-security") == value
 
 
 def test_head_is_get_without_its_content(worker: Worker, api: httpx.Client) -> None:
-    api.post("/users", json=ADA)
+    api.post("/writers", json=ADA)
     for path in GETS:
         get, head = api.get(path), api.head(path)
         for response in (get, head):
@@ -114,8 +114,8 @@ def test_head_is_get_without_its_content(worker: Worker, api: httpx.Client) -> N
 def test_head_is_logged_as_such(
     worker: Worker, api: httpx.Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    api.head("/users")
-    assert '"method":"HEAD","route":"/users","status":200' in capsys.readouterr().out
+    api.head("/writers")
+    assert '"method":"HEAD","route":"/writers","status":200' in capsys.readouterr().out
 
 
 def test_the_payload_of_head_has_no_body() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 
 from shared.schema_digest import schema_digest
-from tests.resources import ROOT
+from tests.worker_process import PYTHON_PATH
 
 
 class Colour(Enum):
@@ -74,9 +74,10 @@ FORMS: list[type[BaseModel]] = [
     Other,
 ]
 DIGESTS = (
-    "import users.schemas, posts.schemas; from shared.schema_digest import schema_digest as d;"
+    "from tests.example import articles, writers;"
+    "from shared.schema_digest import schema_digest as d;"
 )
-PRINT = "print(d(users.schemas.UserPage), d(posts.schemas.PostPage))"
+PRINT = "print(d(writers.WriterPage), d(articles.ArticlePage))"
 
 
 def test_each_form_has_a_digest_of_its_own() -> None:
@@ -92,11 +93,14 @@ def test_what_changes_no_json_changes_no_digest(form: type[BaseModel]) -> None:
 
 def test_every_process_has_the_same_digests() -> None:
     command = [sys.executable, "-c", DIGESTS + PRINT]
-    path = f"{ROOT / 'functions'}:{ROOT / 'layers' / 'shared'}"
     printed = {
         subprocess.run(
             command,
-            env={"PYTHONPATH": path, "PYTHONHASHSEED": seed, "DATABASE_URL": "postgresql://a/b"},
+            env={
+                "PYTHONPATH": PYTHON_PATH,
+                "PYTHONHASHSEED": seed,
+                "DATABASE_URL": "postgresql://a/b",
+            },
             capture_output=True,
             check=True,
             text=True,

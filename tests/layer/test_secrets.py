@@ -19,6 +19,7 @@ from shared.database.server import database_url
 from shared.settings import SettingsError
 from shared.stored_secrets import SecretUnavailable, is_secret, secret_value
 from tests.conftest import Worker
+from tests.example.models import create_tables
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.secrets_manager import Manager, new_secret
 from tests.transactions import REQUEST, statement_of
@@ -101,7 +102,7 @@ class RotatedDatabase:
         deadline = time.monotonic() + 30
         connections = (
             f"{select} FROM pg_stat_activity WHERE usename = 'app'"
-            " AND state = 'idle' AND (query LIKE 'SELECT users%' OR query = 'COMMIT')"
+            " AND state = 'idle' AND (query LIKE 'SELECT writers%' OR query = 'COMMIT')"
         )
         while not self._admin.execute(connections).rowcount:
             assert time.monotonic() < deadline
@@ -133,6 +134,7 @@ def rotated(
         monkeypatch.setattr(secrets_manager, "fetch_secret", count_and_fetch)
         worker.restart(DATABASE_URL=database.arn)
         migrate({}, None)
+        create_tables()
         worker.restart()
         database.reads = 0
         yield database
@@ -157,8 +159,8 @@ def test_requests_go_on_while_the_password_is_rotated(
     rotation.start()
     while rotation.is_alive():
         body = {"name": "Ada", "email": f"ada{len(statuses)}@example.org"}
-        statuses.append(api.post("/users", json=body).status_code)
-        statuses.append(api.get("/users/1").status_code)
+        statuses.append(api.post("/writers", json=body).status_code)
+        statuses.append(api.get("/writers/1").status_code)
 
     assert len(statuses) > 10
     assert set(statuses) == {200, 201}
@@ -169,16 +171,16 @@ def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
     rotated: RotatedDatabase, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 60.0)
-    assert api.get("/users/1").status_code == 404
+    assert api.get("/writers/1").status_code == 404
     rotated.change_password("unknown")
-    responses = [api.get("/users/1") for _ in range(10)]
+    responses = [api.get("/writers/1") for _ in range(10)]
     assert {response.status_code for response in responses} == {503}
     assert responses[0].json()["type"] == "/problems#database-unavailable"
     assert rotated.reads == 1
 
     monkeypatch.setattr(stored_secrets, "REREAD_SECONDS", 0.0)
     rotated.change_secret("unknown")
-    assert api.get("/users/1").status_code == 404
+    assert api.get("/writers/1").status_code == 404
 
 
 def test_a_secret_that_cannot_be_read_is_503(
@@ -187,7 +189,7 @@ def test_a_secret_that_cannot_be_read_is_503(
     arn = new_secret(manager, "postgresql://")
     manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
     worker.restart(DATABASE_URL=arn)
-    response = api.get("/users/1")
+    response = api.get("/writers/1")
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#database-unavailable"
     assert "arn:" not in response.text

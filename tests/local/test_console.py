@@ -33,10 +33,10 @@ def shown(*lines: object, verbose: bool = False) -> str:
 def exchange(**changes: object) -> Exchange:
     values: dict[str, object] = {
         "method": "GET",
-        "target": "/users?page=1",
+        "target": "/things?page=1",
         "status": 200,
         "milliseconds": 12.34,
-        "function_name": "UsersFunction",
+        "function_name": "MetaFunction",
         "invocation": Invocation(cache="hit", init_milliseconds=1289.4),
     }
     return Exchange(**(values | changes))  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def test_a_request_is_one_line() -> None:
     Console(stream=stream).exchange(exchange())
     line = stream.getvalue().split(" ", 1)[1]
     assert line == (
-        "GET    /users?page=1 200 12.3 ms UsersFunction cache=hit COLD START init 1289 ms\n"
+        "GET    /things?page=1 200 12.3 ms MetaFunction cache=hit COLD START init 1289 ms\n"
     )
 
 

@@ -10,9 +10,11 @@ from local.services import Services
 from local.template import load_template
 from tests.e2e import targets
 from tests.every_resource.document import DOCUMENT
+from tests.resources import RESOURCES
 from tests.template.stacks import TEMPLATE
 
 PAGE = "https://app.example.org"
+PATHS = ["/health", *(f"/{name}{item}" for name in RESOURCES for item in ("", "/1"))]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_there_is_none_by_default(api: httpx.Client) -> None:
     assert cors_headers(api.get("/health", headers={"Origin": PAGE})) == {}
 
 
-@pytest.mark.parametrize("path", ["/users", "/users/1", "/posts", "/posts/1"])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_page_of_an_origin_may_send_what_clients_send(cors_api: httpx.Client, path: str) -> None:
     """Without a token: browsers send none with a preflight request."""
     response = preflight(cors_api, path=path)

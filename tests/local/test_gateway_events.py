@@ -12,15 +12,15 @@ from local.gateway.routing import ANY_METHODS, Match, Route, RouteTable
 
 TABLE = RouteTable(
     [
-        Route("/users", ANY_METHODS, "users"),
-        Route("/users/{proxy+}", ANY_METHODS, "users"),
-        Route("/users/{id}/posts", frozenset({"GET"}), "posts-of-user"),
+        Route("/writers", ANY_METHODS, "writers"),
+        Route("/writers/{proxy+}", ANY_METHODS, "writers"),
+        Route("/writers/{id}/articles", frozenset({"GET"}), "articles-of-writer"),
         Route("$default", frozenset({"X-AMAZON-APIGATEWAY-ANY-METHOD"}), "docs"),
     ]
 )
 
 
-def request(target: str = "/users", **changes: object) -> Request:
+def request(target: str = "/writers", **changes: object) -> Request:
     values: dict[str, object] = {"method": "GET", "target": target, "headers": [], "body": b""}
     return Request(**{**values, "source_ip": "127.0.0.1", **changes})  # type: ignore[arg-type]
 
@@ -35,13 +35,19 @@ def event(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("method", "path", "function", "key", "parameters"),
     [
-        ("GET", "/users", "users", "ANY /users", {}),
-        ("GET", "/users/", "users", "ANY /users", {}),
-        ("TRACE", "/users", "users", "ANY /users", {}),
-        ("PUT", "/users/7", "users", "ANY /users/{proxy+}", {"proxy": "7"}),
-        ("GET", "/users/a/b\n", "users", "ANY /users/{proxy+}", {"proxy": "a/b\n"}),
-        ("GET", "/users/7/posts", "posts-of-user", "GET /users/{id}/posts", {"id": "7"}),
-        ("PUT", "/users/7/posts", "users", "ANY /users/{proxy+}", {"proxy": "7/posts"}),
+        ("GET", "/writers", "writers", "ANY /writers", {}),
+        ("GET", "/writers/", "writers", "ANY /writers", {}),
+        ("TRACE", "/writers", "writers", "ANY /writers", {}),
+        ("PUT", "/writers/7", "writers", "ANY /writers/{proxy+}", {"proxy": "7"}),
+        ("GET", "/writers/a/b\n", "writers", "ANY /writers/{proxy+}", {"proxy": "a/b\n"}),
+        (
+            "GET",
+            "/writers/7/articles",
+            "articles-of-writer",
+            "GET /writers/{id}/articles",
+            {"id": "7"},
+        ),
+        ("PUT", "/writers/7/articles", "writers", "ANY /writers/{proxy+}", {"proxy": "7/articles"}),
         ("GET", "/userss", "docs", "$default", {}),
         ("QUERY", "/", "docs", "$default", {}),
     ],
@@ -57,20 +63,20 @@ def test_the_most_specific_route_takes_a_request(
 
 
 def test_without_a_default_route_nothing_takes_an_unknown_path() -> None:
-    assert RouteTable([Route("/users", ANY_METHODS, "users")]).match("GET", "/") is None
+    assert RouteTable([Route("/writers", ANY_METHODS, "writers")]).match("GET", "/") is None
 
 
 def test_the_path_is_decoded_and_the_query_is_not() -> None:
-    made = event(target="/users/%C3%A4%2F%00?q=%C3%A4+b&x=1&x=2&empty=&bare")
-    assert made["rawPath"] == "/users/ä/\0"
+    made = event(target="/writers/%C3%A4%2F%00?q=%C3%A4+b&x=1&x=2&empty=&bare")
+    assert made["rawPath"] == "/writers/ä/\0"
     assert made["pathParameters"] == {"proxy": "ä/\0"}
     assert made["rawQueryString"] == "q=%C3%A4+b&x=1&x=2&empty=&bare"
     assert made["queryStringParameters"] == {"q": "ä b", "x": "1,2", "empty": "", "bare": ""}
 
 
 def test_raw_bytes_in_a_target_do_not_break_the_event() -> None:
-    made = event(target="/users/\xff?q=\xff")
-    assert made["rawPath"] == "/users/�"
+    made = event(target="/writers/\xff?q=\xff")
+    assert made["rawPath"] == "/writers/�"
     assert made["rawQueryString"] == "q=%FF"
 
 

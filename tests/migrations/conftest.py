@@ -12,6 +12,7 @@ import pytest
 from local.services import Services
 from migrations.handler import handler
 from tests.conftest import Worker
+from tests.example.models import create_tables
 
 Migrate = Callable[..., dict[str, Any]]
 Schema = psycopg.Connection[Any]
@@ -51,6 +52,13 @@ def schema(migrate: Migrate, empty_url: str) -> Iterator[Schema]:
     migrate()
     with psycopg.connect(empty_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def example(schema: Schema) -> Schema:
+    """The same with the example's tables."""
+    create_tables()
+    return schema
 
 
 @pytest.fixture(scope="module")

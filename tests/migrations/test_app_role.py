@@ -56,9 +56,10 @@ def test_every_operation_works_as_the_role(app_url: str, worker: Worker) -> None
     assert {request: status for request, status in statuses.items() if status >= 400} == {}
 
 
-def test_a_retried_create_works_as_the_role(app_url: str, worker: Worker) -> None:
+@pytest.mark.parametrize("name", [name for name in EVENTS if "-create_" in name][-1:])
+def test_a_retried_create_works_as_the_role(app_url: str, worker: Worker, name: str) -> None:
     worker.restart(DATABASE_URL=app_url)
-    event = deepcopy(EVENTS["users-create_user"])
+    event = deepcopy(EVENTS[name])
     event["headers"]["idempotency-key"] = "one"
     assert [send(event), send(event)] == [201, 201]
 
@@ -68,10 +69,10 @@ def test_a_retried_create_works_as_the_role(app_url: str, worker: Worker) -> Non
     [
         "CREATE TABLE mine (id int)",
         "CREATE SCHEMA mine",
-        "DROP TABLE posts",
-        "ALTER TABLE users ADD COLUMN age int",
-        "ALTER TABLE users DISABLE TRIGGER ALL",
-        "TRUNCATE users",
+        "DROP TABLE identities",
+        "ALTER TABLE identities ADD COLUMN age int",
+        "ALTER TABLE identities DISABLE TRIGGER ALL",
+        "TRUNCATE identities",
         "CREATE ROLE mine",
         "SELECT FROM audit_log",
         "UPDATE audit_log SET subject = NULL",
@@ -104,18 +105,19 @@ def test_the_health_check_works_without_a_right_on_any_table(
                 connection.execute(f"SELECT FROM {table}".encode())
 
 
+@pytest.mark.parametrize("name", [name for name in EVENTS if "-list_" in name][:1])
 def test_its_rights_are_restored_by_each_upgrade(
-    app_url: str, migrate: Migrate, worker: Worker
+    app_url: str, migrate: Migrate, worker: Worker, name: str
 ) -> None:
     owner_url = app_url.removesuffix(f"&user={ROLE}")
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {ROLE}")
     worker.restart(DATABASE_URL=app_url)
-    assert send(EVENTS["users-list_users"]) == 500
+    assert send(EVENTS[name]) == 500
     worker.restart(DATABASE_URL=owner_url)
     assert migrate()["repaired"] == []
     worker.restart(DATABASE_URL=app_url)
-    assert send(EVENTS["users-list_users"]) == 200
+    assert send(EVENTS[name]) == 200
 
 
 def test_it_logs_in_by_iam_where_there_is_iam(app_url: str, migrate: Migrate) -> None:

@@ -23,44 +23,48 @@ REJECTED = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.UniqueViolation,
 )
-USERS = "INSERT INTO public.users (name, email, created_at)"
+WRITERS = "INSERT INTO public.writers (name, email, created_at)"
 NEW = "'Ada', gen_random_uuid()"
 DATE = "now() - random() * interval '1 year'"
 STATEMENTS: tuple[Callable[[Random], str], ...] = (
-    lambda _: f"{USERS} VALUES ({NEW}, {DATE})",
-    lambda random: f"{USERS} SELECT {NEW}, {DATE} FROM generate_series(1, {rows(random)})",
+    lambda _: f"{WRITERS} VALUES ({NEW}, {DATE})",
+    lambda random: f"{WRITERS} SELECT {NEW}, {DATE} FROM generate_series(1, {rows(random)})",
     lambda random: (
-        "INSERT INTO public.users (id, name, email) OVERRIDING SYSTEM VALUE"
+        "INSERT INTO public.writers (id, name, email) OVERRIDING SYSTEM VALUE"
         f" VALUES ({random.choice((an_id(random), an_id(random), 0, 2**63 - 1))}, {NEW})"
     ),
     lambda random: (
-        f"WITH gone AS (DELETE FROM public.users WHERE {few(random)} RETURNING name, email)"
-        f" {USERS} SELECT name, 'again-' || email, {DATE} FROM gone"
+        f"WITH gone AS (DELETE FROM public.writers WHERE {few(random)} RETURNING name, email)"
+        f" {WRITERS} SELECT name, 'again-' || email, {DATE} FROM gone"
     ),
     lambda random: (
-        f"{USERS} SELECT {NEW}, {DATE} FROM public.users WHERE {few(random)} ON CONFLICT DO NOTHING"
+        f"{WRITERS} SELECT {NEW}, {DATE} FROM public.writers WHERE {few(random)}"
+        " ON CONFLICT DO NOTHING"
     ),
     lambda random: (
-        "INSERT INTO public.users (id, name, email) OVERRIDING SYSTEM VALUE"
-        f" SELECT id, {NEW} FROM public.users WHERE {few(random)}"
+        "INSERT INTO public.writers (id, name, email) OVERRIDING SYSTEM VALUE"
+        f" SELECT id, {NEW} FROM public.writers WHERE {few(random)}"
         f" ON CONFLICT (id) DO UPDATE SET created_at = {DATE}"
     ),
     lambda random: (
-        f"MERGE INTO public.users USING generate_series({an_id(random)}, {an_id(random)}, 97) AS n"
+        "MERGE INTO public.writers"
+        f" USING generate_series({an_id(random)}, {an_id(random)}, 97) AS n"
         " ON id = n WHEN MATCHED AND id % 2 = 0 THEN DELETE"
         f" WHEN MATCHED THEN UPDATE SET created_at = {DATE}"
         f" WHEN NOT MATCHED THEN INSERT (name, email) VALUES ({NEW})"
     ),
-    lambda random: f"UPDATE public.users SET created_at = {DATE} WHERE {few(random)}",
-    lambda random: f"UPDATE public.users SET id = DEFAULT WHERE {few(random)}",
-    lambda random: f"DELETE FROM public.users WHERE {few(random)}",
+    lambda random: f"UPDATE public.writers SET created_at = {DATE} WHERE {few(random)}",
+    lambda random: f"UPDATE public.writers SET id = DEFAULT WHERE {few(random)}",
+    lambda random: f"DELETE FROM public.writers WHERE {few(random)}",
     lambda random: (
-        "INSERT INTO public.posts (user_id, title, content, created_at)"
-        f" SELECT id, 'T', 'C', {DATE} FROM public.users LIMIT {rows(random)}"
+        "INSERT INTO public.articles (writer_id, title, content, created_at)"
+        f" SELECT id, 'T', 'C', {DATE} FROM public.writers LIMIT {rows(random)}"
     ),
-    lambda random: f"UPDATE public.posts SET created_at = {DATE}, title = 'U' WHERE {few(random)}",
-    lambda random: f"DELETE FROM public.posts WHERE {few(random)}",
-    lambda random: random.choice(("TRUNCATE public.posts", "TRUNCATE public.users CASCADE")),
+    lambda random: (
+        f"UPDATE public.articles SET title = 'U', created_at = {DATE} WHERE {few(random)}"
+    ),
+    lambda random: f"DELETE FROM public.articles WHERE {few(random)}",
+    lambda random: random.choice(("TRUNCATE public.articles", "TRUNCATE public.writers CASCADE")),
     lambda _: "COPY",
     lambda _: "SAVEPOINT here",
     lambda _: "ROLLBACK TO here",
@@ -113,7 +117,7 @@ class Session:
         if statement != "COPY":
             self._connection.execute(statement)
             return
-        with self._connection.cursor().copy("COPY public.users (name, email) FROM STDIN") as copy:
+        with self._connection.cursor().copy("COPY public.writers (name, email) FROM STDIN") as copy:
             for _ in range(rows(self._random)):
                 copy.write_row(("Ada", str(self._random.random())))
 
@@ -123,16 +127,16 @@ class Session:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_row_counts_are_exact_whatever_is_written(
-    schema: Schema, empty_url: str, seed: int
+    example: Schema, empty_url: str, seed: int
 ) -> None:
     random = Random(seed)
     sessions = [Session(empty_url, random) for _ in range(SESSIONS)]
     for number in range(OPERATIONS):
         random.choice(sessions).goes_on()
         if number % CHECK_EVERY == 0:
-            assert_counts_are_exact(schema)
+            assert_counts_are_exact(example)
     for session in sessions:
         session.gives_up()
         session.close()
-    assert_counts_are_exact(schema)
-    assert schema.execute("SELECT count(*) FROM row_counts").fetchone() != (0,)
+    assert_counts_are_exact(example)
+    assert example.execute("SELECT count(*) FROM row_counts").fetchone() != (0,)

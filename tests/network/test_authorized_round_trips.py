@@ -14,13 +14,13 @@ from tests.network.test_round_trips import (
     ADA,
     KEY,
     NEW,
-    NOTES,
     PATIENT,
     ROUND_TRIP_SECONDS,
     Case,
 )
 
 pytestmark = pytest.mark.usefixtures("database", "cache")
+NOTES = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
 
 
 def another(api: httpx.Client) -> None:

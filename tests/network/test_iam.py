@@ -89,14 +89,14 @@ def test_each_connection_to_postgresql_has_a_token_of_its_time(
     for minutes in (0, 20, 40):
         clock(timedelta(minutes=minutes))
         by_iam.accept_token()
-        assert api.get("/users/1").status_code == 404
+        assert api.get("/writers/1").status_code == 404
 
 
 def test_a_connection_outlives_its_token(by_iam: Database, clock: Pass, api: httpx.Client) -> None:
     by_iam.accept_token()
     for minutes in (0, 20):
         clock(timedelta(minutes=minutes))
-        assert api.get("/users/1").status_code == 404
+        assert api.get("/writers/1").status_code == 404
 
 
 def test_a_token_that_postgresql_rejects_is_503(
@@ -104,7 +104,7 @@ def test_a_token_that_postgresql_rejects_is_503(
 ) -> None:
     by_iam.accept_token()
     clock(timedelta(minutes=1))
-    assert api.get("/users/1").status_code == 503
+    assert api.get("/writers/1").status_code == 503
     (line,) = logged(capfd, "database error")
     assert 'password authentication failed for user "remote"' in line["reason"]
     assert "X-Amz" not in json.dumps(line)
@@ -123,7 +123,7 @@ def test_without_credentials_postgresql_is_unavailable_and_the_log_says_why(
 ) -> None:
     by_iam.accept_token()
     worker.restart(AWS_ACCESS_KEY_ID=None)
-    assert api.get("/users/1").status_code == 503
+    assert api.get("/writers/1").status_code == 503
     (line,) = logged(capfd, "database error")
     assert line["reason"] == "the environment has no credentials of AWS"
 
@@ -159,13 +159,13 @@ def test_each_connection_to_redis_has_a_token_of_its_time(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+    database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
     monkeypatch.setattr(redis_connection, "CONNECTION_SECONDS", 0.0)
     for minutes in (0, 20, 40):
         clock(timedelta(minutes=minutes))
         accept_token(cached_by_iam)
-        api.get("/users")
-        api.get("/users")
+        api.get("/writers")
+        api.get("/writers")
     outcomes = [line["cache"] for line in logged(capfd, "request")]
     assert outcomes == ["miss", *["hit"] * 5]
 
@@ -179,7 +179,7 @@ def test_a_token_that_redis_rejects_costs_only_the_cache(
 ) -> None:
     accept_token(cached_by_iam)
     clock(timedelta(minutes=1))
-    assert api.get("/users").status_code == 200
+    assert api.get("/writers").status_code == 200
     (line,) = logged(capfd, "redis error")
     assert line["error"] == "AuthenticationError"
 
@@ -192,7 +192,7 @@ def test_without_credentials_only_the_cache_is_lost_and_the_log_says_why(
 ) -> None:
     accept_token(cached_by_iam)
     worker.restart(AWS_ACCESS_KEY_ID=None)
-    assert api.get("/users").status_code == 200
+    assert api.get("/writers").status_code == 200
     (line,) = logged(capfd, "redis error")
     assert line["reason"] == "the environment has no credentials of AWS"
 

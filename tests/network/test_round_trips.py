@@ -26,7 +26,7 @@ PATIENT = {"REDIS_TIMEOUT_SECONDS": "1", "REDIS_CONNECT_TIMEOUT_SECONDS": "2"}
 """On a busy machine, too, Redis is not left for a while: reads would not ask it, and count less."""
 USERS = 30
 ADA = {"name": "Ada Lovelace", "email": "ada@example.org"}
-NOTES = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
+NOTES = {"writer_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
 KEY = {"Idempotency-Key": "one"}
 
 
@@ -47,12 +47,12 @@ class Case:
 
 def create_with_key(api: httpx.Client) -> None:
     body = ADA | {"email": "new@example.org"}
-    assert api.post("/users", json=body, headers=KEY).status_code == 201
+    assert api.post("/writers", json=body, headers=KEY).status_code == 201
 
 
 def set_fence(cache: redis.Redis) -> None:
     """As a write of another worker does."""
-    cache.zadd("fences", {"users|a writer": 1e15})
+    cache.zadd("fences", {"writers|a writer": 1e15})
 
 
 def forget_pages(cache: redis.Redis) -> None:
@@ -71,41 +71,42 @@ OLD_ETAG = {"If-Match": '"1-1"'}
 NEW = ADA | {"email": "new@example.org"}
 FORGET = redis.Redis.script_flush
 CASES = (
-    Case("cached list of users", 1, "GET", "/users"),
-    Case("cached list of posts", 1, "GET", "/posts?user_id=1"),
-    Case("uncached list of users", 2, "GET", "/users", prepare=forget_pages),
-    Case("uncached list of posts", 2, "GET", "/posts?user_id=1", prepare=forget_pages),
-    Case("list of users in quarantine", 2, "GET", "/users", prepare=forget_all),
-    Case("list of users while one is written", 2, "GET", "/users", prepare=set_fence),
-    Case("list that is never cached", 1, "GET", "/users?skip=1&limit=10"),
-    Case("one user", 1, "GET", "/users/1"),
-    Case("one post", 1, "GET", "/posts/1"),
-    Case("unknown user", 1, "GET", "/users/4711", 404),
-    Case("search: a name that many have", 1, "GET", "/users/search?name=user&limit=10"),
-    Case("search: a name that one has", 1, "GET", "/users/search?name=love"),
-    Case("search: of the last week", 1, "GET", "/users/search?created_after=2000-01-01&limit=10"),
-    Case("statistics of users", 1, "GET", "/users/stats"),
-    Case("statistics of posts", 1, "GET", "/posts/stats"),
-    Case("create a user", 2, "POST", "/users", 201, NEW),
-    Case("create a post", 2, "POST", "/posts", 201, NOTES),
-    Case("create a user with a key", 3, "POST", "/users", 201, NEW, KEY),
-    Case("create a post with a key", 3, "POST", "/posts", 201, NOTES, KEY),
-    Case("repeat it", 2, "POST", "/users", 201, NEW, KEY, before=create_with_key),
-    Case("create a user that exists", 2, "POST", "/users", 409, ADA),
-    Case("update a user", 2, "PUT", "/users/2", 200, NEW),
-    Case("change a user", 2, "PATCH", "/users/2", 200, {"name": "Ada"}),
-    Case("create a user, scripts forgotten", 3, "POST", "/users", 201, NEW, prepare=FORGET),
-    Case("update a post", 2, "PUT", "/posts/1", 200, NOTES),
-    Case("change a post", 2, "PATCH", "/posts/1", 200, {"title": "Notes"}),
-    Case("move a post to another user", 3, "PUT", "/posts/1", 200, NOTES | {"user_id": 2}),
-    Case("delete a user", 2, "DELETE", "/users/1", 204),
-    Case("delete a post", 2, "DELETE", "/posts/1", 204),
-    Case("cached list that the caller knows", 1, "GET", "/users", 304, headers=ANY_KNOWN),
-    Case("one user whom the caller knows", 1, "GET", "/users/1", 304, headers=ANY_KNOWN),
-    Case("change nothing of a user", 2, "PATCH", "/users/2", 200, {}),
-    Case("change a user as known", 2, "PATCH", "/users/2", 200, {"name": "Ada"}, ANY_ETAG),
-    Case("delete a post as known", 2, "DELETE", "/posts/1", 204, headers=ANY_ETAG),
-    Case("change a user who was changed since", 3, "PATCH", "/users/2", 412, NEW, OLD_ETAG),
+    Case("cached list of writers", 1, "GET", "/writers"),
+    Case("cached list of articles", 1, "GET", "/articles?writer_id=1"),
+    Case("uncached list of writers", 2, "GET", "/writers", prepare=forget_pages),
+    Case("uncached list of articles", 2, "GET", "/articles?writer_id=1", prepare=forget_pages),
+    Case("list of writers in quarantine", 2, "GET", "/writers", prepare=forget_all),
+    Case("list of writers while one is written", 2, "GET", "/writers", prepare=set_fence),
+    Case("list that is never cached", 1, "GET", "/writers?skip=1&limit=10"),
+    Case("one writer", 1, "GET", "/writers/1"),
+    Case("one article", 1, "GET", "/articles/1"),
+    Case("unknown writer", 1, "GET", "/writers/4711", 404),
+    Case("search: a name that many have", 1, "GET", "/writers/search?name=writer&limit=10"),
+    Case("search: a name that one has", 1, "GET", "/writers/search?name=love"),
+    Case("statistics of writers", 1, "GET", "/writers/stats"),
+    Case("statistics of articles", 1, "GET", "/articles/stats"),
+    Case("create a writer", 2, "POST", "/writers", 201, NEW),
+    Case("create an article", 2, "POST", "/articles", 201, NOTES),
+    Case("create a writer with a key", 3, "POST", "/writers", 201, NEW, KEY),
+    Case("create an article with a key", 3, "POST", "/articles", 201, NOTES, KEY),
+    Case("repeat it", 2, "POST", "/writers", 201, NEW, KEY, before=create_with_key),
+    Case("create a writer that exists", 2, "POST", "/writers", 409, ADA),
+    Case("update a writer", 2, "PUT", "/writers/2", 200, NEW),
+    Case("change a writer", 2, "PATCH", "/writers/2", 200, {"name": "Ada"}),
+    Case("create a writer, scripts forgotten", 3, "POST", "/writers", 201, NEW, prepare=FORGET),
+    Case("update an article", 2, "PUT", "/articles/1", 200, NOTES),
+    Case("change an article", 2, "PATCH", "/articles/1", 200, {"title": "Notes"}),
+    Case(
+        "move an article to another writer", 3, "PUT", "/articles/1", 200, NOTES | {"writer_id": 2}
+    ),
+    Case("delete a writer", 2, "DELETE", "/writers/1", 204),
+    Case("delete an article", 2, "DELETE", "/articles/1", 204),
+    Case("cached list that the caller knows", 1, "GET", "/writers", 304, headers=ANY_KNOWN),
+    Case("one writer whom the caller knows", 1, "GET", "/writers/1", 304, headers=ANY_KNOWN),
+    Case("change nothing of a writer", 2, "PATCH", "/writers/2", 200, {}),
+    Case("change a writer as known", 2, "PATCH", "/writers/2", 200, {"name": "Ada"}, ANY_ETAG),
+    Case("delete an article as known", 2, "DELETE", "/articles/1", 204, headers=ANY_ETAG),
+    Case("change a writer who was changed since", 3, "PATCH", "/writers/2", 412, NEW, OLD_ETAG),
 )
 
 
@@ -116,21 +117,21 @@ def warm_api(
     database: psycopg.Connection[Any],
     api: httpx.Client,
 ) -> Iterator[httpx.Client]:
-    """A worker that has answered requests of each kind; one of the users is Ada."""
+    """A worker that has answered requests of each kind; one of the writers is Ada."""
     network.set_round_trip(0)
     worker.restart(
         DATABASE_URL=network.database_url("blog"),
         REDIS_URL=network.redis_url(0),
         **PATIENT,
     )
-    assert api.post("/users", json=ADA).status_code == 201
-    assert api.post("/posts", json=NOTES).status_code == 201
+    assert api.post("/writers", json=ADA).status_code == 201
+    assert api.post("/articles", json=NOTES).status_code == 201
     database.execute(
-        "INSERT INTO users (name, email)"
-        " SELECT 'User ' || n, 'user' || n || '@example.org' FROM generate_series(2, %s) n",
+        "INSERT INTO writers (name, email)"
+        " SELECT 'Writer ' || n, 'writer' || n || '@example.org' FROM generate_series(2, %s) n",
         [USERS],
     )
-    assert api.post("/users", json=ADA).status_code == 409
+    assert api.post("/writers", json=ADA).status_code == 409
     yield api
     network.set_round_trip(0)
     worker.close()
@@ -140,7 +141,7 @@ def warm_api(
 def test_a_request_makes_so_many_round_trips(
     case: Case, warm_api: httpx.Client, network: SlowNetwork, cache: redis.Redis
 ) -> None:
-    for path in ("/users", "/posts?user_id=1"):
+    for path in ("/writers", "/articles?writer_id=1"):
         assert warm_api.get(path).status_code == 200
     case.prepare(cache)
     if case.before:

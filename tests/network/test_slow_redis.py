@@ -41,6 +41,6 @@ def test_connecting_has_a_bound_of_its_own(
         REDIS_CONNECT_TIMEOUT_SECONDS=str(connect_seconds),
     )
     for _ in outcomes:
-        assert api.get("/users").status_code == 200
+        assert api.get("/writers").status_code == 200
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["cache"] for line in lines if line.get("message") == "request"] == outcomes

@@ -65,11 +65,11 @@ def test_the_right_servers_are_reached_whatever_mode_the_url_has(
         REDIS_URL=network.redis_url(0),
         TLS_REQUIRED="true",
     )
-    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    created = api.post("/writers", json={"name": "Ada", "email": "ada@example.org"})
     assert created.status_code == 201
-    assert [api.get("/users").json()["total"] for _ in range(2)] == [1, 1]
+    assert [api.get("/writers").json()["total"] for _ in range(2)] == [1, 1]
     worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert api.get("/users").json()["total"] == 1  # from the cache
+    assert api.get("/writers").json()["total"] == 1  # from the cache
 
 
 @pytest.mark.parametrize("mode", ["", "sslmode=disable&", "sslmode=require&"])
@@ -82,7 +82,7 @@ def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
 ) -> None:
     kind, network = wrong
     worker.restart(DATABASE_URL=database_url(network, mode), TLS_REQUIRED="true")
-    response = api.get("/users/1")
+    response = api.get("/writers/1")
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#database-unavailable"
     assert "certificate" not in response.text
@@ -105,7 +105,7 @@ def test_a_wrong_redis_costs_only_the_cache_and_the_log_names_the_reason(
     lax = "ssl_cert_reqs=none&ssl_check_hostname=false"
     for redis_url in (network.redis_url(0), f"{network.redis_url(0)}&{lax}"):
         worker.restart(REDIS_URL=redis_url, TLS_REQUIRED="true")
-        assert api.get("/users").status_code == 200
+        assert api.get("/writers").status_code == 200
         (line,) = logged(capfd, "redis error")
         reasons = {
             "authority": "unable to get local issuer certificate",
@@ -121,12 +121,12 @@ def test_servers_without_tls_are_rejected(
     with FailingProxy(postgresql_socket(services.database_url)) as plain:
         url = f"postgresql://postgres@127.0.0.1:{plain.port}/blog?sslmode=disable"
         worker.restart(DATABASE_URL=url, TLS_REQUIRED="true")
-        assert api.get("/users/1").status_code == 503
+        assert api.get("/writers/1").status_code == 503
         (line,) = logged(capfd, "database error")
         assert line["reason"].endswith("server does not support SSL, but SSL was required")
 
         worker.restart(TLS_REQUIRED="false")
-        assert api.get("/users/1").status_code == 404
+        assert api.get("/writers/1").status_code == 404
 
 
 def test_a_redis_url_without_tls_is_rejected(
@@ -134,7 +134,7 @@ def test_a_redis_url_without_tls_is_rejected(
 ) -> None:
     with FailingProxy(urlsplit(services.redis_url).path) as plain:
         worker.restart(REDIS_URL=f"redis://127.0.0.1:{plain.port}/0", TLS_REQUIRED="true")
-        assert api.get("/users").status_code == 200
+        assert api.get("/writers").status_code == 200
         (line,) = logged(capfd, "redis is not used")
         assert line["reason"] == "REDIS_URL has no TLS: begin it with rediss://"
 
@@ -152,7 +152,7 @@ def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
             REDIS_URL=network.redis_url(0).partition("?")[0],
             TLS_REQUIRED="true",
         )
-        assert api.get("/users").status_code == 503
+        assert api.get("/writers").status_code == 503
     reasons = [line.get("reason", "") for line in logged(capfd, "redis error", "database error")]
     assert len(reasons) == 2
     for reason in reasons:
@@ -161,7 +161,7 @@ def test_a_server_whose_authority_the_system_does_not_know_is_rejected(
 
 def test_unix_sockets_need_no_tls(worker: Worker, api: httpx.Client) -> None:
     worker.restart(TLS_REQUIRED="true")
-    assert api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).status_code == 201
-    assert api.get("/users").json()["total"] == 1
+    assert api.post("/writers", json={"name": "Ada", "email": "ada@example.org"}).status_code == 201
+    assert api.get("/writers").json()["total"] == 1
     worker.restart(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
-    assert api.get("/users").json()["total"] == 1  # from the cache
+    assert api.get("/writers").json()["total"] == 1  # from the cache

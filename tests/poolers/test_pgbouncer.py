@@ -106,23 +106,23 @@ def test_workers_share_the_server_connections_and_see_what_they_wrote(
     def work(worker: WorkerProcess) -> None:
         for turn in range(ROUNDS):
             email = f"{worker.process.pid}.{turn}@example.org"
-            user = worker.call("POST", "/users", {"name": "Ada", "email": email})
-            assert user.status == 201
-            path = f"/users/{user.body['id']}"
+            writer = worker.call("POST", "/writers", {"name": "Ada", "email": email})
+            assert writer.status == 201
+            path = f"/writers/{writer.body['id']}"
             assert worker.call("PATCH", path, {"name": email}).body["name"] == email
             assert worker.call("GET", path).body["name"] == email
-            post = {"user_id": user.body["id"], "title": "T", "content": "C"}
-            assert worker.call("POST", "/posts", post).status == 201
-            listed = worker.call("GET", f"/posts?user_id={post['user_id']}")
+            article = {"writer_id": writer.body["id"], "title": "T", "content": "C"}
+            assert worker.call("POST", "/articles", article).status == 201
+            listed = worker.call("GET", f"/articles?writer_id={article['writer_id']}")
             assert listed.body["total"] == 1
-            found = worker.call("GET", f"/users/search?name={worker.process.pid}.{turn}@")
+            found = worker.call("GET", f"/writers/search?name={worker.process.pid}.{turn}@")
             assert [one["email"] for one in found.body["data"]] == [email]
-            assert worker.call("GET", "/users").body["total"] >= turn + 1
+            assert worker.call("GET", "/writers").body["total"] >= turn + 1
 
     with repeating(count_connections, 0.02), ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(work, workers))
     assert 1 <= most <= SERVER_CONNECTIONS
-    totals = {worker.call("GET", "/users").body["total"] for worker in workers}
+    totals = {worker.call("GET", "/writers").body["total"] for worker in workers}
     assert totals == {WORKERS * ROUNDS}
 
 
@@ -137,7 +137,7 @@ def test_a_key_creates_once_whatever_connections_the_retries_get(
 
     def create(worker: WorkerProcess, turn: int) -> Response:
         body = {"name": "Ada", "email": f"ada.{turn}@example.org"}
-        return worker.call("POST", "/users", body, key=f"key-{turn}")
+        return worker.call("POST", "/writers", body, key=f"key-{turn}")
 
     for turn in range(ROUNDS):
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -147,18 +147,18 @@ def test_a_key_creates_once_whatever_connections_the_retries_get(
         bodies = [create(worker, turn).body for worker in workers]
         bodies += [response.body for response in responses if response.status == 201]
         assert all(body == bodies[0] for body in bodies)
-    assert database.execute("SELECT count(*) FROM users").fetchone() == (ROUNDS,)
+    assert database.execute("SELECT count(*) FROM writers").fetchone() == (ROUNDS,)
 
 
 @pytest.mark.usefixtures("pooled_url")
 def test_idle_server_connections_that_died_fail_no_request(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
-    assert api.get("/users?skip=1").status_code == 200
+    assert api.get("/writers?skip=1").status_code == 200
     for method, path, status in (
-        ("GET", "/users?skip=1", 200),
-        ("POST", "/users", 201),
-        ("GET", "/users/1", 200),
+        ("GET", "/writers?skip=1", 200),
+        ("POST", "/writers", 201),
+        ("GET", "/writers/1", 200),
     ):
         kill(database, server_pids(database))
         body = {"name": "Ada", "email": "ada@example.org"} if method == "POST" else None
@@ -169,9 +169,9 @@ def test_idle_server_connections_that_died_fail_no_request(
 def test_a_server_connection_that_dies_in_a_write_means_a_retry_or_a_503(
     api: httpx.Client, services: Services, database: psycopg.Connection[Any]
 ) -> None:
-    database.execute("INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')")
+    database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
     with psycopg.connect(services.database_url) as other:
-        other.execute("SELECT 1 FROM users FOR UPDATE")
+        other.execute("SELECT 1 FROM writers FOR UPDATE")
 
         def kill_the_waiting() -> None:
             deadline = time.monotonic() + WAIT_SECONDS
@@ -183,11 +183,11 @@ def test_a_server_connection_that_dies_in_a_write_means_a_retry_or_a_503(
 
         with ThreadPoolExecutor(1) as pool:
             killed = pool.submit(kill_the_waiting)
-            response = api.patch("/users/1", json={"name": "Countess"})
+            response = api.patch("/writers/1", json={"name": "Countess"})
             killed.result()
-    (name,) = database.execute("SELECT name FROM users").fetchall()[0]
+    (name,) = database.execute("SELECT name FROM writers").fetchall()[0]
     assert (response.status_code, name) in [(200, "Countess"), (503, "Ada")]
-    assert api.patch("/users/1", json={"name": "Lovelace"}).json()["name"] == "Lovelace"
+    assert api.patch("/writers/1", json={"name": "Lovelace"}).json()["name"] == "Lovelace"
 
 
 @pytest.mark.slow
@@ -210,8 +210,8 @@ def test_while_server_connections_are_killed_there_are_503s_and_no_500(
         responses = []
         for turn in range(5 * ROUNDS):
             body = {"name": "Ada", "email": f"{worker.process.pid}.{turn}@example.org"}
-            responses.append(worker.call("POST", "/users", body))
-            reading = worker.call("GET", "/users?skip=1&limit=3")
+            responses.append(worker.call("POST", "/writers", body))
+            reading = worker.call("GET", "/writers?skip=1&limit=3")
             assert reading.status in (200, 503), reading
         return responses
 
@@ -225,11 +225,11 @@ def test_while_server_connections_are_killed_there_are_503s_and_no_500(
         for response in creations
         if response.status == 503 and response.body["type"] == "/problems#outcome-unknown"
     ]
-    row = database.execute("SELECT count(*) FROM users").fetchone()
+    row = database.execute("SELECT count(*) FROM writers").fetchone()
     assert row is not None
     assert len(created) <= row[0] <= len(created) + len(in_doubt)
     for worker in workers:
-        listed = worker.call("GET", "/users")
+        listed = worker.call("GET", "/writers")
         assert listed.status == 200
         assert listed.body["total"] == row[0]
 
@@ -243,24 +243,24 @@ def test_a_request_that_gets_no_server_connection_is_a_503_in_time(
         ) as api,
         psycopg.connect(pooled_url, prepare_threshold=None) as other,
     ):
-        assert api.get("/users?skip=1").status_code == 200
+        assert api.get("/writers?skip=1").status_code == 200
         other.execute("SELECT 1")  # in a transaction, and so on the only server connection
         body = {"name": "Ada", "email": "ada@example.org"}
-        for response in (api.get("/users/1"), api.post("/users", json=body)):
+        for response in (api.get("/writers/1"), api.post("/writers", json=body)):
             assert response.status_code == 503
             assert response.json()["type"] == "/problems#deadline-exceeded"
         other.rollback()
-        assert api.post("/users", json=body).status_code == 201
-        assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)
+        assert api.post("/writers", json=body).status_code == 201
+        assert database.execute("SELECT count(*) FROM writers").fetchone() == (1,)
 
 
 def test_a_read_behind_a_pooler_notices_that_the_server_takes_no_writes(
     api: httpx.Client, pooled_url: str, database: psycopg.Connection[Any], cache: redis.Redis
 ) -> None:
     """The pooler tells nobody that it has another server: each read takes the question along."""
-    created = api.post("/users", json={"name": "Ada", "email": "ada@example.org"})
+    created = api.post("/writers", json={"name": "Ada", "email": "ada@example.org"})
     assert created.status_code == 201
-    assert api.get("/users").json()["total"] == 1
+    assert api.get("/writers").json()["total"] == 1
     empty(cache)
     database.execute("ALTER DATABASE blog SET default_transaction_read_only = on")
     try:
@@ -268,10 +268,10 @@ def test_a_read_behind_a_pooler_notices_that_the_server_takes_no_writes(
             "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND datname = 'blog'"
         )
-        for path in ("/users", "/users/1", "/users/search?name=ada"):
+        for path in ("/writers", "/writers/1", "/writers/search?name=ada"):
             assert api.get(path).status_code == 503, path
-        assert api.patch("/users/1", json={"name": "B"}).status_code == 503
-        assert not cache.exists("users:1:10")
+        assert api.patch("/writers/1", json={"name": "B"}).status_code == 503
+        assert not cache.exists("writers:1:10")
         assert api.get("/health").json()["postgresql"] == "read-only"
     finally:
         database.execute("ALTER DATABASE blog RESET default_transaction_read_only")
@@ -279,5 +279,5 @@ def test_a_read_behind_a_pooler_notices_that_the_server_takes_no_writes(
             "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND datname = 'blog'"
         )
-    assert api.get("/users").json()["total"] == 1
-    assert api.patch("/users/1", json={"name": "B"}).status_code == 200
+    assert api.get("/writers").json()["total"] == 1
+    assert api.patch("/writers/1", json={"name": "B"}).status_code == 200

@@ -5,6 +5,7 @@ transaction do not. PgBouncer in transaction mode breaks by the same things.
 """
 
 import re
+from collections.abc import Callable
 
 import httpx
 import psycopg
@@ -31,9 +32,8 @@ PINNING = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
-def tour(services: Services) -> list[Statement]:
-    """All that a new worker sends while every route is requested."""
+def sent(services: Services, ask: Callable[[httpx.Client], object]) -> list[Statement]:
+    """Return all that a new worker sends while it responds to these requests."""
     with (
         Recorder(postgresql_socket(services)) as recorder,
         psycopg.connect(services.database_url, autocommit=True) as database,
@@ -46,13 +46,26 @@ def tour(services: Services) -> list[Statement]:
         url = f"postgresql://postgres@127.0.0.1:{recorder.port}/blog?sslmode=disable"
         environment.setenv("DATABASE_URL", url)
         worker = Worker(environment)
-        take_the_tour(api)
+        ask(api)
         worker.close()
         return recorder.statements
 
 
+@pytest.fixture(scope="module")
+def tour(services: Services) -> list[Statement]:
+    """All that is sent while every route is requested."""
+    return sent(services, take_the_tour)
+
+
 def test_no_statement_changes_the_session(tour: list[Statement]) -> None:
     assert [statement.text for statement in tour if PINNING.search(statement.text)] == []
+
+
+def test_the_search_changes_no_session(services: Services) -> None:
+    path = "/users/search?name=bob&created_after=2000-01-01"
+    statements = sent(services, lambda api: api.get(path).raise_for_status())
+    assert [one.text for one in statements if "name_parts" in one.text]
+    assert [one for one in statements if PINNING.search(one.text) or one.prepared_as] == []
 
 
 def test_no_statement_is_prepared_under_a_name(tour: list[Statement]) -> None:
@@ -81,7 +94,7 @@ def test_postgresql_itself_is_asked_once_whether_it_takes_writes(tour: list[Stat
 
 def test_the_whole_tour_is_recorded(tour: list[Statement]) -> None:
     begun = [" ".join(statement.text.split()[:2]) for statement in tour]
-    for beginning in ("INSERT INTO", "DELETE FROM", "UPDATE users", "UPDATE posts", "COMMIT"):
+    for beginning in ("INSERT INTO", "DELETE FROM", "UPDATE writers", "UPDATE articles", "COMMIT"):
         assert beginning in begun
     assert len(tour) > 40
 

@@ -1,6 +1,6 @@
 """What tests change in a checkout, and how they see what callers get."""
 
-import uuid
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +9,20 @@ from typing import Any
 
 import psycopg
 
+from local.generate.sample_events import sample_events
 from local.services import postgresql
-from tests.rehearsal.operator import Operator
+from tests.rehearsal.operator import PATHS, Operator
+from tests.resources import ROUTED
 
-SERVING = {"UsersFunction", "PostsFunction", "MetaFunction"}
+SERVING = {f"{name.title()}Function" for name in ROUTED}
 ALL = SERVING | {"MigrationsFunction"}
 VERSIONS = Path("functions/migrations/versions")
+CREATED = {
+    event["rawPath"]: json.loads(event["body"])
+    for name, event in sample_events().items()
+    if "-create_" in name
+}
+"""A body for each path of a resource."""
 
 
 @contextmanager
@@ -77,6 +85,7 @@ def revision(operator: Operator) -> str:
 
 def is_well(operator: Operator) -> bool:
     with operator.client() as admin:
-        user = admin.post("/users", json={"name": "A", "email": f"{uuid.uuid4().hex}@example.org"})
-        listed = admin.get("/users")
-        return (user.status_code, listed.status_code) == (201, 200)
+        read = [admin.get(path).status_code for path in PATHS]
+        created = [admin.post(path, json=body).status_code for path, body in CREATED.items()]
+    # The second time it exists already, or refers to a row that was deleted.
+    return set(read) == {200} and {201, 400, 409} >= set(created)

@@ -28,9 +28,10 @@ from local.gateway.server import Api, Exchange, Gateway
 from local.identity.issuer import Issuer, checkout_key
 from tests.rehearsal.aws import Aws
 from tests.rehearsal.resources import Resource, ResourceFailed, StackState
-from tests.resources import ROOT
+from tests.resources import RESOURCES, ROOT
 from tests.template.stacks import REGION, requires_token
 
+PATHS = ["/health", *(f"/{name}" for name in RESOURCES)]
 WATCHED_REQUESTS = 120
 """What callers send while a deployment is watched."""
 SHARED = (".venv", ".tools")
@@ -217,7 +218,7 @@ class Operator:
 
     def _issuer(self, key: RSAKey) -> Issuer:
         """Return the deployed user pool, with a key of this machine."""
-        variables = self.environment("UsersFunction")
+        variables = self.environment("MetaFunction")
         return Issuer(
             variables["TOKEN_ISSUER"],
             key,
@@ -243,7 +244,7 @@ class Operator:
         self._statuses.clear()
         with self.client("reader") as callers:
             for number in range(WATCHED_REQUESTS):
-                callers.get(("/users", "/posts", "/health")[number % 3])
+                callers.get(PATHS[number % len(PATHS)])
         for alarm, value in {"Faults": self._faults(), "ServerErrors": self._errors()}.items():
             made = self._alarm(alarm)
             threshold = made.properties["Threshold"]

@@ -89,7 +89,7 @@ def test_packages_for_another_machine_are_rejected(operator: Operator) -> None:
 
 
 def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator) -> None:
-    path, text, number = migration(operator, "ALTER TABLE users ADD COLUMN rehearsed integer")
+    path, text, number = migration(operator, "ALTER TABLE identities ADD COLUMN rehearsed integer")
     told = operator.aws.cloudformation.events
     before, first_event = revision(operator), len(told)
     with edited(operator, path, text):
@@ -106,7 +106,7 @@ def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator)
     assert revision(operator) == number
     assert is_well(operator)
     with owner(operator) as connection:
-        connection.execute("ALTER TABLE users DROP COLUMN rehearsed")
+        connection.execute("ALTER TABLE identities DROP COLUMN rehearsed")
         connection.execute("UPDATE alembic_version SET version_num = %s", [before])
 
 
@@ -118,7 +118,7 @@ def test_a_migration_that_fails_fails_the_deployment_and_its_stack_tells_why(
     before, revision_before = operator.versions(), revision(operator)
     with (
         edited(operator, path, text),
-        edited(operator, "functions/users/routes.py", "\nREHEARSED = 2\n"),
+        edited(operator, "functions/meta/routes.py", "\nREHEARSED = 2\n"),
         pytest.raises(DeploymentFailed) as failed,
     ):
         operator.deploy()
@@ -148,17 +148,11 @@ def test_a_deployment_without_the_database_fails_and_is_rolled_back_without_it(
     assert is_well(operator)
 
 
-FAILS = """
-from shared.cache.pages import PageCache
-PageCache.fetch = None
-"""
-
-
 def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
     """10 % of the callers see it for a moment; then all get the version before."""
     before = operator.versions()
     with (
-        edited(operator, "functions/users/routes.py", FAILS),
+        edited(operator, "functions/meta/routes.py", "\ncheck_health = None\n"),
         pytest.raises(DeploymentFailed, match="the alarm Faults is at"),
     ):
         operator.deploy()
@@ -169,7 +163,7 @@ def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
 def test_a_version_that_does_not_start_is_taken_back(operator: Operator) -> None:
     before = operator.versions()
     with (
-        edited(operator, "functions/posts/handler.py", "\nraise RuntimeError\n"),
+        edited(operator, "functions/meta/handler.py", "\nraise RuntimeError\n"),
         pytest.raises(DeploymentFailed, match="the alarm ServerErrors is at"),
     ):
         operator.deploy()

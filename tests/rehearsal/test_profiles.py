@@ -50,9 +50,9 @@ def test_without_a_change_no_resource_is_changed(any_profile: Operator) -> None:
 
 def test_a_change_of_code_moves_the_callers_of_that_function(any_profile: Operator) -> None:
     before = any_profile.versions()
-    with edited(any_profile, "functions/users/routes.py", "\nREHEARSED = True\n"):
+    with edited(any_profile, "functions/meta/routes.py", "\nREHEARSED = True\n"):
         any_profile.deploy()
-    assert changed(before, any_profile.versions()) == {"UsersFunction"}
+    assert changed(before, any_profile.versions()) == {"MetaFunction"}
     # The version before is deleted when it is not needed for a way back any more.
-    assert any_profile.kept_versions("UsersFunction") == [any_profile.versions()["UsersFunction"]]
+    assert any_profile.kept_versions("MetaFunction") == [any_profile.versions()["MetaFunction"]]
     assert is_well(any_profile)

@@ -126,7 +126,7 @@ def _wakes(stack: Stack, cluster: dict[str, Any]) -> Line:
 
 def million_requests(stack: Stack) -> list[Line]:
     """Return what a million requests cost besides."""
-    function = stack.properties("UsersFunction")
+    function = stack.properties("MetaFunction")
     [architecture] = function["Architectures"]
     gigabyte_seconds = function["MemorySize"] / 1024 * REQUEST_SECONDS * 1e6
     gigabytes = LOGGED_KILOBYTES * 1e6 / 1024**2

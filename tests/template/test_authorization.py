@@ -119,7 +119,7 @@ def test_a_domain_has_a_host_and_may_have_a_path(
     parameters: dict[str, str], host: str, path: str
 ) -> None:
     stack = Stack(**parameters)
-    variables = stack.properties("UsersFunction")["Environment"]["Variables"]
+    variables = stack.properties("MetaFunction")["Environment"]["Variables"]
     assert (variables["DOMAIN_NAME"], variables["BASE_PATH"]) == (host, path)
     if host:
         assert stack.output("ApiUrl") == f"https://{host}{path}"
@@ -150,7 +150,7 @@ def test_tokens_of_each_client_of_the_pool_are_accepted() -> None:
     stack = Stack()
     schemes = stack.properties("Api")["Body"]["components"]["securitySchemes"]
     authorizer = schemes["Token"]["x-amazon-apigateway-authorizer"]
-    variables = stack.properties("UsersFunction")["Environment"]["Variables"]
+    variables = stack.properties("MetaFunction")["Environment"]["Variables"]
     clients = {
         name.lower()
         for name, resource in stack.resources()

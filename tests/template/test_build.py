@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.elf import machine_of
-from tests.resources import FUNCTION_NAMES
+from tests.resources import FUNCTION_NAMES, RESOURCES
 from tests.tools import require_bytecode_compiler, require_image
 
 ROOT = Path(__file__).parents[2]
@@ -85,10 +85,12 @@ def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
     )
     packages = {path.name for path in tmp_path.iterdir() if "." not in path.name}
     assert packages == {"migrations", "alembic", "mako", "markupsafe"}
-    build.build(
-        build.argument_parser().parse_args(["function", "users", "x86_64", str(tmp_path / "users")])
-    )
-    assert {path.name for path in (tmp_path / "users").iterdir()} == {"users"}
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_resource_brings_only_its_code(build: ModuleType, tmp_path: Path, resource: str) -> None:
+    build.build(build.argument_parser().parse_args(["function", resource, "x86_64", str(tmp_path)]))
+    assert {path.name for path in tmp_path.iterdir()} == {resource}
 
 
 def test_without_a_python_and_without_docker_it_says_what_to_do(

@@ -61,19 +61,19 @@ def run_all_steps(
 
 def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
-        api.post("/users", json=ADA)
-        api.post("/users", json=ADA)  # 409: the fence is withdrawn
+        api.post("/writers", json=ADA)
+        api.post("/writers", json=ADA)  # 409: the fence is withdrawn
         for _ in range(2):
-            api.get("/users")
-        api.get("/posts?user_id=1")
-        cache.zadd("fences", {"users|crashed": 1})  # long expired
-        api.get("/users")
+            api.get("/writers")
+        api.get("/articles?writer_id=1")
+        cache.zadd("fences", {"writers|crashed": 1})  # long expired
+        api.get("/writers")
         with monkeypatch.context() as patches:
             patches.setattr("shared.database.PagedQuery.fetch", _fail)
-            api.get("/users?page=2")
+            api.get("/writers?page=2")
         api.get("/health")
         cache.script_flush()  # and its commands by EVAL
-        api.get("/users?page=3")
+        api.get("/writers?page=3")
 
 
 async def _fail(*_arguments: object) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from local.services import Services, running_services
 from tests.conftest import Worker
+from tests.example.models import create_tables
 from tests.in_process import LambdaTransport
 from tests.template.stacks import Stack
 
@@ -37,6 +38,7 @@ def session(server: Services, worker: Worker) -> Iterator[Session]:
 
     worker.restart(DATABASE_URL=server.database_url)
     migrate({}, None)
+    create_tables()
     with psycopg.connect(server.database_url, autocommit=True) as connection:
         yield connection
 
@@ -61,7 +63,7 @@ def configure(session: Session, parameters: dict[str, str]) -> None:
 def conflict(session: Session, value: str) -> None:
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
         statuses = [
-            api.post("/users", json={"name": "Ada", "email": f"{value}@example.org"}).status_code
+            api.post("/writers", json={"name": "Ada", "email": f"{value}@example.org"}).status_code
             for _ in range(2)
         ]
     assert statuses == [201, 409]

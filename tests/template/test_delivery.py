@@ -270,7 +270,7 @@ def test_each_role_of_the_stacks_has_the_boundary() -> None:
 def test_a_role_gets_rights_within_the_boundary_only(action: str) -> None:
     action = f"iam:{action}"
     given = role_statements("staging", "StackRole")
-    role = f"arn:aws:iam::{ACCOUNT}:role/{name('staging')}-UsersFunctionRole-1A2B"
+    role = f"arn:aws:iam::{ACCOUNT}:role/{name('staging')}-MetaFunctionRole-1A2B"
     assert is_allowed(given, action, role, context("staging"))
     others = (boundary("prod"), f"arn:aws:iam::{ACCOUNT}:policy/{name('staging')}-Own")
     for other in (*others, "arn:aws:iam::aws:policy/AdministratorAccess"):
@@ -284,7 +284,7 @@ def test_a_role_gets_rights_within_the_boundary_only(action: str) -> None:
 @pytest.mark.parametrize("role", ["DeployRole", "StackRole", "Boundary"])
 def test_no_role_removes_a_boundary_or_changes_what_delivery_made(role: str) -> None:
     given = role_statements("staging", role)
-    own = f"arn:aws:iam::{ACCOUNT}:role/{name('staging')}-UsersFunctionRole-1A2B"
+    own = f"arn:aws:iam::{ACCOUNT}:role/{name('staging')}-MetaFunctionRole-1A2B"
     for action in (*NEVER, "iam:CreateUser", "iam:CreateAccessKey", "iam:CreateInstanceProfile"):
         assert not is_allowed(given, action, own, context("staging"))
     made = template_of_delivery()

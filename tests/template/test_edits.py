@@ -8,7 +8,7 @@ import pytest
 from local.services import Services
 from local.template import load_template
 from tests.e2e import targets
-from tests.template.edits import EDITS, PUBLIC_READS, edited
+from tests.template.edits import EDITS, edited
 from tests.template.stacks import TEMPLATE, Stack, template, token_routes
 from tests.template.test_infrastructure import lint
 
@@ -20,12 +20,11 @@ def line(start: str) -> str:
 
 
 def variables(stack: Stack) -> dict[str, Any]:
-    made: dict[str, Any] = stack.properties("UsersFunction")["Environment"]["Variables"]
+    made: dict[str, Any] = stack.properties("MetaFunction")["Environment"]["Variables"]
     return made
 
 
 def test_all_edits_together_lint_clean(tmp_path: Path) -> None:
-    assert PUBLIC_READS
     done = lint(edited(tmp_path, *EDITS, public_reads=True))
     assert done.returncode == 0, done.stdout
 
@@ -35,7 +34,7 @@ def test_an_edited_setting_reaches_the_functions(name: str, tmp_path: Path) -> N
     path = edited(tmp_path, line(name))
     before, after = variables(Stack())[name], variables(Stack(path))[name]
     assert {before, after} == {"true", "false"}
-    assert load_template(path).functions["UsersFunction"].environment[name] == after
+    assert load_template(path).functions["MetaFunction"].environment[name] == after
 
 
 def test_the_claim_with_the_roles_is_an_edit(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_snapshots_are_an_edit_which_leaves_the_migrations_alone(tmp_path: Path)
         (Stack(), "None"),
         (Stack(edited(tmp_path, line("SnapStart"))), "PublishedVersions"),
     ):
-        assert stack.properties("UsersFunction")["SnapStart"]["ApplyOn"] == expected
+        assert stack.properties("MetaFunction")["SnapStart"]["ApplyOn"] == expected
         assert stack.properties("MigrationsFunction")["SnapStart"]["ApplyOn"] == "None"
 
 

@@ -127,8 +127,8 @@ def test_functions_are_in_the_network_and_their_settings_are_valid(
 
 
 def test_a_function_has_time_for_a_paused_database(stack: Stack) -> None:
-    seconds = int(environment(stack, "UsersFunction")["DATABASE_CONNECT_TIMEOUT_SECONDS"])
-    assert seconds + 1 < stack.properties("UsersFunction")["Timeout"] < 30
+    seconds = int(environment(stack, "MetaFunction")["DATABASE_CONNECT_TIMEOUT_SECONDS"])
+    assert seconds + 1 < stack.properties("MetaFunction")["Timeout"] < 30
     pauses = (
         "SecondsUntilAutoPause" in stack.properties("Cluster")["ServerlessV2ScalingConfiguration"]
     )
@@ -190,7 +190,7 @@ def test_a_function_waits_for_the_schema_and_the_schema_for_the_database(functio
 
 def test_a_proxy_is_an_option_that_migrations_do_not_take() -> None:
     stack = Stack(DatabaseProxy="true")
-    assert environment(stack, "UsersFunction")["DATABASE_URL"].endswith("@proxy.endpoint:5432/blog")
+    assert environment(stack, "MetaFunction")["DATABASE_URL"].endswith("@proxy.endpoint:5432/blog")
     owner = environment(stack, MIGRATIONS)["DATABASE_URL"]
     assert owner.endswith("@cluster.endpoint.address:5432/blog")
 

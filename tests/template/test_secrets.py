@@ -55,7 +55,7 @@ def test_the_database_url_is_a_secret_in_every_partition_of_aws() -> None:
 
 
 def test_urls_that_are_no_secrets_need_no_policy() -> None:
-    assert policies(stack(), "UsersFunction") == []
+    assert policies(stack(), "MetaFunction") == []
     assert not stack().nested["Access"].has("ServerAccess")
     assert not stack(RedisUrl="").nested["Access"].has("ServerAccess")
 
@@ -139,7 +139,7 @@ def test_the_functions_sign_in_as_the_parameters_say() -> None:
 
 def environment(**parameters: str) -> dict[str, str]:
     """What the functions are told of IAM."""
-    variables = stack(**parameters).properties("UsersFunction")["Environment"]
+    variables = stack(**parameters).properties("MetaFunction")["Environment"]
     names = ("DATABASE_AUTH", "REDIS_IAM_CACHE")
     return {name: variables["Variables"][name] for name in names}
 
@@ -147,7 +147,7 @@ def environment(**parameters: str) -> dict[str, str]:
 def test_deployments_that_may_share_a_redis_have_keys_of_their_own() -> None:
     """By the stack's name, which no other stack of the account has."""
     for own, prefix in ((stack(), "blog:"), (Stack(Profile="ha"), "")):
-        variables = own.properties("UsersFunction")["Environment"]["Variables"]
+        variables = own.properties("MetaFunction")["Environment"]["Variables"]
         assert variables["CACHE_KEY_PREFIX"] == prefix
 
 

@@ -5,6 +5,9 @@ from random import Random
 import httpx
 import pytest
 
+from local.services import Services
+from tests.conftest import Worker
+from tests.layer.test_sessions import CASES, session_default
 from tests.users.conftest import Database, followed_ids, insert_many_users
 
 NAMES = [
@@ -225,3 +228,19 @@ def test_a_search_finds_what_a_comparison_with_each_name_finds(
         limit = random.choice([7, 100]) if len(rows) < 100 else 100
         url = httpx.URL("/users/search", params={"name": part, "limit": limit})
         assert followed_ids(api, str(url)) == [row[0] for row in rows], part
+
+
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_defaults_of_a_session_reach_no_search_and_no_statistics(
+    api: httpx.Client,
+    database: Database,
+    worker: Worker,
+    services: Services,
+    named_users: None,
+    name: str,
+    value: str,
+) -> None:
+    with session_default("url", name, value, database, worker, services.database_url):
+        found = api.get("/users/search", params={"name": "γιώργος"}).json()["data"]
+        assert [user["name"] for user in found] == ["Γιώργος"]
+        assert api.get("/users/stats").json()["users_last_7_days"] == len(NAMES)

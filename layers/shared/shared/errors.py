@@ -40,7 +40,7 @@ MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 64
 MAX_MESSAGE_CHARACTERS = 200
 MAX_BODY_BYTES = 128 * 1024
-"""Enough for any valid body: the largest is a post of 10 000 characters of 12 bytes each."""
+"""Enough for any valid body: the largest has a content of 10 000 characters of 12 bytes each."""
 
 
 class ApiError(Exception):
@@ -100,7 +100,7 @@ class Forbidden(ApiError):
     status, title, code = 403, "Forbidden", "forbidden"
     description = (
         "The caller's roles do not have the permission that `detail` names, or have it only for "
-        "the caller's own user and posts; nothing was written."
+        "what is the caller's own; nothing was written."
     )
 
     def __init__(self, permission: str, *, own_only: bool = False) -> None:

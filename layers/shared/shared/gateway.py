@@ -80,7 +80,7 @@ class HttpApiEvent(HTTPGateway):
             "http_version": "1.1",
             "method": http["method"],
             "scheme": scheme,
-            # API Gateway has decoded it; decoded again, /users/%2531 would be user 1.
+            # API Gateway has decoded it; decoded again, /articles/%2531 would be article 1.
             "path": self.request.path,
             "raw_path": None,
             "root_path": "",

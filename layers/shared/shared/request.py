@@ -40,7 +40,7 @@ class Caller(NamedTuple):
 class Access(NamedTuple):
     """The right of one request to `operation`: on all resources or, if `own_only`, the caller's.
 
-    `permission` is the one that the operation needs, such as `posts:write`; `caller` is None for
+    `permission` is the one that the operation needs, such as `articles:write`; `caller` is None for
     anonymous requests.
     """
 
@@ -51,7 +51,7 @@ class Access(NamedTuple):
 
     @property
     def resource(self) -> str:
-        """The resource of the permission: `posts`."""
+        """The resource of the permission: `articles`."""
         return self.permission.partition(":")[0]
 
     @property

@@ -1,6 +1,6 @@
 """The permissions of each role: actions, on every resource or only on the caller's own.
 
-A permission is `{resource}:{action}`, such as `posts:write`, and stands on the route. Every token
+A permission is `{resource}:{action}`, such as `articles:write`, and is on the route. Every token
 is a reader's; roles add to that, by their names after `ROLE_PREFIX`. Ownership is checked in the
 statement that writes (`shared.database.ownership`); a statement that does not check it is denied.
 An action or a permission that no role names is denied to all. docs/api.md has the table

@@ -3,11 +3,11 @@
 A page is valid while nothing that it was read from has changed. Keys, each after
 `CACHE_KEY_PREFIX`:
 
-    generations          a hash: `posts`, the token of a table; `posts|all`, the token of its pages
-                         that show rows of any scope; `epoch`, see below; no TTL
-    scope:posts:7        the token of one scope of a table; of its rows whose user_id is 7
+    generations          a hash: `articles`, the token of a table; `articles|all`, the token of its
+                         pages that show rows of any scope; `epoch`, see below; no TTL
+    scope:articles:7     the token of one scope of a table; of its rows whose writer_id is 7
     fences               a sorted set of writes in progress, `table|writer` by their deadline
-    users:{page}:{limit} what the page depends on, a line end, and the page's bytes; none of these
+    writers:{page}:{limit} what the page depends on, a line end, and the page's bytes; none of these
                          if the page is too large to cache
     …:lease              held by the reader that populates this page
 
@@ -67,10 +67,10 @@ NARROWING_WAITS = 2
 """A table's fence is narrowed within a round trip, but there may be another one by then."""
 EMPTY_PAGE_SECONDS = 1
 """A page without rows is kept no longer than the lease that every miss takes: any number of them
-can be asked for, past the end or of unknown users."""
+can be asked for, past the end or of unknown scopes."""
 MAX_PAGE_BYTES = 256 * 1024
 """A larger page is not cached: a few clients that ask for the largest ones would have all others
-evicted, and it would occupy Redis, which serves one command at a time. A page of 100 posts of 2 kB
+evicted, and it would occupy Redis, which serves one command at a time. A page of 100 rows of 2 kB
 fits, and 1000 pages of this size fit into the smallest cache of ElastiCache."""
 SCOPE_TTLS = 3
 """A scope's token lives so many times as long as a page: tokens of all scopes cannot fill Redis."""

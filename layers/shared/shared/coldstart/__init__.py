@@ -1,14 +1,12 @@
 """Optimizations of cold starts. They take effect only when a handler asks for them:
 
-    with fast_imports(deferred=("shared.database", "users.queries")):
-        from shared.http.application import create_app, lambda_handler
-        from users.routes import users
+with fast_imports(deferred=("shared.database", "articles.queries")):
+    from shared.http.application import create_app, lambda_handler
+    from articles.routes import articles
 
-    app = create_app(users.router)
-    handler = lambda_handler(app)
-    prepare(handler, "/users")
-
-`python -m benchmarks ablation` measures what each of them saves.
+app = create_app(articles.router)
+handler = lambda_handler(app)
+prepare(handler, "/articles")
 """
 
 import sys

@@ -6,11 +6,12 @@ tables that it changes (`shared.cache.pages`). Neither is declared:
 - A statement of SQLAlchemy knows its tables. SQL text does not, and has to name them (`sql`).
 - A delete also changes the tables to which foreign keys cascade it; an update, the tables that copy
   its key.
-- A table may name a column as its scope: `info={SCOPE: "user_id"}`. A page that shows only rows of
-  one scope depends on that scope instead of the whole table.
+- A table may name a column as its scope: `info={SCOPE: "writer_id"}`. A page that shows only rows
+  of one scope depends on that scope instead of the whole table.
 - A table that the layer writes apart (`info={UNTRACKED: True}`) is on no cached page.
-- A table that triggers keep up to date from others counts as those: `info={KEPT_FROM: ("posts",)}`,
-  or, where each row names in a column the table that it was made from, `info={ROWS_OF: "column"}`.
+- A table that triggers keep up to date from others counts as those:
+  `info={KEPT_FROM: ("articles",)}`, or, where each row names in a column the table that it was made
+  from, `info={ROWS_OF: "column"}`.
 
 What a trigger or a function of the database reads or writes is not in the statement. A test runs
 every operation, and compares what is derived here with the locks that PostgreSQL reports.
@@ -195,7 +196,7 @@ def statement_tables(statement: Executable) -> set[Table]:
         if isinstance(element, Table):
             found.add(element)
         elif isinstance(element, _NamedText):
-            found.update(element.reads)
+            found.update(element.reads, element.changes)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Ownership: a caller owns one user, which it has created itself, and that user's posts.
+"""Ownership: a caller owns one user, which it has created itself, and the rows of that user.
 
 Ownership is by the token's issuer and subject, never by e-mail address, which may be another's. It
 is a condition of the statement that writes, so nothing can change in between, and it costs no round

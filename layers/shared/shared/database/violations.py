@@ -1,4 +1,4 @@
-"""Violations of constraints, as errors for the client; derived from the models.
+"""Violations of constraints, as errors for the client; derived from the models of the statement.
 
 A foreign key that refers to nothing is an `InvalidReference` of its column. A constraint or unique
 index with `info={CONFLICT: "…"}` is a `Conflict` with that text. All others are bugs.
@@ -10,15 +10,17 @@ from itertools import chain
 from sqlalchemy import Constraint, Delete, Executable, ForeignKeyConstraint, Index
 from sqlalchemy.exc import IntegrityError
 
+from shared.database.dependencies import statement_tables
 from shared.database.failures import violated_constraint
-from shared.database.models import CONFLICT, METADATA
+from shared.database.models import CONFLICT
 from shared.errors import ApiError, Conflict, InvalidReference
 
 
 def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
     """Return the error of a statement that violated a constraint; None if it is a bug."""
     table_name, name = violated_constraint(violation)
-    table = METADATA.tables.get(table_name or "")
+    models = next(table.metadata for table in statement_tables(statement))
+    table = models.tables.get(table_name or "")
     if table is None:
         return None
     named: Iterable[Constraint | Index] = chain(table.constraints, table.indexes)

@@ -1,8 +1,8 @@
 """Types of fields and parameters, and the bases of the schemas that have them.
 
 An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
-`"1"` are rejected. In a route's path `{user_id:id}` matches only digits, so that `/users/search` is
-not taken for a user, and at most 19, the length of the largest bigint.
+`"1"` are rejected. In a route's path `{article_id:id}` matches only digits, so that
+`/articles/search` is no article, and at most 19, the length of the largest bigint.
 
 A text's maximum length is part of the contract, and counts the text as it is stored, so that what
 was read can be written again: a line in Unicode's form NFC, an address as `email-validator`
@@ -11,7 +11,7 @@ are rejected; PostgreSQL cannot store NUL. A name or title is a single line (als
 separators), has a visible character, and does not reorder the text around it: directional
 embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and U+061C, which
 right-to-left names need. A content may contain tabs and line ends; its maximum keeps a page of 100
-posts below Lambda's 6 MB response, in which a character takes up to 4 bytes (a quote is escaped
+rows below Lambda's 6 MB response, in which a character takes up to 4 bytes (a quote is escaped
 twice: in the body's JSON and in Lambda's).
 
 The JSON Schema patterns equal the validators, with one exception: rare combining marks and

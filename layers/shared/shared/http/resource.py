@@ -1,10 +1,10 @@
 """A resource, and the kinds of operations on it: what all of a kind have in common, said once.
 
-    users = Resource("users", "user", UserPublic)
+    articles = Resource("articles", "article", ArticlePublic)
 
-    @users.create(raises=[Conflict])
-    async def create_user(transaction: Transaction, body: UserCreate) -> Row:
-        return await queries.insert_user(transaction, body.model_dump())
+    @articles.create(raises=[Conflict])
+    async def create_article(transaction: Transaction, body: ArticleCreate) -> Row:
+        return await queries.ITEM.insert(transaction, body.model_dump())
 
 An endpoint is given a `Transaction` or, to read, a `Reader`, and then what FastAPI takes from the
 request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
@@ -174,8 +174,8 @@ class Resource:
         `scope` is the parameter that selects a scope of the table (`shared.database.dependencies`).
         `private`: each caller has pages of its own; others that depend on the caller are not
         cached.
-        `below` is the path of another resource's item, such as `/users/{user_id:id}`, whose list
-        this is: at `{below}/{name}{path}`, cached at `{name}@users:…`.
+        `below` is the path of another resource's item, such as `/writers/{writer_id:id}`, whose
+        list this is: at `{below}/{name}{path}`, cached at `{name}@writers:…`.
         """
         parent = f"@{below.split('/')[1]}" if below else ""
         pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None

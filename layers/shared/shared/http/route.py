@@ -53,7 +53,7 @@ class ApiRoute(APIRoute):
         if permission is None:
             raise TypeError(
                 f"The route {self.name} ({self.path}) has no permission: give it "
-                f'openapi_extra={{"{PERMISSION}": "…"}}, such as "posts:write".'
+                f'openapi_extra={{"{PERMISSION}": "…"}}, such as "articles:write".'
             )
         handler = strict_handler(self, super().get_route_handler())
 
