@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration resource token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
+.PHONY: help install run migrate demo-data migration resource remove mine token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -30,7 +30,7 @@ demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=
 token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT=ada)
 	@$(BIN)/python -m local token $(if $(ROLE),--role $(ROLE)) $(if $(SUBJECT),--subject $(SUBJECT))
 
-test: $(READY)   ## run the tests that prove the product, in parallel (ARGS='tests/users -k name' for some)
+test: $(READY)   ## run the tests that prove the product, in parallel (ARGS='tests/layer -k name' for some)
 	@$(BIN)/pytest $(ARGS)
 
 test-all: $(READY)  ## run all tests, the laboratory's as well (ARGS='-n 2' in two processes)
@@ -72,6 +72,12 @@ migration: $(READY)  ## write a migration to what the models declare (MESSAGE='â
 
 resource: $(READY)  ## write a resource and its tests (NAME=comments OF=posts FIELDS='content:text stars:int? due:date')
 	@$(BIN)/python -m local.generate.resource "$(NAME)" --of "$(OF)" --item "$(ITEM)" --fields "$(FIELDS)"
+
+remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=posts, or NAME='posts users')
+	@$(BIN)/python -m local.generate.remove $(NAME)
+
+mine: $(READY)   ## make the repository a product's own (NAME=shop TITLE='Shop API' LAB=drop EXAMPLES=drop)
+	@$(BIN)/python -m local.generate.mine "$(NAME)" "$(TITLE)" --lab $(or $(LAB),keep) --examples $(or $(EXAMPLES),keep)
 
 openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, table of permissions
 	@$(BIN)/python -m local.generate.openapi

@@ -1,11 +1,17 @@
 <%
     import re
-    tables = re.findall(r"op\.create_table\(\s*[\"'](\w+)[\"'](.*?)\n    \)", upgrades or "", re.S)
-    # Only a table with both columns can have the triggers of a resource's.
-    created = [name for name, columns in tables if re.search(r"Column\(.id.,", columns)
-               and re.search(r"Column\(.created_at.,", columns)]
-    # count_rows_of makes the constraint of the ids.
-    statements = re.sub(r"\n *sa\.CheckConstraint\([^\n]*_id_range[\"']\),?", "", upgrades or "pass")
+
+    def resources(statements):
+        """The tables that are created with both columns that the triggers of a resource's need."""
+        tables = re.findall(r"op\.create_table\(\s*[\"'](\w+)[\"'](.*?)\n    \)", statements or "", re.S)
+        return [name for name, columns in tables if re.search(r"Column\(.id.,", columns)
+                and re.search(r"Column\(.created_at.,", columns)]
+
+    def without_id_range(statements):
+        """count_rows_of makes that constraint."""
+        return re.sub(r"\n *sa\.CheckConstraint\([^\n]*_id_range[\"']\)+,?", "", statements or "pass")
+
+    created, dropped = resources(upgrades), resources(downgrades)
 %>\
 """${message}."""
 
@@ -14,7 +20,7 @@ from alembic import op
 % if imports:
 ${imports}
 % endif
-% if created:
+% if created or dropped:
 
 from migrations.triggers import count_rows_of, forget_responses_of
 % endif
@@ -26,15 +32,20 @@ depends_on = None
 
 
 def upgrade() -> None:
-    ${statements}
-% for table in created:
-    count_rows_of("${table}")
-    forget_responses_of("${table}")
-% endfor
+    ${without_id_range(upgrades)}
+${rows_of(created, dropped)}\
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
-% for table in created:
-    op.execute("DELETE FROM row_counts WHERE table_name = '${table}'")
+    ${without_id_range(downgrades)}
+${rows_of(dropped, created)}\
+<%def name="rows_of(made, gone)">\
+% for table in made:
+    count_rows_of("${table}")
+    forget_responses_of("${table}")
 % endfor
+% for table in gone:
+    op.execute("DELETE FROM row_counts WHERE table_name = '${table}'")
+    op.execute("DELETE FROM idempotency_keys WHERE path = '/${table}'")
+% endfor
+</%def>\

@@ -1,14 +1,16 @@
 """A migration to what the models declare: `python -m local.generate.migration "comments of posts"`.
 
 Alembic's autogenerate compares the models with an ephemeral database at the latest revision. A new
-table with an id and a time of creation gets the triggers of a resource's. Without a difference no
-file is written. A column that is dropped beside one of its type that is added is named: Alembic
-knows no renaming, and the values would be lost. Read the file before you commit it.
+table with an id and a time of creation gets the triggers of a resource's; the counts and the stored
+responses of a dropped one are deleted. Without a difference no file is written. A column that is
+dropped beside one of its type that is added is named: Alembic knows no renaming, and the values
+would be lost. Read the file before you commit it.
 """
 
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from alembic.operations.ops import (
     AddColumnOp,
     CreateTableOp,
     DropColumnOp,
+    DropTableOp,
     ExecuteSQLOp,
     MigrationScript,
     ModifyTableOps,
@@ -79,6 +82,25 @@ def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
         print(line, file=sys.stderr)
     _add_types(script.upgrade_ops, script.downgrade_ops)
     _add_types(script.downgrade_ops, script.upgrade_ops)
+    _order_tables(script.upgrade_ops, script.downgrade_ops)
+
+
+def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:
+    """Drop tables after all that refers to them, and create them again before."""
+    referred = {
+        one.table_name: {key.target_fullname.split(".")[0] for key in one.to_table().foreign_keys}
+        for one in upgrade.ops
+        if isinstance(one, DropTableOp)
+    }
+    order = [name for name in TopologicalSorter(referred).static_order() if name in referred]
+
+    def place(one: object) -> int:
+        if isinstance(one, CreateTableOp | DropTableOp) and one.table_name in order:
+            return order.index(one.table_name)
+        return len(order)
+
+    upgrade.ops.sort(key=place, reverse=True)
+    downgrade.ops.sort(key=place)
 
 
 def renamed(upgrade: OpContainer) -> Iterator[str]:

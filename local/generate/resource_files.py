@@ -408,6 +408,7 @@ MODEL_IMPORTS = {
         *("Uuid", "func"),
     ),
     "sqlalchemy.dialects.postgresql": ("JSONB",),
+    "shared.database.dependencies": ("SCOPE",),
 }
 
 

@@ -165,8 +165,8 @@ def test_a_table_has_the_triggers_that_its_columns_allow(
     Table(
         "links",
         declared,
-        Column("user_id", BigInteger, ForeignKey("users.id"), primary_key=True),
-        Column("other_id", BigInteger, ForeignKey("users.id"), primary_key=True),
+        Column("user_id", BigInteger, ForeignKey("audit_log.id"), primary_key=True),
+        Column("other_id", BigInteger, ForeignKey("audit_log.id"), primary_key=True),
         Column("created_at", DateTime(timezone=True)),
     )
     Table(
@@ -184,6 +184,35 @@ def test_a_table_has_the_triggers_that_its_columns_allow(
     assert connection_of(config).execute(triggers).scalars().all() == ["things"]
     connection_of(config).commit()
     command.downgrade(config, "-1")
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_tables_are_dropped_after_what_refers_to_them(
+    config: Config, declared: MetaData, tmp_path: Path
+) -> None:
+    """Whatever their names; the counts and the stored responses of a resource with it."""
+    key = Column("id", BigInteger, Identity(always=True), primary_key=True)
+    Table("things", declared, key, Column("created_at", DateTime(timezone=True)))
+    for name in ("parts", "wholes"):
+        Table(name, declared, Column("thing_id", ForeignKey("things.id", name=f"{name}_fkey")))
+    keys = declared.tables["idempotency_keys"]
+    keys.append_column(Column("thing_id", ForeignKey("things.id", name="keys_fkey")))
+    assert migration.write_migration(config, "Things", tmp_path)
+    command.upgrade(config, "head")
+    for name in ("parts", "wholes", "things", "idempotency_keys"):
+        declared.remove(declared.tables[name])
+    models.idempotency_keys.to_metadata(declared)
+    assert migration.write_migration(config, "No things", tmp_path)
+    connection = connection_of(config)
+    for _ in range(2):
+        connection.execute(text("INSERT INTO things (created_at) VALUES (now())"))
+        connection.commit()
+        command.upgrade(config, "head")
+        counted = "SELECT FROM row_counts WHERE table_name = 'things'"
+        assert connection.execute(text(counted)).all() == []
+        connection.commit()
+        command.downgrade(config, "-1")
+    assert columns(config, "things") == ["id", "created_at"]
 
 
 @pytest.mark.filterwarnings("ignore:Expression #1")

@@ -1,0 +1,159 @@
+"""Make the repository a product's own: `python -m local.generate.mine shop "Shop API"`.
+
+The product's names take the place of this project's in every file: stacks, roles, databases,
+metrics, README; CHANGELOG begins anew. `--lab drop` removes what proves the layer rather than the
+product: searches, attacks, failures, benchmarks with their results, decision records; `--examples
+drop` the example's resources. At last this command removes itself.
+
+The working tree must be clean: then `git diff` shows what was changed, and `git restore .` with
+`git clean -d` takes it back.
+"""
+
+import argparse
+import html
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.generate.prune import Gone, edit, prune
+from local.generate.remove import (
+    Refused,
+    listed_files,
+    remove,
+    remove_benchmarks,
+    resources,
+    tidy,
+)
+from tests.parallel import LABORATORY
+
+ROOT = Path(__file__).parents[2]
+TITLE = "Users & Posts API"
+NAME = "users-and-posts"
+SHORT_NAME = "blog"
+"""This project's names: for people, of stacks and packages, and of databases and their roles."""
+PRODUCT = re.compile(r"[a-z][a-z0-9]{0,10}(-[a-z0-9]{1,10})?")
+"""A product's name: that of its stacks ends with the stage's, and has up to 30 characters."""
+EXAMPLES = {"posts", "users"}
+THIS = Gone(frozenset({"local.generate.mine"}), re.compile(r"\bgenerate[./]mine\b|make mine\b"))
+KEPT = frozenset({"clients", "e2e", "rehearsal"})
+"""Folders of the laboratory by which a product is deployed and released."""
+ABOUT = "Users and their posts. "
+"""What the OpenAPI document says of the examples."""
+CHECKS = """#!/usr/bin/env bash
+# The checks that every change must pass.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+make install
+make lint
+make scan
+make test-all && tested=0 || tested=$?
+make rehearse ARGS='-n 0 -m quick' && rehearsed=0 || rehearsed=$?
+exit $((tested + rehearsed))
+"""
+CHANGELOG = """# Changelog
+
+The format follows [Keep a Changelog](https://keepachangelog.com/en/1.1.0/); versions follow
+[Semantic Versioning](https://semver.org/spec/v2.0.0.html).
+
+## Unreleased
+
+### Breaking
+
+- Everything is new.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", help="of stacks and packages, such as shop")
+    parser.add_argument("title", help="of the API, such as 'Shop API'")
+    for part in ("--lab", "--examples"):
+        parser.add_argument(part, choices=("keep", "drop"), default="keep")
+    chosen = parser.parse_args()
+    try:
+        for line in make_mine(chosen.name, chosen.title, chosen.lab, chosen.examples):
+            print(line)
+    except Refused as refusal:
+        sys.exit(str(refusal))
+
+
+def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
+    """Change the files; yield what was removed."""
+    _check(name, title)
+    _rename(name, title)
+    (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
+    if lab == "drop":
+        yield from _remove_laboratory()
+    if examples == "drop" and (names := sorted(EXAMPLES & set(resources()))):
+        edit(ROOT / "local" / "generate" / "openapi.py", lambda text: text.replace(ABOUT, ""))
+        yield from remove(names)
+    Path(__file__).unlink()
+    yield from prune(ROOT, THIS)
+    tidy()
+
+
+def _check(name: str, title: str) -> None:
+    if not PRODUCT.fullmatch(name):
+        raise Refused(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
+    if not title.isprintable() or not title.strip() or set(title) & set("\"'\\"):
+        raise Refused("TITLE must be one line without quotes and backslashes, such as Shop API")
+    changes = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    if changes.stdout:
+        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
+
+
+def _rename(name: str, title: str) -> None:
+    """Put the product's names into every file but the measured results."""
+    names = {
+        re.escape(TITLE): title,
+        re.escape(html.escape(TITLE)): html.escape(title),
+        rf"\b{NAME}\b": name,
+        _camel_case(NAME): _camel_case(name),
+        rf"\b{SHORT_NAME}(?![a-z])": name.replace("-", "_"),
+    }
+    for path in listed_files():
+        if not path.is_relative_to(ROOT / "benchmarks" / "results"):
+            edit(path, lambda text: _replaced(text, names))
+
+
+def _camel_case(name: str) -> str:
+    return "".join(part.title() for part in name.split("-"))
+
+
+def _replaced(text: str, names: dict[str, str]) -> str:
+    return re.sub("|".join(names), lambda found: _name(found[0], names), text)
+
+
+def _name(found: str, names: dict[str, str]) -> str:
+    return next(name for pattern, name in names.items() if re.fullmatch(pattern, found))
+
+
+def _remove_laboratory() -> Iterator[str]:
+    folders = [f"tests/{name}" for name in sorted(LABORATORY - KEPT)]
+    for folder in ("docs/adr", *folders):
+        shutil.rmtree(ROOT / folder)
+        yield f"removed: {folder}"
+    modules = frozenset(folder.replace("/", ".") for folder in folders)
+    paths = "|".join(folder.replace("/", "[./]") for folder in ("docs/adr", "adr/0", *folders))
+    yield from remove_benchmarks()
+    yield from prune(ROOT, Gone(modules, re.compile(rf"\b(?:{paths})")))
+    edit(ROOT / "tests" / "parallel.py", _with_laboratory)
+    (ROOT / ".ci" / "run").write_text(CHECKS, encoding="utf-8")
+    (ROOT / ".ci" / "container-images").unlink()
+
+
+def _with_laboratory(text: str) -> str:
+    kept = ", ".join(f'"{name}"' for name in sorted(KEPT))
+    before, name, after = text.partition("\nLABORATORY = ")
+    _, _, rest = after.partition("\n)\n")
+    return f"{before}{name}frozenset({{{kept}}})\n{rest}"
+
+
+if __name__ == "__main__":
+    main()

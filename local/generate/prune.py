@@ -1,0 +1,387 @@
+"""Removes what names something that is gone: tests, pages, make targets.
+
+A test is dropped if it names what is gone, or needs a fixture, a helper or an import that is
+dropped; then helpers that no test needs any more. Of a page, sections, code blocks and rows of
+tables are dropped, or all of it. So nothing that is left fails for what is gone, and nothing is
+listed by hand.
+"""
+
+import ast
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
+ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
+"""The paragraph before a code block that ends with a colon."""
+
+
+PARAGRAPH = re.compile(r"^(?![#|>\n]).+\n(?:(?![#|>\n]|- |\d+\. ).+\n)*", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|(?<=\s))# .*$", re.MULTILINE)
+PAGE_WIDTH = 110
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What is gone: modules with what is in them, and a pattern of the texts that name it."""
+
+    modules: frozenset[str]
+    named: re.Pattern[str]
+
+    def also(self, pattern: str) -> "Gone":
+        """Return this and what the pattern names."""
+        return Gone(self.modules, re.compile(f"{self.named.pattern}|{pattern}", re.MULTILINE))
+
+    def has_module(self, module: str) -> bool:
+        return any(module == gone or module.startswith(f"{gone}.") for gone in self.modules)
+
+
+@dataclass
+class Module:
+    """A Python file, the names that its definitions had, and those that are gone."""
+
+    path: Path
+    name: str
+    lines: list[str]
+    nodes: list[ast.stmt]
+    gone: set[str] = field(default_factory=set)
+    dropped: list[ast.stmt] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path, root: Path) -> "Module":
+        text = path.read_text(encoding="utf-8")
+        name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        return cls(path, name, text.splitlines(keepends=True), ast.parse(text).body)
+
+    def text_of(self, node: ast.stmt) -> str:
+        return "".join(self.lines[first_line(node) - 1 : node.end_lineno])
+
+    def code_of(self, node: ast.stmt) -> str:
+        """Return the text of a statement without what describes it."""
+        lines = list(self.lines)
+        for one in ast.walk(node):
+            if isinstance(one, ast.Expr) and _is_text(one) and one.end_lineno:
+                lines[one.lineno - 1 : one.end_lineno] = [""] * (one.end_lineno - one.lineno + 1)
+        code = "".join(lines[first_line(node) - 1 : node.end_lineno])
+        return COMMENT.sub("", code)
+
+    def left(self) -> list[ast.stmt]:
+        return [node for node in self.nodes if node not in self.dropped and not _is_text(node)]
+
+    def drop(self, node: ast.stmt) -> None:
+        """Drop a statement, and the text below it that describes it."""
+        self.dropped.append(node)
+        self.gone |= set(defined_by(node))
+        if isinstance(node, ast.ImportFrom):
+            self.gone |= {alias.asname or alias.name for alias in node.names}
+        following = self.nodes[self.nodes.index(node) + 1 :][:1]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and following and _is_text(following[0]):
+            self.dropped.append(following[0])
+
+    def text(self) -> str:
+        """Return the file without what was dropped."""
+        lines: list[str | None] = list(self.lines)
+        for node in self.dropped:
+            first, last = first_line(node), node.end_lineno or node.lineno
+            while first > 1 and self.lines[first - 2].startswith("#"):
+                first -= 1
+            lines[first - 1 : last] = [None] * (last - first + 1)
+        return "".join(line for line in lines if line is not None)
+
+
+def first_line(node: ast.stmt) -> int:
+    """Return the number of its first line, decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def defined_by(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that a top-level statement defines; none for an import."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            yield from (one.id for one in ast.walk(target) if isinstance(one, ast.Name))
+
+
+def used_by(node: ast.stmt) -> set[str]:
+    """Return the names that a statement uses: also its parameters, which are fixtures."""
+    used: set[str] = set()
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            used.add(one.id)
+        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
+            used.add(f"{one.value.id}.{one.attr}")
+        elif isinstance(one, ast.arg):
+            used.add(one.arg)
+        elif isinstance(one, ast.Call) and _is_use_of_fixtures(one.func):
+            used |= {str(name.value) for name in one.args if isinstance(name, ast.Constant)}
+    return used
+
+
+def _is_use_of_fixtures(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr == "usefixtures"
+
+
+def is_test(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+
+
+def prune(root: Path, gone: Gone, titles: Collection[str] = ()) -> Iterator[str]:
+    """Drop tests, pages, sections with these titles, and make targets; yield the first two."""
+    for path in sorted(root.glob("tests/**/*.*")):
+        is_text = path.suffix in (".diff", ".toml", ".ts")
+        if is_text and gone.named.search(path.read_text(encoding="utf-8")):
+            path.unlink()
+            yield f"removed: {path.relative_to(root)}"
+            gone = gone.also(re.escape(path.name))
+    for path in sorted(root.glob("docs/*.md")):
+        if _is_about(_without_sections(path.read_text(encoding="utf-8"), gone, titles), gone):
+            path.unlink()
+            yield f"removed: {path.relative_to(root)}"
+            gone = gone.also(rf"\b{re.escape(path.name)}")
+    yield from (f"removed: {line}" for line in prune_tests(root, gone))
+    makefile = root / "Makefile"
+    targets = _unneeded_targets(makefile.read_text(encoding="utf-8"), gone, root)
+    edit(makefile, lambda text: _without_targets(text, targets))
+    for target in targets:
+        gone = gone.also(rf"\bmake {target}\b(?!-)")
+    for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("docs/llms.txt")]:
+        if path.name != "CHANGELOG.md":
+            edit(path, lambda text: prune_page(text, gone, titles))
+    for path in (root / "CHANGELOG.md", *root.glob("docs/adr/*.md")):
+        if path.exists():
+            edit(path, lambda text: without_links(text, gone))
+
+
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    """Write the changed text of a file, if there is any change."""
+    text = path.read_text(encoding="utf-8")
+    if (changed := change(text)) != text:
+        path.write_text(changed, encoding="utf-8")
+
+
+def without_lines(text: str, pattern: re.Pattern[str]) -> str:
+    return "".join(one for one in text.splitlines(keepends=True) if not pattern.search(one))
+
+
+def _unneeded_targets(makefile: str, gone: Gone, root: Path) -> list[str]:
+    """Return the targets that name what is gone, or run what is not there."""
+    found = []
+    for target, recipe in re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE):
+        modules = re.findall(r"-m ((?:tests|local|benchmarks)[.\w]*)", recipe)
+        paths = [name.replace(".", "/") for name in modules] + re.findall(r"tests/\w+", recipe)
+        if gone.named.search(recipe) or not all([*root.glob(f"{path}*")] for path in paths):
+            found.append(target)
+    return found
+
+
+def _without_targets(makefile: str, targets: Iterable[str]) -> str:
+    for target in targets:
+        makefile = re.sub(rf"^{target}:.*\n(?:\t.*\n)+\n?", "", makefile, flags=re.MULTILINE)
+        makefile = re.sub(rf"^(\.PHONY:.*) {target}\b(?!-)", r"\1", makefile, flags=re.MULTILINE)
+    return makefile
+
+
+def prune_tests(root: Path, gone: Gone) -> list[str]:
+    """Drop from `tests/` what names or needs what is gone; return what was dropped, a line each."""
+    modules = [Module.read(path, root) for path in sorted(root.glob("tests/**/*.py"))]
+    before = _words(modules)
+    while sum(_drop_dependents(module, modules, gone) for module in modules):
+        pass
+    while (now := _words(modules)) and sum(_drop_unused(one, before, now) for one in modules):
+        pass
+    return [line for module in modules for line in _write(module, modules, root)]
+
+
+def _drop_dependents(module: Module, modules: Iterable[Module], gone: Gone) -> bool:
+    """Drop what names or needs what is gone; return whether there was anything."""
+    by_name = {one.name: one for one in modules}
+    known = module.gone | set(_gone_imports(module, by_name, gone))
+    for fixtures in modules:
+        if fixtures.path.name == "conftest.py" and fixtures.path.parent in module.path.parents:
+            known |= fixtures.gone
+    known |= set(_gone_attributes(module, by_name))
+    dropped = [
+        node
+        for node in module.left()
+        if _names(node, module, gone)
+        or (not isinstance(node, ast.Import | ast.ImportFrom) and used_by(node) & known)
+    ]
+    for node in dropped:
+        module.drop(node)
+    is_changed = bool(dropped) or not known <= module.gone
+    module.gone |= known
+    return is_changed
+
+
+def _gone_imports(module: Module, modules: Mapping[str, Module], gone: Gone) -> Iterator[str]:
+    for node in module.nodes:
+        if isinstance(node, ast.ImportFrom):
+            source = modules.get(str(node.module))
+            for alias in node.names:
+                is_gone = gone.has_module(f"{node.module}.{alias.name}")
+                if is_gone or (source is not None and alias.name in source.gone):
+                    yield alias.asname or alias.name
+
+
+def _gone_attributes(module: Module, modules: Mapping[str, Module]) -> Iterator[str]:
+    """Yield what is gone of modules that are imported themselves, such as `targets.url`."""
+    for node in module.nodes:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (source := modules.get(f"{node.module}.{alias.name}")) is not None:
+                    names = {name for one in source.dropped for name in defined_by(one)}
+                    yield from (f"{alias.asname or alias.name}.{name}" for name in names)
+
+
+def _names(node: ast.stmt, module: Module, gone: Gone) -> bool:
+    """Whether the statement imports a module that is gone, or names what is gone."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.ImportFrom) and gone.has_module(str(one.module)):
+            return True
+        if isinstance(one, ast.Import) and any(gone.has_module(alias.name) for alias in one.names):
+            return True
+    is_import = isinstance(node, ast.Import | ast.ImportFrom)
+    return not is_import and gone.named.search(module.code_of(node)) is not None
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _words(modules: Iterable[Module]) -> Counter[str]:
+    return Counter(word for module in modules for word in re.findall(r"\w+", module.text()))
+
+
+def _drop_unused(module: Module, before: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Drop definitions that were used before, and are not any more."""
+    unused = [
+        node
+        for node in module.left()
+        if not is_test(node)
+        and (names := list(defined_by(node)))
+        and all(before[name] > now[name] == _own_uses(module, node, name) for name in names)
+    ]
+    for node in unused:
+        module.drop(node)
+    return bool(unused)
+
+
+def _own_uses(module: Module, node: ast.stmt, name: str) -> int:
+    return len(re.findall(rf"\b{name}\b", module.text_of(node)))
+
+
+def _write(module: Module, modules: Sequence[Module], root: Path) -> Iterator[str]:
+    """Write what is left of a module, and yield what is not; delete it if nothing is left."""
+    if not module.dropped:
+        return
+    path = module.path.relative_to(root)
+    left = {name for node in module.left() for name in defined_by(node)} - {"pytestmark"}
+    has_tests = any(is_test(node) for node in module.left())
+    is_used = any(left & set(_imports(other, module.name)) for other in modules)
+    had_tests = any(is_test(node) for node in module.nodes)
+    is_program = any(isinstance(node, ast.If) for node in module.dropped)
+    if not left or is_program or (had_tests and not has_tests and not is_used):
+        module.path.unlink()
+        yield f"{path}: all of it"
+        return
+    module.path.write_text(module.text(), encoding="utf-8")
+    tests = [name for node in module.dropped if is_test(node) for name in defined_by(node)]
+    yield from (f"{path}: {name}" for name in tests)
+
+
+def _imports(module: Module, name: str) -> Iterator[str]:
+    """Yield the names that a module imports from another."""
+    for node in module.left():
+        if isinstance(node, ast.ImportFrom) and node.module == name:
+            yield from (alias.name for alias in node.names)
+
+
+def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:
+    """Return a page without what is about what is gone, and without links to it."""
+    kept = [""]
+    is_response = False  # of a request that was dropped
+    for part in CODE.split(_without_sections(text, gone, titles)):
+        if not part.startswith("```"):
+            kept.append(_pruned_prose(part, gone))
+            is_response = is_response and not part.strip()
+        elif is_response and part.startswith("```http"):
+            continue
+        elif code := _pruned_code(part, gone):
+            kept.append(code)
+        else:
+            kept[-1] = ANNOUNCEMENT.sub("", kept[-1])
+            is_response = True
+    return re.sub(r"\n{3,}", "\n\n", "".join(kept)).lstrip("\n")
+
+
+def _pruned_prose(text: str, gone: Gone) -> str:
+    """Return text without rows, items and sentences that name what is gone."""
+    text = "".join(line for line in text.splitlines(keepends=True) if not _is_item(line, gone))
+    return PARAGRAPH.sub(lambda found: _pruned_paragraph(found[0], gone), without_links(text, gone))
+
+
+def _pruned_paragraph(paragraph: str, gone: Gone) -> str:
+    if not gone.named.search(paragraph):
+        return paragraph
+    mark = re.match(r"(?:- |\d+\. )?", paragraph)
+    sentences = re.split(r"(?<=[.:;])\s+(?=[A-Z`*\[])", paragraph.strip())
+    left = " ".join(" ".join(one.split()) for one in sentences if not gone.named.search(one))
+    indent = " " * len(mark[0]) if mark else ""
+    lines = textwrap.wrap(
+        left, PAGE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_item(line: str, gone: Gone) -> bool:
+    """Whether a line is a row of a table that names what is gone, or an item that links to it."""
+    links = re.match(r"- \[[^\]]+\]\(([^)]+)\)", line)
+    named = links[1] if links else line if line.startswith("|") else ""
+    return gone.named.search(named) is not None
+
+
+def _pruned_code(block: str, gone: Gone) -> str:
+    """Return a block without commands that name what is gone; nothing of other code that does."""
+    if not gone.named.search(block):
+        return block
+    if not re.match(r"```(sh)?\n", block):
+        return ""
+    first, *lines, last = re.findall(r"(?:.*\\\n)*.*\n", block)  # with the lines that continue them
+    left = [line for line in lines if not gone.named.search(line)]
+    return "".join([first, *left, last]) if "".join(left).strip() else ""
+
+
+def without_links(text: str, gone: Gone) -> str:
+    """Return text in which links to what is gone are only their texts."""
+    return LINK.sub(lambda link: link[1] if gone.named.search(link[2]) else link[0], text)
+
+
+def _without_sections(text: str, gone: Gone, titles: Collection[str]) -> str:
+    """Return a page without sections that have one of these titles, or name it in their title."""
+    kept: list[str] = []
+    dropped_level = 0
+    for part in CODE.split(text):
+        for line in [part] if part.startswith("```") else part.splitlines(keepends=True):
+            heading = re.match(r"(#+) +(.*)\n", line)
+            if heading and (not dropped_level or len(heading[1]) <= dropped_level):
+                is_gone = heading[2] in titles or gone.named.search(heading[2])
+                dropped_level = len(heading[1]) if is_gone else 0
+            if not dropped_level:
+                kept.append(line)
+    return "".join(kept)
+
+
+def _is_about(page: str, gone: Gone) -> bool:
+    """Whether most of a page's code names what is gone, a step of a recipe, or three files."""
+    code = [part for part in CODE.split(page) if part.startswith("```")]
+    naming = [part for part in code if gone.named.search(part)]
+    files = [name for name in re.findall(r"`(functions/\S+\.py)`", page) if gone.named.search(name)]
+    is_recipe = re.search(r"^(?:Append|Insert)\b.* `", page, re.MULTILINE) is not None
+    return 2 * len(naming) > len(code) or len(files) > 2 or (is_recipe and len(naming) > 0)

@@ -1,0 +1,277 @@
+"""Remove resources: `python -m local.generate.remove posts`.
+
+The function of each, its tables, its tests and sample events, and its section of the API's page
+are removed; a migration drops the tables, and what follows from the routes is written again. So are
+other tests that name it, the pages about it, and the demo data and the benchmarks if they need it;
+these are printed. A resource to which another table refers is refused.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from local.generate.prune import (
+    Gone,
+    Module,
+    defined_by,
+    edit,
+    prune,
+    used_by,
+    without_lines,
+)
+from shared.database.models import METADATA, identities
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+TEMPLATE = ROOT / "template.yaml"
+MODELS = "shared.database.models"
+MODELS_FILE = ROOT / "layers" / "shared" / "shared" / "database" / "models.py"
+BENCHMARKS = Gone(frozenset({"benchmarks"}), re.compile(r"\bbenchmarks(?=[/.]| \w+`)|make bench\b"))
+DEMO_MODULES = ("data", "rows", "vocabulary")
+DEMO_DATA = Gone(
+    frozenset(f"local.demo.{name}" for name in DEMO_MODULES),
+    re.compile(r"\bdemo[-_]data\b|\blocal\.demo\.data\b"),
+)
+EXAMPLE = "meta"
+"""A function that every product has, for comments and settings that name one."""
+HISTORY = (
+    "functions/migrations/versions/",
+    "CHANGELOG.md",
+    "uv.lock",
+    "docs/adr/",
+    "local/generate/mine.py",
+)
+"""Files that name what was there once."""
+
+
+class Refused(Exception):
+    """There is no such resource, or another table refers to it."""
+
+
+def main() -> None:
+    try:
+        for line in remove(sys.argv[1:]):
+            print(line)
+    except Refused as refusal:
+        sys.exit(str(refusal))
+
+
+def remove(names: Collection[str]) -> Iterator[str]:
+    """Remove these resources; yield what else was removed, and where they are still named."""
+    _check(names)
+    gone, models = gone_with(names), _own_models(names)
+    functions = {_logical_id(name): name for name in names}
+    for name in names:
+        shutil.rmtree(FUNCTIONS / name)
+        shutil.rmtree(ROOT / "tests" / name, ignore_errors=True)
+        for event in (ROOT / "local" / "events").glob(f"{name}-*.json"):
+            event.unlink()
+    _remove_models(models)
+    edit(TEMPLATE, lambda text: _without_functions(text, names))
+    edit(ROOT / "CHANGELOG.md", lambda text: _with_removal(text, names))
+    if _need(ROOT / "local" / "demo", gone):
+        yield from _remove_demo_data()
+    if _need(ROOT / "benchmarks", gone):
+        yield from remove_benchmarks()
+    yield from prune(ROOT, gone, [name.capitalize() for name in names])
+    for path in (ROOT / "samconfig.toml", ROOT / "layers" / "build.mk", *_files("local/**/*.py")):
+        edit(path, lambda text: _with_example(text, functions))
+    _write_what_follows(f"Remove {' and '.join(names)}")
+    yield from (f"still named: {place}" for place in _places(gone))
+
+
+def _with_removal(changelog: str, names: Iterable[str]) -> str:
+    """Add to the release to come what clients have to know."""
+    lines = "".join(f"- `/{name}` and what is below it are gone.\n" for name in names)
+    before, heading, after = changelog.partition("## Unreleased\n\n")
+    if after.startswith("### Breaking\n\n"):
+        after = after.removeprefix("### Breaking\n\n")
+        return f"{before}{heading}### Breaking\n\n{lines}{after}"
+    return f"{before}{heading}### Breaking\n\n{lines}\n{after}"
+
+
+def resources() -> list[str]:
+    """Return the functions that serve a table of their name."""
+    folders = (file.parent.name for file in FUNCTIONS.glob("*/routes.py"))
+    return sorted(name for name in folders if name in METADATA.tables)
+
+
+def _check(names: Collection[str]) -> None:
+    if not names or not set(names) <= set(resources()):
+        raise Refused(f"say which resource: NAME={' or '.join(resources()) or '(there is none)'}")
+    removed = _own_models(names)
+    for table in METADATA.sorted_tables:
+        for key in table.foreign_keys:
+            referred = key.column.table.name
+            stays = table.name not in removed and table is not identities
+            if stays and referred in removed:
+                raise Refused(
+                    f"{table.name}.{key.parent.name} refers to {referred}: "
+                    f"remove {table.name} first, or its column"
+                )
+
+
+def gone_with(names: Collection[str]) -> Gone:
+    """Return what is gone without these resources."""
+    modules = {f"{package}{name}" for name in names for package in ("", "tests.")}
+    modules |= {f"{MODELS}.{name}" for name in _own_models(names)}
+    return Gone(frozenset(modules), re.compile("|".join(map(_pattern, names)), re.MULTILINE))
+
+
+def _pattern(name: str) -> str:
+    """What names a resource: its path, folders, modules, table, function or operations."""
+    modules = "|".join(file.stem for file in (FUNCTIONS / name).glob("[a-z]*.py"))
+    return "|".join(
+        [
+            rf"(?:(?<![\w.\-])|//[\w.:]+)/{name}(?![\w\-])",
+            rf"\b(?:functions|tests|events)/{name}\b",
+            rf"\b{name}\.(?:{modules})\b",
+            rf"[\"']{name}(?=[\"'|:@.])",
+            rf"\b(?:FROM|INTO|UPDATE|TABLE|JOIN|ON|ONLY|TRUNCATE|USING|COPY) (?:public\.)?{name}\b",
+            rf"^ +{name}/ ",
+            rf"\b{_logical_id(name)}\b",
+            *(rf"\b{operation}\b" for operation in _operations(name)),
+        ]
+    )
+
+
+def _operations(name: str) -> Iterator[str]:
+    for node in ast.parse((FUNCTIONS / name / "routes.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AsyncFunctionDef):
+            yield node.name
+
+
+def _logical_id(name: str) -> str:
+    """Return the name of the function's block in the template."""
+    (logical_id,) = re.findall(_block_of(name), TEMPLATE.read_text(encoding="utf-8"), re.MULTILINE)
+    return str(logical_id)
+
+
+def _block_of(name: str) -> str:
+    """The block of a function in the template; the group is its name."""
+    lines = r"(?:    .*\n)"
+    return rf"^  (\w+):\n(?={lines}+?      CodeUri: functions/{name}\n){lines}+\n?"
+
+
+def _without_functions(text: str, names: Iterable[str]) -> str:
+    for name in names:
+        text = re.sub(_block_of(name), "", text, flags=re.MULTILINE)
+    return text
+
+
+def _own_models(names: Collection[str]) -> set[str]:
+    """Return what these functions import from the models, and no other code does."""
+    own = set(names)
+    others: set[str] = set()
+    for path in _files("functions/**/*.py", "layers/**/*.py"):
+        is_own = path.parent.parent == FUNCTIONS and path.parent.name in names
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == MODELS:
+                (own if is_own else others).update(alias.name for alias in node.names)
+    return own - (others - set(names))
+
+
+def _remove_models(models: Collection[str]) -> None:
+    """Drop these tables and names, and the classes of their columns."""
+    module = Module.read(MODELS_FILE, ROOT)
+    dropped = [node for node in module.nodes if set(defined_by(node)) & set(models)]
+    needed = {name for node in dropped for name in used_by(node)}
+    for node in module.nodes:
+        if node in dropped or (isinstance(node, ast.ClassDef) and node.name in needed):
+            module.drop(node)
+    text = module.text()
+    for name in models:  # a caller's own row has no table then to refer to
+        text = re.sub(rf', ForeignKey\("{name}\.id"[^)]*\)', "", text)
+    MODELS_FILE.write_text(text, encoding="utf-8")
+
+
+def _remove_demo_data() -> Iterator[str]:
+    """Remove the command and its rows, but not the values of columns, which tests use as well."""
+    for name in DEMO_MODULES:
+        (ROOT / "local" / "demo" / f"{name}.py").unlink()
+    yield "removed: demo data"
+    program = Module.read(ROOT / "local" / "__main__.py", ROOT)
+    for node in program.nodes:
+        if "_demo_data" in defined_by(node):
+            program.drop(node)
+    program.path.write_text(program.text(), encoding="utf-8")
+    for path in (program.path, ROOT / "local" / "__init__.py"):
+        edit(path, lambda text: without_lines(text, re.compile(r"\bdemo(_data)?\b")))
+    yield from prune(ROOT, DEMO_DATA)
+
+
+def remove_benchmarks() -> Iterator[str]:
+    """Remove the benchmarks; yield what was removed with them."""
+    shutil.rmtree(ROOT / "benchmarks")
+    (ROOT / "docs" / "benchmarks.md").unlink()
+    yield "removed: benchmarks, docs/benchmarks.md"
+    edit(ROOT / "pyproject.toml", _without_benchmarks)
+    yield from prune(ROOT, BENCHMARKS, ["Benchmarks"])
+
+
+def _without_benchmarks(text: str) -> str:
+    text = re.sub(r'\[\[[\w.]+\]\]\nmodule = "benchmarks\..*\n.*\n\n', "", text)
+    text = text.replace(', "benchmarks"]', "]")
+    return without_lines(text, re.compile(r"\bbenchmarks/"))
+
+
+def _need(folder: Path, gone: Gone) -> bool:
+    texts = (path.read_text(encoding="utf-8") for path in folder.glob("**/*.py"))
+    return any(gone.named.search(text) for text in texts)
+
+
+def _with_example(text: str, functions: dict[str, str]) -> str:
+    """Name another function in comments and settings that name one of these."""
+    for logical_id, name in functions.items():
+        text = text.replace(logical_id, f"{EXAMPLE.title()}Function")
+        text = text.replace(f"functions/{name}", f"functions/{EXAMPLE}")
+        text = text.replace(f"{name}.handler", f"{EXAMPLE}.handler")
+    return text
+
+
+def _write_what_follows(message: str) -> None:
+    """Write the migration and all that is generated, in an interpreter without the old models."""
+    for command in (
+        ["local.generate.migration", message],
+        ["local.generate.openapi"],
+        ["local.generate.sample_events"],
+        ["local.generate.permissions"],
+    ):
+        subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True)
+    tidy()
+
+
+def tidy() -> None:
+    """Drop imports that nothing uses any more, and format the code."""
+    for command in (["format", "--quiet"], ["check", "--fix", "--silent"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command], cwd=ROOT, check=False)
+
+
+def _places(gone: Gone) -> Iterator[str]:
+    for path in listed_files():
+        name = str(path.relative_to(ROOT))
+        if not name.startswith(HISTORY):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            yield from (f"{name}:{n}" for n, line in enumerate(lines, 1) if gone.named.search(line))
+
+
+def listed_files() -> Iterator[Path]:
+    """Yield the files with text that are committed, or would be."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    for path in sorted(ROOT / name for name in listed.stdout.splitlines()):
+        if path.is_file() and b"\0" not in path.read_bytes():
+            yield path
+
+
+def _files(*patterns: str) -> Iterator[Path]:
+    for pattern in patterns:
+        yield from ROOT.glob(pattern)
+
+
+if __name__ == "__main__":
+    main()

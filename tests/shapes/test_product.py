@@ -1,0 +1,142 @@
+"""A product is made in a copy of the repository, and its tests pass; what a resource leaves behind.
+
+The lines of the product and the seconds of its tests are printed.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.targets import free_port, running, wait_until_ready
+from tests.repository_copy import copy_repository, python, run
+
+pytestmark = [pytest.mark.shapes, pytest.mark.slow]
+
+SAM = Path(sys.executable).with_name("sam")
+
+
+def committed(folder: Path) -> Path:
+    """Return a new folder with a commit of the repository."""
+    copy_repository(folder)
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "All"]):
+        run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *command], folder)
+
+
+def names(folder: Path, *words: str) -> str:
+    """Return the lines of code that have one of these words."""
+    patterns = [part for word in words for part in ("-e", word)]
+    places = ["functions", "layers", "local", "tests", "infrastructure", "template.yaml"]
+    excluded = ":!functions/migrations/versions"
+    found = subprocess.run(
+        ["git", "grep", "-nwiI", *patterns, "--", *places, excluded],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout
+
+
+def check(folder: Path) -> float:
+    """Lint the folder and run the tests that prove a product; return how long these take."""
+    python(folder, "ruff", "check", "-q", ".")
+    python(folder, "ruff", "format", "--check", "-q", ".")
+    python(folder, "mypy")
+    started_at = time.monotonic()
+    python(folder, "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
+    return time.monotonic() - started_at
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = committed(tmp_path_factory.mktemp("product"))
+    dropping = ("--lab", "drop", "--examples", "drop")
+    python(folder, "local.generate.mine", "shop", "Shop API", *dropping)
+    commit(folder)
+    python(folder, "local.generate.resource", "orders", "--fields", "buyer:str amount:decimal")
+    fields = "quantity:int note:text?"
+    python(folder, "local.generate.resource", "items", "--of", "orders", "--fields", fields)
+    return folder
+
+
+def test_a_product_has_its_own_name_and_nothing_of_the_example(product: Path) -> None:
+    assert names(product, "blog", "users-and-posts", "UsersAndPosts", "users", "posts") == ""
+    assert not [name for name in ("benchmarks", "docs/adr") if (product / name).exists()]
+
+
+def test_a_product_passes_its_tests(product: Path) -> None:
+    seconds = check(product)
+    listed = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], product)
+    lines = {name: len((product / name).read_bytes().splitlines()) for name in listed.split()}
+    code = sum(count for name, count in lines.items() if name.endswith((".py", ".yaml")))
+    print(f"the product: {len(lines)} files, {code} lines of code, tests of {seconds:.0f} s")
+
+
+def test_a_product_runs(product: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "local", "run", "--port", str(port)]
+    environment = {**os.environ, "SIGN_IN": "off", "PYTHONPATH": ""}
+    url = f"http://127.0.0.1:{port}"
+    with running(command, environment, product), httpx.Client(base_url=url) as api:
+        wait_until_ready(api)
+        order = api.post("/orders", json={"buyer": "Ada", "amount": "1.50"})
+        assert order.status_code == 201, order.text
+        assert api.get("/orders").json()["total"] == 1
+
+
+@pytest.mark.skipif(not SAM.exists(), reason="SAM is not installed: run `make install`")
+def test_a_product_is_built(product: Path, tmp_path: Path) -> None:
+    run([str(SAM), "build", "--build-dir", str(tmp_path / "build")], product)
+    assert (tmp_path / "build" / "OrdersFunction" / "orders" / "handler.py").exists()
+
+
+def test_only_a_committed_tree_is_made_a_products(tmp_path: Path) -> None:
+    folder = committed(tmp_path)
+    (folder / "new.py").touch()
+    refused = refusal(folder, "local.generate.mine", "shop", "Shop API")
+    assert "new.py" in refused
+    assert run(["git", "status", "--porcelain"], folder) == "?? new.py\n"
+
+
+@pytest.mark.parametrize("name", ["Shop", "shop_api", "a-very-long-name-of-a-product", ""])
+def test_a_name_that_no_stack_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    assert "NAME" in refusal(committed(tmp_path), "local.generate.mine", name, "Shop API")
+
+
+def refusal(folder: Path, module: str, *arguments: str) -> str:
+    refused = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{folder}:{folder}/functions:{folder}/layers/shared"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1, refused.stdout
+    return refused.stderr
+
+
+def test_a_resource_to_which_another_refers_stays(tmp_path: Path) -> None:
+    folder = committed(tmp_path)
+    assert "posts.user_id refers to users" in refusal(folder, "local.generate.remove", "users")
+    assert "NAME=posts or users" in refusal(folder, "local.generate.remove", "things")
+    assert run(["git", "status", "--porcelain"], folder) == ""
+
+
+def test_resources_are_removed_one_after_the_other(tmp_path: Path) -> None:
+    folder = committed(tmp_path)
+    python(folder, "local.generate.remove", "posts")
+    commit(folder)
+    check(folder)
+    python(folder, "local.generate.remove", "users")
+    check(folder)
