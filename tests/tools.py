@@ -24,6 +24,14 @@ UNREACHABLE = re.compile(
     r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH)\b"
     r"|error sending request|dns error|tcp connect error"
 )
+# Runs a command where nothing is mounted at /proc, as this user.
+WITHOUT_PROC = (
+    *(() if os.getuid() == 0 else ("sudo", "--non-interactive", "--preserve-env")),
+    *("unshare", "--mount", "sh", "-c"),
+    f"""mount -t tmpfs none /proc && exec setpriv --reuid {os.getuid()} --regid {os.getgid()} \
+        --keep-groups "$@" """,
+    "sh",
+)
 COMPOSE_FILE = Path(__file__).parents[1] / "local" / "compose.yaml"
 
 
@@ -61,6 +69,11 @@ def require_bytecode_compiler() -> None:
 def require_emulator() -> None:
     """Skip the test unless AWS's Lambda emulator runs here."""
     _skip_if(emulator_path() is None, "AWS's Lambda emulator does not run: it needs Linux")
+
+
+def require_namespaces() -> None:
+    """Skip the test unless a mount can be made that only a command of it sees."""
+    _skip_if(not runs(*WITHOUT_PROC, "true"), "no mount namespace can be made: become root")
 
 
 def require_npm() -> None:

@@ -6,7 +6,7 @@ that stops services. PR_SET_PDEATHSIG would not do: the kernel sends it when the
 ends, and it does not reach the runtime below the emulator. The cost is an idle Python process.
 
 Protocol, a line each on stdin: `watch PID`, `forget PID`, where PID leads a session, and `close 0`
-at an orderly end. Linux only.
+at an orderly end.
 """
 
 import contextlib
@@ -89,18 +89,18 @@ class Reaper:
 def end_session(leader: int) -> None:
     """Kill every process of the leader's session, the leader last.
 
-    The emulator gives the runtime a process group of its own, so killing one group is not enough.
-    The emulator is halted first: gone, it would leave the runtime time for a traceback, and alive,
-    it might start another one.
+    Where there is no /proc, that is the leader's process group. It would not be enough for the
+    emulator, which gives the runtime a group of its own. The emulator is halted first: gone, it
+    would leave the runtime time for a traceback, and alive, it might start another one.
     """
     _send(signal.SIGSTOP, leader)
     for _ in range(2):  # a process may fork while the list is read
-        for entry in Path("/proc").iterdir():
-            pid = int(entry.name) if entry.name.isdigit() else leader
+        for entry in Path("/proc").glob("[0-9]*"):
+            pid = int(entry.name)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if pid != leader and os.getsid(pid) == leader:
                     _send(signal.SIGKILL, pid)
-    _send(signal.SIGKILL, leader)
+    _send(signal.SIGKILL, -leader)
 
 
 def _send(number: signal.Signals, pid: int) -> None:

@@ -3,15 +3,15 @@
 The wheel's own `PostgresServer` is not used: a killed process leaves its server running, it takes
 no settings, and as root it adds a user to the machine and opens every directory above the data.
 As root, the server runs as `nobody`, in the data directory and with a path relative to it, so that
-only the directories above its programs become passable for other users.
+only the directories above its programs become passable for other users; that needs /proc.
 """
 
-import contextlib
 import os
 import shutil
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,9 +26,11 @@ INITDB = (
     *("-U", "postgres", "--auth=trust", "--encoding=UTF8"),
     # The built-in provider compares and folds alike on every machine; pg_trgm asks LC_CTYPE which
     # characters are letters.
-    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--lc-ctype=C.UTF-8"),
+    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
+    f"--lc-ctype={'en_US' if sys.platform == 'darwin' else 'C'}.UTF-8",
 )
-WORKING_DIRECTORY = ("-D", "/proc/self/cwd")
+# PostgreSQL makes any other path absolute.
+DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
 
 
 def url(directory: Path) -> str:
@@ -68,8 +70,8 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
     options = [part for setting in settings for part in ("-c", setting)]
     return process.start(
         "PostgreSQL",
-        [str(postgres_binary("postgres")), *WORKING_DIRECTORY, *options],
-        directory / "postgres.log",
+        [str(postgres_binary("postgres")), "-D", DATA, *options],
+        _log(directory),
         lambda: _is_ready(directory),
         data=data,
     )
@@ -77,24 +79,20 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
 
 def stop(directory: Path) -> None:
     """Stop the server, if there is one: "fast", and "immediate" if that takes too long."""
-    process.stop(_pid(directory), signal.SIGINT, signal.SIGQUIT)
+    if pid := process.pid_in(_pid_file(directory)):
+        process.stop(_log(directory), pid, signal.SIGINT, signal.SIGQUIT)
 
 
 def _is_ready(directory: Path) -> bool:
     """Without a driver: importing one would take longer than the server takes to start."""
     socket = process.socket_directory(directory) / ".s.PGSQL.5432"
-    if _pid(directory) is None or process.listener(socket) is None:
+    if not process.is_alive(_log(directory)) or not process.listens(socket):
         return False
     return _pid_file(directory).read_text().split()[-1:] == ["ready"]
 
 
-def _pid(directory: Path) -> int | None:
-    """Return the server's PID, None when it does not run, though the PID may have been reused."""
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        pid = int(_pid_file(directory).read_text().split()[0])
-        if Path(f"/proc/{pid}/cwd").samefile(directory / "postgres"):
-            return pid
-    return None
+def _log(directory: Path) -> Path:
+    return directory / "postgres.log"
 
 
 def _pid_file(directory: Path) -> Path:
@@ -107,9 +105,9 @@ def _initialise(directory: Path, ephemeral: bool) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
     process.give_to_server_user(unfinished)
-    initdb = [str(postgres_binary("initdb")), *WORKING_DIRECTORY, *INITDB]
-    create = [str(postgres_binary("postgres")), "--single", *WORKING_DIRECTORY, "postgres"]
-    log = directory / "postgres.log"
+    initdb = [str(postgres_binary("initdb")), "-D", DATA, *INITDB]
+    create = [str(postgres_binary("postgres")), "--single", "-D", DATA, "postgres"]
+    log = _log(directory)
     for command in ([*initdb, "--no-sync"] if ephemeral else initdb, create):
         program = process.spawn(command, log, data=unfinished, stdin=subprocess.PIPE)
         try:
@@ -125,5 +123,6 @@ def _make_passable(directory: Path) -> None:
     """As root, let `nobody` pass to the data and to the programs."""
     if os.getuid() != 0:
         return
-    for path in (directory, *postgres_binary("postgres").parents):
+    above = directory.parents if DATA == "." else ()
+    for path in (directory, *above, *postgres_binary("postgres").parents):
         path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_IXOTH)

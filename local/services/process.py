@@ -1,18 +1,18 @@
 """A server process behind a Unix socket: where it listens, how it is started and stopped.
 
-Linux only, as the Lambda emulator is.
+A server holds a lock on the log that it writes, as do its own processes, for as long as they live:
+the PID in its file may be another program's by now.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
 import pwd
-import select
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import tempfile
 import time
@@ -25,8 +25,9 @@ from local.errors import LocalError
 START_SECONDS = 15.0
 STOP_SECONDS = 2.0
 CONNECT_SECONDS = 3.0
-# Linux allows 108 bytes for a socket's path, with the name and its NUL in it.
-MAX_SOCKET_DIRECTORY_BYTES = 108 - len("/.s.PGSQL.5432") - 1
+POLL_SECONDS = 0.01
+# macOS allows 104 bytes for a socket's path, Linux 108, with the name and its NUL in it.
+MAX_SOCKET_DIRECTORY_BYTES = 104 - len("/.s.PGSQL.5432") - 1
 
 
 def socket_directory(directory: Path) -> Path:
@@ -47,16 +48,25 @@ def socket_directory(directory: Path) -> Path:
     return sockets
 
 
-def listener(path: Path) -> int | None:
-    """Return the PID of the process that listens on this socket, None without one."""
+def listens(path: Path) -> bool:
+    """Whether a process listens on this socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(CONNECT_SECONDS)
         try:
             connection.connect(str(path))
         except OSError:
-            return None
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("3i", credentials)[0])
+            return False
+    return True
+
+
+def is_alive(log: Path) -> bool:
+    """Whether the server with this log runs, or any of its processes."""
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def start(
@@ -69,9 +79,9 @@ def start(
         while not is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise LocalError(f"{name} does not start: {reason_in(log)}; see {log}")
-            time.sleep(0.01)
+            time.sleep(POLL_SECONDS)
     except BaseException:
-        stop(process.pid, signal.SIGTERM)
+        stop(log, process.pid, signal.SIGTERM)
         process.wait()
         raise
     return process
@@ -89,6 +99,7 @@ def spawn(
     if data and user.pw_uid != os.getuid():
         switch = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     with log.open("wb") as output:
+        fcntl.flock(output, fcntl.LOCK_EX)  # which the program inherits with the file
         return subprocess.Popen(
             command,
             cwd=data or "/",
@@ -101,17 +112,23 @@ def spawn(
         )
 
 
-def stop(pid: int | None, *signals: signal.Signals) -> None:
-    """End this process, if there is one, finally by SIGKILL."""
-    if pid is None:
-        return
-    with contextlib.suppress(ProcessLookupError), contextlib.ExitStack() as stack:
-        process = os.pidfd_open(pid)
-        stack.callback(os.close, process)
-        for number in (*signals, signal.SIGKILL):
-            signal.pidfd_send_signal(process, number)
-            if select.select([process], [], [], STOP_SECONDS)[0]:
-                return
+def stop(log: Path, pid: int, *signals: signal.Signals) -> None:
+    """End the server with this log and PID, if it runs, finally by SIGKILL."""
+    for number in (*signals, signal.SIGKILL):
+        if not is_alive(log):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while is_alive(log) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+
+def pid_in(file: Path) -> int | None:
+    """Return the PID in a server's file, None if there is none."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(file.read_text().split()[0])
+    return None
 
 
 def server_user() -> pwd.struct_passwd:

@@ -28,16 +28,17 @@ def valkey_binary() -> Path:
 
 def start(directory: Path) -> "subprocess.Popen[bytes] | None":
     """Start the server and return its process, None if it runs already."""
-    path = _socket(directory)
-    if process.listener(path) is not None:
+    path, log = _socket(directory), _log(directory)
+    if process.is_alive(log) and process.listens(path):
         return None
+    stop(directory)  # its owner was killed while it started
     command = [
         str(valkey_binary()),
         *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
         *("--save", "", "--appendonly", "no", "--dir", str(directory)),
+        *("--pidfile", str(_pid_file(directory))),
     ]
-    log = directory / "valkey.log"
-    started = process.start("Valkey", command, log, lambda: process.listener(path) is not None)
+    started = process.start("Valkey", command, log, lambda: process.listens(path))
     with redis.Redis.from_url(url(directory)) as client:
         end_quarantine(client)
     return started
@@ -55,7 +56,16 @@ def end_quarantine(client: redis.Redis, key_prefix: str = "") -> None:
 
 def stop(directory: Path) -> None:
     """Stop the server, if there is one."""
-    process.stop(process.listener(_socket(directory)), signal.SIGTERM)
+    if pid := process.pid_in(_pid_file(directory)):
+        process.stop(_log(directory), pid, signal.SIGTERM)
+
+
+def _log(directory: Path) -> Path:
+    return directory / "valkey.log"
+
+
+def _pid_file(directory: Path) -> Path:
+    return directory / "valkey.pid"
 
 
 def _socket(directory: Path) -> Path:

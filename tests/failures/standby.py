@@ -61,7 +61,8 @@ class Server:
         for path in (self.data, *self.data.rglob("*")):
             process.give_to_server_user(path)
         # A path from the server's directory, as it may not pass what is above.
-        self._follow(f"/proc/self/cwd/../../{primary.directory.name}/sockets")
+        ((data,),) = primary.query("SHOW data_directory")
+        self._follow(f"{data}/../../{primary.directory.name}/sockets")
         self.start()
         until(lambda: primary.query("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"))
 

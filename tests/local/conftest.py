@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,9 @@ def start(project: Path) -> Iterator[Callable[..., Program]]:
     """Starts programs that end with the test."""
     with ExitStack() as stack:
 
-        def start(*arguments: str, **shell: str) -> Program:
-            return stack.enter_context(closing(Program(*arguments, project=project, shell=shell)))
+        def start(*arguments: str, within: Sequence[str] = (), **shell: str) -> Program:
+            program = Program(*arguments, project=project, shell=shell, within=within)
+            return stack.enter_context(closing(program))
 
         yield start
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from local.services import Services
 from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
+from tests.tools import WITHOUT_PROC, require_namespaces
 
 Start = Callable[..., Program]
 RunLocal = Callable[..., Finished]
@@ -93,6 +95,19 @@ def test_killed_it_leaves_nothing_either(start: Start) -> None:
     program = start("run", "--port", "0")
     assert program.get("/toy").status_code == 200
     assert len(program.family()) > 5
+    assert program.end(signal.SIGKILL) == []
+
+
+@pytest.mark.linux
+def test_it_needs_no_proc(start: Start, services: Services) -> None:
+    """As on a Mac. PostgreSQL's own loader finds its libraries by /proc on Linux."""
+    require_namespaces()
+    url = services.database_url
+    program = start("run", "--port", "0", within=WITHOUT_PROC, DATABASE_URL=url)
+    assert program.get("/toy").status_code == 200
+    assert program.get("/toy?mode=exit").status_code == 500
+    assert program.get("/toy").status_code == 200
+    assert len(program.family()) > 3
     assert program.end(signal.SIGKILL) == []
 
 

@@ -11,15 +11,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 import redis
 
 from local.errors import LocalError
-from local.services import Services, running_services
+from local.services import Services, postgresql, running_services
 from local.services.given import check_redis, checked_database
+from local.services.process import is_alive
 from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.toys import REPOSITORY, environment
+from tests.valkey import until
 
 OWNER = """
 import sys, time
@@ -114,9 +117,9 @@ def test_a_killed_owner_leaves_no_servers(directory: Path) -> None:
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and Path(f"/proc/{pid}").exists():
+    while time.monotonic() < deadline and psutil.pid_exists(pid):
         time.sleep(0.05)
-    assert not Path(f"/proc/{pid}").exists()
+    assert not psutil.pid_exists(pid)
 
 
 def test_servers_start_after_others_were_killed(directory: Path) -> None:
@@ -126,13 +129,21 @@ def test_servers_start_after_others_were_killed(directory: Path) -> None:
         postmaster = directory / "postgres" / "postmaster.pid"
         words = postmaster.read_text()
         os.kill(int(words.split()[0]), signal.SIGKILL)
-        time.sleep(0.2)
+        until(lambda: not is_alive(directory / "postgres.log"))
     # Another process has the PID of the server by now: this one.
     postmaster.write_text(words.replace(words.split()[0], str(os.getpid()), 1))
     with running_services(directory, ephemeral=True) as services:
         assert is_up(services)
         with redis.Redis.from_url(services.redis_url) as client:
             assert client.ping()
+
+
+def test_postgresql_needs_no_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "DATA", ".")
+    for _ in range(2):
+        with running_services(tmp_path, ephemeral=True) as services:
+            assert is_up(services)
+        assert not is_up(services)
 
 
 def test_a_long_path_works(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -138,13 +138,22 @@ def lives(process: psutil.Process) -> bool:
 
 
 class Program:
-    """A `python -m local …` that runs until it is stopped; its output by lines."""
+    """A `python -m local …` that runs until it is stopped; its output by lines.
 
-    def __init__(self, *arguments: str, project: Path, shell: Mapping[str, str]) -> None:
+    `within` is a command that runs another one.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        project: Path,
+        shell: Mapping[str, str],
+        within: Sequence[str] = (),
+    ) -> None:
         command, *rest = arguments
         template = f"{project}/template.yaml"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local", command, "--template", template, *rest],
+            [*within, sys.executable, "-m", "local", command, "--template", template, *rest],
             cwd=REPOSITORY,
             env=environment(**shell),
             stdout=subprocess.PIPE,

@@ -149,8 +149,8 @@ def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
         source.execute("SELECT pg_create_logical_replication_slot('slot', 'pgoutput')")
         replica.execute("DELETE FROM alembic_version")
         # As the server reaches it: another user than ours may not pass through what is above.
-        (directory,) = source.execute("SHOW unix_socket_directories").fetchall()[0]
-        sockets = Path("/proc/self/cwd") / directory
+        settings = "current_setting('data_directory'), current_setting('unix_socket_directories')"
+        sockets = Path(*source.execute(f"SELECT {settings}").fetchall()[0])
         replica.execute(
             f"CREATE SUBSCRIPTION all_tables CONNECTION 'host={sockets} user=postgres dbname=blog'"
             " PUBLICATION all_tables WITH (create_slot = false, slot_name = slot)"
