@@ -14,7 +14,7 @@ UV := .tools/uv/bin/uv
 PYTHON :=
 
 help:            ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /make \1\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(READY)  ## install all packages into .venv, as pinned in uv.lock (GROUP=delivery for one group)
 

@@ -1,7 +1,7 @@
 """Cold and warm requests through the local runtimes: `python -m benchmarks.local_runtimes`.
 
-Both run on the same machine, on the end-to-end tests' own targets: the Docker-free
-runtime, and `sam local start-api` (which needs Docker). A cold request is the first one to a
+All run on the same machine, on the end-to-end tests' own targets: the Docker-free runtime, with
+AWS's emulator and in Python alone, and `sam local start-api` (which needs Docker). A cold request is the first one to a
 function after the start, a warm one is `GET /users` from the cache. Prints a Markdown table.
 """
 
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from tests.e2e import targets
 WARM_REQUESTS = 200
 TARGETS: dict[str, Callable[[Services], AbstractContextManager[httpx.Client]]] = {
     "Docker-free (`make run`)": targets.docker_free,
+    "the same, `LOCAL_RUNTIME=python`": partial(targets.docker_free, runtime="python"),
     "`sam local start-api`": targets.sam_local,
 }
 

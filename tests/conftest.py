@@ -1,6 +1,7 @@
 """Fixtures that most tests share: real PostgreSQL and Redis, and the API in this process."""
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
@@ -48,6 +49,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("busy")
 
+if (
+    sys.platform == "darwin"
+):  # whose own temporary directory is too long for sockets in folders of it
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 os.environ["AUTH"] = "open"  # tests of authorization set it themselves
 
 

@@ -33,6 +33,7 @@ CASES = (
     else [
         *(("in_process", role) for role in CALLERS),
         *(("docker_free", role) for role in CALLERS),
+        *(("pure_python", role) for role in CALLERS),
         pytest.param(("sam_local", "admin"), marks=pytest.mark.docker),
     ]
 )
@@ -72,13 +73,23 @@ def in_process(worker: Worker) -> ClientOf:
 
 @pytest.fixture(scope="session")
 def docker_free(closed_api: httpx.Client) -> ClientOf:
-    port = closed_api.base_url.port
+    return by_local_issuer(closed_api)
+
+
+@pytest.fixture(scope="session")
+def pure_python(services: Services) -> Iterator[ClientOf]:
+    with targets.docker_free(services, sign_in=False, runtime="python") as api:
+        yield by_local_issuer(api)
+
+
+def by_local_issuer(api: httpx.Client) -> ClientOf:
+    port = api.base_url.port
     assert port
     issuer = Issuer(issuer_url(port), checkout_key(ROOT / ".local"))
 
     def client_of(role: str) -> httpx.Client:
         token = issuer.sign(issuer.header(), issuer.claims(role, subject=uuid.uuid4().hex))
-        return with_token(str(closed_api.base_url), None if role == ANONYMOUS else token)
+        return with_token(str(api.base_url), None if role == ANONYMOUS else token)
 
     return client_of
 

@@ -1,6 +1,6 @@
 """Ways to run the API, each a context manager that yields an httpx client.
 
-docker_free   `python -m local run`, as `make run` starts it
+docker_free   `python -m local run`, as `make run` starts it, with AWS's emulator or without
 sam_local     `sam build` and `sam local start-api` on the services of local/compose.yaml
 """
 
@@ -39,10 +39,12 @@ INVOKE_SECONDS = 90.0
 
 
 @contextmanager
-def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iterator[httpx.Client]:
+def docker_free(
+    services: Services, *options: str, sign_in: bool = True, runtime: str = ""
+) -> Iterator[httpx.Client]:
     """Requires tokens, also of this client unless `sign_in`, which makes it an administrator.
 
-    `options` go to `python -m local run`.
+    `options` go to `python -m local run`; `runtime` may be `python`.
     """
     port = free_port()
     environment = os.environ | {
@@ -50,6 +52,7 @@ def docker_free(services: Services, *options: str, sign_in: bool = True) -> Iter
         "REDIS_URL": services.redis_url,
         "AUTH": "required",
         "SIGN_IN": "on" if sign_in else "off",
+        **({"LOCAL_RUNTIME": runtime} if runtime else {}),
     }
     command = [sys.executable, "-m", "local", "run", "--port", str(port), *options]
     with running(command, environment), _client(port) as client:

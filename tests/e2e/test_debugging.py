@@ -17,11 +17,11 @@ DEBUG_ARGUMENTS = "/tmp/lambci_debug_files/debugpy --listen 0.0.0.0:{port} --wai
 ROUTES = targets.ROOT / "functions" / "users" / "routes.py"
 
 
-def test_a_breakpoint_in_a_route_is_hit_without_docker(services: Services) -> None:
+@pytest.mark.parametrize("runtime", ["", "python"])
+def test_a_breakpoint_in_a_route_is_hit_without_docker(services: Services, runtime: str) -> None:
     debug_port = targets.free_port()
-    with targets.docker_free(
-        services, "--debug", "UsersFunction", "--debug-port", str(debug_port)
-    ) as api:
+    options = ("--debug", "UsersFunction", "--debug-port", str(debug_port))
+    with targets.docker_free(services, *options, runtime=runtime) as api:
         _hit_breakpoint(api, debug_port, str(targets.ROOT / "functions"))
 
 

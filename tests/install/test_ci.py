@@ -46,6 +46,13 @@ def test_the_readmes_commands_are_what_is_run() -> None:
     assert made == CHECKS
 
 
+def test_a_mac_runs_what_the_readme_says() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/macos.yml").read_text(encoding="utf-8"))
+    job = workflow["jobs"]["macos"]
+    assert job["runs-on"] == "macos-latest"
+    assert job["steps"][-1] == {"run": "make test"}
+
+
 def test_the_scripts_name_nothing_outside_of_the_checkout() -> None:
     for path in SCRIPTS:
         text = path.read_text(encoding="utf-8").replace('cd "$(dirname "$0")/.."', "")

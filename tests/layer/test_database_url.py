@@ -187,7 +187,8 @@ def test_a_read_only_server_is_not_used_though_the_url_allows_it(
     assert raised.value.read_only
 
 
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="not Linux")
+@pytest.mark.linux
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has the option")
 @pytest.mark.parametrize(("connect_seconds", "milliseconds"), [("1", 3000), ("5", 5000)])
 def test_what_is_sent_is_acknowledged_in_time_or_the_connection_is_lost(
     worker: Worker, services: Services, connect_seconds: str, milliseconds: int
