@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from local.runtime.function import Function
-from local.runtime.logs import LogLine
+from local.runtime.logs import LogLine, readable, traceback_of
 
 if TYPE_CHECKING:
     from local.gateway.server import Exchange
@@ -86,7 +86,7 @@ class Console:
     def log(self, function: Function, line: LogLine) -> None:
         """Show a line of a function, readable; unless verbose, only warnings, errors and prints."""
         if self._verbose:
-            self._write(line.text)
+            self._write(readable(line.text))
         elif line.fields is not None:
             self._log_fields(function.name, line.fields)
         elif line.text.strip() and not line.is_platform:
@@ -104,7 +104,7 @@ class Console:
         pairs = [f"{key}={_text(value)}" for key, value in fields.items() if key not in QUIET_KEYS]
         colour = "red" if LEVELS[level] >= LEVELS["ERROR"] else "yellow"
         head = " ".join([self._paint(level, colour), function_name, message, *pairs])
-        self._write(_indented("\n".join([head, *_traceback(fields)])))
+        self._write(_indented("\n".join([head, *traceback_of(fields)])))
 
     def _marks(self, exchange: "Exchange") -> list[str]:
         invocation = exchange.invocation
@@ -143,13 +143,6 @@ def _printable(text: str) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _traceback(fields: dict[str, Any]) -> list[str]:
-    """Return its lines, from the runtime client's list or from a logger's text."""
-    lines = fields.get("stackTrace") or fields.get("exception") or []
-    text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines)
-    return text.rstrip().splitlines()
 
 
 def _indented(text: str) -> str:

@@ -23,6 +23,7 @@ from tests.auth.claims import REQUIRED, claims_of
 from tests.event_loop import run
 from tests.example.models import create_tables
 from tests.in_process import LambdaTransport
+from tests.logs import pytest_runtest_logreport  # noqa: F401
 from tests.parallel import (  # noqa: F401
     pytest_addoption,
     pytest_collection_modifyitems,

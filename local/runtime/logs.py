@@ -32,6 +32,22 @@ def parse_log_line(raw: bytes) -> LogLine:
     return LogLine(text, _json_object(text))
 
 
+def traceback_of(fields: dict[str, Any]) -> list[str]:
+    """Return its lines, from the runtime client's list or from a logger's text."""
+    lines = fields.get("stackTrace") or fields.get("exception") or []
+    text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines)
+    return text.rstrip().splitlines()
+
+
+def readable(line: str) -> str:
+    """Return a line of JSON with its traceback as lines below it, and any other line as it is."""
+    fields = _json_object(line) or {}
+    if not (traceback := traceback_of(fields)):
+        return line
+    rest = {key: value for key, value in fields.items() if key not in ("stackTrace", "exception")}
+    return "\n".join([json.dumps(rest, ensure_ascii=False), *traceback])
+
+
 def _json_object(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
