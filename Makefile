@@ -2,7 +2,7 @@
 # `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate demo-data migration resource remove mine token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
+.PHONY: help install run migrate reset demo-data migration resource remove mine token test test-all rehearse shapes smoke failed-events test-tokens lint cost scan format openapi release prove bench build debugger up down clean
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
@@ -23,6 +23,9 @@ run: $(READY)    ## run the API on http://127.0.0.1:3000 (PORT=… for another p
 
 migrate: $(READY)  ## migrate the database's schema
 	@$(BIN)/python -m local migrate
+
+reset: $(READY)  ## empty the local databases
+	@$(BIN)/python -m local reset
 
 demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=10000 POSTS=50000)
 	@$(BIN)/python -m local demo-data $(if $(USERS),--users $(USERS)) $(if $(POSTS),--posts $(POSTS))

@@ -1,8 +1,9 @@
 """Cold and warm requests through the local runtimes: `python -m benchmarks.local_runtimes`.
 
 All run on the same machine, on the end-to-end tests' own targets: the Docker-free runtime, with
-AWS's emulator and in Python alone, and `sam local start-api` (which needs Docker). A cold request is the first one to a
-function after the start, a warm one is `GET /users` from the cache. Prints a Markdown table.
+AWS's emulator and in Python alone, and `sam local start-api` (which needs Docker). A cold request
+is the first one to a function after the start, a warm one is `GET /users` from the cache. Prints a
+Markdown table.
 """
 
 import statistics

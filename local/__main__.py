@@ -3,6 +3,7 @@
 python -m local run                     the API on 127.0.0.1:3000, with PostgreSQL and Valkey
 python -m local invoke UsersFunction    one function, one event
 python -m local migrate                 the database schema, to a revision
+python -m local reset                   empties the built-in databases
 python -m local demo-data               fake users and posts, up to millions
 python -m local services                only PostgreSQL and Valkey
 python -m local token --role author     a token of the local issuer
@@ -29,9 +30,9 @@ from local.errors import LocalError
 from local.gateway.routing import RouteTable
 from local.identity.settings import token_settings
 from local.runtime.function import Function
-from local.runtime.logs import LogLine
+from local.runtime.logs import LogLine, readable
 from local.runtime.pool import WorkerPool
-from local.services import Services, running_services
+from local.services import Services, empty_services, running_services
 
 if TYPE_CHECKING:
     from local.template import Template
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument("--revision", default="head", help="upgrade to it; default: head")
     target.add_argument("--down", metavar="REVISION", help="downgrade to it: base, -1, …")
 
+    command("reset", "delete the data of the built-in databases", _reset)
     command("services", "run only PostgreSQL and Valkey", _services)
     demo_data.add_arguments(command("demo-data", "add fake users and posts", _demo_data))
 
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> int:
     from local.gateway.server import Api, Gateway
     from local.gateway.trust import trust
+    from local.runtime.document import current_document
 
     console = Console(verbose=arguments.verbose)
     with contextlib.ExitStack() as stack:
@@ -124,7 +127,8 @@ def _run(arguments: argparse.Namespace) -> int:
             function = _function(template, name).debugged(arguments.debug_port)
             template = replace(template, functions=template.functions | {name: function})
             console.notice(f"{name} waits for a debugger on port {arguments.debug_port}")
-        stack.enter_context(_watching(arguments.template.resolve(), template, pool, console))
+        path = arguments.template.resolve()
+        stack.enter_context(_watching(path, template, pool, console))
         api = Api(
             RouteTable(template.routes),
             template.functions,
@@ -133,6 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
             trusted.authorizer,
             template.cors,
             trusted.documents,
+            current_document(path.parent, template.functions.values(), console.notice),
         )
         gateway.serve(api)
         console.ready(
@@ -150,7 +155,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _invoke(arguments: argparse.Namespace) -> int:
     def print_log(function: Function, line: LogLine) -> None:
         if not line.is_platform:
-            print(line.text, file=sys.stderr, flush=True)
+            print(readable(line.text), file=sys.stderr, flush=True)
 
     event = _read_event(arguments.event)
     # No gateway has checked a token, as under `sam local invoke`.
@@ -159,7 +164,7 @@ def _invoke(arguments: argparse.Namespace) -> int:
         function = _function(template, arguments.function)
         if MIGRATIONS in template.functions and arguments.function != MIGRATIONS:
             with WorkerPool(lambda *_: None) as migrating:
-                _invoke_migrations(template, migrating, "upgrade", "head")
+                _invoke_migrations(template, migrating, action="upgrade", revision="head")
         invocation = pool.invoke(function, event)
         invocation.wait_for_logs(0.5)
     print(invocation.payload.decode(), flush=True)
@@ -175,8 +180,16 @@ def _migrate(arguments: argparse.Namespace) -> int:
     with _project(arguments) as (template, _), WorkerPool(console.log) as pool:
         if MIGRATIONS not in template.functions:
             raise LocalError(f"{arguments.template} has no {MIGRATIONS}")
-        result = _invoke_migrations(template, pool, action, revision)
+        result = _invoke_migrations(template, pool, action=action, revision=revision)
     console.step(f"{action} to {revision}: {json.dumps(result)}")
+    return 0
+
+
+def _reset(arguments: argparse.Namespace) -> int:
+    if os.environ.get("DATABASE_URL"):
+        raise LocalError("DATABASE_URL is set, and only the built-in database is emptied: unset it")
+    empty_services(_directory(arguments))
+    Console().step("The databases are empty; the next start makes the schema again")
     return 0
 
 
@@ -296,17 +309,30 @@ def _apply_migrations(template: "Template", pool: WorkerPool, console: Console) 
         console.step(f"No {MIGRATIONS} in the template: the database stays unchanged")
         return
     console.step("Migrating the database")
-    for repaired in _invoke_migrations(template, pool, "upgrade", "head").get("repaired", ()):
+    upgraded = _invoke_migrations(template, pool, action="upgrade", revision="head")
+    for repaired in upgraded.get("repaired", ()):
         console.notice(f"{repaired} restored")
+    _compare_schema(template, pool, console)
 
 
-def _invoke_migrations(
-    template: "Template", pool: WorkerPool, action: str, revision: str
-) -> dict[str, Any]:
+def _compare_schema(template: "Template", pool: WorkerPool, console: Console) -> None:
+    """Say so if the database's revision is not the code's."""
+    status = _invoke_migrations(template, pool, action="status")
+    pool.retire([MIGRATIONS])  # it is needed no more
+    revision, head = status.get("revision"), status.get("head")
+    match status.get("state"):
+        case "behind":
+            console.notice(f"a migration is pending, from {revision} to {head}: make migrate")
+        case "later":
+            console.notice(
+                f"the database is at revision {revision}, which is later than this code's {head}: "
+                "check out the code that made it, or empty it: make reset"
+            )
+
+
+def _invoke_migrations(template: "Template", pool: WorkerPool, **event: str) -> dict[str, Any]:
     """As a deployment does it. Raises LocalError when the function fails."""
-    event = json.dumps({"action": action, "revision": revision}).encode()
-    invocation = pool.invoke(template.functions[MIGRATIONS], event)
-    pool.retire([MIGRATIONS])
+    invocation = pool.invoke(template.functions[MIGRATIONS], json.dumps(event).encode())
     try:
         result = json.loads(invocation.payload)
     except ValueError:
@@ -321,24 +347,27 @@ def _invoke_migrations(
 def _watching(
     path: Path, template: "Template", pool: WorkerPool, console: Console
 ) -> Iterator[None]:
-    """Retire the workers of functions whose code changes."""
+    """Say what changes, and what follows from it."""
     from local.runtime.watch import watching
 
-    functions = template.functions.values()
+    migrations = template.functions.get(MIGRATIONS)
 
-    def on_code(changed: set[Path]) -> None:
-        names = [f.name for f in functions if any(f.is_made_from(file) for file in changed)]
-        if names:
-            pool.retire(names)
-            first = os.path.relpath(min(changed), path.parent)
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            console.notice(f"{first}{more} changed: new code from the next request on")
+    def on_change(changed: list[Path]) -> None:
+        if path in changed:
+            changed.remove(path)
+            console.notice(f"{path.name} changed: stop and start again to use it")
+        if not changed:
+            return
+        first = os.path.relpath(changed[0], path.parent)
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        console.notice(f"{first}{more} changed: new code from the next request on")
+        if migrations and any(file.is_relative_to(migrations.code[0]) for file in changed):
+            try:
+                _compare_schema(template, pool, console)
+            except LocalError as error:
+                console.notice(str(error))
 
-    def on_template() -> None:
-        console.notice(f"{path.name} changed: stop and start again to use it")
-
-    roots = {root for function in functions for root in function.import_roots}
-    with watching(roots, path, on_code, on_template):
+    with watching(template.functions.values(), path, on_change):
         yield
 
 

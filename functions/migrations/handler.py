@@ -8,6 +8,9 @@ and grants the functions' role its rights. Concurrent runs wait for each other. 
 head leaves a database of a later release unchanged: a deployment that is rolled back runs the
 earlier release's migrations.
 
+Event: `{"action": "status"}`. Response: `{"revision": the database's, null without a schema,
+"head": the code's, "state": "current", "behind" or "later"}`; a later one is unknown to this code.
+
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
 of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`,
 without tables where the database is not migrated to the head: a new deployment's schedule begins
@@ -45,7 +48,7 @@ RETRY_SECONDS = 2.0
 class MigrationEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["upgrade", "downgrade", "delete-expired"] = "upgrade"
+    action: Literal["upgrade", "downgrade", "status", "delete-expired"] = "upgrade"
     revision: Annotated[str, Field(min_length=1)] = "head"
 
 
@@ -61,11 +64,15 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         with _connect(engine) as connection:
             _prepare_session(connection)
             config = alembic_config(connection)
+            status = _status(connection, config)
+            if action.action == "status":
+                return status
             if action.action == "delete-expired":
-                is_behind = _is_behind(connection, config)
+                # Before the head there are other tables than this code knows.
+                is_behind = status["state"] == "behind"
                 return {"deleted": {} if is_behind else delete_expired(connection)}
-            if action == MigrationEvent() and (later := _later_revision(connection, config)):
-                return {"revision": later, "repaired": []}
+            if action == MigrationEvent() and status["state"] == "later":
+                return {"revision": status["revision"], "repaired": []}
             run = command.upgrade if action.action == "upgrade" else command.downgrade
             run(config, action.revision)
             revision = MigrationContext.configure(connection).get_current_revision()
@@ -115,22 +122,15 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
-def _is_behind(connection: Connection, config: Config) -> bool:
-    """Whether the database is before this code's head, with other tables than it knows."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    connection.commit()
+def _status(connection: Connection, config: Config) -> dict[str, str | None]:
+    """Return the database's revision, this code's head, and how the one is to the other."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    connection.commit()  # Alembic makes its own transaction
     script = ScriptDirectory.from_config(config)
     head = script.get_current_head()
-    earlier = {one.revision for one in script.walk_revisions()} - {head}
-    return current is None or current in earlier
-
-
-def _later_revision(connection: Connection, config: Config) -> str | None:
-    """Return the database's revision if it is not one of this code's."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    connection.commit()  # Alembic makes its own transaction
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    return current if current is not None and current not in known else None
+    known = {None, *(one.revision for one in script.walk_revisions())}
+    state = "current" if revision == head else "behind" if revision in known else "later"
+    return {"revision": revision, "head": head, "state": state}
 
 
 def _repair(engine: Engine, connection: Connection) -> list[str]:

@@ -72,7 +72,7 @@ class Api:
     """An API to serve.
 
     `authorizer` is for the routes that require a token. `documents` are served before any route:
-    JSON by path.
+    JSON by path. `before` is called with the path of a request that a function gets.
     """
 
     routes: RouteTable
@@ -82,6 +82,7 @@ class Api:
     authorizer: JwtAuthorizer | None = None
     cors: Cors | None = None
     documents: Mapping[str, bytes] = field(default_factory=dict)
+    before: Callable[[str], None] = lambda _path: None
 
 
 class RejectedRequest(Exception):
@@ -225,6 +226,7 @@ class _Application:
                 event["requestContext"]["authorizer"] = self._api.authorizer.authorize(request)
             except Unauthorized as error:
                 return error.response
+        self._api.before(request.path)
         return self._invoke(match.route.function_name, json.dumps(event).encode(), exchange)
 
     def _invoke(self, name: str, event: bytes, exchange: Exchange) -> Response:

@@ -157,5 +157,7 @@ def as_text(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    OPENAPI_FILE.write_text(as_text(merged_openapi()), encoding="utf-8")
+    unfinished = OPENAPI_FILE.with_suffix(".new")
+    unfinished.write_text(as_text(merged_openapi()), encoding="utf-8")
+    unfinished.replace(OPENAPI_FILE)  # `make run` may be reading it
     print(f"wrote {OPENAPI_FILE}")

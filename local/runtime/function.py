@@ -1,10 +1,14 @@
 """A function of the template, ready to run on this machine, and the environment that it sees."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEBUG_SECONDS = 900  # the longest that Lambda runs a function
+CodeState = dict[str, tuple[int, int]]
+"""When each file was changed, in nanoseconds, and its size in bytes, by its path."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,7 @@ class Function:
     """A function of the template.
 
     `environment` is what SAM resolved, AWS_* included; `import_roots` are put on PYTHONPATH in this
-    order; a change in one of the `code` directories makes a worker stale. With a `debug_port` it
+    order; a change in one of the `code` directories makes a worker outdated. With a `debug_port` it
     waits there for a debugger before it starts; None runs it without.
     """
 
@@ -34,8 +38,9 @@ class Function:
             environment=self.environment | {"AWS_LAMBDA_FUNCTION_TIMEOUT": str(DEBUG_SECONDS)},
         )
 
-    def is_made_from(self, file: Path) -> bool:
-        return any(file.is_relative_to(directory) for directory in self.code)
+    def code_state(self) -> CodeState:
+        """Return the state of all files of the code, which takes less than a millisecond."""
+        return dict(item for directory in self.code for item in _states(str(directory)))
 
     def worker_environment(self) -> dict[str, str]:
         """Return all that the function sees; of the developer's variables only declared ones."""
@@ -54,3 +59,16 @@ class Function:
         if "LD_LIBRARY_PATH" in os.environ:  # some Pythons need it to start
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         return environment | self.environment
+
+
+def _states(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Without bytecode, and what editors and version control hide."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith((".", "__pycache__")) or entry.name.endswith("~"):
+                continue
+            if entry.is_dir():
+                yield from _states(entry.path)
+            else:
+                status = entry.stat()
+                yield entry.path, (status.st_mtime_ns, status.st_size)

@@ -1,10 +1,12 @@
 """The workers of all functions: which one takes a request, when one is started or stopped.
 
 As in Lambda, a worker serves one request at a time, an idle one is used again (the most recently
-used first), and a busy one means another is started. Unlike Lambda, at most `MAX_WORKERS` exist,
-and no more serve their first request at a time than this machine has processors: a burst of cold
-starts that share two processors would run into the functions' timeouts, while a warm worker is free
-in milliseconds.
+used first), and a busy one means another is started. One whose code has changed since it was
+started is not used again: the files are looked at before each request, which so runs what they say.
+
+Unlike Lambda, at most `MAX_WORKERS` exist, and no more serve their first request at a time than
+this machine has processors: a burst of cold starts that share two processors would run into the
+functions' timeouts, while a warm worker is free in milliseconds.
 """
 
 import os
@@ -68,26 +70,26 @@ class WorkerPool:
 
         Raises WorkersBusy after `wait_seconds`, LocalError when no worker can be started.
         """
+        state = function.code_state()
+        self._retire(lambda one: one.function.name == function.name and one.code_state != state)
         worker = self._acquire(function)
         try:
             return worker.invoke(event)
         finally:
             self._release(worker)
 
-    def retire(self, function_names: Collection[str]) -> int:
-        """Stop the idle workers of these functions now, busy ones after their request.
+    def retire(self, function_names: Collection[str]) -> None:
+        """Stop the idle workers of these functions now, busy ones after their request."""
+        self._retire(lambda worker: worker.function.name in function_names)
 
-        Return how many workers that concerns.
-        """
+    def _retire(self, concerns: Callable[[Worker], bool]) -> None:
         with self._changed:
-            concerned = [w for w in self._all if w.function.name in function_names and not w.stale]
-            for worker in concerned:
+            for worker in filter(concerns, self._all):
                 worker.stale = True
             stopping = [worker for worker in self._idle if worker.stale]
             self._idle = [worker for worker in self._idle if not worker.stale]
         for worker in stopping:
             self._remove(worker)
-        return len(concerned)
 
     def close(self) -> None:
         """Kill every worker, busy ones too, and reject further invocations."""

@@ -1,56 +1,50 @@
-"""Watches the functions' code and the template for changes."""
+"""Says which files of the code and of the template change.
+
+For the developer: what a request runs does not depend on it (`local.runtime.pool`). Files are
+polled: not every file system reports changes, such as that of a container, or of Windows under WSL.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from watchfiles import DefaultFilter, watch
+from local.runtime.function import CodeState, Function
 
-STEP_MILLISECONDS = 50
-DEBOUNCE_MILLISECONDS = 300
-TEMPLATE_MILLISECONDS = 500
+POLL_SECONDS = 0.3
 
 
 @contextmanager
 def watching(
-    directories: Iterable[Path],
-    template: Path,
-    on_code: Callable[[set[Path]], None],
-    on_template: Callable[[], None],
+    functions: Iterable[Function], template: Path, on_change: Callable[[list[Path]], None]
 ) -> Iterator[None]:
-    """Call `on_code` with the paths that change, and `on_template`, on a thread of its own.
-
-    Bytecode, editors' backup files, version control and missing directories are ignored. The
-    template is polled: editors replace a file, and a watch on it is lost then.
-    """
+    """Call `on_change` with the paths that changed, in order, on a thread of its own."""
+    functions = list(functions)
     stop = threading.Event()
+    seen = _state(functions, template)
 
     def run() -> None:
-        seen = _modified_at(template)
-        changes = watch(
-            *(path.resolve() for path in directories if path.is_dir()),
-            watch_filter=DefaultFilter(),
-            debounce=DEBOUNCE_MILLISECONDS,
-            step=STEP_MILLISECONDS,
-            stop_event=stop,
-            rust_timeout=TEMPLATE_MILLISECONDS,
-            yield_on_timeout=True,
-            raise_interrupt=False,
-        )
-        for batch in changes:
-            if batch:
-                on_code({Path(path).resolve() for _, path in batch})
-            if (now := _modified_at(template)) != seen:
-                seen = now
-                on_template()
+        nonlocal seen
+        while not stop.wait(POLL_SECONDS):
+            now = _state(functions, template)
+            changed = [path for path in seen.keys() | now.keys() if seen.get(path) != now.get(path)]
+            seen = now
+            if changed:
+                on_change(sorted(map(Path, changed)))
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         stop.set()
 
 
-def _modified_at(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.exists() else None
+def _state(functions: Iterable[Function], template: Path) -> CodeState:
+    state: CodeState = {}
+    for function in functions:
+        state |= function.code_state()
+    with suppress(FileNotFoundError):
+        status = template.stat()
+        state[str(template)] = (status.st_mtime_ns, status.st_size)
+    return state

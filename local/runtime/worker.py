@@ -71,6 +71,7 @@ class Worker(ABC):
         self, function: Function, reaper: Reaper, on_log: Callable[[Function, LogLine], None]
     ) -> None:
         self.function = function
+        self.code_state = function.code_state()  # before anything of it is read
         self.is_warm = False
         self.stale = False
         self.broken = False

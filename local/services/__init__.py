@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from local.errors import LocalError
 from local.runtime.reaper import Reaper
 from local.services import postgresql, valkey
 from local.services.given import check_redis, checked_database
@@ -81,6 +82,18 @@ def stop_unused_services(directory: Path) -> None:
         _leave(directory, users)
 
 
+def empty_services(directory: Path) -> None:
+    """Delete the data of own servers. Raises LocalError while a program uses them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "services.users").open("w") as users, _exclusive(directory):
+        if _is_used(users):
+            raise LocalError("a program uses the databases: stop it, such as `make run`")
+        valkey.stop(directory)
+        postgresql.stop(directory)
+        if (directory / "postgres").exists():
+            shutil.rmtree(directory / "postgres")
+
+
 @contextlib.contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
     """Held while servers are started or stopped; waits for another process that does it."""
@@ -91,14 +104,21 @@ def _exclusive(directory: Path) -> Iterator[None]:
 
 def _leave(directory: Path, users: IO[str]) -> None:
     with _exclusive(directory):
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another program uses them
+        if _is_used(users):
+            return
         valkey.stop(directory)
         postgresql.stop(directory)
         shutil.rmtree(socket_directory(directory), ignore_errors=True)  # it may be in /tmp
         fcntl.flock(users, fcntl.LOCK_UN)
+
+
+def _is_used(users: IO[str]) -> bool:
+    """Whether another program uses the servers; if not, none can begin to before this lock ends."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _collect(servers: "list[subprocess.Popen[bytes] | None]") -> None:

@@ -103,6 +103,22 @@ def test_other_commands_attach_to_running_services(
     assert program.process.returncode == 0
 
 
+def test_reset_empties_no_database_that_is_given(
+    run_local: RunLocal, given: dict[str, str]
+) -> None:
+    finished = run_local("reset", **given)
+    assert finished.code == 1
+    assert finished.stderr.startswith("error: DATABASE_URL is set")
+
+
+def test_reset_empties_the_databases(run_local: RunLocal, project: Path) -> None:
+    data = project / ".local" / "postgres"
+    data.mkdir(parents=True)
+    finished = run_local("reset")
+    assert finished.code == 0, finished.stderr
+    assert not data.exists()
+
+
 def test_migrate_without_the_function_is_one_line(
     run_local: RunLocal, given: dict[str, str]
 ) -> None:

@@ -115,18 +115,25 @@ def test_a_function_that_cannot_be_imported_works_once_corrected(fresh: Served) 
     assert fresh.get().status_code == 200
 
 
-def test_retired_workers_take_no_more_requests(fresh: Served) -> None:
+def test_workers_of_earlier_code_take_no_more_requests(fresh: Served) -> None:
     shared = fresh.project / "layers" / "shared" / "shared" / "__init__.py"
     fresh.get()  # a cold start would count towards the function's second
     with ThreadPoolExecutor(1) as threads:
         busy = threads.submit(fresh.get, mode="sleep", seconds=0.7)
         fresh.wait_for("asleep")
         idle = fresh.get().json()
-        shared.write_text("VALUE = 2222\n")
-        assert fresh.pool.retire(["ToyFunction"]) == 2
+        shared.write_text("VALUE = 2\n")
         renewed = fresh.get().json()
         assert busy.result().json()["value"] == 1
-    assert (idle["value"], renewed["value"], fresh.get().json()["value"]) == (1, 2222, 2222)
+    assert (idle["value"], renewed["value"], fresh.get().json()["value"]) == (1, 2, 2)
+
+
+def test_a_request_runs_the_code_as_it_is(fresh: Served) -> None:
+    """Bytecode of another content would be taken for it: same size, same second."""
+    shared = fresh.project / "layers" / "shared" / "shared" / "__init__.py"
+    for value in range(2, 8):
+        shared.write_text(f"VALUE = {value}\n")
+        assert fresh.get().json()["value"] == value
 
 
 @pytest.mark.parametrize("method", ["TRACE", "HEAD"])

@@ -16,7 +16,7 @@ from tests.tools import WITHOUT_PROC, require_namespaces
 
 Start = Callable[..., Program]
 RunLocal = Callable[..., Finished]
-MIGRATE = "def handler(event, context):\n    return {'revision': event['revision'] + '!'}\n"
+MIGRATE = "def handler(*_):\n    return {'revision': '3', 'head': '%s', 'state': '%s'}\n"
 FAIL = "def handler(event, context):\n    raise RuntimeError('no such table')\n"
 
 
@@ -38,9 +38,14 @@ def test_a_run_with_changes_of_code(start: Start, project: Path) -> None:
     assert seen["REDIS_URL"].startswith("unix:///")
     assert seen["TLS_REQUIRED"] == "false"
 
-    (project / "layers" / "shared" / "shared" / "__init__.py").write_text("VALUE = 2222\n")
+    shared = project / "layers" / "shared" / "shared" / "__init__.py"
+    for value in range(2, 9):  # files of one size, several in a second
+        shared.write_text(f"VALUE = {value}\n")
+        assert program.get("/toy").json()["value"] == value
     program.wait_for("layers/shared/shared/__init__.py changed: new code", 5)
-    assert program.get("/toy").json()["value"] == 2222
+
+    assert program.get("/toy?mode=break").status_code == 200
+    program.wait_for("breakpoint() needs a debugger: python -m local run --debug ToyFunction")
 
     handler = project / "functions" / "toy" / "handler.py"
     code = handler.read_text()
@@ -123,12 +128,28 @@ def test_stopped_while_it_starts_it_leaves_nothing(start: Start) -> None:
 def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_stops_it(
     tmp_path: Path, start: Start, given: dict[str, str]
 ) -> None:
-    write_project(tmp_path, migrations=MIGRATE)
+    write_project(tmp_path, migrations=MIGRATE % ("3", "current"))
     program = start("run", "--port", "0", **given)
     program.wait_for("Migrating the database")
     assert program.url
+    assert "revision" not in program.output
     assert program.end(signal.SIGINT) == []
     assert program.process.returncode == 0
+
+
+def test_a_schema_that_is_not_the_codes_is_told(
+    tmp_path: Path, start: Start, given: dict[str, str]
+) -> None:
+    """At the start, and when a file of the migrations changes."""
+    write_project(tmp_path, migrations=MIGRATE % ("2", "later"))
+    program = start("run", "--port", "0", **given)
+    program.wait_for("the database is at revision 3, which is later than this code's 2")
+    assert program.url
+    migrations = tmp_path / "functions" / "migrations" / "handler.py"
+    migrations.write_text(MIGRATE % ("4", "behind"))
+    program.wait_for("a migration is pending, from 3 to 4: make migrate")
+    migrations.write_text("def handler(\n")
+    program.wait_for("the migrations failed: Runtime.UserCodeSyntaxError")
 
 
 def test_failing_migrations_are_one_line(

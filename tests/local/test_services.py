@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from local.errors import LocalError
-from local.services import Services, postgresql, running_services
+from local.services import Services, empty_services, postgresql, running_services
 from local.services.given import check_redis, checked_database
 from local.services.process import is_alive
 from tests.layer.test_database_url import SCHEMES, in_form
@@ -100,6 +100,22 @@ def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None
             assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
         with redis.Redis.from_url(services.redis_url) as client:
             assert client.get("page") is None
+
+
+def test_they_are_emptied_unless_a_program_uses_them(directory: Path) -> None:
+    with running_services(directory, ephemeral=True) as services:
+        with psycopg.connect(services.database_url) as connection:
+            connection.execute("CREATE TABLE emptied AS SELECT 7 AS value")
+        with pytest.raises(LocalError, match=r"uses the databases: stop it"):
+            empty_services(directory)
+        assert is_up(services)
+    empty_services(directory)
+    with (
+        running_services(directory, ephemeral=True) as services,
+        psycopg.connect(services.database_url) as connection,
+        pytest.raises(psycopg.errors.UndefinedTable),
+    ):
+        connection.execute("SELECT value FROM emptied")
 
 
 def test_the_last_user_stops_them_whichever_started_them(directory: Path) -> None:

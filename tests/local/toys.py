@@ -62,6 +62,8 @@ def handler(event, context):
         raise ValueError("boom")
     if mode == "exit":
         os._exit(3)
+    if mode == "break":
+        breakpoint()
     if mode == "sleep":
         print("asleep")
         time.sleep(float(query["seconds"]))

@@ -74,6 +74,7 @@ AT_HEAD = {"revision": HEAD, "repaired": []}
 
 
 def test_an_empty_event_upgrades_to_the_head(migrate: Migrate, empty_url: str) -> None:
+    assert migrate(action="status") == {"revision": None, "head": HEAD, "state": "behind"}
     assert migrate() == AT_HEAD
     assert names(empty_url) == SCHEMA
 
@@ -88,8 +89,11 @@ def test_upgrading_again_changes_nothing(migrate: Migrate, empty_url: str) -> No
 
 def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: str) -> None:
     migrate()
+    assert migrate(action="status") == {"revision": HEAD, "head": HEAD, "state": "current"}
     at_head = indexes(empty_url), columns(empty_url)
-    assert migrate(action="downgrade", revision="-1")["revision"] == f"{int(HEAD) - 1:04}"
+    before = f"{int(HEAD) - 1:04}"
+    assert migrate(action="downgrade", revision="-1")["revision"] == before
+    assert migrate(action="status") == {"revision": before, "head": HEAD, "state": "behind"}
     assert (names(empty_url), (indexes(empty_url), columns(empty_url))) != (SCHEMA, at_head)
     assert migrate() == AT_HEAD
     assert (indexes(empty_url), columns(empty_url)) == at_head
@@ -101,6 +105,7 @@ def test_a_database_of_a_later_release_is_left_as_it_is(migrate: Migrate, empty_
     with psycopg.connect(empty_url, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     assert migrate() == {"revision": "9999", "repaired": []}
+    assert migrate(action="status") == {"revision": "9999", "head": HEAD, "state": "later"}
     with pytest.raises(CommandError):
         migrate(revision=HEAD)
 

@@ -18,6 +18,7 @@ from awslambdaric.__main__ import main
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 from awslambdaric.lambda_runtime_exception import FaultException
 from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+from lambda_development import install
 
 
 class GatewayEvents(LambdaMarshaller):  # type: ignore[misc]
@@ -36,5 +37,6 @@ class GatewayEvents(LambdaMarshaller):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
+    install()
     LambdaRuntimeClient.marshaller = GatewayEvents(os.environ.pop("LOCAL_EVENT_SECRET"))
     main(sys.argv)

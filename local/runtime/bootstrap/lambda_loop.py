@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import simplejson as json
+from lambda_development import install
 from simplejson.raw_json import RawJSON
 
 ARN = "arn:aws:lambda:us-east-1:012345678912:function:"  # the emulator's
@@ -217,4 +218,5 @@ def _logged(error: Exception, request_id: str = "") -> bytes:
 
 
 if __name__ == "__main__":
+    install()
     main(sys.argv[1], int(sys.argv[2]))
