@@ -10,8 +10,6 @@ from local.services import Services
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.repository_copy import copy_repository
 
-OLD, NEW = "Create a user.", "Make a user."
-
 
 def test_docs_follow_a_reload(tmp_path: Path, services: Services) -> None:
     copy_repository(tmp_path)
@@ -22,21 +20,26 @@ def test_docs_follow_a_reload(tmp_path: Path, services: Services) -> None:
         "PYTHONPATH": str(tmp_path),
     }
     command = [sys.executable, "-m", "local", "run", "--port", str(port)]
-    routes = tmp_path / "functions" / "users" / "routes.py"
-    code = routes.read_text(encoding="utf-8")
+    routes = tmp_path / "functions" / "meta" / "routes.py"
     with (
         running(command, environment, tmp_path),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as api,
     ):
         wait_until_ready(api)
 
-        def description() -> str:
-            return str(api.get("/openapi.json").json()["paths"]["/users"]["post"]["description"])
+        def rename(old: str, new: str) -> str:
+            routes.write_text(
+                routes.read_text(encoding="utf-8").replace(old, new), encoding="utf-8"
+            )
+            document = api.get("/openapi.json").json()
+            return str(document["paths"]["/docs"]["get"]["description"])
 
-        assert description().startswith(OLD)
-        routes.write_text(code.replace(OLD, NEW), encoding="utf-8")
-        assert description().startswith(NEW)
-        routes.write_text("def broken(", encoding="utf-8")
-        assert description().startswith(NEW)
-        routes.write_text(code, encoding="utf-8")
-        assert description().startswith(OLD)
+        before = rename("", "")
+        assert before.startswith("Return this document")
+        assert rename(before, "Show this document.") == "Show this document."
+        broken = tmp_path / "functions" / "broken" / "routes.py"
+        broken.parent.mkdir()
+        broken.write_text("def broken(", encoding="utf-8")
+        assert rename("Show this document.", before) == "Show this document."
+        broken.unlink()
+        assert rename("", "") == before
