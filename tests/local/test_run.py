@@ -104,6 +104,7 @@ def test_killed_it_leaves_nothing_either(start: Start) -> None:
 
 
 @pytest.mark.linux
+@pytest.mark.root
 def test_it_needs_no_proc(start: Start, services: Services) -> None:
     """As on a Mac. PostgreSQL's own loader finds its libraries by /proc on Linux."""
     require_namespaces()
