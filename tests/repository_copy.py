@@ -1,7 +1,6 @@
 """A copy of the repository, for tests that change what it has and run its commands and suites."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import pytest
 from tests.resources import ROOT
 
 LISTED = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+MAKE = ["make", "-s", "-o", ".venv/.ready", f"BIN={Path(sys.executable).parent}"]
+"""Make with this environment's packages: it installs none."""
 
 
 def copy_repository(folder: Path) -> None:
@@ -24,16 +25,9 @@ def copy_repository(folder: Path) -> None:
 
 
 def make(folder: Path, targets: Mapping[str, str]) -> None:
-    """Run the recipes of these targets, each with its MESSAGE, but install no packages."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    """Make these targets, each with its MESSAGE."""
     for target, message in targets.items():
-        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
-        assert recipe is not None, f"make {target}"
-        for line in recipe[1].splitlines():
-            command = line.strip().removeprefix("@").replace('"$(MESSAGE)"', f'"{message}"')
-            command = command.replace("$(BIN)/python", sys.executable)
-            command = command.replace("$(BIN)/ruff", f"{sys.executable} -m ruff")
-            run(["sh", "-c", command], folder)
+        run([*MAKE, target, f"MESSAGE={message}"], folder)
 
 
 def python(folder: Path, module: str, *arguments: str) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Table
 
 from local.demo.columns import is_given, value_of
 from local.generate.resource_files import camel
+from shared.database.dependencies import ROWS_OF
 from shared.database.models import METADATA
 from shared.http.route import KIND, PERMISSION
 from tests.example.models import EXAMPLE
@@ -47,7 +48,9 @@ READS = [name for name, permission in PERMISSIONS.items() if permission.endswith
 _TABLES = [*METADATA.sorted_tables, *EXAMPLE.sorted_tables]
 _NAMES = [table.name for table in _TABLES]
 _MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _NAMES)
-_DELETE = "; ".join(f"DELETE FROM {name}" for name in reversed(_NAMES))
+# Counts at last: rows that are deleted after them would count less than none.
+_DELETED = sorted(reversed(_TABLES), key=lambda table: ROWS_OF in table.info)
+_DELETE = "; ".join(f"DELETE FROM {table.name}" for table in _DELETED)
 _RESTART = "; ".join(
     f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
     for table in _TABLES

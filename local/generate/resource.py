@@ -85,7 +85,7 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
     _check_word(f"NAME={name}", name)
     if find_spec(name) or name in METADATA.tables or (ROOT / "tests" / name).exists():
         raise Refused(f"NAME={name} is taken, by a module, a table or a folder of tests")
-    item = item or _singular(name)
+    item = item or singular(name)
     _check_name("ITEM", item, f"ITEM={item}")
     parent = _parent(of) if of else None
     parsed = tuple(_field(text) for text in fields.split())
@@ -112,7 +112,8 @@ def _check_word(given: str, name: str) -> None:
         raise Refused(f"{given}: Python or SQL has this word")
 
 
-def _singular(name: str) -> str:
+def singular(name: str) -> str:
+    """Return the singular of a regular plural. Raises `Refused`."""
     for plural, singular in ((r"ies", "y"), (r"(ss|x|ch|sh|z)es", r"\1"), (r"([^s])s", r"\1")):
         if re.search(f"{plural}$", name):
             return re.sub(f"{plural}$", singular, name)

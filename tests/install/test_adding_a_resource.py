@@ -1,32 +1,41 @@
-"""docs/adding-a-resource.md and docs/more-operations.md, each carried out in a copy.
+"""`make resource`, run in a copy of the repository, and docs/adding-a-resource.md, which shows it.
 
-Nothing but what the page says is changed there: whatever knows the resource afterwards derives it.
+Nothing is changed there but what the command writes and the page says: whatever knows the
+resources afterwards derives it.
 """
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from local.generate.resource import TYPES
 from tests.documentation.curl import blocks
-from tests.repository_copy import copy_repository, make, python
+from tests.repository_copy import MAKE, copy_repository, make, python, run
 from tests.resources import ROOT
 
-RESOURCE = ROOT / "docs" / "adding-a-resource.md"
-OPERATIONS = ROOT / "docs" / "more-operations.md"
-STEP = re.compile(
-    r"(?P<verb>Create|Append to|[Ii]nsert into) `(?P<path>[^`]+)`"
-    r"(?: before `(?P<before>[^`]+)`)?:\n\n```\w+\n(?P<code>.*?)```",
-    re.DOTALL,
-)
+PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
+COMMAND = blocks(PAGE, "sh")[0].splitlines()[0]
+BLOCK = re.compile(r"([^\n]+(?:\n[^\n]+)*)\n\n```python\n(.*?)```", re.DOTALL)
+"""A block of code, with the paragraph before it."""
+TYPES_OF_FIELDS = (*TYPES, "str(3)", "decimal(3,2)")
+FIELDS = [f"a{number}:{type_}" for number, type_ in enumerate(TYPES_OF_FIELDS)]
+NULLABLE = [f"{field}?" for field in FIELDS]
+COMMANDS = [
+    COMMAND,
+    f"make resource NAME=line_items OF=users FIELDS='{' '.join(FIELDS)}'",
+    f"make resource NAME=people ITEM=person FIELDS='{' '.join(NULLABLE)}'",
+]
 # What a user runs who added a resource. Of the template's tests, those that build and deploy it are
 # the same for every resource; of the layer's, those that import every function.
 SUITES = (
-    "tests/comments",
+    *("tests/comments", "tests/line_items", "tests/people"),
     "tests/every_resource",
     "tests/documentation",
-    "tests/meta",
+    "tests/meta/test_openapi.py",
     "tests/auth/test_policy.py",
+    "tests/local/test_generate_resource.py",
     "tests/template/test_template.py",
     "tests/template/test_generated.py",
     "tests/template/test_authorization.py",
@@ -35,221 +44,59 @@ SUITES = (
     "tests/layer/test_cold_start_imports.py",
     "tests/layer/test_framework_responses.py",
 )
-COMMENTS = """
-import httpx
-import psycopg
-import pytest
-
-from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+OTHERS = "not users and not posts"
+"""Without the tests of the resources that were there before."""
 
 
-def create(api: httpx.Client, post: int, key: str | None = None) -> httpx.Response:
-    headers = {"Idempotency-Key": key} if key else {}
-    return api.post("/comments", json={"post_id": post, "content": "Indeed."}, headers=headers)
+def shown() -> list[tuple[str, str]]:
+    """The blocks of code of the page, each with the file that the paragraph before it names."""
+    return [(re.findall(r"`(\S+\.py)`", before)[0], code) for before, code in BLOCK.findall(PAGE)]
 
 
-@pytest.fixture
-def post(api: httpx.Client) -> int:
-    user = api.post("/users", json={"name": "Ada", "email": "ada@example.com"}).json()
-    body = {"user_id": user["id"], "title": "On engines", "content": "First."}
-    return int(api.post("/posts", json=body).json()["id"])
-
-
-def test_a_comment_is_created_once_listed_and_deleted(api: httpx.Client, post: int) -> None:
-    created = create(api, post, key="k")
-    assert (created.status_code, created.headers["location"]) == (201, "/comments/1")
-    assert create(api, post, key="k").json() == created.json()
-    unknown = create(api, 99)
-    assert unknown.status_code == 400
-    assert unknown.json()["detail"] == "post_id: there is no such post."
-    assert api.get("/comments/1").json() == created.json()
-    assert api.get("/comments", params={"post_id": post}).json()["total"] == 1
-    assert api.delete("/comments/1").status_code == 204
-    assert api.get("/comments").json()["total"] == 0
-    assert create(api, post, key="k").status_code == 409
-
-
-def test_authors_create_comments_and_administrators_delete_them(
-    api: httpx.Client, post: int, worker: Worker
-) -> None:
-    worker.restart(**REQUIRED)
-    statuses = {}
-    for role in ("reader", "author", "admin"):
-        transport = LambdaTransport(claims=claims_of(role))
-        with httpx.Client(transport=transport, base_url="http://api.test") as caller:
-            created = create(caller, post).status_code
-            statuses[role] = (created, caller.delete("/comments/1").status_code)
-    assert statuses == {"reader": (403, 403), "author": (201, 403), "admin": (201, 204)}
-"""
-MORE = """
-from collections.abc import Callable, Iterator
-
-import httpx
-import psycopg
-import pytest
-
-from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Worker
-from tests.in_process import LambdaTransport
-
-ApiAs = Callable[..., httpx.Client]
-
-
-@pytest.fixture
-def api_as(worker: Worker, database: object, cache: object) -> ApiAs:
-    worker.restart(**REQUIRED)
-
-    def api_as(subject: str, role: str = "author") -> httpx.Client:
-        transport = LambdaTransport(claims=claims_of(role, subject=subject))
-        return httpx.Client(transport=transport, base_url="http://api.test")
-
-    return api_as
-
-
-def author_with_post(api_as: ApiAs, subject: str) -> tuple[httpx.Client, int]:
-    api = api_as(subject)
-    created = api.post("/users", json={"name": subject, "email": f"{subject}@example.org"})
-    user = created.json()["id"]
-    body = {"user_id": user, "title": f"By {subject}", "content": "First."}
-    assert api.post("/posts", json=body).status_code == 201
-    return api, user
-
-
-def titles(api: httpx.Client) -> list[str]:
-    return [post["title"] for post in api.get("/posts/mine").json()["data"]]
-
-
-def test_callers_see_their_own_posts_from_pages_of_their_own(api_as: ApiAs, cache: object) -> None:
-    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
-    for _ in range(2):
-        assert (titles(ada), titles(bob)) == (["By ada"], ["By bob"])
-        assert titles(api_as("eve", "reader")) == []
-    pages = [key for key in cache.keys() if key.startswith(b"posts/mine:")]
-    assert len(pages) >= 2
-    assert ada.post(
-        "/posts", json={"user_id": user, "title": "New", "content": "Second."}
-    ).status_code == 201
-    assert (titles(ada), titles(bob)) == (["By ada", "New"], ["By bob"])
-
-
-def test_a_plain_read_is_authorized_and_conditional(api_as: ApiAs) -> None:
-    author_with_post(api_as, "ada")
-    reader = api_as("eve", "reader")
-    response = reader.get("/posts/titles")
-    assert (response.text, response.headers["content-type"]) == (
-        "By ada", "text/plain; charset=utf-8"
-    )
-    known = {"If-None-Match": response.headers["etag"]}
-    assert reader.get("/posts/titles", headers=known).status_code == 304
-    assert reader.get("/posts/titles?nonsense=1").status_code == 422
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as anonymous:
-        assert anonymous.get("/posts/titles").status_code == 401
-
-
-def test_a_plain_write_obeys_owners_and_voids_pages(api_as: ApiAs) -> None:
-    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
-    assert ada.get("/posts").json()["total"] == 2
-    path = f"/posts/of/{user}/delete"
-    assert api_as("eve", "reader").post(path).status_code == 403
-    assert bob.post(path).status_code == 404
-    assert ada.get("/posts").json()["total"] == 2
-    assert ada.post(path, headers={"If-Match": "*"}).status_code == 422
-    assert ada.post(path).status_code == 204
-    assert ada.post(path).status_code == 404
-    assert titles(ada) == []
-    assert ada.get("/posts").json()["total"] == 1
-"""
-
-
-def carry_out(page: Path, folder: Path) -> Path:
-    """Copy the repository, and do in the copy what the page says."""
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with the resources of `COMMANDS`."""
+    folder = tmp_path_factory.mktemp("copy")
     copy_repository(folder)
-    text = page.read_text(encoding="utf-8")
-    for empty in re.findall(r"Create an empty `([^`]+)`", text):
-        (folder / empty).parent.mkdir()
-        (folder / empty).touch()
-    for step in STEP.finditer(text):
-        _edit(folder / step["path"], step["verb"], step["before"], step["code"])
+    for command in COMMANDS:
+        run([*MAKE, *shlex.split(command)[1:]], folder)
     return folder
 
 
-def _edit(file: Path, verb: str, before: str | None, code: str) -> None:
-    if verb == "Create":
-        assert not file.exists(), f"{file} exists"
-        file.write_text(code, encoding="utf-8")
-        return
+@pytest.fixture(scope="module")
+def opened(generated: Path) -> Path:
+    """The copy after authors were permitted to create comments, as on the page."""
+    path, permission = shown()[-1]
+    [before] = re.findall(r"before `([^`]+)`:", PAGE)
+    [expected] = re.findall(r'`(\("author", \d+\))`', PAGE)
+    _replace(generated / path, f"\n{before}", f"\n{permission}{before}")
+    _replace(generated / "tests/comments/test_comments.py", '("author", 403)', expected)
+    make(generated, {"openapi": ""})
+    return generated
+
+
+def _replace(file: Path, old: str, new: str) -> None:
     text = file.read_text(encoding="utf-8")
-    if before is None:
-        file.write_text(f"{text}\n\n{code}", encoding="utf-8")
-        return
-    assert text.count(f"\n{before}") == 1, f"{file} has not exactly one line with {before!r}"
-    file.write_text(text.replace(f"\n{before}", f"\n{code}{before}"), encoding="utf-8")
+    assert text.count(old) == 1, f"{file} has not exactly one {old!r}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def _test(folder: Path, *suites: str) -> None:
+@pytest.mark.slow
+def test_the_page_shows_what_is_written(generated: Path) -> None:
+    *written, _permission = shown()
+    assert len(written) == len(blocks(PAGE, "python")) - 1 == 4
+    for path, code in written:
+        assert code in (generated / path).read_text(encoding="utf-8"), path
+
+
+@pytest.mark.slow
+def test_what_is_written_is_formatted_linted_and_typed(generated: Path) -> None:
+    python(generated, "ruff", "format", "--check", ".")
+    python(generated, "ruff", "check", ".")
+    python(generated, "mypy", "functions", "layers", *SUITES[:3])
+
+
+@pytest.mark.slow
+def test_resources_that_are_written_keep_the_promises_of_every_resource(opened: Path) -> None:
     quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
-    python(folder, "pytest", *quiet, "-p", "no:cacheprovider", *suites)
-
-
-def _lint(folder: Path, *paths: str) -> None:
-    python(folder, "ruff", "check", *paths)
-    python(folder, "ruff", "format", "--check", *paths)
-    python(folder, "mypy", *paths)
-
-
-@pytest.fixture(scope="module")
-def with_comments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = carry_out(RESOURCE, tmp_path_factory.mktemp("comments"))
-    message = re.search("make migration MESSAGE='(.*)'", RESOURCE.read_text(encoding="utf-8"))
-    assert message is not None
-    make(folder, {"migration": message[1], "format": "", "openapi": ""})
-    (folder / "tests" / "comments").mkdir()
-    (folder / "tests" / "comments" / "__init__.py").touch()
-    (folder / "tests" / "comments" / "test_comments.py").write_text(COMMENTS, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def with_operations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = carry_out(OPERATIONS, tmp_path_factory.mktemp("operations"))
-    make(folder, {"format": "", "openapi": ""})
-    (folder / "tests" / "posts" / "test_more.py").write_text(MORE, encoding="utf-8")
-    return folder
-
-
-@pytest.mark.parametrize("page", [RESOURCE, OPERATIONS], ids=lambda page: page.stem)
-def test_every_block_of_a_page_is_a_step(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    steps = [step["code"] for step in STEP.finditer(text)]
-    assert len(steps) >= 7
-    assert sorted(steps) == sorted(blocks(text, "python") + blocks(text, "yaml"))
-
-
-def test_adding_a_resource_is_short() -> None:
-    text = RESOURCE.read_text(encoding="utf-8")
-    code = "".join(blocks(text, "python") + blocks(text, "yaml") + blocks(text, "sh"))
-    assert len(text.splitlines()) <= 190
-    assert len(code.splitlines()) <= 150
-
-
-@pytest.mark.slow
-def test_a_resource_as_on_the_page_passes_the_tests_of_every_resource(with_comments: Path) -> None:
-    _test(with_comments, *SUITES)
-
-
-@pytest.mark.slow
-def test_a_resource_as_on_the_page_is_linted_and_typed(with_comments: Path) -> None:
-    _lint(with_comments, "functions/comments", "layers/shared/shared", "functions/migrations")
-
-
-@pytest.mark.slow
-def test_operations_as_on_the_page_do_what_it_says(with_operations: Path) -> None:
-    lists = [f"tests/every_resource/test_{name}.py" for name in ("cached_lists", "derived_tables")]
-    _test(with_operations, "tests/posts", *lists, "tests/layer/test_imports.py")
-
-
-@pytest.mark.slow
-def test_operations_as_on_the_page_are_linted_and_typed(with_operations: Path) -> None:
-    _lint(with_operations, "functions/posts")
+    python(opened, "pytest", *quiet, "-p", "no:cacheprovider", "-k", OTHERS, *SUITES)

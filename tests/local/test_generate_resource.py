@@ -35,12 +35,12 @@ def column(field: str) -> tuple[str, str, str]:
     ],
 )
 def test_an_item_has_the_singular_of_the_name(name: str, item: str) -> None:
-    assert new_resource(name, "", FIELDS).item == item
+    assert resource.singular(name) == item
 
 
 def test_another_singular_is_given() -> None:
-    new = new_resource("people", "", FIELDS, item="person")
-    assert (new.item, new.item_class, new.an_item) == ("person", "Person", "a person")
+    new = new_resource("flock", "", FIELDS, item="sheep")
+    assert (new.item, new.item_class, new.an_item) == ("sheep", "Sheep", "a sheep")
 
 
 @pytest.mark.parametrize(
@@ -102,25 +102,25 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("references", "", FIELDS, "Python or SQL has this word"),
         ("statistics", "", FIELDS, "is taken"),
         ("identities", "", FIELDS, "is taken"),
-        ("documentations", "nothing", FIELDS, "OF=nothing: there is no such resource; there are"),
-        ("comments", "identities", FIELDS, "OF=identities: there is no such resource"),
-        ("comments", "meta", FIELDS, "OF=meta: there is no such resource"),
-        ("comments", "", "", "FIELDS is empty"),
-        ("comments", "", "content", "content: a field is name:type"),
-        ("comments", "", "content:text:int", "content:text:int: a field is name:type"),
-        ("comments", "", "Content:text", "a field must be lower-case words"),
-        ("comments", "", "content:string", "no such type; there are text, str, int, bool"),
-        ("comments", "", "content:text(3)", "only str"),
-        ("comments", "", "name:str(0)", "only str"),
-        ("comments", "", "name:str(3,1)", "only str"),
-        ("comments", "", "price:decimal(2,2)", "only str"),
-        ("comments", "", "id:int", "id: the resource has this field already"),
-        ("comments", "", "a:int a:text", "a: the resource has this field already"),
-        ("comments", "", "class:text", "Python or SQL has this word"),
-        ("comments", "", "order:int", "Python or SQL has this word"),
-        ("comments", "", "count:int", "cannot have this name"),
-        ("comments", "", "model_fields:int", "cannot have this name"),
-        ("comments", "", "date:date", "cannot have this name"),
+        ("things", "nothing", FIELDS, "OF=nothing: there is no such resource; there are"),
+        ("things", "identities", FIELDS, "OF=identities: there is no such resource"),
+        ("things", "meta", FIELDS, "OF=meta: there is no such resource"),
+        ("things", "", "", "FIELDS is empty"),
+        ("things", "", "content", "content: a field is name:type"),
+        ("things", "", "content:text:int", "content:text:int: a field is name:type"),
+        ("things", "", "Content:text", "a field must be lower-case words"),
+        ("things", "", "content:string", "no such type; there are text, str, int, bool"),
+        ("things", "", "content:text(3)", "only str"),
+        ("things", "", "name:str(0)", "only str"),
+        ("things", "", "name:str(3,1)", "only str"),
+        ("things", "", "price:decimal(2,2)", "only str"),
+        ("things", "", "id:int", "id: the resource has this field already"),
+        ("things", "", "a:int a:text", "a: the resource has this field already"),
+        ("things", "", "class:text", "Python or SQL has this word"),
+        ("things", "", "order:int", "Python or SQL has this word"),
+        ("things", "", "count:int", "cannot have this name"),
+        ("things", "", "model_fields:int", "cannot have this name"),
+        ("things", "", "date:date", "cannot have this name"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
