@@ -45,12 +45,13 @@ KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for o
 """The kind of each operation on a resource; empty for a plain route."""
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 
-_TABLES = [*METADATA.sorted_tables, *EXAMPLE.sorted_tables]
+# Deleted from the last to the first: a row that is deleted after its count makes it negative.
+_TABLES = sorted(
+    [*METADATA.sorted_tables, *EXAMPLE.sorted_tables], key=lambda table: ROWS_OF not in table.info
+)
 _NAMES = [table.name for table in _TABLES]
 _MANY = " OR ".join(f"EXISTS (SELECT FROM {name} OFFSET 1000)" for name in _NAMES)
-# Counts at last: rows that are deleted after them would count less than none.
-_DELETED = sorted(reversed(_TABLES), key=lambda table: ROWS_OF in table.info)
-_DELETE = "; ".join(f"DELETE FROM {table.name}" for table in _DELETED)
+_DELETE = "; ".join(f"DELETE FROM {name}" for name in reversed(_NAMES))
 _RESTART = "; ".join(
     f"PERFORM setval(pg_get_serial_sequence('{table.name}', '{column.name}'), 1, false)"
     for table in _TABLES
