@@ -32,7 +32,7 @@ COMMANDS = [
 SUITES = (
     *("tests/comments", "tests/line_items", "tests/people"),
     "tests/every_resource",
-    "tests/documentation",
+    "tests/documentation/test_api.py",
     "tests/meta/test_openapi.py",
     "tests/auth/test_policy.py",
     "tests/local/test_generate_resource.py",

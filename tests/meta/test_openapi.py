@@ -143,4 +143,4 @@ def test_a_query_takes_an_integer_up_to_its_maximum(
                 assert api.get(target, params={name: maximum}).status_code == 200
                 assert api.get(target, params={name: maximum + 1}).status_code == 422
                 tried += 1
-    assert tried >= 5 * len(RESOURCES)
+    assert tried >= 3 * len(RESOURCES)
