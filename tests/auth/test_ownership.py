@@ -113,9 +113,11 @@ def test_an_address_that_is_taken_gives_nothing_to_the_next(api_of: ApiOf) -> No
     assert create(eve, "/users", BOB) != user
 
 
-def test_a_subject_of_another_issuer_is_another_caller(api_of: ApiOf, worker: Worker) -> None:
+@pytest.mark.parametrize("other", ["https://a.example.org/", "https://z.example.org/"])
+def test_a_subject_of_another_issuer_is_another_caller(
+    api_of: ApiOf, worker: Worker, other: str
+) -> None:
     user = create(api_of("author"), "/users", ADA)
-    other = "https://other.example.org/"
     worker.restart(**REQUIRED | {"TOKEN_ISSUER": other})
     assert_forbidden(api_of("author", iss=other).delete(f"/users/{user}"), "users:write")
 
