@@ -116,11 +116,11 @@ def test_a_request_for_anothers_is_counted_and_one_without_the_permission_is_not
 ) -> None:
     """Only the statement of the first finds out, so it costs as much as any."""
     worker.restart(**REQUIRED, **LIMITED)
-    assert api_of("admin", subject="ada").post("/users", json=ADA).status_code == 201
+    assert api_of("admin", subject="ada").post("/writers", json=ADA).status_code == 201
     author, reader = api_of("author", subject="bob"), api_of("reader", subject="carl")
     body = {"name": "Mine"}
-    assert [author.patch("/users/1", json=body).status_code for _ in range(3)] == [403, 403, 429]
-    assert [reader.patch("/users/1", json=body).status_code for _ in range(3)] == [403] * 3
+    assert [author.patch("/writers/1", json=body).status_code for _ in range(3)] == [403, 403, 429]
+    assert [reader.patch("/writers/1", json=body).status_code for _ in range(3)] == [403] * 3
 
 
 @pytest.mark.usefixtures("limited")

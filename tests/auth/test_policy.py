@@ -77,18 +77,18 @@ def test_an_operation_is_granted_to_the_roles_that_have_its_permission(
 @pytest.mark.parametrize("role", ["", "owner", "Admin", "[admin]", "permission", "is_read"])
 def test_an_unknown_role_adds_nothing(api_of: ApiOf, role: str) -> None:
     api = api_of(role)
-    assert api.get("/users").status_code == 200
-    assert api.delete("/users/1").status_code == 403
+    assert api.get("/writers").status_code == 200
+    assert api.delete("/writers/1").status_code == 403
 
 
 def test_roles_add_up(api_of: ApiOf) -> None:
-    assert api_of("reader", "admin", "author").delete("/users/1").status_code == 404
+    assert api_of("reader", "admin", "author").delete("/writers/1").status_code == 404
 
 
 def test_who_may_not_call_is_told_nothing_else(api_of: ApiOf) -> None:
     """403 comes before what is wrong with the body, the parameters or the resource."""
     reader = api_of("reader")
-    assert reader.post("/users", content=b"{").status_code == 403
+    assert reader.post("/writers", content=b"{").status_code == 403
     assert reader.put("/articles/4711", json={"title": ""}).status_code == 403
 
 
