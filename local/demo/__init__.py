@@ -1,1 +1,1 @@
-"""Demo data: fake users and posts for a database of any size."""
+"""Demo data: fake rows for a database of any size."""

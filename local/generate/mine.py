@@ -85,14 +85,14 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
     """Change the files; yield what was removed."""
     _check(name, title)
     _rename(name, title)
-    (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
     if lab == "drop":
         yield from _remove_laboratory()
     if examples == "drop" and (names := sorted(EXAMPLES & set(resources()))):
         edit(ROOT / "local" / "generate" / "openapi.py", lambda text: text.replace(ABOUT, ""))
         yield from remove(names)
     Path(__file__).unlink()
-    yield from prune(ROOT, THIS)
+    yield from prune(ROOT, THIS, ["Making it yours"])
+    (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
     tidy()
 
 

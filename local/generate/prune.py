@@ -16,6 +16,7 @@ from pathlib import Path
 
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
+BRACKETS = re.compile(r"\s\(\[([^\]]+)\]\(([^)]+)\)\)")
 ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
 """The paragraph before a code block that ends with a colon."""
 
@@ -324,15 +325,24 @@ def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:
 def _pruned_prose(text: str, gone: Gone) -> str:
     """Return text without rows, items and sentences that name what is gone."""
     text = "".join(line for line in text.splitlines(keepends=True) if not _is_item(line, gone))
-    return PARAGRAPH.sub(lambda found: _pruned_paragraph(found[0], gone), without_links(text, gone))
+    text = PARAGRAPH.sub(lambda found: _pruned_paragraph(found[0], gone), text)
+    return without_links(text, gone)
+
+
+def _is_about_it(sentence: str, gone: Gone) -> bool:
+    """Whether a sentence names what is gone, or begins with a link to it."""
+    pointer = re.match(r"(?:- |\d+\. )?\[[^\]]+\]\(([^)]+)\)", sentence)
+    named = pointer[1] if pointer else LINK.sub(lambda link: link[1], sentence)
+    return gone.named.search(named) is not None
 
 
 def _pruned_paragraph(paragraph: str, gone: Gone) -> str:
     if not gone.named.search(paragraph):
         return paragraph
+    paragraph = BRACKETS.sub(lambda link: "" if gone.named.search(link[2]) else link[0], paragraph)
     mark = re.match(r"(?:- |\d+\. )?", paragraph)
     sentences = re.split(r"(?<=[.:;])\s+(?=[A-Z`*\[])", paragraph.strip())
-    left = " ".join(" ".join(one.split()) for one in sentences if not gone.named.search(one))
+    left = " ".join(" ".join(one.split()) for one in sentences if not _is_about_it(one, gone))
     indent = " " * len(mark[0]) if mark else ""
     lines = textwrap.wrap(
         left, PAGE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -355,7 +365,8 @@ def _pruned_code(block: str, gone: Gone) -> str:
         return ""
     first, *lines, last = re.findall(r"(?:.*\\\n)*.*\n", block)  # with the lines that continue them
     left = [line for line in lines if not gone.named.search(line)]
-    return "".join([first, *left, last]) if "".join(left).strip() else ""
+    code = "".join(left).lstrip("\n")
+    return f"{first}{code}{last}" if code.strip() else ""
 
 
 def without_links(text: str, gone: Gone) -> str:

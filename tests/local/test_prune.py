@@ -83,9 +83,10 @@ def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> 
     files = {
         "docs/things.md": "```sh\ncurl /things\n```\n",
         "docs/recipe.md": "Append to `a`:\n\n```python\nget('/things')\n```\n```python\n1\n```\n",
-        "docs/index.md": "- [Things](things.md): all\n\nRead [about them](recipe.md).\n",
+        "docs/index.md": "- [Things](things.md): all\n\nRead [on](recipe.md) ([1](things.md)). "
+        "[This](things.md) has all. B.\n",
     }
-    assert left_of(tmp_path, files) == {"docs/index.md": "Read about them.\n"}
+    assert left_of(tmp_path, files) == {"docs/index.md": "Read on. B.\n"}
 
 
 def test_a_target_that_names_it_or_runs_what_is_not_there_is_dropped(tmp_path: Path) -> None:
