@@ -58,6 +58,8 @@ TYPES: dict[str, Type] = {
 """The types of fields by their names; `str(80)` has another length, `decimal(12,2)` digits."""
 DIGITS = "12,2"
 """Of a decimal: all, and those after the point."""
+MAX_DIGITS = 1000
+"""Of PostgreSQL."""
 
 
 class Refused(Exception):
@@ -87,6 +89,8 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
         raise Refused(f"NAME={name} is taken, by a module, a table or a folder of tests")
     item = item or singular(name)
     _check_name("ITEM", item, f"ITEM={item}")
+    if f"class {files.camel(item)}Columns(" in (ROOT / MODELS).read_text(encoding="utf-8"):
+        raise Refused(f"ITEM={item} is taken, by a row of another table")
     parent = _parent(of) if of else None
     parsed = tuple(_field(text) for text in fields.split())
     if not parsed:
@@ -150,7 +154,7 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
         return type_._replace(body=f"Annotated[str, OneLine({numbers})]", sample=sample)
     if name == "decimal":
         total, _, places = (numbers or DIGITS).partition(",")
-        if int(places or 0) < int(total):
+        if int(places or 0) < int(total) <= MAX_DIGITS:
             digits = f"max_digits={total}, decimal_places={places or 0}"
             return type_._replace(
                 column=f"Numeric({total}, {places or 0})",

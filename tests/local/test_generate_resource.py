@@ -114,6 +114,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("things", "", "name:str(0)", "only str"),
         ("things", "", "name:str(3,1)", "only str"),
         ("things", "", "price:decimal(2,2)", "only str"),
+        ("things", "", "price:decimal(1001,2)", "only str"),
         ("things", "", "id:int", "id: the resource has this field already"),
         ("things", "", "a:int a:text", "a: the resource has this field already"),
         ("things", "", "class:text", "Python or SQL has this word"),
@@ -134,6 +135,11 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 def test_a_name_that_is_taken_is_refused(name: str) -> None:
     with pytest.raises(Refused, match="is taken"):
         new_resource(name, "", FIELDS)
+
+
+def test_an_item_of_another_table_is_refused() -> None:
+    with pytest.raises(Refused, match="ITEM=row_count is taken"):
+        new_resource("things", "", FIELDS, item="row_count")
 
 
 def test_a_name_of_a_folder_of_tests_is_refused(
