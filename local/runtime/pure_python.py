@@ -76,7 +76,7 @@ class PythonWorker(Worker):
             kind, payload = self._exchange(request_id, event, started + limit_seconds)
         except TimeoutError:
             kind, payload = "timeout", b"Task timed out after %.2f seconds" % limit_seconds
-        except OSError:
+        except (OSError, ValueError):
             message = f"RequestId: {request_id} Error: {self._exit_reason()}"
             kind, payload = "exit", _error("Runtime.ExitError", message)
         if not self._init_milliseconds:
@@ -86,14 +86,15 @@ class PythonWorker(Worker):
             invocation.function_error = "Sandbox.Timedout"
         elif kind != "response":
             invocation.function_error = str(json.loads(payload)["errorType"])
-        self.broken = kind not in SURVIVED
+        if kind not in SURVIVED:
+            self.broken = True
         if kind in SURVIVED or kind == "timeout":
             self._write_report(request_id, time.monotonic() - started)
 
     def _exchange(self, request_id: str, event: bytes, deadline: float) -> tuple[str, bytes]:
         """Return the kind of the reply, and its payload.
 
-        Raises TimeoutError, and another OSError when the process has ended.
+        Raises TimeoutError, and another OSError or ValueError when the process has ended.
         """
         remaining_seconds = deadline - time.monotonic()
         self._socket.settimeout(remaining_seconds)
@@ -114,18 +115,20 @@ class PythonWorker(Worker):
 
     def _receive(self, deadline: float) -> tuple[str, bytes]:
         self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-        head = self._replies.readline().decode()
-        if not head:
+        kind, size = self._replies.readline().decode().split()  # a ValueError at the end
+        payload = self._replies.read(int(size))
+        if len(payload) < int(size):
             raise ConnectionResetError
-        kind, size = head.split()
-        return kind, self._replies.read(int(size))
+        return kind, payload
 
     def _set_initialised(self) -> None:
         self._init_milliseconds = 1000 * (time.monotonic() - self._started)
 
     def _exit_reason(self) -> str:
-        process = self._process
-        status = process.wait(EXIT_SECONDS) if process else 0
+        status = 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if process := self._process:
+                status = process.wait(EXIT_SECONDS)
         if status == 0:
             return "Runtime exited without providing a reason"
         if status > 0:

@@ -1,4 +1,8 @@
-"""Both kinds of workers, event by event: neither a function nor its caller can tell them apart."""
+"""Both kinds of workers, event by event: neither a function nor its caller can tell them apart.
+
+Not compared is an exit at the initialisation: the emulator's response to it is empty. Lambda's is
+that of a later exit, and so is that of `pure_python`.
+"""
 
 import contextlib
 import json
