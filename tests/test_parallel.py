@@ -10,6 +10,8 @@ import pytest
 from tests.parallel import LABORATORY
 
 ROOT = Path(__file__).parents[1]
+WAITING = min(LABORATORY - {"e2e"})
+"""A folder of the laboratory whose tests need not be in one process."""
 FILE = "import pytest\n@pytest.mark.parametrize('n', range(9))\ndef test_one(n): ...\n"
 CONFIGURATION = """
 [pytest]
@@ -26,7 +28,7 @@ def project(tmp_path: Path) -> Path:
     for name in (
         "articles/test_a",
         "writers/test_a",
-        "coherence/test_a",
+        f"{WAITING}/test_a",
         "e2e/test_a",
         "e2e/test_b",
     ):
@@ -64,12 +66,12 @@ def test_the_laboratory_is_left_out(project: Path) -> None:
 
 def test_a_files_tests_and_those_of_a_folder_that_shares_are_in_one_process(project: Path) -> None:
     found = processes(project, "--laboratory", "-n", "3")
-    assert found.keys() == {"articles", "writers", "coherence", "e2e"}
+    assert found.keys() == {"articles", "writers", WAITING, "e2e"}
     assert {len(workers) for workers in found.values()} == {1}
     assert len(set.union(*found.values())) > 1
 
 
-@pytest.mark.parametrize("folder", ["writers", "coherence"])
+@pytest.mark.parametrize("folder", ["writers", WAITING])
 def test_what_is_named_runs_and_in_this_process(project: Path, folder: str) -> None:
     assert processes(project, f"tests/{folder}")[folder] == {"this one"}
 

@@ -10,7 +10,7 @@ from local.generate.resource_files import NewResource, Parent, with_article
 from shared.database.models import METADATA, identities
 from tests.resources import RESOURCES
 
-OWNER = next(key.column.table.name for key in identities.foreign_keys)
+OWNER = next((key.column.table.name for key in identities.foreign_keys), None)
 FIELDS = "content:text"
 
 
@@ -151,8 +151,8 @@ def test_a_name_of_a_folder_of_tests_is_refused(
         new_resource("things", "", FIELDS)
 
 
-def test_the_field_of_the_other_resource_is_taken() -> None:
-    of = RESOURCES[0]
+@pytest.mark.parametrize("of", RESOURCES[:1])
+def test_the_field_of_the_other_resource_is_taken(of: str) -> None:
     parent = new_resource("things", of, FIELDS).parent
     assert isinstance(parent, Parent)
     with pytest.raises(Refused, match="has this field already"):

@@ -119,7 +119,7 @@ def test_no_client_of_the_release_before_breaks_unless_the_changelog_says_so() -
     released = json.loads(previous_release.file(str(OPENAPI_FILE.relative_to(ROOT))))
     changes = breaking_changes(released, CURRENT)
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    (unreleased,) = re.findall(r"## Unreleased\n(.*?)(?=\n## )", changelog, re.DOTALL)
+    (unreleased,) = re.findall(r"## Unreleased\n(.*?)(?=\n## |\Z)", changelog, re.DOTALL)
     assert not changes or BREAKING in unreleased, "\n".join(changes)
 
 

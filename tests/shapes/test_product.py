@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.repository_copy import copy_repository, python, run
+from tests.resources import ROOT
 
 pytestmark = [pytest.mark.shapes, pytest.mark.slow]
 
@@ -21,8 +22,9 @@ SAM = Path(sys.executable).with_name("sam")
 
 
 def committed(folder: Path) -> Path:
-    """Return a new folder with a commit of the repository."""
+    """Return the folder, with a commit of the repository and its tools."""
     copy_repository(folder)
+    (folder / ".tools").symlink_to(ROOT / ".tools")
     commit(folder)
     return folder
 
@@ -85,7 +87,7 @@ def test_a_product_passes_its_tests(product: Path) -> None:
 def test_a_product_runs(product: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "local", "run", "--port", str(port)]
-    environment = {**os.environ, "SIGN_IN": "off", "PYTHONPATH": ""}
+    environment = {**os.environ, "PYTHONPATH": ""}
     url = f"http://127.0.0.1:{port}"
     with running(command, environment, product), httpx.Client(base_url=url) as api:
         wait_until_ready(api)

@@ -19,10 +19,11 @@ from shared.errors import ApiError, Conflict, InvalidReference
 def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
     """Return the error of a statement that violated a constraint; None if it is a bug."""
     table_name, name = violated_constraint(violation)
-    models = next(table.metadata for table in statement_tables(statement))
-    table = models.tables.get(table_name or "")
-    if table is None:
+    models = {one.metadata for one in statement_tables(statement)}
+    tables = [table for one in models for table in one.tables.values() if table.name == table_name]
+    if not tables:
         return None
+    table = tables[0]
     named: Iterable[Constraint | Index] = chain(table.constraints, table.indexes)
     for one in named:
         if one.name == name and CONFLICT in one.info:
