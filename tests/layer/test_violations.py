@@ -1,0 +1,93 @@
+"""Each violated constraint has its own error, derived from the models."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Executable,
+    ForeignKey,
+    Index,
+    MetaData,
+    Table,
+    create_engine,
+    delete,
+    insert,
+)
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from local.services import Services
+from shared.database.models import CONFLICT
+from shared.database.violations import client_error
+from shared.errors import ApiError, Conflict, InvalidReference
+
+MODELS = MetaData()
+AUTHORS = Table("authors", MODELS, Column("id", BigInteger, primary_key=True))
+EDITORS = Table("editors", MODELS, Column("id", BigInteger, primary_key=True))
+BOOKS = Table(
+    "books",
+    MODELS,
+    Column("id", BigInteger, primary_key=True),
+    Column("author_id", ForeignKey("authors.id", name="books_author_id_fkey")),
+    Column("editor_id", ForeignKey("editors.id", name="books_editor_id_fkey")),
+    Column("isbn", BigInteger),
+    Column("shelf", BigInteger),
+    Column("secret", BigInteger),
+    Index("books_isbn_key", "isbn", unique=True, info={CONFLICT: "isbn: another book has it."}),
+    Index("books_shelf_key", "shelf", unique=True, info={CONFLICT: "shelf: it is taken."}),
+    Index("books_secret_key", "secret", unique=True),
+)
+
+
+@pytest.fixture
+def connection(services: Services) -> Iterator[Connection]:
+    def connect() -> "psycopg.Connection":
+        return psycopg.connect(services.database_url)
+
+    engine = create_engine("postgresql+psycopg://", creator=connect)
+    with engine.connect() as one, one.begin() as transaction:
+        MODELS.create_all(one)
+        one.execute(insert(AUTHORS), [{"id": 1}])
+        one.execute(insert(EDITORS), [{"id": 1}])
+        yield one
+        transaction.rollback()
+    engine.dispose()
+
+
+def error_of(connection: Connection, statement: Executable) -> ApiError | None:
+    with pytest.raises(IntegrityError) as violation, connection.begin_nested():
+        connection.execute(statement)
+    return client_error(violation.value, statement)
+
+
+@pytest.mark.parametrize("name", ["author", "editor"])
+def test_a_reference_to_nothing_names_its_column(connection: Connection, name: str) -> None:
+    error = error_of(connection, insert(BOOKS).values(id=1, **{f"{name}_id": 4711}))
+    assert isinstance(error, InvalidReference)
+    assert str(error) == f"{name}_id: there is no such {name}."
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("isbn", "isbn: another book has it."), ("shelf", "shelf: it is taken.")],
+)
+def test_a_conflict_has_the_text_of_its_index(
+    connection: Connection, column: str, message: str
+) -> None:
+    connection.execute(insert(BOOKS).values(id=1, **{column: 1}))
+    error = error_of(connection, insert(BOOKS).values(id=2, **{column: 1}))
+    assert isinstance(error, Conflict)
+    assert str(error) == message
+
+
+def test_an_index_without_a_text_is_a_bug(connection: Connection) -> None:
+    connection.execute(insert(BOOKS).values(id=1, secret=1))
+    assert error_of(connection, insert(BOOKS).values(id=2, secret=1)) is None
+
+
+def test_a_delete_of_what_others_refer_to_is_a_bug(connection: Connection) -> None:
+    connection.execute(insert(BOOKS).values(id=1, author_id=1))
+    assert error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1)) is None
