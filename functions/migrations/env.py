@@ -2,8 +2,13 @@
 
 from alembic import context
 
+from migrations.leaving import is_compared
 from shared.database.models import METADATA
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    include_object=is_compared,
+)
 with context.begin_transaction():
     context.run_migrations()

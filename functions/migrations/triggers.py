@@ -1,7 +1,7 @@
 """Triggers for the tables of resources, created by the migrations of such tables.
 
-The functions that they call exist since revision 0005. Do not change this module: applied
-migrations depend on it.
+The functions that those of rows call exist since revision 0005. Do not change what is here:
+applied migrations depend on it.
 """
 
 from alembic import op
@@ -48,3 +48,28 @@ def forget_responses_of(table: str) -> None:
         f"CREATE TRIGGER {table}_forget_all_responses AFTER TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION forget_responses('/{table}')"
     )
+
+
+def keep_equal(table: str, known: str, other: str) -> None:
+    """Copy one column into another, and keep both equal, whichever of them a statement sets."""
+    name = _keeper(table, known, other)
+    op.execute(f"UPDATE {table} SET {other} = {known}")  # noqa: S608
+    op.execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF TG_OP = 'INSERT' THEN NEW.{other} := coalesce(NEW.{other}, NEW.{known}); "
+        f"ELSIF NEW.{other} IS NOT DISTINCT FROM OLD.{other} THEN NEW.{other} := NEW.{known}; "
+        f"END IF; NEW.{known} := NEW.{other}; RETURN NEW; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE ON {table} "
+        f"FOR EACH ROW EXECUTE FUNCTION {name}()"
+    )
+
+
+def stop_keeping_equal(table: str, *columns: str) -> None:
+    """Let columns differ that `keep_equal` has kept equal."""
+    op.execute(f"DROP FUNCTION {_keeper(table, *columns)} CASCADE")
+
+
+def _keeper(table: str, *columns: str) -> str:
+    return "_".join((table, *sorted(columns), "are_equal"))

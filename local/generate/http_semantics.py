@@ -23,7 +23,6 @@ from shared.errors import (
     PreconditionFailed,
     PreconditionRequired,
     RequestInProgress,
-    ResourceDeleted,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -53,7 +52,7 @@ CONDITIONS = {
     "If-None-Match": "Do it only if the resource has none of these ETags.",
 }
 KINDS = {
-    "create": Kind((RequestInProgress, ResourceDeleted), headers=("ETag", "Location")),
+    "create": Kind(headers=("ETag", "Location")),
     "list": Kind((), (*CONDITIONS,), ("ETag", "Link")),
     "read": Kind((NotFound,), (*CONDITIONS,), ("ETag",)),
     "replace": Kind((NotFound, PreconditionRequired), ("If-Match",)),

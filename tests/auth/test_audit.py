@@ -9,9 +9,9 @@ import pytest
 
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
-from tests.conftest import ApiOf
+from tests.conftest import ApiOf, Worker
 from tests.documentation.curl import blocks
-from tests.resources import PERMISSIONS, READS, ROOT, insert_rows
+from tests.resources import KINDS, READS, ROOT, insert_rows
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -21,7 +21,7 @@ def audit_rows(database: Database, columns: str) -> list[Any]:
     return database.execute(f"SELECT {columns} FROM audit_log ORDER BY id".encode()).fetchall()
 
 
-WRITES = [name for name in PERMISSIONS if name not in READS]
+WRITES = [name for name, kind in KINDS.items() if kind and name not in READS]
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -64,6 +64,16 @@ def test_no_row_no_write(api_of: ApiOf, database: Database) -> None:
         database.execute("LOCK TABLE audit_log")
         assert ada.post("/writers", json=ADA).status_code == 503
     assert ada.get("/writers").json()["total"] == 0
+    assert audit_rows(database, "*") == []
+
+
+def test_an_audit_log_that_keeps_nothing_is_not_written(
+    worker: Worker, api_of: ApiOf, database: Database
+) -> None:
+    ada = api_of("author")
+    worker.restart(AUDIT_RETENTION_DAYS="0")
+    assert ada.post("/users", json=ADA).status_code == 201
+    assert ada.get("/users").json()["total"] == 1
     assert audit_rows(database, "*") == []
 
 

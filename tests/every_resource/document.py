@@ -104,6 +104,12 @@ class Write:
         return found
 
     @property
+    def is_idempotent(self) -> bool:
+        """Whether it takes an `Idempotency-Key`."""
+        parameters = map(documented, self.documented.get("parameters", []))
+        return "Idempotency-Key" in {parameter["name"] for parameter in parameters}
+
+    @property
     def body_schema(self) -> dict[str, Any]:
         """The JSON Schema of its body."""
         content: dict[str, Any] = self.documented["requestBody"]["content"]
@@ -149,6 +155,18 @@ class Write:
 def documented(node: dict[str, Any]) -> dict[str, Any]:
     """Return the node of the document, or the component to which it refers."""
     return resolved(DOCUMENT, node)
+
+
+def deprecated_fields(resource: str) -> set[str]:
+    """The fields of an item that are earlier names of others."""
+    [item] = [one["get"] for path, one in DOCUMENT["paths"].items() if _is_item(path, resource)]
+    content = item["responses"]["200"]["content"]["application/json"]["schema"]
+    fields = documented(content)["properties"].items()
+    return {name for name, field in fields if field.get("deprecated")}
+
+
+def _is_item(path: str, resource: str) -> bool:
+    return re.fullmatch(rf"/{resource}/{{\w+}}", path) is not None
 
 
 def target_of(template: str, row_id: object) -> str:

@@ -18,7 +18,7 @@ from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.every_resource.document import BODIES, CREATES, DOCUMENT, documented, target_of
 from tests.in_process import LambdaTransport
-from tests.resources import KINDS, RESOURCES
+from tests.resources import RESOURCES
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
 HTTP_HEADERS = {
@@ -60,6 +60,13 @@ class Operation:
     @property
     def name(self) -> str:
         return str(self.documented["operationId"])
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether it is a create that an `Idempotency-Key` makes idempotent."""
+        return (self.method, self.path) in [
+            (write.method, write.template) for write in CREATES if write.is_idempotent
+        ]
 
     @property
     def body(self) -> dict[str, Any] | None:
@@ -148,7 +155,7 @@ def unknown(caller: Caller, operation: Operation) -> httpx.Response:
 
 def conflict(caller: Caller, operation: Operation) -> httpx.Response:
     """A retried create of what was deleted; a change to what another has, or that was made."""
-    if KINDS.get(operation.name) == "create":
+    if operation.takes_key:
         key = {"Idempotency-Key": "one"}
         created = caller.send(operation, headers=key)
         if created.status_code == 409:  # what it would create is there

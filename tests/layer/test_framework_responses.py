@@ -48,8 +48,9 @@ def test_a_method_that_a_path_lacks_is_405_with_all_that_it_has(
         assert response.status_code == 405
         assert response.headers["allow"] == allowed
         assert response.headers["content-type"] == "application/problem+json"
-        assert response.json()["type"] == "/problems#method-not-allowed"
-        assert allowed in response.json()["detail"]
+        if method != "HEAD":
+            assert response.json()["type"] == "/problems#method-not-allowed"
+            assert allowed in response.json()["detail"]
 
 
 @pytest.mark.parametrize(("path", "allowed"), ALLOWED.items())

@@ -148,6 +148,11 @@ async def create_note(transaction: Transaction, body: NoteUpdate) -> Row:
     return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
 
 
+@resource.create("/any", permission="notes:write", idempotent=False)
+async def create_any_note(transaction: Transaction, body: NoteUpdate) -> Row:
+    return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
+
+
 @resource.list(NotePage, cached=True)
 async def list_notes(reader: Reader, query: PageParameters) -> PageResult:
     return await ALL.fetch(reader, query.position, query.limit)
@@ -348,6 +353,12 @@ def test_an_action_obeys_owners_and_conditions(
     assert done(tables) == [True, False]
 
 
+def test_a_create_that_is_not_idempotent_takes_no_key(api_as: ApiAs) -> None:
+    root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
+    ids = [root.post("/notes/any", json={}, headers=key).json()["id"] for _ in range(2)]
+    assert ids == [3, 4]
+
+
 def test_an_update_of_nothing_changes_nothing(api_as: ApiAs) -> None:
     ada = api_as("ada")
     before = ada.get("/notes/1")
@@ -478,6 +489,7 @@ def test_the_document_has_what_follows_from_a_kind_and_no_more_of_a_plain_route(
     add_http_semantics(document)
     finish = document["paths"]["/notes/{note_id}/finish"]["post"]
     words = document["paths"]["/notes/words"]["get"]
+    create = document["paths"]["/notes/any"]["post"]
     pin = document["paths"]["/notes/{note_id}/pins/{user_id}"]["put"]
 
     assert {"$ref": "#/components/parameters/If-Match"} in finish["parameters"]
@@ -485,6 +497,8 @@ def test_the_document_has_what_follows_from_a_kind_and_no_more_of_a_plain_route(
     assert not {"304", "409", "415", "428"} & set(finish["responses"])
     assert "ETag" in finish["responses"]["200"]["headers"]
     assert "parameters" not in words
+    assert "parameters" not in create
+    assert "409" not in create["responses"]
     assert set(words["responses"]) == {"200", "401", "422", "429", "500", "503"}
     assert "ETag" not in words["responses"]["200"]["headers"]
     assert "x-kind" not in finish

@@ -1,58 +1,114 @@
-"""Changes that people make to a resource, each carried out in a copy of the repository.
+"""Changes that people make to a resource, carried out in a copy of the repository.
 
-A file `*.diff` beside this one is all that is typed, as `git diff` shows it; a migration, the
-OpenAPI document and the sample events are generated. Then the suites that hold every resource to
-its promises pass in the copy, and its code is linted and typed.
+They are those of docs/changing-a-resource.md and docs/more-operations.md, and `column_types.diff`.
+All are made in one copy, where the suites that hold every resource to its promises pass, and the
+code is linted and typed; so are the later releases that end the renaming of a field, and in another
+copy what docs/leaving-out.md takes away.
 """
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.repository_copy import copy_repository, make, python, run
+from tests.carried_out import STEP, apply_diff, take_steps
+from tests.documentation.curl import blocks
+from tests.repository_copy import copy_repository, make, python
+from tests.resources import ROOT
 
-pytestmark = pytest.mark.shapes
-
-CHANGES = sorted(Path(__file__).parent.glob("*.diff"))
+HERE = Path(__file__).parent
+DOCS = ROOT / "docs"
+OPERATIONS = (DOCS / "more-operations.md").read_text(encoding="utf-8")
+CHANGES = (DOCS / "changing-a-resource.md").read_text(encoding="utf-8")
+LEFT_OUT = (DOCS / "leaving-out.md").read_text(encoding="utf-8")
+BLOCK = re.compile(
+    r"^```(?:diff\n(?P<diff>.*?)|sh\nmake migration MESSAGE='(?P<message>[^'\n]*)'\n)```$",
+    re.DOTALL | re.MULTILINE,
+)
+LATER = re.compile(r"^### The \w+ release$.*?(?=^#)", re.DOTALL | re.MULTILINE)
+"""The part of the page on a release after the first."""
+EVERY_RESOURCE = ("tests/every_resource", "tests/posts", "tests/migrations/test_schema.py")
 SUITES = (
-    "tests/every_resource",
-    "tests/auth",
-    "tests/meta",
+    *EVERY_RESOURCE,
+    "tests/auth/test_audit.py",
+    "tests/auth/test_policy.py",
+    "tests/auth/test_private_lists.py",
+    "tests/auth/test_stored_responses.py",
+    "tests/meta/test_openapi.py",
     "tests/users",
-    "tests/posts",
     "tests/layer/test_imports.py",
     "tests/layer/test_deferred_models.py",
     "tests/layer/test_framework_responses.py",
     "tests/layer/test_response_headers.py",
-    "tests/migrations/test_schema.py",
     "tests/migrations/test_handler.py",
     "tests/template/test_authorization.py",
     "tests/template/test_generated.py",
 )
 
 
-@pytest.fixture(scope="module", params=CHANGES, ids=lambda change: change.stem)
-def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository in which a change was made."""
+def carry_out(text: str, folder: Path) -> None:
+    """Make the changes of the diffs, and write the migrations, of a part of the page."""
+    for block in BLOCK.finditer(text):
+        if block["diff"]:
+            apply_diff(block["diff"], folder)
+        else:
+            make(folder, {"migration": block["message"]})
+
+
+def check(folder: Path, *suites: str) -> None:
+    """Generate what follows from the changes; run the suites, the linter and the type checker."""
+    make(folder, {"migration": "Others", "format": "", "openapi": ""})
+    quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
+    python(folder, "pytest", *quiet, "-p", "no:cacheprovider", "-m", "not slow", *suites)
+    python(folder, "ruff", "check", "-q", "functions", "layers", "local")
+    python(folder, "mypy", "functions", "layers/shared/shared")
+
+
+def add_tests(folder: Path, *names: str) -> None:
+    for name in names:
+        shutil.copy(HERE / f"{name}.py", folder / "tests" / "posts" / f"test_{name}.py")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("copy")
     copy_repository(folder)
-    # Not as a part of a repository around the folder, which `git apply` would look for.
-    around = {"GIT_CEILING_DIRECTORIES": str(folder.parent)}
-    run(["git", "apply", "-C1", str(request.param)], folder, around)
-    message = request.param.stem.replace("_", " ").capitalize()
-    make(folder, {"migration": message})
-    python(folder, "ruff", "format", "-q", ".")
-    make(folder, {"openapi": ""})
     return folder
 
 
 @pytest.mark.slow
-def test_the_suites_of_every_resource_pass(copy: Path) -> None:
-    suites = [suite for suite in SUITES if (copy / suite).exists()]
-    python(copy, "pytest", "-q", "--no-header", "-p", "no:cacheprovider", *suites)
+def test_a_resource_that_was_changed_in_every_way_keeps_its_promises(copy: Path) -> None:
+    take_steps(OPERATIONS, copy)
+    apply_diff((HERE / "column_types.diff").read_text(encoding="utf-8"), copy)
+    carry_out(LATER.sub("", CHANGES), copy)
+    add_tests(copy, "more_operations", "changes")
+    check(copy, *SUITES)
 
 
 @pytest.mark.slow
-def test_what_was_typed_and_generated_is_linted_and_typed(copy: Path) -> None:
-    python(copy, "ruff", "check", "-q", "functions", "layers", "local")
-    python(copy, "mypy", "functions", "layers/shared/shared")
+def test_later_releases_end_the_old_name_of_a_field(copy: Path) -> None:
+    (copy / "tests" / "posts" / "test_changes.py").unlink()
+    for release in LATER.findall(CHANGES):
+        carry_out(release, copy)
+        check(copy, *EVERY_RESOURCE)
+
+
+@pytest.mark.slow
+def test_what_is_left_out_leaves_the_other_promises(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    carry_out(LEFT_OUT, tmp_path)
+    add_tests(tmp_path, "leaving_out")
+    check(tmp_path, "tests/every_resource", "tests/posts", "tests/template/test_template.py")
+
+
+def test_every_block_of_more_operations_is_a_step() -> None:
+    steps = [step["code"] for step in STEP.finditer(OPERATIONS)]
+    assert steps == blocks(OPERATIONS, "python")
+
+
+@pytest.mark.parametrize("page", [CHANGES, LEFT_OUT], ids=["changing", "leaving_out"])
+def test_every_diff_of_a_page_is_made(page: str) -> None:
+    diffs = [block["diff"] for block in BLOCK.finditer(page) if block["diff"]]
+    assert len(diffs) == page.count("```diff\n") > 2
+    assert page.count("\n### ") == len(LATER.findall(page))

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from local.generate import openapi, sample_events
-from shared.database.models import METADATA
 from tests.in_process import LambdaContext, handler_of
-from tests.resources import RESOURCES
+from tests.resources import insert_rows
 
-RESOURCES_ABOVE_FIRST = [table.name for table in METADATA.sorted_tables if table.name in RESOURCES]
 EVENTS = sorted(Path(sample_events.EVENTS).glob("*.json"))
 
 
@@ -39,17 +38,10 @@ def test_there_is_a_sample_event_for_every_operation_and_no_other() -> None:
     [path for path in EVENTS if not path.stem.startswith("migrations")],
     ids=lambda p: p.stem,
 )
-def test_a_sample_event_is_answered_with_success(api: httpx.Client, path: Path) -> None:
-    for resource in RESOURCES_ABOVE_FIRST:
-        (create,) = (event for event in EVENTS if event.stem.startswith(f"{resource}-create_"))
-        if create == path:
-            break
-        assert _answer(create)["statusCode"] == 201
-    answer = _answer(path)
-    assert 200 <= answer["statusCode"] < 300, answer
-
-
-def _answer(path: Path) -> dict[str, Any]:
+def test_a_sample_event_is_answered_with_success(
+    api: httpx.Client, database: psycopg.Connection[Any], path: Path
+) -> None:
+    insert_rows(database, 1, 1)
     event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     answer: dict[str, Any] = handler_of(event["rawPath"])(event, LambdaContext())
-    return answer
+    assert 200 <= answer["statusCode"] < 300, answer

@@ -233,7 +233,10 @@ class Settings(BaseModel):
         int, Field(ge=1, le=2_592_000, description="Lifetime of an `Idempotency-Key`.")
     ] = 86_400
     audit_retention_days: Annotated[
-        int, Field(ge=1, le=36_500, description="Lifetime of a row of the audit log.")
+        int,
+        Field(
+            ge=0, le=36_500, description="Lifetime of a row of the audit log; with 0 it has none."
+        ),
     ] = 365
 
 

@@ -37,6 +37,9 @@ ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
 
 CONFLICT = "conflict"
 """In the `info` of a constraint or unique index: the message to a client that violates it."""
+LEAVING = "leaving"
+"""In the `info` of a table: columns that the database has until the next release drops them, since
+the release before reads them."""
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
 """The n-grams of a name, each prefixed with its block (see `users.search`)."""
 

@@ -43,6 +43,7 @@ from shared.errors import (
 )
 from shared.observability import database_time, logger
 from shared.request import Access, ApiRequest
+from shared.settings import settings
 
 # What poolers respond to a COMMIT whose server they lost: classes of SQLSTATE, connection exception
 # and operator intervention (shutdown, crash), and statement_completion_unknown.
@@ -275,7 +276,8 @@ class Transaction:
         """
         with database_time(self.request.record):
             async with self.driver.pipeline():
-                for row_id in self._written:
+                is_audited = settings().audit_retention_days > 0
+                for row_id in self._written if is_audited else ():
                     await self.driver.execute(AUDIT, self._audit_values(row_id))
                 if self._last is not None:
                     await self._connection.execute(self._last)

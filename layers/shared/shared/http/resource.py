@@ -26,7 +26,7 @@ from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
 from shared.conditions import content_tag, resource_tag
-from shared.errors import ApiError
+from shared.errors import ApiError, RequestInProgress, ResourceDeleted
 from shared.http.conditional import conditional_response, json_response
 from shared.http.fields import without_null
 from shared.http.pagination import (
@@ -125,14 +125,21 @@ class Resource:
         self.item_path = f"/{{{item}_id:id}}"
         self.router = api_router(name)
 
-    def create(self, path: str = "", *, permission: str = "", raises: Errors = ()) -> Register:
+    def create(
+        self,
+        path: str = "",
+        *,
+        permission: str = "",
+        raises: Errors = (),
+        idempotent: bool = True,
+    ) -> Register:
         """POST: the endpoint inserts one row, of which the response shows the resource.
 
-        The header `Idempotency-Key` makes a request idempotent.
+        The header `Idempotency-Key` makes a request idempotent, unless `idempotent` is false.
         """
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
-            key = arguments.pop(KEY)
+            key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
             keyed = database.IdempotentRequest(f"/{self.name}", _content(arguments), key)
             async with database.transaction(request, Fences(request)) as transaction:
@@ -151,8 +158,8 @@ class Resource:
             respond,
             self.schema,
             permission,
-            raises=raises,
-            more=[KEY_PARAMETER],
+            raises=(*raises, RequestInProgress, ResourceDeleted) if idempotent else raises,
+            more=[KEY_PARAMETER] if idempotent else (),
         )
 
     def list(

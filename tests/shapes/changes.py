@@ -1,0 +1,41 @@
+"""Tests of what docs/changing-a-resource.md adds to the posts; they are run in the copy."""
+
+from typing import Any
+
+import httpx
+import psycopg
+
+Database = psycopg.Connection[Any]
+
+
+def test_an_old_and_a_new_name_are_one_field(api: httpx.Client, database: Database) -> None:
+    user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
+    post = {"user_id": user, "title": "On engines", "content": "First."}
+    created = api.post("/posts", json=post | {"subtitle": "old"}).json()
+    assert (created["subtitle"], created["tagline"]) == ("old", "old")
+    changed = api.patch("/posts/1", json={"tagline": "new"}).json()
+    assert (changed["subtitle"], changed["tagline"]) == ("new", "new")
+    changed = api.patch("/posts/1", json={"subtitle": None}).json()
+    assert (changed["subtitle"], changed["tagline"]) == (None, None)
+
+    # A release that knows only the old name.
+    database.execute("UPDATE posts SET subtitle = 'by the release before'")
+    assert api.get("/posts/1").json()["tagline"] == "by the release before"
+    database.execute(
+        "INSERT INTO posts (user_id, title, content, subtitle) VALUES (1, 'a', 'b', 'c')"
+    )
+    assert api.get("/posts/2").json()["tagline"] == "c"
+
+
+def test_likes_are_shown_with_names_that_are_never_stale(
+    api: httpx.Client, database: Database
+) -> None:
+    user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
+    api.post("/posts", json={"user_id": user, "title": "On engines", "content": "First."})
+    assert api.get("/posts/1/likes").json()["data"] == []
+    assert api.put("/posts/1/likes/1").status_code == 204
+    assert api.get("/posts/1/likes").json()["data"] == [{"user_id": 1, "name": "Ada"}]
+    api.patch("/users/1", json={"name": "Countess"})
+    assert api.get("/posts/1/likes").json()["data"] == [{"user_id": 1, "name": "Countess"}]
+    assert api.delete("/posts/1/likes/1").status_code == 204
+    assert api.get("/posts/1/likes").json()["data"] == []
