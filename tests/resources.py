@@ -12,7 +12,7 @@ from local.demo.columns import is_given, value_of
 from local.generate.resource_files import camel
 from shared.database.dependencies import ROWS_OF
 from shared.database.models import METADATA
-from shared.http.route import KIND, PERMISSION
+from shared.http.route import CACHED, KIND, PERMISSION
 from tests.example.models import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +43,7 @@ PERMISSIONS: dict[str, str] = {one.name: (one.openapi_extra or {})[PERMISSION] f
 """The permission of each operation on a resource."""
 KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for one in _ROUTES}
 """The kind of each operation on a resource; empty for a plain route."""
+CACHED_LISTS = [one.name for one in _ROUTES if (one.openapi_extra or {}).get(CACHED)]
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 
 # Deleted from the last to the first: a row that is deleted after its count makes it negative.

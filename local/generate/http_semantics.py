@@ -32,7 +32,7 @@ from shared.errors import (
 from shared.http.conditional import CONDITION_PATTERN
 from shared.http.json_body import IDENTITY, PATCH_TYPES
 from shared.http.problems import ERRORS, PROBLEM_MEDIA_TYPE
-from shared.http.route import KIND, PERMISSION
+from shared.http.route import CACHED, KIND, PERMISSION
 
 Operation = dict[str, Any]
 Components = dict[str, dict[str, Any]]
@@ -134,6 +134,7 @@ def add_http_semantics(document: dict[str, Any]) -> None:
     components: Components = document["components"] | {"responses": {}, "headers": {}}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
+            operation.pop(CACHED, None)
             kind = KINDS[operation.pop(KIND)] if KIND in operation else Kind()
             operation["security"] = [{"token": []}] if PERMISSION in operation else []
             if kind.conditions:

@@ -17,7 +17,7 @@ from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
 from shared.database.models import METADATA
 from shared.http.route import PRIVATE
-from tests.resources import KINDS, RESOURCES
+from tests.resources import CACHED_LISTS, KINDS, RESOURCES
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
 POSITIONS = ("cursor", "page", "skip")
@@ -35,6 +35,7 @@ class PaginatedList:
     filters: tuple[tuple[str, str], ...]
     key: str
     """The field, and column, by which the list is ordered."""
+    is_cached: bool
 
     def __str__(self) -> str:
         return self.url()
@@ -202,7 +203,8 @@ def _paginated_lists() -> Iterator[PaginatedList]:
             filters = zip(samples, values, strict=True)
             given = tuple((name, value) for name, value in filters if value is not None)
             resource = operations["get"]["tags"][0]
-            yield PaginatedList(resource, path, frozenset(schemas), given, key)
+            is_cached = operations["get"]["operationId"] in CACHED_LISTS
+            yield PaginatedList(resource, path, frozenset(schemas), given, key, is_cached)
 
 
 def _samples(name: str, schema: dict[str, Any]) -> list[str]:

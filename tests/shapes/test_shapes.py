@@ -99,7 +99,7 @@ def test_what_is_left_out_leaves_the_other_promises(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     carry_out(LEFT_OUT, tmp_path)
     add_tests(tmp_path, "leaving_out")
-    check(tmp_path, "tests/every_resource", "tests/posts", "tests/template/test_template.py")
+    check(tmp_path, "tests/every_resource", "tests/posts/test_leaving_out.py")
 
 
 def test_every_block_of_more_operations_is_a_step() -> None:

@@ -37,7 +37,7 @@ from shared.http.pagination import (
     page_response,
 )
 from shared.http.problems import problem_responses
-from shared.http.route import KIND, PERMISSION, PRIVATE, api_router
+from shared.http.route import CACHED, KIND, PERMISSION, PRIVATE, api_router
 from shared.page import PageResult
 from shared.request import Access, ApiRequest, digest, request_of
 
@@ -217,7 +217,7 @@ class Resource:
             permission,
             raises=raises,
             below=below,
-            extra={PRIVATE: True} if private else None,
+            extra={CACHED: cached, **({PRIVATE: True} if private else {})},
         )
 
     def read(

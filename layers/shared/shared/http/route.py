@@ -41,6 +41,8 @@ KIND = "x-kind"
 none, unless it responds as operations of that kind do."""
 PRIVATE = "x-private"
 """The member that says of a list that each caller has pages of its own."""
+CACHED = "x-cached"
+"""The member that says of a list that its pages are cached; the document does not have it."""
 REPEATED = "may be given only once"
 
 
