@@ -24,6 +24,7 @@ ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
 PARAGRAPH = re.compile(r"^(?![#|>\n]).+\n(?:(?![#|>\n]|- |\d+\. ).+\n)*", re.MULTILINE)
 COMMENT = re.compile(r"(?:^|(?<=\s))# .*$", re.MULTILINE)
 PAGE_WIDTH = 110
+ALL_OF_IT = ": all of it"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,15 @@ def prune(root: Path, gone: Gone, titles: Collection[str] = ()) -> Iterator[str]
             path.unlink()
             yield f"removed: {path.relative_to(root)}"
             gone = gone.also(rf"\b{re.escape(path.name)}")
-    yield from (f"removed: {line}" for line in prune_tests(root, gone))
+    for line in prune_tests(root, gone):
+        yield f"removed: {line}"
+        if line.endswith(ALL_OF_IT):
+            gone = gone.also(rf"\b{re.escape(line.removesuffix(ALL_OF_IT))}")
+    _prune_texts(root, gone, titles)
+
+
+def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
+    """Prune the makefile, and then the pages, which may name its targets."""
     makefile = root / "Makefile"
     targets = _unneeded_targets(makefile.read_text(encoding="utf-8"), gone, root)
     edit(makefile, lambda text: _without_targets(text, targets))
@@ -290,7 +299,7 @@ def _write(module: Module, modules: Sequence[Module], root: Path) -> Iterator[st
     is_program = any(isinstance(node, ast.If) for node in module.dropped)
     if not left or is_program or (had_tests and not has_tests and not is_used):
         module.path.unlink()
-        yield f"{path}: all of it"
+        yield f"{path}{ALL_OF_IT}"
         return
     module.path.write_text(module.text(), encoding="utf-8")
     tests = [name for node in module.dropped if is_test(node) for name in defined_by(node)]

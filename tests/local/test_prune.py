@@ -82,9 +82,10 @@ def test_what_a_dropped_test_reads_is_dropped_with_it(tmp_path: Path) -> None:
 def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> None:
     files = {
         "docs/things.md": "```sh\ncurl /things\n```\n",
+        "tests/test_a.py": "def test_a(): get('/things')\n",
         "docs/recipe.md": "Append to `a`:\n\n```python\nget('/things')\n```\n```python\n1\n```\n",
         "docs/index.md": "- [Things](things.md): all\n\nRead [on](recipe.md) ([1](things.md)). "
-        "[This](things.md) has all. B.\n",
+        "[This](things.md) has all. B.\nSee `tests/test_a.py`.\n",
     }
     assert left_of(tmp_path, files) == {"docs/index.md": "Read on. B.\n"}
 
