@@ -6,14 +6,13 @@ product: searches, attacks, failures, benchmarks with their results, decision re
 drop` the example's resources. At last this command removes itself.
 
 The working tree must be clean: then `git diff` shows what was changed, and `git restore .` with
-`git clean -d` takes it back.
+`git clean -fd` takes it back.
 """
 
 import argparse
 import html
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from local.generate.remove import (
     listed_files,
     remove,
     remove_benchmarks,
+    require_clean_tree,
     resources,
     tidy,
 )
@@ -101,11 +101,7 @@ def _check(name: str, title: str) -> None:
         raise Refused(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
     if not title.isprintable() or not title.strip() or set(title) & set("\"'\\"):
         raise Refused("TITLE must be one line without quotes and backslashes, such as Shop API")
-    changes = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    if changes.stdout:
-        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
+    require_clean_tree()
 
 
 def _rename(name: str, title: str) -> None:

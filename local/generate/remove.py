@@ -3,7 +3,8 @@
 The function of each, its tables, its tests and sample events, and its section of the API's page
 are removed; a migration drops the tables, and what follows from the routes is written again. So are
 other tests that name it, the pages about it, and the demo data and the benchmarks if they need it;
-these are printed. A resource to which another table refers is refused.
+these are printed. A resource to which another table refers is refused, and a working tree that is
+not clean: `git restore .` with `git clean -fd` takes the removal back.
 """
 
 import ast
@@ -54,10 +55,20 @@ class Refused(Exception):
 
 def main() -> None:
     try:
+        require_clean_tree()
         for line in remove(sys.argv[1:]):
             print(line)
     except Refused as refusal:
         sys.exit(str(refusal))
+
+
+def require_clean_tree() -> None:
+    """Raise `Refused` if git could not take back what is removed."""
+    changes = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    if changes.stdout:
+        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
 
 
 def remove(names: Collection[str]) -> Iterator[str]:

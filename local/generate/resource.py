@@ -11,7 +11,8 @@ import keyword
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,8 +35,10 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_CHARACTERS = 26
 """Of a name, so that an index with two of them has PostgreSQL's 63 characters at most."""
 FIELD = re.compile(r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d+(,\d+)?)\))?(?P<null>\?)?")
-SHADOWING = frozenset({"bool", "date", "datetime", "dict", "int", "str"})
-"""Fields of these names would hide the types of the fields after them."""
+SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"})
+"""Fields of these names would hide what the columns after them use."""
+OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
+"""Names that the files of each function use for something else."""
 
 LINE = "One line"
 TYPES: dict[str, Type] = {
@@ -85,8 +88,8 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
     """Return the resource. Raises `Refused`."""
     _check_name("NAME", name, f"NAME={name}")
     _check_word(f"NAME={name}", name)
-    if find_spec(name) or name in METADATA.tables or (ROOT / "tests" / name).exists():
-        raise Refused(f"NAME={name} is taken, by a module, a table or a folder of tests")
+    if (owner := _taken_by(name)) is not None:
+        raise Refused(f"NAME={name} is taken, by {owner}")
     item = item or singular(name)
     _check_name("ITEM", item, f"ITEM={item}")
     if f"class {files.camel(item)}Columns(" in (ROOT / MODELS).read_text(encoding="utf-8"):
@@ -101,6 +104,20 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
             raise Refused(f"{field.name}: the resource has this field already")
         taken.append(field.name)
     return NewResource(name, item, parsed, parent)
+
+
+def _taken_by(name: str) -> str | None:
+    """Return what has the name. Folders without code are left of a resource that is gone."""
+    if name in OF_A_FUNCTION:
+        return "a module of each function"
+    if name in METADATA.tables:
+        return "a table"
+    spec = find_spec(name)
+    if spec is not None and spec.origin is not None:
+        return f"the module {spec.origin}"
+    if any((ROOT / "tests" / name).rglob("*.py")):
+        return f"the folder tests/{name}"
+    return None
 
 
 def _check_name(what: str, name: str, given: str) -> None:
@@ -166,7 +183,10 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
 
 
 def write(new: NewResource) -> Iterator[str]:
-    """Write the resource, and what follows from it; yield the paths of files to read."""
+    """Write the resource, and what follows from it; yield the paths of files to read.
+
+    If a step fails, nothing is left of it.
+    """
     function, tests = f"functions/{new.name}", f"tests/{new.name}"
     written = {
         f"{function}/__init__.py": "",
@@ -181,16 +201,32 @@ def write(new: NewResource) -> Iterator[str]:
             (ROOT / TEMPLATE).read_text(encoding="utf-8"), files.deployment(new)
         ),
     }
-    for path, text in written.items():
-        (ROOT / path).parent.mkdir(exist_ok=True)
-        (ROOT / path).write_text(text, encoding="utf-8")
-        yield path
-    python = [path for path in written if path.endswith(".py")]
-    _run("ruff", "check", "-q", "--select", "I", "--fix", *python)
-    _run("local.generate.migration", new.description)
-    _run("ruff", "format", "-q", *python, MIGRATIONS)
-    for generated in ("openapi", "sample_events", "permissions"):
-        _run(f"local.generate.{generated}")
+    with _undone_if_it_fails(written):
+        for path, text in written.items():
+            (ROOT / path).parent.mkdir(exist_ok=True)
+            (ROOT / path).write_text(text, encoding="utf-8")
+        python = [path for path in written if path.endswith(".py")]
+        _run("ruff", "check", "-q", "--select", "I", "--fix", *python)
+        _run("local.generate.migration", new.description)
+        _run("ruff", "format", "-q", *python, MIGRATIONS)
+        for generated in ("openapi", "sample_events", "permissions"):
+            _run(f"local.generate.{generated}")
+    yield from written
+
+
+@contextmanager
+def _undone_if_it_fails(paths: Iterable[str]) -> Iterator[None]:
+    before = {path: path.read_bytes() for path in map(ROOT.joinpath, paths) if path.exists()}
+    migrations = set((ROOT / MIGRATIONS).glob("*.py"))
+    try:
+        yield
+    except BaseException:
+        for path in {*map(ROOT.joinpath, paths), *(ROOT / MIGRATIONS).glob("*.py")}:
+            if path in before:
+                path.write_bytes(before[path])
+            elif path not in migrations:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _with_model(models: str, model: str) -> str:

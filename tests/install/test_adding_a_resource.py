@@ -22,15 +22,18 @@ BLOCK = re.compile(r"([^\n]+(?:\n[^\n]+)*)\n\n```python\n(.*?)```", re.DOTALL)
 TYPES_OF_FIELDS = (*TYPES, "str(3)", "decimal(3,2)")
 FIELDS = [f"a{number}:{type_}" for number, type_ in enumerate(TYPES_OF_FIELDS)]
 NULLABLE = [f"{field}?" for field in FIELDS]
+NAMES = "body data item_id key limit name next owner page query reader rows total value version"
+"""Of fields, which the layer's code uses for something else."""
 COMMANDS = [
     COMMAND,
     f"make resource NAME=line_items OF=users FIELDS='{' '.join(FIELDS)}'",
     f"make resource NAME=people ITEM=person FIELDS='{' '.join(NULLABLE)}'",
+    f"make resource NAME=names FIELDS='{' '.join(f'{name}:int' for name in NAMES.split())}'",
 ]
 # What a user runs who added a resource. Of the template's tests, those that build and deploy it are
 # the same for every resource; of the layer's, those that import every function.
 SUITES = (
-    *("tests/comments", "tests/line_items", "tests/people"),
+    *("tests/comments", "tests/line_items", "tests/people", "tests/names"),
     "tests/every_resource",
     "tests/documentation/test_api.py",
     "tests/meta/test_openapi.py",
@@ -94,7 +97,7 @@ def test_the_page_shows_what_is_written(generated: Path) -> None:
 def test_what_is_written_is_formatted_linted_and_typed(generated: Path) -> None:
     python(generated, "ruff", "format", "--check", ".")
     python(generated, "ruff", "check", ".")
-    python(generated, "mypy", "functions", "layers", *SUITES[:3])
+    python(generated, "mypy", "functions", "layers", *SUITES[:4])
 
 
 @pytest.mark.slow

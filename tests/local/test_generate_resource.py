@@ -1,5 +1,6 @@
 """`make resource`: which names and types it takes. What it writes is in tests/install."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,8 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("things", "", "count:int", "cannot have this name"),
         ("things", "", "model_fields:int", "cannot have this name"),
         ("things", "", "date:date", "cannot have this name"),
+        ("things", "", "func:text", "cannot have this name"),
+        ("queries", "", FIELDS, "is taken, by a module of each function"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
@@ -145,10 +148,33 @@ def test_an_item_of_another_table_is_refused() -> None:
 def test_a_name_of_a_folder_of_tests_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "tests" / "things").mkdir(parents=True)
+    models = tmp_path / resource.MODELS
+    models.parent.mkdir(parents=True)
+    models.touch()
+    compiled = tmp_path / "tests" / "things" / "__pycache__" / "test_things.pyc"
+    compiled.parent.mkdir(parents=True)
+    compiled.touch()
     monkeypatch.setattr(resource, "ROOT", tmp_path)
-    with pytest.raises(Refused, match="is taken"):
+    assert new_resource("things", "", FIELDS).name == "things"  # its code is gone
+    (compiled.parents[1] / "test_things.py").touch()
+    with pytest.raises(Refused, match="is taken, by the folder tests/things"):
         new_resource("things", "", FIELDS)
+
+
+def test_nothing_is_left_of_a_resource_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (resource.MODELS, resource.TEMPLATE):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(resource.ROOT / path, tmp_path / path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    new = new_resource("things", "", FIELDS)
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "tests").mkdir()
+    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    with pytest.raises(SystemExit):  # there are no migrations
+        list(resource.write(new))
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])

@@ -102,11 +102,11 @@ def test_a_product_is_built(product: Path, tmp_path: Path) -> None:
     assert (tmp_path / "build" / "OrdersFunction" / "orders" / "handler.py").exists()
 
 
-def test_only_a_committed_tree_is_made_a_products(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [("mine", "shop", "Shop API"), ("remove", "posts")])
+def test_only_a_committed_tree_loses_files(tmp_path: Path, command: tuple[str, ...]) -> None:
     folder = committed(tmp_path)
     (folder / "new.py").touch()
-    refused = refusal(folder, "local.generate.mine", "shop", "Shop API")
-    assert "new.py" in refused
+    assert "new.py" in refusal(folder, f"local.generate.{command[0]}", *command[1:])
     assert run(["git", "status", "--porcelain"], folder) == "?? new.py\n"
 
 

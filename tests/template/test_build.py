@@ -87,6 +87,7 @@ def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
     assert packages == {"migrations", "alembic", "mako", "markupsafe"}
 
 
+@pytest.mark.usefixtures("bytecode_compiler")
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_a_resource_brings_only_its_code(build: ModuleType, tmp_path: Path, resource: str) -> None:
     build.build(build.argument_parser().parse_args(["function", resource, "x86_64", str(tmp_path)]))

@@ -89,7 +89,7 @@ async def execute_idempotently(
     if earlier is None:
         row = await insert_resource(transaction)
         body = schema.model_validate(row).model_dump_json()
-        created = StoredResponse(request.path, row.id, body, row.version)
+        created = StoredResponse(request.path, row.id, body, row.this_version)
         _remember(transaction, request, created)
         return created
     if earlier.body is None:

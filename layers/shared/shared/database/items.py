@@ -1,6 +1,6 @@
 """One row of a resource: the statements that insert, find, update and delete it.
 
-Each returns the table's columns and `version`. An update and a delete check that the row is as
+Each returns the table's columns and `this_version`. An update and a delete check that the row is as
 If-Match demands, and who may write it.
 """
 

@@ -63,7 +63,7 @@ class PagedQuery:
         rows = (await reader.execute(page, given)).all()
         if not self.counted:
             return to_page(rows, self.key, limit)
-        count = rows[0].total if rows else (await reader.execute(self.total, given)).scalar()
+        count = rows[0].this_total if rows else (await reader.execute(self.total, given)).scalar()
         return to_page(rows, self.key, limit, count or 0)
 
     @cached_property
@@ -114,7 +114,7 @@ def _page(
     page = statement.order_by(order).limit(ROWS)
     if not listing.counted:
         return page
-    return page.add_columns(listing.total.scalar_subquery().label("total"))
+    return page.add_columns(listing.total.scalar_subquery().label("this_total"))
 
 
 def _counted_key(keys: Select[int], key: Column[int], descending: bool) -> ScalarSelect[int]:

@@ -21,11 +21,13 @@ from sqlalchemy.sql.elements import Label
 from shared.conditions import Conditions
 
 ALLOWED = bindparam("allowed_versions", type_=Text)
+VERSION = "this_version"
+"""The label of a version: no field of a resource, which may have a `version` of its own."""
 
 
 def version(table: Table) -> Label[str]:
-    """Return the column `version` of a row."""
-    return _xmin(table).label("version")
+    """Return the row's version, as the column `this_version`."""
+    return _xmin(table).label(VERSION)
 
 
 def meets_conditions(table: Table) -> ColumnElement[bool]:
