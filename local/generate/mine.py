@@ -97,6 +97,8 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
 
 
 def _check(name: str, title: str) -> None:
+    if not name:
+        raise Refused("say, for example, NAME=shop TITLE='Shop API'")
     if not PRODUCT.fullmatch(name):
         raise Refused(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
     if not title.isprintable() or not title.strip() or set(title) & set("\"'\\"):

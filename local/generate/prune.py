@@ -17,6 +17,7 @@ from pathlib import Path
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 BRACKETS = re.compile(r"\s\(\[([^\]]+)\]\(([^)]+)\)\)")
+LISTED = re.compile(r"(, )?\[[^\]]+\]\(([^)]+)\)")
 ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
 """The paragraph before a code block that ends with a colon."""
 
@@ -333,7 +334,8 @@ def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:
 
 def _pruned_prose(text: str, gone: Gone) -> str:
     """Return text without rows, items and sentences that name what is gone."""
-    text = "".join(line for line in text.splitlines(keepends=True) if not _is_item(line, gone))
+    lines = (_without_listed(line, gone) for line in text.splitlines(keepends=True))
+    text = "".join(line for line in lines if not _is_item(line, gone))
     text = PARAGRAPH.sub(lambda found: _pruned_paragraph(found[0], gone), text)
     return without_links(text, gone)
 
@@ -357,6 +359,14 @@ def _pruned_paragraph(paragraph: str, gone: Gone) -> str:
         left, PAGE_WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return "".join(f"{line}\n" for line in lines)
+
+
+def _without_listed(line: str, gone: Gone) -> str:
+    """Return a row of a table without some of its links, if it has others."""
+    if not line.startswith("|"):
+        return line
+    left = LISTED.sub(lambda link: "" if gone.named.search(link[2]) else link[0], line)
+    return left.replace("| , ", "| ") if LINK.search(left) else line
 
 
 def _is_item(line: str, gone: Gone) -> bool:

@@ -82,10 +82,13 @@ def main() -> None:
         sys.exit(str(refusal))
     for path in write(new):
         print(f"wrote {path}")
+    print(f"Read the migration, then: make test ARGS=tests/{new.name}; then make test")
 
 
 def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource:
     """Return the resource. Raises `Refused`."""
+    if not name:
+        raise Refused("say, for example, NAME=comments OF=posts FIELDS='content:text stars:int?'")
     _check_name("NAME", name, f"NAME={name}")
     _check_word(f"NAME={name}", name)
     if (owner := _taken_by(name)) is not None:

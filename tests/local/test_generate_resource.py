@@ -93,7 +93,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
 @pytest.mark.parametrize(
     ("name", "of", "fields", "message"),
     [
-        ("", "", FIELDS, "NAME must be lower-case words"),
+        ("", "", FIELDS, "say, for example, NAME=comments"),
         ("Comments", "", FIELDS, "NAME must be lower-case words"),
         ("my-comments", "", FIELDS, "NAME must be lower-case words"),
         ("../comments", "", FIELDS, "NAME must be lower-case words"),
@@ -167,14 +167,18 @@ def test_nothing_is_left_of_a_resource_that_cannot_be_written(
     for path in (resource.MODELS, resource.TEMPLATE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(resource.ROOT / path, tmp_path / path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = files_of(tmp_path)
     new = new_resource("things", "", FIELDS)
     (tmp_path / "functions").mkdir()
     (tmp_path / "tests").mkdir()
     monkeypatch.setattr(resource, "ROOT", tmp_path)
     with pytest.raises(SystemExit):  # there are no migrations
         list(resource.write(new))
-    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files_of(tmp_path) == before
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob("[a-z]*/**/*") if path.is_file()}
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])

@@ -109,6 +109,11 @@ def test_a_target_that_names_it_or_runs_what_is_not_there_is_dropped(tmp_path: P
         ("```python\nget('/things')\nget('/b')\n```\n\nB.\n", "B.\n"),
         ("A is `/a`. Things are at `/things`. B\nis `/b`.\n", "A is `/a`. B is `/b`.\n"),
         ("- A\n- at `/things`\n- B\n", "- A\n- B\n"),
+        (
+            "| read | [a](a.md), [t](things.md), [b](b.md) |\n| [t](things.md), [c](c.md) |\n",
+            "| read | [a](a.md), [b](b.md) |\n| [c](c.md) |\n",
+        ),
+        ("| read | [t](things.md) |\n| see | [c](c.md) |\n", "| see | [c](c.md) |\n"),
     ],
 )
 def test_a_page_is_left_without_what_names_it(page: str, left: str) -> None:
