@@ -100,7 +100,11 @@ posts = Table(
 
 
 class IdentityColumns(TypedColumns):
-    """A caller's own user, which it has created; the row is deleted with the user."""
+    """A caller's own user, which it has created; the row is deleted with the user.
+
+    The foreign key of `user_id` is the one place that names the table of owners. Without it no row
+    has an owner, and callers who may write only their own rows write none.
+    """
 
     issuer: Named[str] = Column(Text, primary_key=True)
     subject: Named[str] = Column(Text, primary_key=True)
