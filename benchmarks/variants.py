@@ -68,9 +68,9 @@ def returning_models(source: str) -> str:
 
 COUNT = """\
 def row_count(table_name):
-    from shared.database.models import METADATA
+    from sqlalchemy import table
 
-    return select(func.count()).select_from(METADATA.tables[table_name])
+    return select(func.count()).select_from(table(table_name))
 """
 DROP_TRIGGERS = """
 DO $$ DECLARE found record; BEGIN

@@ -22,7 +22,7 @@ BLOCK = re.compile(r"([^\n]+(?:\n[^\n]+)*)\n\n```python\n(.*?)```", re.DOTALL)
 TYPES_OF_FIELDS = (*TYPES, "str(3)", "decimal(3,2)")
 FIELDS = [f"a{number}:{type_}" for number, type_ in enumerate(TYPES_OF_FIELDS)]
 NULLABLE = [f"{field}?" for field in FIELDS]
-NAMES = "body data item_id key limit name next owner page query reader rows total value version"
+NAMES = "body data item_id key name next owner page query reader rows total value version"
 """Of fields, which the layer's code uses for something else."""
 COMMANDS = [
     COMMAND,

@@ -25,11 +25,22 @@ class Running:
     """A pool with one worker that has responded, and all that was logged."""
 
     def __init__(self, project: Path, worker_type: type[Worker]) -> None:
+        self.others = {child.pid for child in psutil.Process().children(recursive=True)}
         self.lines: list[str] = []
         self.function = toy_function(project)
         self.pool = WorkerPool(
             lambda _, line: self.lines.append(line.text), worker_type=worker_type
         )
+
+    def open_ports(self) -> list[Address]:
+        """Where its worker listens, and none of those that other tests have started."""
+        return [
+            tuple(connection.laddr)
+            for child in psutil.Process().children(recursive=True)
+            if child.pid not in self.others
+            for connection in child.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        ]
 
     def invoke(self, event: object) -> bytes:
         invocation = self.pool.invoke(self.function, json.dumps(event).encode())
@@ -48,16 +59,6 @@ def running(
     running.pool.close()
 
 
-def open_ports() -> list[Address]:
-    """Where the workers that this process started listen."""
-    return [
-        tuple(connection.laddr)
-        for child in psutil.Process().children(recursive=True)
-        for connection in child.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-
-
 def post(address: Address, path: str, body: bytes, headers: dict[str, str]) -> bytes:
     connection = http.client.HTTPConnection(*address, timeout=5)
     try:
@@ -74,7 +75,7 @@ def test_an_event_of_the_pool_reaches_the_function(running: Running) -> None:
 
 @pytest.mark.parametrize("worker_type", [PythonWorker], indirect=True)
 def test_a_worker_without_the_emulator_opens_no_port(running: Running) -> None:
-    assert open_ports() == []
+    assert running.open_ports() == []
 
 
 @ONLY_EMULATED
@@ -96,7 +97,8 @@ def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
     running.lines.clear()
     headers = {"Content-Type": "text/plain;charset=UTF-8"} | origin
     replies = [
-        post(address, INVOKE_PATH, json.dumps(forged).encode(), headers) for address in open_ports()
+        post(address, INVOKE_PATH, json.dumps(forged).encode(), headers)
+        for address in running.open_ports()
     ]
     assert len(replies) == 2
     assert any(b'"errorType": "Sandbox.ForgedEvent"' in reply for reply in replies)
@@ -106,13 +108,13 @@ def test_an_event_that_a_web_page_posts_does_not_reach_the_function(
 
 @ONLY_EMULATED
 def test_the_ports_are_at_no_address_that_a_web_page_can_guess(running: Running) -> None:
-    hosts = {host for host, _ in open_ports()}
+    hosts = {host for host, _ in running.open_ports()}
     running.pool.retire([running.function.name])
     running.invoke({})
-    later = {host for host, _ in open_ports()}
+    later = {host for host, _ in running.open_ports()}
     assert len(hosts) == len(later) == 1
     assert hosts.isdisjoint(later)
-    for host, port in open_ports():
+    for host, port in running.open_ports():
         assert host.startswith("127.")
         for guess in ("127.0.0.1", "0.0.0.0", "localhost"):
             with pytest.raises(ConnectionRefusedError):
