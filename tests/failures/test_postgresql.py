@@ -222,22 +222,44 @@ def test_commit_in_doubt(proxied: ProxiedApi, row: Row[str]) -> None:
     proxied.start()
     before = proxied.writers()
     server = proxied.postgresql
-    server.call_when_client_sends(COMMIT, lambda: server.garble(1, in_doubt(row.failure)))
+    server.call_when_client_sends(
+        COMMIT, lambda: server.garble(1, in_place_of(COMPLETED, row.failure))
+    )
     assert_outcome_unknown(proxied, row, PATCH)
     assert server.has_garbled
     assert proxied.writers() != before
     assert_works_again(proxied, READS[0])
 
 
-def in_doubt(state: str) -> Change:
-    """Puts an error with this SQLSTATE in the place of COMMIT's completion."""
+@rows(
+    Row("postgresql-commit-then-ended-shutdown", "57P01", UNKNOWN, 1.0),
+    Row("postgresql-commit-then-ended-connection-failure", "08P01", UNKNOWN, 1.0),
+)
+def test_commit_then_ended(proxied: ProxiedApi, row: Row[str]) -> None:
+    """As of a server that is ended after COMMIT, before it is ready for more."""
+    proxied.start()
+    before = proxied.writers()
+    server = proxied.postgresql
+    ended = in_place_of(READY, row.failure)
+    server.call_when_client_sends(COMMIT, lambda: server.garble(1, ended))
+    assert_outcome_unknown(proxied, row, PATCH)
+    assert server.has_garbled
+    assert proxied.writers() != before
+    assert_works_again(proxied, READS[0])
+
+
+READY = struct.pack("!cI", b"Z", 5) + b"I"
+COMPLETED = struct.pack("!cI", b"C", 4 + len(COMMIT)) + COMMIT
+
+
+def in_place_of(message: bytes, state: str) -> Change:
+    """Puts an error with this SQLSTATE in the place of a message."""
     fields = f"SERROR\0VERROR\0C{state}\0Mpsycopg SQL\0\0".encode()
     error = struct.pack("!cI", b"E", 4 + len(fields)) + fields
-    completed = struct.pack("!cI", b"C", 4 + len(COMMIT)) + COMMIT
 
     def change(response: bytes) -> bytes:
-        assert completed in response
-        return response.replace(completed, error)
+        assert message in response
+        return response.replace(message, error)
 
     return change
 

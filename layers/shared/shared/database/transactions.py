@@ -340,7 +340,9 @@ async def _commit(block: Transaction, driver: BoundedConnection, invalidates: In
     except asyncio.CancelledError:  # the deadline
         raise _outcome_unknown() from None
     except (DBAPIError, psycopg.Error) as error:
-        if driver.closed or (sqlstate_of(error) or "").startswith(UNKNOWN_OUTCOMES):
+        state = sqlstate_of(error)
+        # Without one it is the driver's own error: the server may have committed, and ended then.
+        if driver.closed or state is None or state.startswith(UNKNOWN_OUTCOMES):
             log_failure(error)
             raise _outcome_unknown() from None
         await _roll_back(driver, invalidates)
