@@ -647,7 +647,7 @@ def test_a_redis_that_forgot_is_in_quarantine_until_the_writes_that_it_forgot_ar
     assert not cache.exists(KEY)
     while fetch(Database(b"after")) and record.cache == "bypass":
         assert time.monotonic() < ends_at + 1
-    assert time.monotonic() > ends_at
+    assert time.monotonic() > ends_at - 0.01  # Redis has another clock
     assert record.cache == "miss"
 
 

@@ -11,7 +11,7 @@ from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolv
 from shared.errors import Conflict, RequestInProgress
 from shared.http.route import PERMISSION
 from tests.in_process import LambdaTransport
-from tests.resources import RESOURCES, ROUTED, routes_of
+from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
 
 pytestmark = pytest.mark.usefixtures("services")
 
@@ -124,9 +124,14 @@ def test_bounds_of_integers_are_integers_that_a_bigint_can_hold(document: dict[s
 
 
 def test_ids_are_64_bit_integers(document: dict[str, Any]) -> None:
-    ids = [
-        schema for schema in integers(document) if schema.get("title", "").lower().endswith("id")
-    ]
+    keys = {
+        column.name.replace("_", " ").title()
+        for table in RESOURCE_TABLES
+        for column in table.columns
+        if column.primary_key or column.foreign_keys
+    }
+    ids = [schema for schema in integers(document) if schema.get("title") in keys]
+    assert ids or not RESOURCES
     assert all(schema.get("format") == "int64" for schema in ids)
 
 
