@@ -47,8 +47,8 @@ def is_decision(result: Any) -> bool:
 # of their burst, and are removed, so the set stays small. As the removal comes first, a full Redis
 # that may evict nothing takes the script's other command.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
-# Return the microseconds until all of the burst is available; of a rejected request, below 0, those
-# until one request is.
+# Return the microseconds until all of the burst is available. If the request is rejected, return a
+# negative number: minus the microseconds until one request is available.
 COUNT_REQUEST = Script(
     """
 local time = redis.call('TIME')

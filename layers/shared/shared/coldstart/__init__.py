@@ -1,12 +1,14 @@
 """Optimizations of cold starts. They take effect only when a handler asks for them:
 
-with fast_imports(deferred=("shared.database", "articles.queries")):
-    from shared.http.application import create_app, lambda_handler
-    from articles.routes import articles
+    with fast_imports(deferred=("shared.database", "articles.queries")):
+        from shared.http.application import create_app, lambda_handler
+        from articles.routes import articles
 
-app = create_app(articles.router)
-handler = lambda_handler(app)
-prepare(handler, "/articles")
+    app = create_app(articles.router)
+    handler = lambda_handler(app)
+    prepare(handler, "/articles")
+
+`prepare` makes requests in advance, where an environment is initialized ahead of the first one.
 """
 
 import sys

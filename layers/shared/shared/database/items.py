@@ -14,7 +14,6 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Table,
-    and_,
     bindparam,
     delete,
     func,
@@ -35,7 +34,7 @@ NEW_OWNER = bindparam("this_item_new_owner", type_=BigInteger)
 """The user to whom an update gives the row; None if it does not."""
 
 ItemRow = Row[*tuple[Any, ...]]
-"""The columns of a table, and `version`."""
+"""The columns of a table, and `this_version`."""
 
 
 class Item:
@@ -58,16 +57,17 @@ class Item:
         self._table = table
         self._owner = owner
         is_item = table.c.id == ITEM_ID
-        conditions = [is_item, meets_conditions(table)]
+        guards = [meets_conditions(table)]
+        if may_write is not None:
+            guards.append(may_write)
         if owner is not None:
-            may_write = is_own(owner)
-        writable = and_(*conditions) if may_write is None else and_(*conditions, may_write)
+            guards.append(is_own(owner))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
-        self._update = update(table).where(writable).returning(*self.columns)
-        self._delete = delete(table).where(writable).returning(table.c.id)
+        self._delete = delete(table).where(is_item, *guards).returning(table.c.id)
         if owner is not None:
-            self._update = self._update.where(is_own(func.coalesce(NEW_OWNER, owner)))
+            guards.append(is_own(func.coalesce(NEW_OWNER, owner)))
+        self._update = update(table).where(is_item, *guards).returning(*self.columns)
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
         """Return the new row.

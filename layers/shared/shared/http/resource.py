@@ -54,11 +54,11 @@ __all__ = ["PageResult", "Reader", "Resource", "Row", "Transaction"]
 class Row(Protocol):
     """A row of a resource, with the attributes of its schema.
 
-    `version` is its version (`shared.database.versions`).
+    `this_version` is its version (`shared.database.versions`).
     """
 
     @property
-    def version(self) -> str: ...
+    def this_version(self) -> str: ...
 
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])
