@@ -219,16 +219,7 @@ def test_commit_response_lost(proxied: ProxiedApi, row: Row[Failure]) -> None:
 )
 def test_commit_in_doubt(proxied: ProxiedApi, row: Row[str]) -> None:
     """As of a pooler that lost its server, and keeps its client's connection."""
-    proxied.start()
-    before = proxied.writers()
-    server = proxied.postgresql
-    server.call_when_client_sends(
-        COMMIT, lambda: server.garble(1, in_place_of(COMPLETED, row.failure))
-    )
-    assert_outcome_unknown(proxied, row, PATCH)
-    assert server.has_garbled
-    assert proxied.writers() != before
-    assert_works_again(proxied, READS[0])
+    assert_committed_and_unknown(proxied, row, COMPLETED)
 
 
 @rows(
@@ -237,11 +228,16 @@ def test_commit_in_doubt(proxied: ProxiedApi, row: Row[str]) -> None:
 )
 def test_commit_then_ended(proxied: ProxiedApi, row: Row[str]) -> None:
     """As of a server that is ended after COMMIT, before it is ready for more."""
+    assert_committed_and_unknown(proxied, row, READY)
+
+
+def assert_committed_and_unknown(proxied: ProxiedApi, row: Row[str], message: bytes) -> None:
+    """An error comes in the place of this message, after a COMMIT that the server has executed."""
     proxied.start()
     before = proxied.writers()
     server = proxied.postgresql
-    ended = in_place_of(READY, row.failure)
-    server.call_when_client_sends(COMMIT, lambda: server.garble(1, ended))
+    error = in_place_of(message, row.failure)
+    server.call_when_client_sends(COMMIT, lambda: server.garble(1, error))
     assert_outcome_unknown(proxied, row, PATCH)
     assert server.has_garbled
     assert proxied.writers() != before
