@@ -1,9 +1,9 @@
 """Make the repository a product's own: `python -m local.generate.mine shop "Shop API"`.
 
 The product's names take the place of this project's in every file: stacks, roles, databases,
-metrics, README; CHANGELOG begins anew. `--lab drop` removes what proves the layer rather than the
-product: searches, attacks, failures, benchmarks with their results, decision records; `--examples
-drop` the example's resources. At last this command removes itself.
+metrics, README; CHANGELOG is begun again. `--lab drop` removes what proves the layer rather than
+the product: searches, attacks, failures, benchmarks with their results, decision records;
+`--examples drop` removes the example's resources. Finally this command removes itself.
 
 The working tree must be clean: then `git diff` shows what was changed, and `git restore .` with
 `git clean -fd` takes it back.
@@ -18,18 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local.generate.prune import Gone, edit, prune
-from local.generate.remove import (
+from local.generate.remove import remove, remove_benchmarks
+from local.generate.repository import (
+    ROOT,
     Refused,
     listed_files,
-    remove,
-    remove_benchmarks,
     require_clean_tree,
     resources,
     tidy,
 )
 from tests.parallel import LABORATORY
 
-ROOT = Path(__file__).parents[2]
 TITLE = "Users & Posts API"
 NAME = "users-and-posts"
 SHORT_NAME = "blog"
@@ -40,8 +39,6 @@ EXAMPLES = {"posts", "users"}
 THIS = Gone(frozenset({"local.generate.mine"}), re.compile(r"\bgenerate[./]mine\b|make mine\b"))
 KEPT = frozenset({"clients", "e2e", "rehearsal"})
 """Folders of the laboratory by which a product is deployed and released."""
-ABOUT = "Users and their posts. "
-"""What the OpenAPI document says of the examples."""
 CHECKS = """#!/usr/bin/env bash
 # The checks that every change must pass.
 set -euo pipefail
@@ -88,7 +85,6 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
     if lab == "drop":
         yield from _remove_laboratory()
     if examples == "drop" and (names := sorted(EXAMPLES & set(resources()))):
-        edit(ROOT / "local" / "generate" / "openapi.py", lambda text: text.replace(ABOUT, ""))
         yield from remove(names)
     Path(__file__).unlink()
     yield from prune(ROOT, THIS, ["Making it yours"])

@@ -10,7 +10,6 @@ not clean: `git restore .` with `git clean -fd` takes the removal back.
 import ast
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -24,10 +23,18 @@ from local.generate.prune import (
     used_by,
     without_lines,
 )
+from local.generate.repository import (
+    FUNCTIONS,
+    ROOT,
+    Refused,
+    generate,
+    listed_files,
+    require_clean_tree,
+    resources,
+    tidy,
+)
 from shared.database.models import METADATA, identities
 
-ROOT = Path(__file__).parents[2]
-FUNCTIONS = ROOT / "functions"
 TEMPLATE = ROOT / "template.yaml"
 MODELS = "shared.database.models"
 MODELS_FILE = ROOT / "layers" / "shared" / "shared" / "database" / "models.py"
@@ -49,10 +56,6 @@ HISTORY = (
 """Files that name what was there once."""
 
 
-class Refused(Exception):
-    """There is no such resource, or another table refers to it."""
-
-
 def main() -> None:
     try:
         require_clean_tree()
@@ -60,15 +63,6 @@ def main() -> None:
             print(line)
     except Refused as refusal:
         sys.exit(str(refusal))
-
-
-def require_clean_tree() -> None:
-    """Raise `Refused` if git could not take back what is removed."""
-    changes = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    if changes.stdout:
-        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
 
 
 def remove(names: Collection[str]) -> Iterator[str]:
@@ -91,7 +85,8 @@ def remove(names: Collection[str]) -> Iterator[str]:
     yield from prune(ROOT, gone, [name.capitalize() for name in names])
     for path in (ROOT / "samconfig.toml", ROOT / "layers" / "build.mk", *_files("local/**/*.py")):
         edit(path, lambda text: _with_example(text, functions))
-    _write_what_follows(f"Remove {' and '.join(names)}")
+    generate(ROOT, f"Remove {' and '.join(names)}")
+    tidy()
     yield from (f"still named: {place}" for place in _places(gone))
 
 
@@ -103,12 +98,6 @@ def _with_removal(changelog: str, names: Iterable[str]) -> str:
         after = after.removeprefix("### Breaking\n\n")
         return f"{before}{heading}### Breaking\n\n{lines}{after}"
     return f"{before}{heading}### Breaking\n\n{lines}\n{after}"
-
-
-def resources() -> list[str]:
-    """Return the functions that serve a table of their name."""
-    folders = (file.parent.name for file in FUNCTIONS.glob("*/routes.py"))
-    return sorted(name for name in folders if name in METADATA.tables)
 
 
 def _check(names: Collection[str]) -> None:
@@ -244,39 +233,12 @@ def _with_example(text: str, functions: dict[str, str]) -> str:
     return text
 
 
-def _write_what_follows(message: str) -> None:
-    """Write the migration and all that is generated, in an interpreter without the old models."""
-    for command in (
-        ["local.generate.migration", message],
-        ["local.generate.openapi"],
-        ["local.generate.sample_events"],
-        ["local.generate.permissions"],
-    ):
-        subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=True)
-    tidy()
-
-
-def tidy() -> None:
-    """Drop imports that nothing uses any more, and format the code."""
-    for command in (["format", "--quiet"], ["check", "--fix", "--silent"]):
-        subprocess.run([sys.executable, "-m", "ruff", *command], cwd=ROOT, check=False)
-
-
 def _places(gone: Gone) -> Iterator[str]:
     for path in listed_files():
         name = str(path.relative_to(ROOT))
         if not name.startswith(HISTORY):
             lines = path.read_text(encoding="utf-8").splitlines()
             yield from (f"{name}:{n}" for n, line in enumerate(lines, 1) if gone.named.search(line))
-
-
-def listed_files() -> Iterator[Path]:
-    """Yield the files with text that are committed, or would be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    for path in sorted(ROOT / name for name in listed.stdout.splitlines()):
-        if path.is_file() and b"\0" not in path.read_bytes():
-            yield path
 
 
 def _files(*patterns: str) -> Iterator[Path]:

@@ -9,23 +9,21 @@ import argparse
 import ast
 import keyword
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
+from local.generate.repository import ROOT, Refused, generate, resources, run_module
 from local.generate.resource_files import Field, NewResource, Parent, Type
 from shared.database.models import METADATA, identities
 
-ROOT = Path(__file__).parents[2]
 MODELS = "layers/shared/shared/database/models.py"
 MIGRATIONS = "functions/migrations/versions"
 TEMPLATE = "template.yaml"
@@ -63,10 +61,6 @@ DIGITS = "12,2"
 """Of a decimal: all, and those after the point."""
 MAX_DIGITS = 1000
 """Of PostgreSQL."""
-
-
-class Refused(Exception):
-    """A name or a type that a resource cannot have."""
 
 
 def main() -> None:
@@ -145,9 +139,8 @@ def singular(name: str) -> str:
 
 
 def _parent(of: str) -> Parent:
-    if of not in METADATA.tables or find_spec(of) is None:
-        known = [name for name in METADATA.tables if find_spec(name) is not None]
-        raise Refused(f"OF={of}: there is no such resource; there are {', '.join(sorted(known))}")
+    if of not in (known := resources()):
+        raise Refused(f"OF={of}: there is no such resource; there are {', '.join(known)}")
     resource = getattr(import_module(f"{of}.routes"), of)
     owners = {key.column.table.name for key in identities.foreign_keys}
     return Parent(of, resource.item, of in owners)
@@ -209,11 +202,9 @@ def write(new: NewResource) -> Iterator[str]:
             (ROOT / path).parent.mkdir(exist_ok=True)
             (ROOT / path).write_text(text, encoding="utf-8")
         python = [path for path in written if path.endswith(".py")]
-        _run("ruff", "check", "-q", "--select", "I", "--fix", *python)
-        _run("local.generate.migration", new.description)
-        _run("ruff", "format", "-q", *python, MIGRATIONS)
-        for generated in ("openapi", "sample_events", "permissions"):
-            _run(f"local.generate.{generated}")
+        run_module(ROOT, "ruff", "check", "-q", "--select", "I", "--fix", *python)
+        generate(ROOT, new.description)
+        run_module(ROOT, "ruff", "format", "-q", *python, MIGRATIONS)
     yield from written
 
 
@@ -244,13 +235,6 @@ def _with_function(template: str, function: str) -> str:
     before, anchor, after = template.partition(BEFORE)
     assert anchor, f"{TEMPLATE} has no line {BEFORE!r}"
     return f"{before}{function}{anchor}{after}"
-
-
-def _run(module: str, *arguments: str) -> None:
-    """Run a module on what was written. Exits with its exit code if that is not 0."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -210,11 +210,11 @@ ALL = PagedQuery(select(*{new.name}.c), {new.name}.c.id, counted=True)
 
 def routes(new: NewResource) -> str:
     name, item, class_ = new.name, new.item, new.item_class
-    raises, raises_too, error, scope, which = "", "", "", "", ""
+    raises, error, scope, which = "", "", "", ""
     parameters, paged = "PageParameters", "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
-        raises = raises_too = "raises=[InvalidReference]"
+        raises = "raises=[InvalidReference]"
         error = "from shared.errors import InvalidReference\n"
         scope = f', scope="{parent.key}"'
         which = f": all, or one {parent.item.replace('_', ' ')}'s"
@@ -258,7 +258,7 @@ async def replace_{item}(transaction: Transaction, {item}_id: Id, body: {class_}
     return await queries.ITEM.update(transaction, {item}_id, body.model_dump())
 
 
-@{name}.update({raises_too})
+@{name}.update({raises})
 async def update_{item}(transaction: Transaction, {item}_id: Id, body: {class_}Update) -> Row:
     """Change the given fields of {new.an_item}."""
     return await queries.ITEM.update(transaction, {item}_id, body)

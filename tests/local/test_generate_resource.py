@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from local.generate import resource
-from local.generate.resource import Refused, new_resource
+from local.generate.repository import ROOT, Refused
+from local.generate.resource import new_resource
 from local.generate.resource_files import NewResource, Parent, with_article
 from shared.database.models import METADATA, identities
 from tests.resources import RESOURCES
@@ -166,7 +167,7 @@ def test_nothing_is_left_of_a_resource_that_cannot_be_written(
 ) -> None:
     for path in (resource.MODELS, resource.TEMPLATE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(resource.ROOT / path, tmp_path / path)
+        shutil.copy(ROOT / path, tmp_path / path)
     before = files_of(tmp_path)
     new = new_resource("things", "", FIELDS)
     (tmp_path / "functions").mkdir()

@@ -1,0 +1,62 @@
+"""The repository, as the commands that change it see it: `resource`, `remove` and `mine`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.database.models import METADATA
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = ROOT / "functions"
+
+
+class Refused(Exception):
+    """A command that is not carried out, before anything is written; the message says why."""
+
+
+def require_clean_tree() -> None:
+    """Raise `Refused` if git could not take back what is removed."""
+    changes = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    if changes.stdout:
+        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
+
+
+def resources() -> list[str]:
+    """Return the functions that serve a table of their name."""
+    folders = (file.parent.name for file in FUNCTIONS.glob("*/routes.py"))
+    return sorted(name for name in folders if name in METADATA.tables)
+
+
+def listed_files() -> Iterator[Path]:
+    """Yield the files with text that are committed, or would be."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    for path in sorted(ROOT / name for name in listed.stdout.splitlines()):
+        if path.is_file() and b"\0" not in path.read_bytes():
+            yield path
+
+
+def generate(root: Path, message: str) -> None:
+    """Write a migration to the models, and all that follows from the routes.
+
+    Each generator is a program of its own, as this one has the models of before.
+    """
+    run_module(root, "local.generate.migration", message)
+    for generated in ("openapi", "sample_events", "permissions"):
+        run_module(root, f"local.generate.{generated}")
+
+
+def run_module(root: Path, module: str, *arguments: str) -> None:
+    """Run a module on the files below `root`. Exits with its exit code if that is not 0."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=root, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def tidy() -> None:
+    """Drop imports that nothing uses any more, and format the code."""
+    for command in (["format", "--quiet"], ["check", "--fix", "--silent"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command], cwd=ROOT, check=False)
