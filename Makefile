@@ -76,13 +76,13 @@ migration: $(READY)  ## write a migration to what the models declare (MESSAGE='â
 	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
 
 resource: $(READY)  ## write a resource and its tests (NAME=comments OF=posts FIELDS='content:text stars:int? due:date')
-	@$(BIN)/python -m local.generate.resource "$(NAME)" --of "$(OF)" --item "$(ITEM)" --fields "$(FIELDS)"
+	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --fields "$$FIELDS"
 
 remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=posts, or NAME='posts users')
 	@$(BIN)/python -m local.generate.remove $(NAME)
 
 mine: $(READY)   ## make the repository a product's own (NAME=shop TITLE='Shop API' LAB=drop EXAMPLES=drop)
-	@$(BIN)/python -m local.generate.mine "$(NAME)" "$(TITLE)" --lab $(or $(LAB),keep) --examples $(or $(EXAMPLES),keep)
+	@$(BIN)/python -m local.generate.mine "$$NAME" "$$TITLE" --lab $(or $(LAB),keep) --examples $(or $(EXAMPLES),keep)
 
 openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, table of permissions
 	@$(BIN)/python -m local.generate.openapi
@@ -90,7 +90,7 @@ openapi: $(READY)  ## write what follows from the routes: OpenAPI document, samp
 	@$(BIN)/python -m local.generate.permissions
 
 release: $(READY)  ## write what a release consists of to dist/ (TAG=v1.2.0 must be the version)
-	@$(BIN)/python -m local.generate.release $(TAG)
+	@$(BIN)/python -m local.generate.release $$TAG
 
 prove: $(READY)  ## check the cache's consistency while workers are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)
