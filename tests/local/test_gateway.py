@@ -76,6 +76,9 @@ def test_an_exception_is_a_500_and_keeps_the_worker(served: Served) -> None:
     response = served.get(mode="raise")
     assert response.status_code == 500
     assert response.json() == {"message": "Internal Server Error"}
+    invocation = served.last().invocation
+    assert invocation
+    invocation.wait_for_logs(5)
     assert any("ValueError: boom" in line for line in served.lines)
     assert served.get().json()["pid"] == before
 
