@@ -167,7 +167,7 @@ def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
             edit(path, lambda text: prune_page(text, gone, titles))
     for path in (root / "CHANGELOG.md", *root.glob("docs/adr/*.md")):
         if path.exists():
-            edit(path, lambda text: without_links(text, gone))
+            edit(path, lambda text: _without_commands(without_links(text, gone), targets))
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -190,6 +190,13 @@ def _unneeded_targets(makefile: str, gone: Gone, root: Path) -> list[str]:
         if gone.named.search(recipe) or not all([*root.glob(f"{path}*")] for path in paths):
             found.append(target)
     return found
+
+
+def _without_commands(history: str, targets: Iterable[str]) -> str:
+    """Return a page of what once was, in which the commands of these targets are only text."""
+    for target in targets:
+        history = history.replace(f"`make {target}`", f"make {target}")
+    return history
 
 
 def _without_targets(makefile: str, targets: Iterable[str]) -> str:

@@ -98,6 +98,16 @@ def test_a_target_that_names_it_or_runs_what_is_not_there_is_dropped(tmp_path: P
     assert left_of(tmp_path, {"Makefile": makefile}) == {"Makefile": left}
 
 
+def test_a_changelog_names_a_target_that_is_gone_but_not_as_a_command(tmp_path: Path) -> None:
+    files = {
+        "Makefile": "things:\n\tcurl /things\nothers:\n\tpytest tests/others\n",
+        "CHANGELOG.md": "- `make things` sends, `make others` tests.\n",
+        "tests/others/test_others.py": "def test_others(): pass\n",
+    }
+    left = left_of(tmp_path, files)
+    assert left["CHANGELOG.md"] == "- make things sends, `make others` tests.\n"
+
+
 @pytest.mark.parametrize(
     ("page", "left"),
     [
