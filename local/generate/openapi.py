@@ -157,7 +157,10 @@ def as_text(document: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    unfinished = OPENAPI_FILE.with_suffix(".new")
-    unfinished.write_text(as_text(merged_openapi()), encoding="utf-8")
-    unfinished.replace(OPENAPI_FILE)  # `make run` may be reading it
-    print(f"wrote {OPENAPI_FILE}")
+    text = as_text(merged_openapi())
+    # `make run` would reload for nothing.
+    if not OPENAPI_FILE.exists() or text != OPENAPI_FILE.read_text(encoding="utf-8"):
+        unfinished = OPENAPI_FILE.with_suffix(".new")
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(OPENAPI_FILE)  # `make run` may be reading it
+        print(f"wrote {OPENAPI_FILE}")

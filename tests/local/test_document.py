@@ -34,8 +34,11 @@ def test_docs_follow_a_reload(tmp_path: Path, services: Services) -> None:
             document = api.get("/openapi.json").json()
             return str(document["paths"]["/docs"]["get"]["description"])
 
+        document = tmp_path / "functions" / "meta" / "openapi.json"
+        written_at = document.stat().st_mtime_ns
         before = rename("", "")
         assert before.startswith("Return this document")
+        assert document.stat().st_mtime_ns == written_at  # it says the same
         assert rename(before, "Show this document.") == "Show this document."
         broken = tmp_path / "functions" / "broken" / "routes.py"
         broken.parent.mkdir()
