@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -201,6 +202,20 @@ def test_a_write_that_raises_is_rolled_back(worker: Worker, database: Database) 
     assert (writers(database), watch.calls) == (0, ["start", "rolled back"])
     worker.run(write(Query(INSERT)))
     assert writers(database) == 1
+
+
+def test_a_violation_that_is_caught_is_not_acknowledged(worker: Worker, database: Database) -> None:
+    """PostgreSQL rolls back a failed transaction at its COMMIT, and reports no error."""
+
+    async def insert_twice(block: Transaction) -> None:
+        await block.execute(statement_of(INSERT))
+        with suppress(Conflict):
+            await block.execute(statement_of(INSERT))
+
+    watch = NothingInvalidated()
+    with pytest.raises(InternalError):
+        worker.run(write(insert_twice, watch))
+    assert (writers(database), watch.calls[-1]) == (0, "rolled back")
 
 
 def test_a_transaction_that_only_looked_up_invalidates_nothing(

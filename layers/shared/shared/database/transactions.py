@@ -272,7 +272,8 @@ class Transaction:
     async def commit(self) -> None:
         """Send what is to go with COMMIT, and COMMIT, in one round trip.
 
-        Raises the driver's and SQLAlchemy's errors.
+        Raises the driver's and SQLAlchemy's errors, also if an earlier statement had failed, and
+        the endpoint went on: PostgreSQL then rolls back, and reports no error.
         """
         with database_time(self.request.record):
             async with self.driver.pipeline():
@@ -282,7 +283,9 @@ class Transaction:
                 if self._last is not None:
                     await self._connection.execute(self._last)
                 # The driver's own `commit` waits for a round trip within the pipeline.
-                await self.driver.execute("COMMIT")
+                ended = await self.driver.execute("COMMIT")
+        if ended.statusmessage == "ROLLBACK":
+            raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
 
     def _audit_values(self, row_id: int) -> Sequence[object]:
         access = self.access
