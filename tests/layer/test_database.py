@@ -36,6 +36,7 @@ from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 Database = psycopg.Connection[Any]
 
 INSERT = "INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')"
+INSERT_BOB = "INSERT INTO writers (name, email) VALUES ('Bob', 'bob@example.org')"
 END_OWN_BACKEND = "SELECT pg_terminate_backend(pg_backend_pid())"
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/blog"
 
@@ -235,7 +236,7 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
     async def insert_three(block: Transaction) -> Any:
         ahead = block.driver.send_ahead("SELECT count(*) FROM writers", [])
         await block.execute(statement_of(INSERT))
-        block.execute_with_commit(statement_of(INSERT.replace("ada@", "bob@")))
+        block.execute_with_commit(INSERT_BOB, [])
         return await ahead.fetchone()
 
     assert worker.run(write(Query())) == 42  # the connection's first transaction
@@ -246,7 +247,7 @@ def test_a_statement_that_is_sent_ahead_runs_first_and_the_last_one_with_commit(
 def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Database) -> None:
     async def insert_twice(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
-        block.execute_with_commit(statement_of(INSERT))
+        block.execute_with_commit(INSERT, [])
 
     watch = NothingInvalidated()
     with pytest.raises(InternalError):

@@ -15,29 +15,32 @@ retry create the resource again.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row
 
-from shared.database.models import idempotency_keys
 from shared.database.transactions import Transaction
 from shared.errors import InvalidRequest, RequestInProgress, ResourceDeleted
+from shared.observability import database_time
 from shared.settings import settings
 
 # A statement of its own, so that the look-up sees what the lock's last holder committed.
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s::text, 0))"
-EARLIER = select(
-    idempotency_keys.c.fingerprint, idempotency_keys.c.resource_id, idempotency_keys.c.body
-).where(
-    idempotency_keys.c.path == bindparam("path"),
-    idempotency_keys.c.key == bindparam("key"),
-    idempotency_keys.c.issuer == bindparam("issuer"),
-    idempotency_keys.c.subject == bindparam("subject"),
-    idempotency_keys.c.expires_at > func.now(),
-)
+# In SQL: SQLAlchemy takes 0.4 ms to make these two statements, as long as PostgreSQL to run them.
+EARLIER = """
+SELECT fingerprint, resource_id, body FROM idempotency_keys
+WHERE path = %s AND key = %s AND issuer = %s AND subject = %s AND expires_at > now()
+"""
+REMEMBER = """
+INSERT INTO idempotency_keys
+    (path, key, issuer, subject, fingerprint, resource_id, body, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))
+ON CONFLICT (path, key, issuer, subject) DO UPDATE SET
+    fingerprint = excluded.fingerprint, resource_id = excluded.resource_id,
+    body = excluded.body, expires_at = excluded.expires_at
+"""
 
 HEADER = "Idempotency-Key"
 
@@ -92,16 +95,19 @@ async def execute_idempotently(
         created = StoredResponse(request.path, row.id, body, row.this_version)
         _remember(transaction, request, created)
         return created
-    if earlier.body is None:
+    fingerprint, resource_id, first_body = earlier
+    if first_body is None:
         raise ResourceDeleted("The resource that this Idempotency-Key created was deleted since.")
-    if earlier.fingerprint != request.fingerprint:
+    if fingerprint != request.fingerprint:
         message = "was used before with another body; take a new key for a new request"
         raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
-    return StoredResponse(request.path, earlier.resource_id, earlier.body)
+    return StoredResponse(request.path, resource_id, first_body)
 
 
-async def _find_earlier(transaction: Transaction, request: IdempotentRequest) -> ResourceRow | None:
-    """Return the key's row, None if there is none.
+async def _find_earlier(
+    transaction: Transaction, request: IdempotentRequest
+) -> tuple[bytes | None, int, str | None] | None:
+    """Return fingerprint, resource and body of the key's row, None if there is none.
 
     Takes the key's advisory lock without waiting; while another request holds it, raises
     `RequestInProgress`.
@@ -109,22 +115,13 @@ async def _find_earlier(transaction: Transaction, request: IdempotentRequest) ->
     if request.key is None:
         return None
     key = _primary_key(transaction, request)
-    lock = transaction.driver.send_ahead(LOCK, [" ".join(filter(None, key.values()))])
-    found = await transaction.look_up(EARLIER, key)
+    lock = transaction.driver.send_ahead(LOCK, [" ".join(filter(None, key))])
+    transaction.request.begin_counting()
+    with database_time(transaction.request.record):
+        found = await transaction.driver.execute(EARLIER, key)
     if await lock.fetchone() != (True,):
         raise RequestInProgress("Another request with this Idempotency-Key is in progress.")
-    return found.one_or_none()
-
-
-def _primary_key(transaction: Transaction, request: IdempotentRequest) -> dict[str, str]:
-    """Return the row's primary key; only the subject, which is the last, can have spaces."""
-    caller = transaction.access.caller
-    return {
-        "path": request.path,
-        "key": request.key or "",
-        "issuer": caller.issuer if caller else "",
-        "subject": caller.subject if caller else "",
-    }
+    return await found.fetchone()
 
 
 def _remember(
@@ -132,18 +129,15 @@ def _remember(
 ) -> None:
     if request.key is None:
         return
-    # Imported with the first key: the dialect's package costs every cold start 30 ms.
-    from sqlalchemy.dialects.postgresql import insert
-
-    values = {
-        "fingerprint": request.fingerprint,
-        "resource_id": created.id,
-        "body": created.body,
-        "expires_at": func.now() + timedelta(seconds=settings().idempotency_key_ttl_seconds),
-    }
+    response = (request.fingerprint, created.id, created.body)
     key = _primary_key(transaction, request)
-    statement = insert(idempotency_keys).values(**key, **values)
-    index = [idempotency_keys.c[name] for name in key]
     transaction.execute_with_commit(
-        statement.on_conflict_do_update(index_elements=index, set_=values)
+        REMEMBER, (*key, *response, settings().idempotency_key_ttl_seconds)
     )
+
+
+def _primary_key(transaction: Transaction, request: IdempotentRequest) -> tuple[str, ...]:
+    """Return the row's primary key; only the subject, which is the last, can have spaces."""
+    caller = transaction.access.caller
+    issuer, subject = (caller.issuer, caller.subject) if caller else ("", "")
+    return request.path, request.key or "", issuer, subject

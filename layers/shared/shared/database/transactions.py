@@ -11,7 +11,7 @@ once (`shared.http.route`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
 from sqlalchemy import CursorResult, Delete, Executable, Row, Update
@@ -140,7 +140,7 @@ class Transaction:
         self._invalidates = invalidates
         self.request = request
         self._written: list[int] = []
-        self._last: Executable | None = None
+        self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
         self.changed: dict[str, set[str] | None] = {}
@@ -265,15 +265,15 @@ class Transaction:
         known = self.changed.get(table, set())
         self.changed[table] = None if scopes is None or known is None else known | scopes
 
-    def execute_with_commit(self, statement: Executable) -> None:
+    def execute_with_commit(self, statement: LiteralString, values: Sequence[object]) -> None:
         """Run the transaction's last statement in one round trip with COMMIT."""
-        self._last = statement
+        self._last = statement, values
 
     async def commit(self) -> None:
         """Send what is to go with COMMIT, and COMMIT, in one round trip.
 
-        Raises the driver's and SQLAlchemy's errors, also if an earlier statement had failed, and
-        the endpoint went on: PostgreSQL then rolls back, and reports no error.
+        Raises the driver's errors, also if an earlier statement had failed, and the endpoint went
+        on: PostgreSQL then rolls back, and reports no error.
         """
         with database_time(self.request.record):
             async with self.driver.pipeline():
@@ -281,7 +281,7 @@ class Transaction:
                 for row_id in self._written if is_audited else ():
                     await self.driver.execute(AUDIT, self._audit_values(row_id))
                 if self._last is not None:
-                    await self._connection.execute(self._last)
+                    await self.driver.execute(*self._last)
                 # The driver's own `commit` waits for a round trip within the pipeline.
                 ended = await self.driver.execute("COMMIT")
         if ended.statusmessage == "ROLLBACK":
