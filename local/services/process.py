@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def pid_in(file: Path) -> int | None:
     return None
 
 
+@cache
 def server_user() -> pwd.struct_passwd:
     """Return this user, for root `nobody`: PostgreSQL does not run as root."""
     return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())

@@ -72,6 +72,33 @@ def owner(directory: Path) -> "subprocess.Popen[str]":
     return process
 
 
+def test_an_ephemeral_database_is_a_copy_of_what_initdb_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "COPIES", tmp_path / "copies")
+    with (
+        running_services(tmp_path / "first", ephemeral=True) as services,
+        psycopg.connect(services.database_url) as connection,
+    ):
+        connection.execute("CREATE TABLE things ()")
+    monkeypatch.setattr(postgresql, "postgres_binary", without_initdb(postgresql.postgres_binary))
+    with (
+        running_services(tmp_path / "second", ephemeral=True) as services,
+        psycopg.connect(services.database_url) as connection,
+    ):
+        assert connection.execute("SELECT to_regclass('things')").fetchone() == (None,)
+    assert len(list((tmp_path / "copies").iterdir())) == 1
+    with pytest.raises(FileNotFoundError), running_services(tmp_path / "durable"):
+        pass  # its files are synced, those of a copy are not
+    monkeypatch.setattr(postgresql, "DATABASE", "another")
+    with pytest.raises(FileNotFoundError), running_services(tmp_path / "third", ephemeral=True):
+        pass
+
+
+def without_initdb(postgres_binary: Callable[[str], Path]) -> Callable[[str], Path]:
+    return lambda name: Path("/nowhere") if name == "initdb" else postgres_binary(name)
+
+
 def test_both_respond_and_are_stopped_at_the_end(directory: Path) -> None:
     with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:

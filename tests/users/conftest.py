@@ -18,13 +18,14 @@ LATE_FROM = 2 * BLOCK_IDS + 300
 """Every other user from there on has a name that no earlier one has."""
 
 
-def insert_many_users(database: Database) -> None:
+def insert_many_users(database: Database, step: int = 1) -> None:
     """Insert users of several id ranges, of whom two a minute joined up to now.
 
-    Some in between joined long ago; some are deleted, a whole range among them.
+    Some in between joined long ago; some are deleted, a whole range among them. With a step of 13,
+    there are only the users 1, 14, 27 and so on, which takes a tenth of the time.
     """
     database.execute(
-        "INSERT INTO users (name, email, created_at) SELECT"
+        "INSERT INTO users (id, name, email, created_at) OVERRIDING SYSTEM VALUE SELECT n,"
         " CASE WHEN n > %(rare)s AND n %% 997 = 0 THEN 'O''Qz'"
         "  WHEN n > %(rare)s AND n %% 499 = 0 THEN 'Żółć 小龍'"
         "  WHEN n > %(late)s AND n %% 2 = 0 THEN 'Жозефина ΣΩΣ ' || n"
@@ -32,8 +33,8 @@ def insert_many_users(database: Database) -> None:
         " n || '@example.org',"
         " now() - (%(users)s - n) * interval '30 seconds'"
         "  - CASE WHEN n %% 700 < 20 THEN interval '8 days' ELSE interval '0' END"
-        " FROM generate_series(1, %(users)s) n",
-        {"users": USERS, "rare": RARE_FROM, "late": LATE_FROM},
+        " FROM generate_series(1, %(users)s, %(step)s) n",
+        {"users": USERS, "rare": RARE_FROM, "late": LATE_FROM, "step": step},
     )
     database.execute("DELETE FROM users WHERE id % 7 = 0")
     database.execute("DELETE FROM users WHERE id BETWEEN %s AND %s", [1000, 1000 + BLOCK_IDS])

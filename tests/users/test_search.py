@@ -200,9 +200,9 @@ def test_a_search_sees_each_write_at_once(api: httpx.Client) -> None:
 
 
 def test_a_search_finds_users_whose_date_was_changed(api: httpx.Client, database: Database) -> None:
-    insert_many_users(database)
-    database.execute("UPDATE users SET created_at = '2100-01-01' WHERE id IN (3, 9000)")
-    assert followed_ids(api, "/users/search?created_after=2099-12-31") == [3, 9000]
+    insert_many_users(database, step=13)
+    database.execute("UPDATE users SET created_at = '2100-01-01' WHERE id IN (27, 8997)")
+    assert followed_ids(api, "/users/search?created_after=2099-12-31") == [27, 8997]
 
 
 CHARACTERS = "aAbß Σ\u03c3ςЖж小😀%_'\\"

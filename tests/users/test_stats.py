@@ -58,9 +58,9 @@ def test_a_truncated_table_counts_from_zero(
 def test_recent_users_are_counted_where_an_id_range_has_both(
     api: httpx.Client, database: Database
 ) -> None:
-    insert_many_users(database)
+    insert_many_users(database, step=13)
     database.execute("UPDATE users SET created_at = now() - interval '1 year' WHERE id % 5 = 0")
-    database.execute("UPDATE users SET created_at = now() WHERE id IN (3, 9000)")
+    database.execute("UPDATE users SET created_at = now() WHERE id IN (27, 8997)")
     database.execute("DELETE FROM users WHERE id % 11 = 0")
     recent = ids_where(database, "created_at >= now() - interval '7 days'")
 
