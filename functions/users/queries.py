@@ -3,44 +3,28 @@
 The search is in `users.search`.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Row,
     Select,
-    Text,
     and_,
-    bindparam,
     cast,
     func,
-    insert,
     select,
     true,
 )
-from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from shared.database import ISSUER, SUBJECT, Item, ItemRow, PagedQuery, Reader, Transaction, is_own
-from shared.database.models import BLOCK_IDS, identities, row_counts, users
+from shared.database import Item, PagedQuery, Reader
+from shared.database.models import BLOCK_IDS, row_counts, users
 
 RECENT = timedelta(days=7)
 
-ITEM = Item(users, is_own(users.c.id))
+ITEM = Item(users, owner=users.c.id)
 ALL = PagedQuery(select(*users.c), users.c.id, counted=True)
-
-
-async def insert_user(transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
-    """Return the new user, which is the caller's own unless it may create any.
-
-    Raises `Conflict` when the address, in any case, is in use, or the caller has a user.
-    """
-    if transaction.access.own_only:
-        return await transaction.insert(_insert_own(), values)
-    return await ITEM.insert(transaction, values)
 
 
 async def get_user_stats(reader: Reader) -> Row[int, int]:
@@ -51,17 +35,6 @@ async def get_user_stats(reader: Reader) -> Row[int, int]:
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a user's id is in that block of ids."""
     return and_(users.c.id >= block * BLOCK_IDS, users.c.id < (block + 1) * BLOCK_IDS)
-
-
-@cache
-def _insert_own() -> TypedReturnsRows[*tuple[Any, ...]]:
-    """The statement that inserts a user, and the record that it is the caller's."""
-    values = {name: bindparam(name, type_=Text) for name in ("name", "email")}
-    created = insert(users).values(values).returning(*ITEM.columns).cte("created")
-    own = insert(identities).from_select(
-        ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, created.c.id)
-    )
-    return select(*(created.c[column.name] for column in ITEM.columns)).add_cte(own.cte("own"))
 
 
 @cache

@@ -21,7 +21,7 @@ users = Resource("users", "user", UserPublic)
 @users.create(raises=[Conflict])
 async def create_user(transaction: Transaction, body: UserCreate) -> Row:
     """Create a user. The e-mail address must be unique, case-insensitively."""
-    return await queries.insert_user(transaction, body.model_dump())
+    return await queries.ITEM.insert(transaction, body.model_dump())
 
 
 @users.list(UserPage, cached=True)

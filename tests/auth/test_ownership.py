@@ -98,7 +98,7 @@ def test_an_author_has_one_user_until_it_is_deleted(api_of: ApiOf) -> None:
     user = create(ada, "/users", ADA)
     again = ada.post("/users", json=BOB)
     assert again.status_code == 409
-    assert again.json()["detail"] == "You have created your own user already."
+    assert again.json()["detail"] == "You have one of your own already."
     assert ada.get("/users").json()["total"] == 1
     ada.delete(f"/users/{user}")
     assert create(ada, "/users", BOB) > user

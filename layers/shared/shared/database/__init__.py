@@ -2,8 +2,8 @@
 
 from shared.database.dependencies import sql
 from shared.database.idempotency import IdempotentRequest, StoredResponse, execute_idempotently
-from shared.database.items import Item, ItemRow
-from shared.database.ownership import ISSUER, OWN_USER_ID, SUBJECT, is_own
+from shared.database.items import Item
+from shared.database.ownership import OWN_USER_ID, is_own
 from shared.database.paged_query import AFTER, ROWS, PagedQuery, to_page
 from shared.database.transactions import (
     Reader,
@@ -14,13 +14,10 @@ from shared.database.transactions import (
 
 __all__ = [
     "AFTER",
-    "ISSUER",
     "OWN_USER_ID",
     "ROWS",
-    "SUBJECT",
     "IdempotentRequest",
     "Item",
-    "ItemRow",
     "PagedQuery",
     "Reader",
     "StoredResponse",

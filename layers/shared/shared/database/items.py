@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Column,
-    ColumnElement,
     Row,
     Table,
     bindparam,
@@ -24,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.database.dependencies import KNOWN_STATEMENTS
-from shared.database.ownership import is_own
+from shared.database.models import identities
+from shared.database.ownership import ISSUER, SUBJECT, is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 
@@ -41,32 +42,25 @@ class Item:
     """The statements of a table whose key is `id`.
 
     `owner` is the column with the id of the user whose row it is: callers who may write only their
-    own rows neither create rows of other users, nor give them rows. Where no column has that id,
-    `may_write` is the condition of the row to update or delete. Without either, only callers who
+    own rows neither create rows of other users, nor give them rows. In the table of the users
+    themselves it is `id`: such a caller creates one, its own. Without an owner, only callers who
     may write all rows may.
     """
 
-    def __init__(
-        self,
-        table: Table,
-        may_write: ColumnElement[bool] | None = None,
-        *,
-        owner: Column[int] | None = None,
-    ) -> None:
+    def __init__(self, table: Table, *, owner: Column[int] | None = None) -> None:
         self.columns = (*table.c, version(table))
         self._table = table
-        self._owner = owner
+        self._has_owners = owner is table.c.id
+        self._owner = None if self._has_owners else owner
         is_item = table.c.id == ITEM_ID
         guards = [meets_conditions(table)]
-        if may_write is not None:
-            guards.append(may_write)
         if owner is not None:
             guards.append(is_own(owner))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
         self._delete = delete(table).where(is_item, *guards).returning(table.c.id)
-        if owner is not None:
-            guards.append(is_own(func.coalesce(NEW_OWNER, owner)))
+        if self._owner is not None:
+            guards.append(is_own(func.coalesce(NEW_OWNER, self._owner)))
         self._update = update(table).where(is_item, *guards).returning(*self.columns)
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
@@ -74,9 +68,12 @@ class Item:
 
         Raises `Conflict`, `InvalidReference`, and `Forbidden` if it would not be the caller's own.
         """
-        if self._owner is None:
+        if self._owner is not None:
+            statement = _insert_owned(self._table, self._owner, tuple(values))
+        elif self._has_owners and transaction.access.own_only:
+            statement = _insert_owner(self._table, tuple(values))
+        else:
             return await transaction.insert(self._insert, values)
-        statement = _insert_own(self._table, self._owner, tuple(values))
         return await transaction.insert(
             statement, {f"new_{name}": value for name, value in values.items()}
         )
@@ -103,10 +100,25 @@ class Item:
 
 
 @lru_cache(KNOWN_STATEMENTS)
-def _insert_own(
+def _insert_owned(
     table: Table, owner: Column[int], names: tuple[str, ...]
 ) -> TypedReturnsRows[*tuple[Any, ...]]:
     """The statement that inserts these columns of a row, if its owner is the caller's own."""
-    given = {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+    given = _given(table, names)
     row = select(*given.values()).where(is_own(given[owner.name]))
     return insert(table).from_select(names, row).returning(*table.c, version(table))
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def _insert_owner(table: Table, names: tuple[str, ...]) -> TypedReturnsRows[*tuple[Any, ...]]:
+    """The statement that inserts these columns of a row, and the record that it is the caller's."""
+    created = insert(table).values(_given(table, names)).returning(*table.c, version(table))
+    rows = created.cte("created")
+    own = insert(identities).from_select(
+        ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, rows.c.id)
+    )
+    return select(*rows.c).add_cte(own.cte("own"))
+
+
+def _given(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
+    return {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}

@@ -112,7 +112,7 @@ class IdentityColumns(TypedColumns):
 
 
 identities = Table("identities", METADATA, IdentityColumns, UniqueConstraint("user_id"))
-identities.primary_key.info[CONFLICT] = "You have created your own user already."
+identities.primary_key.info[CONFLICT] = "You have one of your own already."
 
 
 class RowCountColumns(TypedColumns):
