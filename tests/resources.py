@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
 from local.demo.columns import is_given, value_of
+from local.generate.http_semantics import restricting
 from local.generate.resource_files import camel
 from shared.database.dependencies import ROWS_OF
 from shared.database.models import METADATA
@@ -87,6 +88,13 @@ def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, 
         f" SELECT {', '.join(values)} FROM generate_series({first}, {last}) n"
     )
     database.execute(statement.encode())
+
+
+def delete_referring(database: psycopg.Connection[Any], table: str) -> None:
+    """Delete the rows that would stop the deletion of a row of this table."""
+    for child in restricting(METADATA.tables[table]):
+        delete_referring(database, child.name)
+        database.execute(f"DELETE FROM {child.name}".encode())
 
 
 def is_link(table: Table) -> bool:

@@ -10,8 +10,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from sqlalchemy import Table
+
 from shared.auth.permissions import Grant, grant_of
 from shared.conditions import EXAMPLE_TAG
+from shared.database.models import METADATA
 from shared.errors import (
     ApiError,
     ContentTooLarge,
@@ -23,6 +26,7 @@ from shared.errors import (
     PreconditionFailed,
     PreconditionRequired,
     RequestInProgress,
+    ResourceInUse,
     ServiceUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -125,6 +129,8 @@ GATEWAYS_MESSAGES: dict[type[ApiError], str] = {
 }
 """API Gateway's own responses: without a valid token, above its throttling, and where the function
 crashed, took too long, or could not be started. They lack X-Request-Id and Retry-After."""
+STOPPING = (None, "NO ACTION", "RESTRICT")
+"""The actions of foreign keys that stop a deletion."""
 BODY_ERRORS = {MalformedJson, ContentTooLarge, UnsupportedMediaType}
 BY_NAME = {error.__name__: error for error in concrete_errors()}
 
@@ -135,19 +141,38 @@ def add_http_semantics(document: dict[str, Any]) -> None:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             operation.pop(CACHED, None)
-            kind = KINDS[operation.pop(KIND)] if KIND in operation else Kind()
+            name = operation.pop(KIND, "")
+            kind = KINDS.get(name, Kind())
             operation["security"] = [{"token": []}] if PERMISSION in operation else []
             if kind.conditions:
                 own = operation.get("parameters", [])
-                operation["parameters"] = own + [_condition(name) for name in kind.conditions]
+                operation["parameters"] = own + [_condition(one) for one in kind.conditions]
             if method == "patch" and "requestBody" in operation:
                 content = operation["requestBody"]["content"]
                 content |= dict.fromkeys(PATCH_TYPES, content["application/json"])
-            _add_responses(components, operation, kind, _errors(path, operation, kind))
+            errors = _errors(path, operation, kind)
+            table = METADATA.tables.get(operation["tags"][0])
+            if name == "delete" and table is not None and restricting(table):
+                errors.add(ResourceInUse)
+            _add_responses(components, operation, kind, errors)
     components["parameters"] = _share_parameters(document)
     document["components"] = {
         section: dict(sorted(named.items())) for section, named in sorted(components.items())
     }
+
+
+def restricting(table: Table) -> list[Table]:
+    """Return the tables whose rows stop the deletion of a row to which they refer, or of one to
+    whose deletion theirs would cascade."""
+    reached, found = [table], list[Table]()
+    for one in reached:
+        for child in METADATA.sorted_tables:
+            actions = {key.ondelete for key in child.foreign_keys if key.column.table is one}
+            if not actions.isdisjoint(STOPPING):
+                found.append(child)
+            elif "CASCADE" in actions and child not in reached:
+                reached.append(child)
+    return found
 
 
 def _errors(path: str, operation: Operation, kind: Kind) -> Errors:

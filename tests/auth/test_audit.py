@@ -11,7 +11,7 @@ from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
 from tests.conftest import ApiOf, Worker
 from tests.documentation.curl import blocks
-from tests.resources import KINDS, READS, ROOT, insert_rows
+from tests.resources import KINDS, READS, ROOT, delete_referring, insert_rows
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -28,6 +28,8 @@ WRITES = [name for name, kind in KINDS.items() if kind and name not in READS]
 def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation: str) -> None:
     insert_rows(database, 1, 1)
     resource, event = EVENTS[operation]
+    if KINDS[operation] == "delete":
+        delete_referring(database, resource)
     response = call(resource, event, claims_of("admin"))
     assert response["statusCode"] in {200, 201, 204}, response
     written = json.loads(response["body"])["id"] if response["body"] else 1

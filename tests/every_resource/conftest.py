@@ -9,7 +9,7 @@ import pytest
 
 from local.services import Services
 from tests.in_process import LambdaTransport
-from tests.resources import EMPTY, insert_rows
+from tests.resources import EMPTY, delete_referring, insert_rows
 
 ROWS = 23
 """More than two pages of the default limit."""
@@ -29,6 +29,12 @@ def filled_api(services: Services) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def few_rows(database: psycopg.Connection[Any]) -> None:
-    """Fewer rows of every resource than a page has, so that the first page shows each change."""
+def few_rows(request: pytest.FixtureRequest, database: psycopg.Connection[Any]) -> None:
+    """Fewer rows of every resource than a page has, so that the first page shows each change.
+
+    Where the test's `write` is a deletion, there are no rows that would stop it.
+    """
     insert_rows(database, 1, FEW_ROWS)
+    write = getattr(request.node, "callspec", None) and request.node.callspec.params.get("write")
+    if write is not None and write.kind == "delete":
+        delete_referring(database, write.table)

@@ -28,7 +28,7 @@ from tests.every_resource.document import (
     Write,
     of_kinds,
 )
-from tests.resources import RESOURCES
+from tests.resources import RESOURCES, delete_referring
 from tests.valkey import empty
 from tests.worker_process import WorkerProcess, running_worker
 
@@ -145,6 +145,7 @@ def test_a_changed_page_is_sent(
     tag = api.get(paginated.url()).headers["etag"]
     for write in of_kinds("delete"):
         if write.table == paginated.resource:
+            delete_referring(database, write.table)
             assert send(api, write).status_code == 204
     response = api.get(paginated.url(), headers={"If-None-Match": tag})
     assert response.status_code == 200

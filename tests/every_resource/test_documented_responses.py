@@ -18,7 +18,7 @@ from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.every_resource.document import BODIES, CREATES, DOCUMENT, documented, target_of
 from tests.in_process import LambdaTransport
-from tests.resources import RESOURCES
+from tests.resources import KINDS, RESOURCES, delete_referring
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
 HTTP_HEADERS = {
@@ -129,6 +129,8 @@ def caller(
 
 
 def success(caller: Caller, operation: Operation) -> httpx.Response:
+    if KINDS.get(operation.name) == "delete":
+        delete_referring(caller.database, operation.table)
     return caller.send(operation)
 
 
@@ -154,7 +156,8 @@ def unknown(caller: Caller, operation: Operation) -> httpx.Response:
 
 
 def conflict(caller: Caller, operation: Operation) -> httpx.Response:
-    """A retried create of what was deleted; a change to what another has, or that was made."""
+    """A retried create of what was deleted; a change to what another has, or that was made; a
+    deletion of what others refer to."""
     if operation.takes_key:
         key = {"Idempotency-Key": "one"}
         created = caller.send(operation, headers=key)

@@ -29,7 +29,10 @@ COMMANDS = [
     f"make resource NAME=line_items OF=users FIELDS='{' '.join(FIELDS)}'",
     f"make resource NAME=people ITEM=person FIELDS='{' '.join(NULLABLE)}'",
     f"make resource NAME=names FIELDS='{' '.join(f'{name}:int' for name in NAMES.split())}'",
+    "make resource NAME=tickets OF=people FIELDS='title:str'",
 ]
+MODELS = "layers/shared/shared/database/models.py"
+RESTRICTED = "tickets_of_people"
 # What a user runs who added a resource. Of the template's tests, those that build and deploy it are
 # the same for every resource; of the layer's, those that import every function.
 SUITES = (
@@ -69,12 +72,18 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(generated: Path) -> Path:
-    """The copy after authors were permitted to create comments, as on the page."""
+    """The copy after authors were permitted to create comments, and the deletion of people that
+    have tickets is stopped, as on the page."""
     path, permission = shown()[-1]
     [before] = re.findall(r"before `([^`]+)`:", PAGE)
     [expected] = re.findall(r'`(\("author", \d+\))`', PAGE)
     _replace(generated / path, f"\n{before}", f"\n{permission}{before}")
     _replace(generated / "tests/comments/test_comments.py", '("author", 403)', expected)
+    [stopping] = re.findall(r'`(ondelete="RESTRICT")`', PAGE)
+    versions = generated / "functions" / "migrations" / "versions"
+    [migration] = versions.glob(f"*_{RESTRICTED}.py")
+    for file, key in ((generated / MODELS, '"people.id", '), (migration, "")):
+        _replace(file, f'{key}ondelete="CASCADE"', f"{key}{stopping}")
     make(generated, {"openapi": ""})
     return generated
 

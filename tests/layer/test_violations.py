@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 from local.services import Services
 from shared.database.models import CONFLICT
 from shared.database.violations import client_error
-from shared.errors import ApiError, Conflict, InvalidReference
+from shared.errors import ApiError, Conflict, InvalidReference, ResourceInUse
 
 MODELS = MetaData()
 AUTHORS = Table("authors", MODELS, Column("id", BigInteger, primary_key=True))
@@ -88,6 +88,8 @@ def test_an_index_without_a_text_is_a_bug(connection: Connection) -> None:
     assert error_of(connection, insert(BOOKS).values(id=2, secret=1)) is None
 
 
-def test_a_delete_of_what_others_refer_to_is_a_bug(connection: Connection) -> None:
+def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> None:
     connection.execute(insert(BOOKS).values(id=1, author_id=1))
-    assert error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1)) is None
+    error = error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1))
+    assert isinstance(error, ResourceInUse)
+    assert str(error) == "Rows of books refer to it."

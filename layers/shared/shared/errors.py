@@ -9,6 +9,7 @@
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path does not support the method; see `Allow`
     ├── Conflict                 409  a field's value must be unique and is in use
+    ├── ResourceInUse            409  others refer to the resource, which cannot be deleted
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
     ├── PreconditionFailed       412  the resource is not as `If-Match` demands
@@ -128,6 +129,14 @@ class MethodNotAllowed(ApiError):
 class Conflict(ApiError):
     status, title, code = 409, "Already taken", "already-taken"
     description = "A value that must be unique belongs to another resource; nothing was written."
+
+
+class ResourceInUse(ApiError):
+    status, title, code = 409, "Resource in use", "resource-in-use"
+    description = (
+        "Other resources, which `detail` names, refer to this one; nothing was deleted. Delete "
+        "them first."
+    )
 
 
 class RequestInProgress(ApiError):

@@ -1,7 +1,8 @@
 """Violations of constraints, as errors for the client; derived from the models of the statement.
 
-A foreign key that refers to nothing is an `InvalidReference` of its column. A constraint or unique
-index with `info={CONFLICT: "…"}` is a `Conflict` with that text. All others are bugs.
+A foreign key that refers to nothing is an `InvalidReference` of its column; one that stops a
+deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is a
+`Conflict` with that text. All others are bugs.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from shared.database.dependencies import statement_tables
 from shared.database.failures import violated_constraint
 from shared.database.models import CONFLICT
-from shared.errors import ApiError, Conflict, InvalidReference
+from shared.errors import ApiError, Conflict, InvalidReference, ResourceInUse
 
 
 def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
@@ -28,10 +29,13 @@ def client_error(violation: IntegrityError, statement: Executable) -> ApiError |
     for one in named:
         if one.name == name and CONFLICT in one.info:
             return Conflict(one.info[CONFLICT])
-        # A delete violates it where the key is that of another table, which refers to the row.
         if one.name == name and isinstance(one, ForeignKeyConstraint):
-            return None if isinstance(statement, Delete) else _unknown(one)
+            return _in_use(one) if isinstance(statement, Delete) else _unknown(one)
     return None
+
+
+def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
+    return ResourceInUse(f"Rows of {key.table.name.replace('_', ' ')} refer to it.")
 
 
 def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
