@@ -1,6 +1,6 @@
 """HTTP routes of the users."""
 
-from shared.errors import Conflict
+from shared.errors import AlreadyTaken
 from shared.http.fields import Id
 from shared.http.pagination import PageParameters
 from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
@@ -18,7 +18,7 @@ from users.schemas import (
 users = Resource("users", "user", UserPublic)
 
 
-@users.create(raises=[Conflict])
+@users.create(raises=[AlreadyTaken])
 async def create_user(transaction: Transaction, body: UserCreate) -> Row:
     """Create a user. The e-mail address must be unique, case-insensitively."""
     return await queries.ITEM.insert(transaction, body.model_dump())
@@ -50,13 +50,13 @@ async def get_user(reader: Reader, user_id: Id) -> Row:
     return await queries.ITEM.find(reader, user_id)
 
 
-@users.replace(raises=[Conflict])
+@users.replace(raises=[AlreadyTaken])
 async def replace_user(transaction: Transaction, user_id: Id, body: UserCreate) -> Row:
     """Replace a user's name and e-mail address."""
     return await queries.ITEM.update(transaction, user_id, body.model_dump())
 
 
-@users.update(raises=[Conflict])
+@users.update(raises=[AlreadyTaken])
 async def update_user(transaction: Transaction, user_id: Id, body: UserUpdate) -> Row:
     """Change the given fields of a user."""
     return await queries.ITEM.update(transaction, user_id, body)

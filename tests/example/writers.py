@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 
 from shared.database import Item, PagedQuery
 from shared.database.models import row_counts
-from shared.errors import Conflict
+from shared.errors import AlreadyTaken
 from shared.http.application import create_app, lambda_handler
 from shared.http.fields import Body, Changes, EmailAddress, Id, Name, NameQuery, Shown
 from shared.http.pagination import CursorPage, CursorParameters, OffsetPage, PageParameters
@@ -64,7 +64,7 @@ class WriterStats(Shown):
 resource = Resource("writers", "writer", WriterPublic)
 
 
-@resource.create(raises=[Conflict])
+@resource.create(raises=[AlreadyTaken])
 async def create_writer(transaction: Transaction, body: WriterCreate) -> Row:
     """Create a writer."""
     return await ITEM.insert(transaction, body.model_dump())
@@ -94,13 +94,13 @@ async def get_writer(reader: Reader, writer_id: Id) -> Row:
     return await ITEM.find(reader, writer_id)
 
 
-@resource.replace(raises=[Conflict])
+@resource.replace(raises=[AlreadyTaken])
 async def replace_writer(transaction: Transaction, writer_id: Id, body: WriterCreate) -> Row:
     """Replace a writer's name and e-mail address."""
     return await ITEM.update(transaction, writer_id, body.model_dump())
 
 
-@resource.update(raises=[Conflict])
+@resource.update(raises=[AlreadyTaken])
 async def update_writer(transaction: Transaction, writer_id: Id, body: WriterUpdate) -> Row:
     """Change the given fields of a writer."""
     return await ITEM.update(transaction, writer_id, body)

@@ -19,8 +19,8 @@ from shared.database import Reader, Transaction, read
 from shared.database.connection import worker_connection
 from shared.database.driver import TIMEOUTS
 from shared.errors import (
+    AlreadyTaken,
     ApiError,
-    Conflict,
     DatabaseUnavailable,
     InternalError,
     InvalidReference,
@@ -210,7 +210,7 @@ def test_a_violation_that_is_caught_is_not_acknowledged(worker: Worker, database
 
     async def insert_twice(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
-        with suppress(Conflict):
+        with suppress(AlreadyTaken):
             await block.execute(statement_of(INSERT))
 
     watch = NothingInvalidated()
@@ -268,7 +268,7 @@ def test_a_violation_that_the_models_explain_is_the_clients(
         "INSERT INTO articles (writer_id, title, content) VALUES (4711, 'a', 'b') RETURNING id"
     )
     same_id = "INSERT INTO writers OVERRIDING SYSTEM VALUE SELECT * FROM writers RETURNING id"
-    with pytest.raises(Conflict, match="email: another writer has"):
+    with pytest.raises(AlreadyTaken, match="email: another writer has"):
         worker.run(write(partial(run, INSERT)))
     with pytest.raises(InvalidReference, match="writer_id: there is no such writer"):
         worker.run(write(partial(run, article)))

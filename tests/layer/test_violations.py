@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Executable,
     ForeignKey,
@@ -22,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from local.services import Services
 from shared.database.models import CONFLICT
 from shared.database.violations import client_error
-from shared.errors import ApiError, Conflict, InvalidReference, ResourceInUse
+from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, ResourceInUse
 
 MODELS = MetaData()
 AUTHORS = Table("authors", MODELS, Column("id", BigInteger, primary_key=True))
@@ -39,6 +40,8 @@ BOOKS = Table(
     Index("books_isbn_key", "isbn", unique=True, info={CONFLICT: "isbn: another book has it."}),
     Index("books_shelf_key", "shelf", unique=True, info={CONFLICT: "shelf: it is taken."}),
     Index("books_secret_key", "secret", unique=True),
+    CheckConstraint("shelf > 0", name="books_shelf", info={CONFLICT: "shelf: it is closed."}),
+    CheckConstraint("secret > 0", name="books_secret"),
 )
 
 
@@ -79,13 +82,20 @@ def test_a_conflict_has_the_text_of_its_index(
 ) -> None:
     connection.execute(insert(BOOKS).values(id=1, **{column: 1}))
     error = error_of(connection, insert(BOOKS).values(id=2, **{column: 1}))
-    assert isinstance(error, Conflict)
+    assert isinstance(error, AlreadyTaken)
     assert str(error) == message
 
 
-def test_an_index_without_a_text_is_a_bug(connection: Connection) -> None:
+def test_a_check_with_a_text_is_a_rule_of_the_resource(connection: Connection) -> None:
+    error = error_of(connection, insert(BOOKS).values(id=1, shelf=0))
+    assert type(error) is Conflict
+    assert str(error) == "shelf: it is closed."
+
+
+@pytest.mark.parametrize("secret", [0, 1])
+def test_an_index_or_a_check_without_a_text_is_a_bug(connection: Connection, secret: int) -> None:
     connection.execute(insert(BOOKS).values(id=1, secret=1))
-    assert error_of(connection, insert(BOOKS).values(id=2, secret=1)) is None
+    assert error_of(connection, insert(BOOKS).values(id=2, secret=secret)) is None
 
 
 def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> None:

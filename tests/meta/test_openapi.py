@@ -8,7 +8,7 @@ import pytest
 
 from local.generate.http_semantics import GATEWAYS_MESSAGES
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
-from shared.errors import Conflict, RequestInProgress
+from shared.errors import AlreadyTaken, RequestInProgress
 from shared.http.route import PERMISSION
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
@@ -99,8 +99,8 @@ def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> N
         for path in ("/users", "/posts")
     }
     assert all(RequestInProgress.description in description for description in conflicts.values())
-    assert Conflict.description in conflicts["/users"]
-    assert Conflict.description not in conflicts["/posts"]
+    assert AlreadyTaken.description in conflicts["/users"]
+    assert AlreadyTaken.description not in conflicts["/posts"]
 
 
 def integers(node: object) -> list[dict[str, Any]]:

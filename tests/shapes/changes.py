@@ -39,3 +39,15 @@ def test_likes_are_shown_with_names_that_are_never_stale(
     assert api.get("/posts/1/likes").json()["data"] == [{"user_id": 1, "name": "Countess"}]
     assert api.delete("/posts/1/likes/1").status_code == 204
     assert api.get("/posts/1/likes").json()["data"] == []
+
+
+def test_a_rule_of_an_action_takes_back_what_it_wrote(api: httpx.Client) -> None:
+    user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
+    for content in (" \n", "First."):
+        api.post("/posts", json={"user_id": user, "title": "On engines", "content": content})
+    refused = api.post("/posts/1/publish")
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "/problems#conflict"
+    assert refused.json()["detail"] == "content: a post without a text cannot be published."
+    assert api.get("/posts/1").json()["published_at"] is None
+    assert api.post("/posts/2/publish").json()["published_at"]

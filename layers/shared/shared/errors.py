@@ -8,7 +8,8 @@
     ├── Forbidden                403  the caller lacks the permission, or the resource is another's
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path does not support the method; see `Allow`
-    ├── Conflict                 409  a field's value must be unique and is in use
+    ├── Conflict                 409  a rule of the resource does not allow it in its present state
+    │   └── AlreadyTaken              a field's value must be unique and is in use
     ├── ResourceInUse            409  others refer to the resource, which cannot be deleted
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
@@ -127,7 +128,12 @@ class MethodNotAllowed(ApiError):
 
 
 class Conflict(ApiError):
-    status, title, code = 409, "Already taken", "already-taken"
+    status, title, code = 409, "Conflict", "conflict"
+    description = "A rule that `detail` names does not allow this now; nothing was written."
+
+
+class AlreadyTaken(Conflict):
+    title, code = "Already taken", "already-taken"
     description = "A value that must be unique belongs to another resource; nothing was written."
 
 

@@ -1,20 +1,31 @@
 """Violations of constraints, as errors for the client; derived from the models of the statement.
 
 A foreign key that refers to nothing is an `InvalidReference` of its column; one that stops a
-deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is a
-`Conflict` with that text. All others are bugs.
+deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is an error
+with that text: `AlreadyTaken` if it is about unique values, else a `Conflict`, as of a check, which
+is a rule of the resource. All others are bugs.
 """
 
 from collections.abc import Iterable
 from itertools import chain
 
-from sqlalchemy import Constraint, Delete, Executable, ForeignKeyConstraint, Index
+from sqlalchemy import (
+    Constraint,
+    Delete,
+    Executable,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    UniqueConstraint,
+)
 from sqlalchemy.exc import IntegrityError
 
 from shared.database.dependencies import statement_tables
 from shared.database.failures import violated_constraint
 from shared.database.models import CONFLICT
-from shared.errors import ApiError, Conflict, InvalidReference, ResourceInUse
+from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, ResourceInUse
+
+UNIQUE = (Index, PrimaryKeyConstraint, UniqueConstraint)
 
 
 def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
@@ -28,7 +39,8 @@ def client_error(violation: IntegrityError, statement: Executable) -> ApiError |
     named: Iterable[Constraint | Index] = chain(table.constraints, table.indexes)
     for one in named:
         if one.name == name and CONFLICT in one.info:
-            return Conflict(one.info[CONFLICT])
+            error = AlreadyTaken if isinstance(one, UNIQUE) else Conflict
+            return error(one.info[CONFLICT])
         if one.name == name and isinstance(one, ForeignKeyConstraint):
             return _in_use(one) if isinstance(statement, Delete) else _unknown(one)
     return None

@@ -2,7 +2,7 @@
 
     articles = Resource("articles", "article", ArticlePublic)
 
-    @articles.create(raises=[Conflict])
+    @articles.create(raises=[AlreadyTaken])
     async def create_article(transaction: Transaction, body: ArticleCreate) -> Row:
         return await queries.ITEM.insert(transaction, body.model_dump())
 
