@@ -75,19 +75,19 @@ format: $(READY)  ## format the code
 migration: $(READY)  ## write a migration to what the models declare (MESSAGE='…')
 	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
 
-resource: $(READY)  ## write a resource and its tests (NAME=comments OF=posts FIELDS='content:text stars:int? due:date')
-	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --fields "$$FIELDS"
+resource: $(READY)  ## write a resource and its tests (NAME=tickets FIELDS='title:str due:date?')
+	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --fields "$$FIELDS" --owners "$$OWNERS"
 
-remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=posts, or NAME='posts users')
+remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=tickets, or several)
 	@$(BIN)/python -m local.generate.remove $(NAME)
 
 mine: $(READY)   ## make the repository a product's own (NAME=shop TITLE='Shop API' LAB=drop EXAMPLES=drop)
 	@$(BIN)/python -m local.generate.mine "$$NAME" "$$TITLE" --lab $(or $(LAB),keep) --examples $(or $(EXAMPLES),keep)
 
-openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, table of permissions
+openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, tables of the API's page
 	@$(BIN)/python -m local.generate.openapi
 	@$(BIN)/python -m local.generate.sample_events
-	@$(BIN)/python -m local.generate.permissions
+	@$(BIN)/python -m local.generate.api_page
 
 release: $(READY)  ## write what a release consists of to dist/ (TAG=v1.2.0 must be the version)
 	@$(BIN)/python -m local.generate.release $$TAG

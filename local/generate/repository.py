@@ -45,7 +45,7 @@ def generate(root: Path, message: str) -> None:
     Each generator is a program of its own, as this one has the models of before.
     """
     run_module(root, "local.generate.migration", message)
-    for generated in ("openapi", "sample_events", "permissions"):
+    for generated in ("openapi", "sample_events", "api_page"):
         run_module(root, f"local.generate.{generated}")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from local.generate.permissions import permissions_table, with_table
+from local.generate.api_page import FIELDS, ROUTES, with_tables
 from shared.errors import concrete_errors
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.documentation.curl import blocks, send
 from tests.in_process import LambdaTransport
-from tests.resources import FUNCTIONS, PERMISSIONS, ROOT
+from tests.resources import FUNCTIONS, ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
@@ -64,9 +64,21 @@ def test_every_error_is_in_the_table() -> None:
     assert "\n".join(sorted(rows)) in PAGE
 
 
-def test_the_permissions_are_the_table() -> None:
-    assert len(permissions_table().splitlines()) == 2 + len(PERMISSIONS)
-    assert with_table(PAGE) == PAGE
+def test_its_tables_are_current() -> None:
+    assert with_tables(PAGE) == PAGE
+
+
+def test_its_tables_have_every_route_and_every_field_of_a_body() -> None:
+    document = json.loads((FUNCTIONS / "meta" / "openapi.json").read_text(encoding="utf-8"))
+    assert len(rows_below(ROUTES)) == sum(map(len, document["paths"].values()))
+    creates = [one for name, one in document["components"]["schemas"].items() if "Create" in name]
+    fields = [field for schema in creates for field in schema["properties"]]
+    assert [row.split("|")[2].strip(" `") for row in rows_below(FIELDS)] == fields
+
+
+def rows_below(header: str) -> list[str]:
+    """The rows of the table with this header."""
+    return PAGE.partition(header)[2].partition("\n\n")[0].splitlines()[1:]
 
 
 def _content(body: str) -> Any:
