@@ -1,4 +1,4 @@
-"""A resource: `python -m local.generate.resource comments --of posts --fields 'content:text'`.
+"""A resource: `python -m local.generate.resource tickets --fields 'title:str'`.
 
 Writes its model, a migration, its function and the function's block of the template, and a test of
 its own rules; then what follows from the routes. Nothing is written unless all names are valid.
@@ -29,6 +29,8 @@ MIGRATIONS = "functions/migrations/versions"
 TEMPLATE = "template.yaml"
 BEFORE = "  MetaFunction:\n"
 """The line of the template before which a function is inserted."""
+OWNER = "    user_id: Named[int] = Column(BigInteger)\n"
+"""The line of the identities' model that refers to no table of owners."""
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_CHARACTERS = 26
 """Of a name, so that an index with two of them has PostgreSQL's 63 characters at most."""
@@ -69,9 +71,12 @@ def main() -> None:
     parser.add_argument("--of", default="")
     parser.add_argument("--item", default="")
     parser.add_argument("--fields", default="")
+    parser.add_argument("--owners", choices=("", "yes"), default="")
     given = parser.parse_args()
     try:
-        new = new_resource(given.name, given.of, given.fields, given.item)
+        new = new_resource(
+            given.name, given.of, given.fields, given.item, has_owners=given.owners == "yes"
+        )
     except Refused as refusal:
         sys.exit(str(refusal))
     for path in write(new):
@@ -79,10 +84,12 @@ def main() -> None:
     print(f"Read the migration, then: make test ARGS=tests/{new.name}; then make test")
 
 
-def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource:
+def new_resource(
+    name: str, of: str, fields: str, item: str = "", *, has_owners: bool = False
+) -> NewResource:
     """Return the resource. Raises `Refused`."""
     if not name:
-        raise Refused("say, for example, NAME=comments OF=posts FIELDS='content:text stars:int?'")
+        raise Refused("say, for example, NAME=tickets FIELDS='title:str due:date?'")
     _check_name("NAME", name, f"NAME={name}")
     _check_word(f"NAME={name}", name)
     if (owner := _taken_by(name)) is not None:
@@ -92,6 +99,8 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
     if f"class {files.camel(item)}Columns(" in (ROOT / MODELS).read_text(encoding="utf-8"):
         raise Refused(f"ITEM={item} is taken, by a row of another table")
     parent = _parent(of) if of else None
+    if has_owners:
+        _check_owners(of)
     parsed = tuple(_field(text) for text in fields.split())
     if not parsed:
         raise Refused("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
@@ -100,7 +109,7 @@ def new_resource(name: str, of: str, fields: str, item: str = "") -> NewResource
         if field.name in taken:
             raise Refused(f"{field.name}: the resource has this field already")
         taken.append(field.name)
-    return NewResource(name, item, parsed, parent)
+    return NewResource(name, item, parsed, parent, has_owners)
 
 
 def _taken_by(name: str) -> str | None:
@@ -142,8 +151,19 @@ def _parent(of: str) -> Parent:
     if of not in (known := resources()):
         raise Refused(f"OF={of}: there is no such resource; there are {', '.join(known)}")
     resource = getattr(import_module(f"{of}.routes"), of)
-    owners = {key.column.table.name for key in identities.foreign_keys}
-    return Parent(of, resource.item, of in owners)
+    return Parent(of, resource.item, of in _owners())
+
+
+def _check_owners(of: str) -> None:
+    if of:
+        raise Refused("OWNERS=yes: its rows belong to callers, so leave out OF")
+    if owners := _owners():
+        raise Refused(f"OWNERS=yes: {', '.join(owners)} has the callers' own rows already")
+
+
+def _owners() -> set[str]:
+    """Return the name of the table of owners, if there is one."""
+    return {key.column.table.name for key in identities.foreign_keys}
 
 
 def _field(text: str) -> Field:
@@ -192,7 +212,7 @@ def write(new: NewResource) -> Iterator[str]:
         f"{function}/routes.py": files.routes(new),
         f"{tests}/__init__.py": "",
         f"{tests}/test_{new.name}.py": files.test(new),
-        MODELS: _with_model((ROOT / MODELS).read_text(encoding="utf-8"), files.model(new)),
+        MODELS: _with_model((ROOT / MODELS).read_text(encoding="utf-8"), new),
         TEMPLATE: _with_function(
             (ROOT / TEMPLATE).read_text(encoding="utf-8"), files.deployment(new)
         ),
@@ -223,8 +243,12 @@ def _undone_if_it_fails(paths: Iterable[str]) -> Iterator[None]:
         raise
 
 
-def _with_model(models: str, model: str) -> str:
+def _with_model(models: str, new: NewResource) -> str:
     """Return the models with another one, and its imports before theirs, to be merged."""
+    if new.has_owners:
+        assert models.count(OWNER) == 1, f"{MODELS} has not exactly one {OWNER!r}"
+        models = models.replace(OWNER, f"{OWNER[:-2]}, {files.foreign_key(new.name)})\n")
+    model = files.model(new)
     imports = files.imports_of(model, files.MODEL_IMPORTS)
     first = next(one for one in ast.parse(models).body if isinstance(one, ast.ImportFrom))
     lines = models.splitlines(keepends=True)

@@ -67,6 +67,8 @@ class NewResource:
     item: str
     fields: tuple[Field, ...]
     parent: Parent | None = None
+    has_owners: bool = False
+    """Whether its rows are callers, who write their own, and what belongs to it."""
 
     @property
     def title(self) -> str:
@@ -83,7 +85,7 @@ class NewResource:
 
     @property
     def description(self) -> str:
-        """Of its migration: `Comments of posts`."""
+        """Of its migration: `Comments of tickets`."""
         of = f" of {self.parent.name.replace('_', ' ')}" if self.parent else ""
         return f"{self.title.capitalize()}{of}"
 
@@ -102,6 +104,10 @@ def with_article(noun: str) -> str:
     return f"{'an' if is_vowel else 'a'} {noun}"
 
 
+def foreign_key(table: str) -> str:
+    return f'ForeignKey("{table}.id", ondelete="CASCADE")'
+
+
 def model(new: NewResource) -> str:
     lines = [
         "id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)",
@@ -110,7 +116,7 @@ def model(new: NewResource) -> str:
     ]
     index = info = ""
     if parent := new.parent:
-        key = f'ForeignKey("{parent.name}.id", ondelete="CASCADE")'
+        key = foreign_key(parent.name)
         lines.insert(1, f"{parent.key}: Named[int] = Column(BigInteger, {key})")
         index = f'\n    Index("{new.name}_{parent.key}_id_idx", "{parent.key}", "id"),'
         info = f'\n    info={{SCOPE: "{parent.key}"}},'
@@ -185,7 +191,7 @@ class {new.item_class}Page(OffsetPage[{new.item_class}Public]):
 
 
 def queries(new: NewResource) -> str:
-    owner = ""
+    owner = f", owner={new.name}.c.id" if new.has_owners else ""
     of_one = ""
     bind = ""
     if parent := new.parent:
@@ -210,11 +216,13 @@ ALL = PagedQuery(select(*{new.name}.c), {new.name}.c.id, counted=True)
 
 def routes(new: NewResource) -> str:
     name, item, class_ = new.name, new.item, new.item_class
-    raises, error, scope, which = "", "", "", ""
+    created, raises, error, scope, which = "", "", "", "", ""
+    if new.has_owners:
+        created, error = "raises=[AlreadyTaken]", "from shared.errors import AlreadyTaken\n"
     parameters, paged = "PageParameters", "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
-        raises = "raises=[InvalidReference]"
+        created = raises = "raises=[InvalidReference]"
         error = "from shared.errors import InvalidReference\n"
         scope = f', scope="{parent.key}"'
         which = f": all, or one {parent.item.replace('_', ' ')}'s"
@@ -234,7 +242,7 @@ from {name}.schemas import {schemas}
 {name} = Resource("{name}", "{item}", {class_}Public)
 
 
-@{name}.create({raises})
+@{name}.create({created})
 async def create_{item}(transaction: Transaction, body: {class_}Create) -> Row:
     """Create {new.an_item}."""
     return await queries.ITEM.insert(transaction, body.model_dump())
@@ -302,15 +310,14 @@ def test(new: NewResource) -> str:
     parent = new.parent
     sample = ", ".join(f'"{one.name}": {one.type.sample}' for one in new.fields)
     if parent is None:
+        pytest = "" if new.has_owners else "import pytest\n\n"
         return f'''"""Rules of the {new.title}; those of every resource are in tests/every_resource."""
 
-import pytest
-
-from tests.conftest import ApiOf
+{pytest}from tests.conftest import ApiOf
 
 BODY = {{{sample}}}
 
-{_written_by_administrators(new, "", "")}'''
+{_written_by_callers(new) if new.has_owners else _written_by_administrators(new, "", "")}'''
     own = "" if parent.is_owner else "import pytest\n"
     claims = "from tests.auth.claims import ISSUER\n" if parent.is_owner else ""
     rules = (
@@ -368,6 +375,18 @@ def test_administrators_write_{new.name}(
     api_of: ApiOf, {arguments}role: str, created: int
 ) -> None:{rows}
     assert api_of(role).post("/{new.name}", json=BODY).status_code == created
+"""
+
+
+def _written_by_callers(new: NewResource) -> str:
+    return f"""
+def test_callers_have_one_{new.item}_each_and_write_no_other(api_of: ApiOf) -> None:
+    ada, bob = api_of("author"), api_of("author", subject="bob")
+    for caller, created in ((ada, 201), (bob, 201), (ada, 409)):
+        assert caller.post("/{new.name}", json=BODY).status_code == created
+    for path, changed, deleted in (("/{new.name}/2", 403, 403), ("/{new.name}/1", 200, 204)):
+        assert ada.patch(path, json=BODY).status_code == changed
+        assert ada.delete(path).status_code == deleted
 """
 
 

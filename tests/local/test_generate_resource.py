@@ -94,7 +94,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
 @pytest.mark.parametrize(
     ("name", "of", "fields", "message"),
     [
-        ("", "", FIELDS, "say, for example, NAME=comments"),
+        ("", "", FIELDS, "say, for example, NAME=tickets"),
         ("Comments", "", FIELDS, "NAME must be lower-case words"),
         ("my-comments", "", FIELDS, "NAME must be lower-case words"),
         ("../comments", "", FIELDS, "NAME must be lower-case words"),
@@ -188,6 +188,18 @@ def test_the_field_of_the_other_resource_is_taken(of: str) -> None:
     assert isinstance(parent, Parent)
     with pytest.raises(Refused, match="has this field already"):
         new_resource("things", of, f"{parent.key}:int")
+
+
+@pytest.mark.parametrize("of", RESOURCES[:1])
+def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
+    with pytest.raises(Refused, match="leave out OF"):
+        new_resource("things", of, FIELDS, has_owners=True)
+
+
+@pytest.mark.skipif(OWNER is None, reason="there are no owners")
+def test_owners_are_of_one_table() -> None:
+    with pytest.raises(Refused, match=f"OWNERS=yes: {OWNER} has the callers' own rows"):
+        new_resource("things", "", FIELDS, has_owners=True)
 
 
 def test_titles_are_words() -> None:
