@@ -1,4 +1,4 @@
-"""A migration to what the models declare: `python -m local.generate.migration "comments of posts"`.
+"""A migration to what the models declare: `python -m local.generate.migration "more tickets"`.
 
 Alembic's autogenerate compares the models with an ephemeral database at the latest revision. A new
 table with an id and a time of creation gets the triggers of a resource's; the counts and the stored
@@ -36,7 +36,7 @@ from migrations.handler import alembic_config
 def main() -> None:
     message = " ".join(sys.argv[1:]).strip()
     if not message:
-        sys.exit("say what the migration does: make migration MESSAGE='Comments of posts'")
+        sys.exit("say what the migration does: make migration MESSAGE='Comments of tickets'")
     with (
         tempfile.TemporaryDirectory() as folder,
         running_services(Path(folder), ephemeral=True) as services,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
-BRACKETS = re.compile(r"\s\(\[([^\]]+)\]\(([^)]+)\)\)")
+BRACKETS = re.compile(r"\s+\(\[([^\]]+)\]\(([^)]+)\)\)")
 LISTED = re.compile(r"(, )?\[[^\]]+\]\(([^)]+)\)")
 ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
 """The paragraph before a code block that ends with a colon."""
@@ -336,7 +336,14 @@ def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:
         else:
             kept[-1] = ANNOUNCEMENT.sub("", kept[-1])
             is_response = True
-    return re.sub(r"\n{3,}", "\n\n", "".join(kept)).lstrip("\n")
+    return _without_empty_sections(re.sub(r"\n{3,}", "\n\n", "".join(kept)).lstrip("\n"))
+
+
+def _without_empty_sections(page: str) -> str:
+    for level in (4, 3, 2):
+        empty = rf"^#{{{level}}} .*\n\n*(?=#{{1,{level}}} |\Z)"
+        page = re.sub(empty, "", page, flags=re.MULTILINE)
+    return page
 
 
 def _pruned_prose(text: str, gone: Gone) -> str:

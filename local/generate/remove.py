@@ -1,4 +1,4 @@
-"""Remove resources: `python -m local.generate.remove posts`.
+"""Remove resources: `python -m local.generate.remove tickets`.
 
 The function of each, its tables, its tests and sample events, and its section of the API's page
 are removed; a migration drops the tables, and what follows from the routes is written again. So are
@@ -210,7 +210,7 @@ def remove_benchmarks() -> Iterator[str]:
     (ROOT / "docs" / "benchmarks.md").unlink()
     yield "removed: benchmarks, docs/benchmarks.md"
     edit(ROOT / "pyproject.toml", _without_benchmarks)
-    yield from prune(ROOT, BENCHMARKS, ["Benchmarks"])
+    yield from prune(ROOT, BENCHMARKS, ["Benchmarks", "Local runtimes compared"])
 
 
 def _without_benchmarks(text: str) -> str:

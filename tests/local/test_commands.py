@@ -1,8 +1,10 @@
-"""`invoke`, `migrate`, `services` and `demo-data`."""
+"""Commands of `python -m local`, but for `run`, which has tests of its own."""
 
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +137,10 @@ def test_demo_data_is_loaded_with_every_form_of_database_url(
     finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)
     assert finished.code == 0, finished.stderr
     assert "there are 2 users and 3 posts now" in finished.stdout
+
+
+def test_a_command_imports_what_is_slow_when_it_needs_it() -> None:
+    late = {"faker", "psycopg", "rich", "sqlalchemy"}
+    code = f"import sys, local.__main__; print({late} & sys.modules.keys())"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "set()\n"

@@ -111,8 +111,10 @@ def test_a_changelog_names_a_target_that_is_gone_but_not_as_a_command(tmp_path: 
 @pytest.mark.parametrize(
     ("page", "left"),
     [
-        ("# A\n\n## Things\n\nText.\n\n### More\n\n## B\n", "# A\n\n## B\n"),
-        ("# A\n\n### GET /things\n\nText.\n\n### B\n", "# A\n\n### B\n"),
+        ("# A\n\n## Things\n\nText.\n\n### More\n\n## B\n\nC.\n", "# A\n\n## B\n\nC.\n"),
+        ("# A\n\n### GET /things\n\nText.\n\n### B\n\nC.\n", "# A\n\n### B\n\nC.\n"),
+        ("# A\n\n## B\n\n### C\n\nAt `/things`.\n\n## D\n\nE.\n", "# A\n\n## D\n\nE.\n"),
+        ("# A\n\n## B\n\nC.\n\n## D\n\nAt `/things`.\n", "# A\n\n## B\n\nC.\n\n"),
         ("| a |\n|---|\n| `/things` |\n| b |\n", "| a |\n|---|\n| b |\n"),
         ("Send:\n\n```sh\ncurl /things\n```\n\n```http\n200\n```\n\nB.\n", "B.\n"),
         ("```sh\ncurl \\\n  /things\ncurl /b\n```\n", "```sh\ncurl /b\n```\n"),

@@ -4,6 +4,8 @@ The lines of the product and the seconds of its tests are printed.
 """
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -12,8 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.generate.prune import CODE
+from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
-from tests.repository_copy import copy_repository, python, run
+from tests.repository_copy import MAKE, copy_repository, python, run
 from tests.resources import ROOT
 
 pytestmark = [pytest.mark.shapes, pytest.mark.slow]
@@ -34,7 +38,18 @@ def commit(folder: Path) -> None:
         run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *command], folder)
 
 
-OF_THE_EXAMPLE = r"\bblog\b|users.and.posts|UsersAndPosts|/users\b|/posts\b|\b(INTO|FROM) users\b"
+OF_THE_EXAMPLE = (
+    r"\bblog\b|users.and.posts|UsersAndPosts|/users\b|/posts\b|\b(INTO|FROM) users\b"
+    r"|\bUsersFunction\b|\bPostsFunction\b|=posts\b|=users\b|make mine\b"
+)
+GAP = re.compile(
+    r"^(#+) .*\n+(?=#{1,6} |\Z)(?!\1#)"  # a section without text
+    r"|^.*[:;,]\n\n(?!```|\||- |1\. |<).*"  # a sentence that does not end
+    r"|^.*(?: ,|,,|\(\)|\band ,| \.(?:\s|$)).*",  # a link that was taken out of a list
+    re.MULTILINE,
+)
+OWNERS = "## Owners"
+"""The section of the page whose commands make the product's resources."""
 
 
 def names(folder: Path) -> str:
@@ -65,7 +80,9 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dropping = ("--lab", "drop", "--examples", "drop")
     python(folder, "local.generate.mine", "shop", "Shop API", *dropping)
     commit(folder)
-    python(folder, "local.generate.resource", "orders", "--fields", "buyer:str amount:decimal")
+    page = (folder / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
+    for command in blocks(page.partition(OWNERS)[2], "sh")[0].splitlines():
+        run([*MAKE, *shlex.split(command)[1:]], folder)
     fields = "quantity:int note:text?"
     python(folder, "local.generate.resource", "items", "--of", "orders", "--fields", fields)
     return folder
@@ -74,6 +91,12 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_product_has_its_own_name_and_nothing_of_the_example(product: Path) -> None:
     assert names(product) == ""
     assert not [name for name in ("benchmarks", "docs/adr") if (product / name).exists()]
+
+
+def test_the_pages_of_a_product_have_no_gaps(product: Path) -> None:
+    for page in (*product.glob("*.md"), *product.glob("docs/*.md")):
+        text = CODE.sub("```\n", page.read_text(encoding="utf-8"))
+        assert [found[0] for found in GAP.finditer(text)] == [], page.name
 
 
 def test_a_product_passes_its_tests(product: Path) -> None:
@@ -91,8 +114,10 @@ def test_a_product_runs(product: Path) -> None:
     url = f"http://127.0.0.1:{port}"
     with running(command, environment, product), httpx.Client(base_url=url) as api:
         wait_until_ready(api)
-        order = api.post("/orders", json={"buyer": "Ada", "amount": "1.50"})
-        assert order.status_code == 201, order.text
+        customer = api.post("/customers", json={"name": "Ada"})
+        assert customer.status_code == 201, customer.text
+        order = {"customer_id": customer.json()["id"], "product": "An engine", "amount": "1.50"}
+        assert api.post("/orders", json=order).status_code == 201
         assert api.get("/orders").json()["total"] == 1
 
 
