@@ -29,10 +29,10 @@ COMMANDS = [
     f"make resource NAME=line_items OF=users FIELDS='{' '.join(FIELDS)}'",
     f"make resource NAME=people ITEM=person FIELDS='{' '.join(NULLABLE)}'",
     f"make resource NAME=names FIELDS='{' '.join(f'{name}:int' for name in NAMES.split())}'",
-    "make resource NAME=tickets OF=people FIELDS='title:str'",
+    "make resource NAME=visits OF=people FIELDS='title:str'",
 ]
 MODELS = "layers/shared/shared/database/models.py"
-RESTRICTED = "tickets_of_people"
+RESTRICTED = "visits_of_people"
 # What a user runs who added a resource. Of the template's tests, those that build and deploy it are
 # the same for every resource; of the layer's, those that import every function.
 SUITES = (
@@ -73,7 +73,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def opened(generated: Path) -> Path:
     """The copy after authors were permitted to create comments, and the deletion of people that
-    have tickets is stopped, as on the page."""
+    have visits is stopped, as on the page."""
     path, permission = shown()[-1]
     [before] = re.findall(r"before `([^`]+)`:", PAGE)
     [expected] = re.findall(r'`(\("author", \d+\))`', PAGE)
