@@ -12,6 +12,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := .tools/uv/bin/uv
+# What is typed, such as MESSAGE='5 $ a "day"', reaches a recipe's environment as it is typed.
+$(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(eval export $(name))\
+	$(eval override $(name) := $$(value $(name)))))
 # The Python of a new .venv, such as `make install PYTHON=python3.12`; empty: the best on the PATH.
 PYTHON :=
 
@@ -30,10 +33,10 @@ reset: $(READY)  ## empty the local databases
 	@$(BIN)/python -m local reset
 
 demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=10000 POSTS=50000)
-	@$(BIN)/python -m local demo-data $(if $(USERS),--users $(USERS)) $(if $(POSTS),--posts $(POSTS))
+	@$(BIN)/python -m local demo-data $(if $(USERS),--users "$$USERS") $(if $(POSTS),--posts "$$POSTS")
 
 token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT=ada)
-	@$(BIN)/python -m local token $(if $(ROLE),--role $(ROLE)) $(if $(SUBJECT),--subject $(SUBJECT))
+	@$(BIN)/python -m local token $(if $(ROLE),--role "$$ROLE") $(if $(SUBJECT),--subject "$$SUBJECT")
 
 test: $(READY)   ## run the tests that prove the product, in parallel (ARGS='tests/layer -k name' for some)
 	@$(BIN)/pytest $(ARGS)
@@ -42,11 +45,10 @@ test-all: $(READY)  ## run all tests, the laboratory's as well (ARGS='-n 2' in t
 	@$(BIN)/pytest --laboratory $(ARGS)
 
 smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
-	@STAGE=$(STAGE) BASE_URL=$(BASE_URL) ADMIN_TOKEN=$(ADMIN_TOKEN) READER_TOKEN=$(READER_TOKEN) \
-		$(BIN)/pytest -v -m smoke tests/smoke $(ARGS)
+	@$(BIN)/pytest -v -m smoke tests/smoke $(ARGS)
 
 failed-events: $(READY)  ## print why a stage's last deployment failed, nested stacks included (STAGE=staging)
-	@$(BIN)/python -m tests.smoke.stage $(STAGE)
+	@$(BIN)/python -m tests.smoke.stage "$$STAGE"
 
 shapes: $(READY)   ## change a resource in every way, in a copy, and run its suites there (minutes)
 	@$(BIN)/pytest -v -m 'not smoke' tests/shapes $(ARGS)
@@ -63,7 +65,7 @@ lint: $(READY)   ## check format, style and types
 	@$(BIN)/mypy
 
 cost: $(READY)   ## estimate what a profile costs a month (PROFILE=standard ARGS=--proxy)
-	@$(BIN)/python -m tests.template.cost $(if $(PROFILE),--profile $(PROFILE)) $(ARGS) 2>/dev/null
+	@$(BIN)/python -m tests.template.cost $(if $(PROFILE),--profile "$$PROFILE") $(ARGS) 2>/dev/null
 
 scan: $(READY)   ## look for what is not secure in the templates and their IAM policies
 	@$(BIN)/python -m tests.template.scan
@@ -73,16 +75,16 @@ format: $(READY)  ## format the code
 	@$(BIN)/ruff check --fix .
 
 migration: $(READY)  ## write a migration to what the models declare (MESSAGE='…')
-	@$(BIN)/python -m local.generate.migration "$(MESSAGE)"
+	@$(BIN)/python -m local.generate.migration "$$MESSAGE"
 
 resource: $(READY)  ## write a resource and its tests (NAME=tickets FIELDS='title:str due:date?')
 	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --fields "$$FIELDS" --owners "$$OWNERS"
 
 remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=tickets, or several)
-	@$(BIN)/python -m local.generate.remove $(NAME)
+	@$(BIN)/python -m local.generate.remove "$$NAME"
 
 mine: $(READY)   ## make the repository a product's own (NAME=shop TITLE='Shop API' LAB=drop EXAMPLES=drop)
-	@$(BIN)/python -m local.generate.mine "$$NAME" "$$TITLE" --lab $(or $(LAB),keep) --examples $(or $(EXAMPLES),keep)
+	@$(BIN)/python -m local.generate.mine "$$NAME" "$$TITLE" --lab "$${LAB:-keep}" --examples "$${EXAMPLES:-keep}"
 
 openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, tables of the API's page
 	@$(BIN)/python -m local.generate.openapi
@@ -90,7 +92,7 @@ openapi: $(READY)  ## write what follows from the routes: OpenAPI document, samp
 	@$(BIN)/python -m local.generate.api_page
 
 release: $(READY)  ## write what a release consists of to dist/ (TAG=v1.2.0 must be the version)
-	@$(BIN)/python -m local.generate.release $$TAG
+	@$(BIN)/python -m local.generate.release "$$TAG"
 
 prove: $(READY)  ## check the cache's consistency while workers are killed (minutes)
 	@$(BIN)/python -m tests.coherence.prove $(ARGS)

@@ -59,7 +59,7 @@ HISTORY = (
 def main() -> None:
     try:
         require_clean_tree()
-        for line in remove(sys.argv[1:]):
+        for line in remove(" ".join(sys.argv[1:]).split()):
             print(line)
     except Refused as refusal:
         sys.exit(str(refusal))

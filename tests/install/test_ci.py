@@ -171,7 +171,9 @@ def test_a_deployment_that_fails_says_why() -> None:
     )["jobs"]["deploy"]["steps"]
     deploys = next(n for n, step in enumerate(steps) if "sam deploy" in step.get("run", ""))
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    command = re.search(r"^failed-events:.*\n\t@\$\(BIN\)/(.*) \$\(STAGE\)", makefile, re.MULTILINE)
+    command = re.search(
+        r'^failed-events:.*\n\t@\$\(BIN\)/(.*) "\$\$STAGE"$', makefile, re.MULTILINE
+    )
     assert command is not None
     assert steps[deploys + 1] == {"if": "failure()", "run": f'.venv/bin/{command[1]} "$STAGE"'}
 

@@ -1,0 +1,74 @@
+"""What is typed reaches a program as it is typed: make and the shell read it no second time."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.resources import ROOT
+
+TYPED = """ä "quoted" 'single' $5 $(touch made) `touch made` ${HOME} * ; # \\ % x"""
+PROGRAM = """#!/usr/bin/env python3
+import json, os, sys
+variables = {name: os.environ.get(name) for name in ("STAGE", "BASE_URL")}
+print(json.dumps({"arguments": sys.argv[1:], "variables": variables}))
+"""
+
+
+def received(folder: Path, target: str, **typed: str) -> tuple[list[str], dict[str, str | None]]:
+    """What the target's program was given: its arguments, and some of its environment."""
+    for name in ("python", "pytest"):
+        (folder / name).write_text(PROGRAM, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    make = ["make", "-s", "-o", ".venv/.ready", f"BIN={folder}", target]
+    variables = [f"{name}={value}" for name, value in typed.items()]
+    done = subprocess.run(
+        [*make, *variables], cwd=ROOT, check=True, capture_output=True, encoding="utf-8"
+    )
+    given = json.loads(done.stdout)
+    assert not (ROOT / "made").exists()
+    return given["arguments"], given["variables"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("demo-data", "USERS"),
+        ("demo-data", "POSTS"),
+        ("token", "ROLE"),
+        ("token", "SUBJECT"),
+        ("failed-events", "STAGE"),
+        ("cost", "PROFILE"),
+        ("migration", "MESSAGE"),
+        ("resource", "NAME"),
+        ("resource", "OF"),
+        ("resource", "ITEM"),
+        ("resource", "FIELDS"),
+        ("resource", "OWNERS"),
+        ("remove", "NAME"),
+        ("mine", "NAME"),
+        ("mine", "TITLE"),
+        ("mine", "LAB"),
+        ("mine", "EXAMPLES"),
+        ("release", "TAG"),
+    ],
+)
+def test_an_argument_is_what_was_typed(tmp_path: Path, target: str, name: str) -> None:
+    arguments, _ = received(tmp_path, target, **{name: TYPED})
+    assert TYPED in arguments
+
+
+@pytest.mark.parametrize("name", ["STAGE", "BASE_URL"])
+def test_a_variable_is_what_was_typed(tmp_path: Path, name: str) -> None:
+    assert received(tmp_path, "smoke", **{name: TYPED})[1][name] == TYPED
+
+
+def test_what_is_not_typed_is_not_there(tmp_path: Path) -> None:
+    assert received(tmp_path, "token")[0] == ["-m", "local", "token"]
+    assert received(tmp_path, "mine", NAME="shop")[0][-4:] == [
+        *("--lab", "keep", "--examples", "keep")
+    ]
+    assert received(tmp_path, "test", ARGS="tests/layer -k 'a or b'")[0] == [
+        *("tests/layer", "-k", "a or b")
+    ]
