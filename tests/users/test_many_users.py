@@ -30,7 +30,10 @@ def many_users(services: Services) -> Iterator[Database]:
     """A connection to the database with many users, which no test of this module changes."""
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(EMPTY)
+        # The index takes them at once when it is vacuumed, in a third of the time.
+        connection.execute("ALTER INDEX users_name_parts_idx SET (fastupdate = on)")
         insert_many_users(connection)
+        connection.execute("ALTER INDEX users_name_parts_idx SET (fastupdate = off)")
         connection.execute("VACUUM ANALYZE users")
         yield connection
 
