@@ -113,6 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from local.runtime.document import current_document
 
     console = Console(verbose=arguments.verbose)
+    is_outdated = threading.Event()
     with contextlib.ExitStack() as stack:
         gateway = Gateway(_port(arguments.port))
         stack.callback(gateway.close)
@@ -128,7 +129,7 @@ def _run(arguments: argparse.Namespace) -> int:
             template = replace(template, functions=template.functions | {name: function})
             console.notice(f"{name} waits for a debugger on port {arguments.debug_port}")
         path = arguments.template.resolve()
-        stack.enter_context(_watching(path, template, pool, console))
+        stack.enter_context(_watching(path, template, pool, console, is_outdated))
         api = Api(
             RouteTable(template.routes),
             template.functions,
@@ -146,9 +147,12 @@ def _run(arguments: argparse.Namespace) -> int:
             notice=trusted.notice if api.routes.require_tokens else None,
         )
         try:
-            _wait_for_signal()
+            _wait_for_signal(or_event=is_outdated)
         finally:
-            console.step("Stopping")
+            console.step("Starting again" if is_outdated.is_set() else "Stopping")
+    if is_outdated.is_set():
+        sys.stdout.flush()
+        os.execv(sys.executable, [*sys.orig_argv, "--port", str(gateway.port)])  # noqa: S606
     return 0
 
 
@@ -345,9 +349,13 @@ def _invoke_migrations(template: "Template", pool: WorkerPool, **event: str) -> 
 
 @contextlib.contextmanager
 def _watching(
-    path: Path, template: "Template", pool: WorkerPool, console: Console
+    path: Path,
+    template: "Template",
+    pool: WorkerPool,
+    console: Console,
+    is_outdated: threading.Event,
 ) -> Iterator[None]:
-    """Say what changes, and what follows from it."""
+    """Say what changes, and what follows from it; set the event when the template has changed."""
     from local.runtime.watch import watching
 
     migrations = template.functions.get(MIGRATIONS)
@@ -355,7 +363,13 @@ def _watching(
     def on_change(changed: list[Path]) -> None:
         if path in changed:
             changed.remove(path)
-            console.notice(f"{path.name} changed: stop and start again to use it")
+            try:
+                _load_template(path).result()
+            except LocalError as error:
+                console.notice(str(error))
+            else:
+                console.notice(f"{path.name} changed")
+                is_outdated.set()
         if not changed:
             return
         first = os.path.relpath(changed[0], path.parent)
@@ -393,13 +407,15 @@ def _read_event(name: str | None) -> bytes:
     return data
 
 
-def _wait_for_signal() -> None:
-    """Wait until the program is to stop.
+def _wait_for_signal(or_event: threading.Event | None = None) -> None:
+    """Wait until the program is to stop, or the event is set.
 
     Python drops an exception that a signal raises within a destructor or a callback of the garbage
     collector, so the signals' handlers are looked at as well: they are ignored from the first on.
     """
     while signal.getsignal(SIGNALS[0]) is not signal.SIG_IGN:
+        if or_event is not None and or_event.is_set():
+            return
         time.sleep(POLL_SECONDS)
 
 

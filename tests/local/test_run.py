@@ -58,8 +58,17 @@ def test_a_run_with_changes_of_code(start: Start, project: Path) -> None:
     while program.get("/toy").status_code != 200:
         assert time.monotonic() < deadline, program.output
 
-    (project / "template.yaml").touch()
-    program.wait_for("template.yaml changed: stop and start again", 5)
+    url, template = program.url, project / "template.yaml"
+    valid = template.read_text()
+    template.write_text("Resources: [")
+    program.wait_for("template.yaml does not parse: ", 5)
+    assert program.get("/toy").status_code == 200
+
+    program.lines.clear()
+    template.write_text(valid.replace("GREETING: hello", "GREETING: goodbye"))
+    program.wait_for("template.yaml changed", 5)
+    assert program.url == url
+    assert program.get("/toy?mode=environment").json()["GREETING"] == "goodbye"
 
     assert program.end(signal.SIGTERM) == []
     assert program.process.returncode == 0
