@@ -246,7 +246,7 @@ def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> No
     from redis.retry import Retry
 
     os.environ["DATABASE_URL"] = database_url  # or there are no settings
-    from shared.cache.scripts import EVERYTHING, VOID_TABLES, key, new_token
+    from shared.cache.scripts import ALL_TABLES, VOID_TABLES, key, new_token
 
     try:
         with Redis.from_url(
@@ -255,7 +255,7 @@ def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> No
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         ) as client:
-            client.eval(VOID_TABLES.text, 1, key("generations"), new_token(), EVERYTHING)
+            client.eval(VOID_TABLES.text, 1, key("generations"), new_token(), ALL_TABLES)
     except RedisError:
         console.notice("Redis does not respond: cached pages may be stale until they expire")
 

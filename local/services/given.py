@@ -41,7 +41,7 @@ def check_redis(url: str) -> None:
     from redis.connection import parse_url
     from redis.retry import Retry
 
-    from shared.cache.redis_url import OURS, connection_options
+    from shared.cache.redis_url import FIXED_OPTIONS, connection_options
 
     unset = "unset it to use the built-in Valkey"
     try:
@@ -54,7 +54,7 @@ def check_redis(url: str) -> None:
             f"(write @ : / in a password as %40 %3A %2F), or {unset}"
         ) from None
 
-    options: dict[str, Any] = parse_url(url) | OURS  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = parse_url(url) | FIXED_OPTIONS  # type: ignore[no-untyped-call]
     options |= {"socket_timeout": CHECK_SECONDS, "socket_connect_timeout": CHECK_SECONDS}
     options["retry"] = Retry(NoBackoff(), 0)
     try:

@@ -12,7 +12,7 @@ from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
 from local.errors import LocalError
 from local.services import Services
 from local.services.given import check_redis
-from shared.cache.redis_url import OURS, PARAMETERS, TLS_PARAMETERS, connection_options
+from shared.cache.redis_url import FIXED_OPTIONS, PARAMETERS, TLS_PARAMETERS, connection_options
 from shared.cache.scripts import redis_scripts
 from tests.conftest import Worker
 from tests.resources import ROOT
@@ -135,7 +135,7 @@ def test_every_parameter_is_redis_pys_own() -> None:
     for one in SSLConnection.__mro__:
         made = vars(one).get("__init__")
         taken |= set(getattr(getattr(made, "__wrapped__", made), "__annotations__", ()))
-    assert taken >= PARAMETERS | TLS_PARAMETERS | OURS.keys()
+    assert taken >= PARAMETERS | TLS_PARAMETERS | FIXED_OPTIONS.keys()
 
 
 def test_the_parameters_are_documented() -> None:
@@ -145,4 +145,4 @@ def test_the_parameters_are_documented() -> None:
         set(re.findall(r"`([a-z_]+)`", text)) for text in documented.partition("no effect:")[::2]
     )
     assert used == PARAMETERS | TLS_PARAMETERS
-    assert without_effect == OURS.keys()
+    assert without_effect == FIXED_OPTIONS.keys()

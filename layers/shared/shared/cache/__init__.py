@@ -1,1 +1,1 @@
-"""Redis: which lists are cached, and how their pages are kept coherent."""
+"""Redis: cached pages of lists, and the protocol that keeps them coherent."""

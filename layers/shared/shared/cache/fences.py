@@ -1,9 +1,9 @@
-"""Fences of a write: from before its COMMIT until the pages that depend on its changes are voided,
-none of these is served.
+"""The fences of a write: no page that depends on its changes is served from before its COMMIT until
+these pages are voided.
 
-They are set while the statement runs, and narrowed and cleared by commands that are not awaited, so
-they cost a write no round trip, unless it moves a row to another scope. Redis's failures do not
-stop a write; `shared.cache.pages` says what they cost.
+Fences are set while the statement runs, and narrowed and cleared by commands that are not awaited,
+so they cost a write no round trip, unless it moves a row to another scope. A failure of Redis does
+not stop a write (`shared.cache.pages`).
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from shared.cache.scripts import (
 from shared.request import ApiRequest
 
 Fence = tuple[str, str | None]
-"""A table, and the only scope of it that is fenced; None for the whole table."""
+"""A table and one of its scopes, None for the whole table."""
 
 
 class Fences:
     """The fences of one write: a transaction's `Invalidation`.
 
-    A write whose outcome is unknown calls neither `committed` nor `rolled_back`: its COMMIT may
-    still come through, and the fences stand until it no longer can.
+    If the outcome of a write is unknown, its COMMIT may still take effect, so its fences stand
+    until it no longer can.
     """
 
     def __init__(self, request: ApiRequest) -> None:
@@ -41,23 +41,20 @@ class Fences:
         self._setting: list[asyncio.Task[None]] = []
         self._standing: set[Fence] = set()
         self._expires_at = inf
-        """The earliest expiry of one of them; a process may have been frozen since."""
+        """When the first fence expires; the process may have been frozen since it was set."""
 
     def start(self, tables: Mapping[str, str | None]) -> None:
-        """Begin to set the fences of these tables, and to count the request with them.
-
-        The value is the scope of the table that is likely to change, None for any.
-        """
+        """Start setting the fences of these tables, and counting the request along with them."""
         self._start(set(tables.items()) - self._fences)
 
     async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
-        """Return when the fences of all that changed stand, or Redis has failed.
+        """Return once everything that changed is fenced, or Redis has failed.
 
-        The scopes are known by now, so a table's fence is narrowed to them, by a command that is
-        not awaited: until it has arrived, more is fenced than need be. A fence of a scope that was
-        not likely to change costs a round trip.
+        The scopes are known now, so the fence of a table is narrowed to them by a command that is
+        not awaited; until it arrives, the whole table is fenced. A scope that `start` did not
+        expect costs a round trip.
         """
-        await self._are_set()
+        await self._wait_until_set()
         changed: set[Fence] = {
             (table, scope)
             for table, known in scopes.items()
@@ -68,7 +65,7 @@ class Fences:
             return
         if any((table, None) not in self._fences for table, _ in new):
             self._start(new)
-            await self._are_set()
+            await self._wait_until_set()
             return
         narrow = self._set_fences(new, instead_of={(table, None) for table, _ in new})
         self._fences |= new
@@ -77,10 +74,7 @@ class Fences:
             self._standing |= new
 
     async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
-        """Void the pages of what changed, and clear the fences.
-
-        `scopes` has the scopes that changed of each table, None for the whole table.
-        """
+        """Void the pages that depend on the changed scopes, and clear the fences."""
         fields: list[str] = []
         scope_keys: list[str] = []
         for table, changed in scopes.items():
@@ -90,11 +84,11 @@ class Fences:
         with surviving_redis(self._request.record):
             if self._standing == self._fences and monotonic() < self._expires_at:
                 await redis_scripts().post(call, voids=scopes)
-            else:  # no fence keeps readers from the pages until the command has arrived
+            else:  # until the command has arrived, no fence keeps the pages from readers
                 await redis_scripts().void(call, voids=scopes)
 
     async def rolled_back(self) -> None:
-        """Clear the fences; the pages are as good as before."""
+        """Clear the fences; the pages are still valid."""
         for setting in self._setting:
             await setting
         if self._fences:
@@ -106,9 +100,9 @@ class Fences:
             self._fences |= fences
             self._setting.append(asyncio.create_task(self._set(fences)))
 
-    async def _are_set(self) -> None:
+    async def _wait_until_set(self) -> None:
         for setting in self._setting:
-            # A deadline that expires here must not stop it: `rolled_back` waits for its end.
+            # A deadline that expires here must not cancel it: `rolled_back` awaits it again.
             await asyncio.shield(setting)
 
     async def _set(self, fences: set[Fence]) -> None:

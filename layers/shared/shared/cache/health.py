@@ -1,4 +1,4 @@
-"""Whether Redis does all that the cache needs."""
+"""A check that Redis supports everything that the cache needs."""
 
 from shared.cache.redis_connection import Call
 from shared.cache.scripts import (
@@ -16,7 +16,7 @@ TABLE = "health"
 
 
 async def check_redis() -> None:
-    """Run what readers and writers run, on a page of its own.
+    """Run the scripts of readers and writers on a page of their own.
 
     Raises `CacheUnavailable`, `RedisError` and `OSError`.
     """

@@ -7,32 +7,33 @@ A page is valid while nothing that it was read from has changed. Keys, each afte
                          pages that show rows of any scope; `epoch`, see below; no TTL
     scope:articles:7     the token of one scope of a table; of its rows whose writer_id is 7
     fences               a sorted set of writes in progress, `table|writer` by their deadline
-    writers:{page}:{limit} what the page depends on, a line end, and the page's bytes; none of these
-                         if the page is too large to cache
+    writers:{page}:{limit} the page's dependencies, a line end, and its bytes, which are left out if
+                         the page is too large to cache
     …:lease              held by the reader that populates this page
 
-What a page depends on is `{digest of its schema};{table}@{scope}={token}+{token};…`: of every table
-that its statements read the table's token, and that of the scope that they selected, or of `all`.
-It is derived from the statements (`shared.database.dependencies`), and so is what a write changes.
+The dependencies are `{digest of its schema};{table}@{scope}={token}+{token};…`: for every table
+that its statements read, the table's token, and the token of the selected scope or of `all`. They
+are derived from the statements (`shared.database.dependencies`), as are the changes of a write.
 
 A hit compares the page's tokens with the present ones. A miss takes the page's lease and the
-tokens, reads the database, and stores the page if the tokens are still the same. A writer's fences
-stand on what it has changed before it commits: pages that depend on that are not served until it
-has given new tokens to `all` and to the scopes of its row, before and after, or to the table. A
-fence whose writer crashed, or does not know whether COMMIT came through, expires later than
-PostgreSQL lets the transaction live (`transaction_timeout`, set by the migrations); the reader that
+tokens, reads the database, and stores the page if the tokens are still the same. A writer sets
+fences on its changes before it commits: pages that depend on them are not served until the writer
+has given new tokens to `all` and to the scopes of its row, before and after, or to the table. If
+the writer crashed, or does not know whether its COMMIT took effect, its fence expires after
+PostgreSQL has ended the transaction (`transaction_timeout`, set by the migrations); the reader that
 finds it expired gives the table a new token.
 
 `epoch` is the primary's replication id, new whenever a server starts or is promoted, and the end
-of a quarantine. A Redis that has no epoch, or another server's, has forgotten fences: nothing is
-served or stored until every write that it may have forgotten is over, `FENCE_SECONDS` later.
+of a quarantine. A Redis without an epoch, or with another server's, may have lost fences: nothing
+is served or stored for `FENCE_SECONDS`, until every write whose fence was lost is over.
 
-Redis is never needed: without it reads use the database and writes succeed. Readers do not ask a
-Redis that failed for `BREAKER_PAUSE_SECONDS`. Writers ask it every time, as it may have recovered
-for others: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer, and after each
-pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker whose clearing failed, or that Redis rejected, gives
-the tables new tokens before it uses Redis again. docs/cache.md says what remains, and how Redis has
-to be set up: cluster mode off, as the keys are on several slots, and `volatile-*` or `noeviction`.
+Redis is optional: without it reads use the database, and writes succeed. Readers skip Redis for
+`BREAKER_PAUSE_SECONDS` after a failure. Writers always try it, as other workers may be using it
+again: while it hangs, a write takes up to twice `REDIS_TIMEOUT_SECONDS` longer, and after each
+pause `REDIS_CONNECT_TIMEOUT_SECONDS`. A worker that could not void pages, or whose command Redis
+rejected, gives the tables new tokens before it uses Redis again. docs/cache.md has the limits, and
+the configuration of Redis: cluster mode off, as the keys are on several slots, and `volatile-*` or
+`noeviction`.
 """
 
 import asyncio
@@ -64,23 +65,23 @@ LEASE_WAIT_SECONDS = 1.0
 LEASE_POLL_SECONDS = 0.005
 LONGEST_LEASE_POLL_SECONDS = 0.08
 NARROWING_WAITS = 2
-"""A table's fence is narrowed within a round trip, but there may be another one by then."""
+"""A table's fence is narrowed within a round trip, but another writer may have set one by then."""
 EMPTY_PAGE_SECONDS = 1
-"""A page without rows is kept no longer than the lease that every miss takes: any number of them
-can be asked for, past the end or of unknown scopes."""
+"""Lifetime of a page without rows, as short as a lease: clients can request any number of them,
+past the end or of unknown scopes."""
 MAX_PAGE_BYTES = 256 * 1024
-"""A larger page is not cached: a few clients that ask for the largest ones would have all others
-evicted, and it would occupy Redis, which serves one command at a time. A page of 100 rows of 2 kB
-fits, and 1000 pages of this size fit into the smallest cache of ElastiCache."""
+"""A larger page is not cached: a few clients could have all other pages evicted, and each would
+occupy Redis, which serves one command at a time. A page of 100 rows of 2 kB fits, and 1000 pages of
+this size fit into the smallest cache of ElastiCache."""
 SCOPE_TTLS = 3
-"""A scope's token lives so many times as long as a page: tokens of all scopes cannot fill Redis."""
+"""Lifetime of a scope's token, in lifetimes of a page: tokens of all scopes cannot fill Redis."""
 
 
 class Loaded(NamedTuple):
-    """A page's bytes as the database has them, what they depend on, and whether it has no rows.
+    """A page read from the database: its bytes, its dependencies, and whether it has no rows.
 
-    `depends_on` has the scope of each table that was read, empty for the whole table, None for one
-    that no cached page may depend on.
+    `depends_on` has the scope of each table that was read: empty for the whole table, None if no
+    cached page may depend on the table.
     """
 
     content: bytes
@@ -98,11 +99,10 @@ class Lease(NamedTuple):
 
 
 class PageCache:
-    """The cached pages of a list; `name` is its table's.
+    """The cached pages of a list of the table `name`; `prefix` begins their keys, or the name.
 
-    `prefix` begins their keys; the table's name if it is empty.
-
-    A page of another `schema` is not served: one from before a release, or of a canary.
+    A page with another version of the `schema`, from before a release or of a canary, is not
+    served.
     """
 
     def __init__(self, name: str, schema: type[BaseModel], prefix: str = "") -> None:
@@ -119,10 +119,10 @@ class PageCache:
     ) -> bytes:
         """Return the page's bytes: cached, or loaded and then cached.
 
-        `page` is the rest of the page's key (`1:10`); None is not cached. `load` reads the
-        database; its errors are raised here, Redis's are not. `scope` is the scope whose rows the
-        page shows. Without it, or with another one than the statements select, the page is still
-        correct, but depends on the whole table.
+        `page` is the rest of the page's key (`1:10`), None for a page that is not cached. `load`
+        reads the database; its errors are raised, those of Redis are not. `scope` is the scope
+        whose rows the page shows. If it is missing, or not the one that the statements select, the
+        page is still correct, but depends on the whole table.
         """
         record = request.record
         if page is None:
@@ -150,7 +150,7 @@ class PageCache:
     async def _look_up(
         self, request: ApiRequest, page: str, scope: str
     ) -> bytes | Lease | CacheOutcome:
-        """Return a hit's content, a miss's lease, or a bypass."""
+        """Return the content for a hit, a lease for a miss, or `bypass`."""
         redis, lease = redis_scripts(), new_token()
         keys = [key("generations"), key("fences"), *self.page_keys(page)]
         if scope:
@@ -190,7 +190,7 @@ class PageCache:
             await self._release(record, page, lease)
             return
         header, generations, is_scoped = self._header(lease, loaded.depends_on, scope)
-        # Readers of a page that is too large learn that here, and need not wait for each other.
+        # A page that is too large is stored without its bytes, so that readers do not queue for it.
         content = loaded.content if len(loaded.content) <= MAX_PAGE_BYTES else b""
         keys = [key("generations"), *self.page_keys(page)]
         if is_scoped:
@@ -210,8 +210,8 @@ class PageCache:
     def _header(
         self, lease: Lease, depends_on: Mapping[str, str | None], scope: str
     ) -> tuple[bytes, list[str | bytes], bool]:
-        """Return what the page depends on, as it is stored; the generations among it, each as
-        `STORE` takes them; and whether the scope is among it."""
+        """Return the dependencies as they are stored, the arguments of `STORE` for the generations
+        among them, and whether the page depends on `scope` only."""
         header, generations, is_scoped = [self.digest.encode()], list[str | bytes](), False
         for table, selected in depends_on.items():
             shown = scope if (table, selected) == (self.name, scope) else ""
@@ -244,7 +244,7 @@ class PageCache:
 
 @contextmanager
 def surviving_redis(record: Record) -> Iterator[None]:
-    """Record Redis's failure, and go on without it."""
+    """Record a failure of Redis, and continue without it."""
     try:
         yield
     except CacheUnavailable as error:

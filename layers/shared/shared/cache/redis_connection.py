@@ -5,16 +5,15 @@ without awaiting its response (`post`), which redis-py's client cannot do. A res
 longer than `timeout_seconds`, and connecting, which is rare and may need DNS, TLS and IAM, no
 longer than `connect_timeout_seconds`.
 
-A connection on which a command fails is closed, whatever the reason: the server ended it, rejects
-writes since it was demoted, has another password, or sent something else than a response. The next
-one resolves the name again, with the password that the secret holds by then.
+A connection on which a command fails is closed, whatever the reason: the server ended it, was
+demoted and rejects writes, has a new password, or sent something other than a response. The next
+connection resolves the host name again, and uses the secret's current password.
 
-A response that is owed is read before those of the next calls. By then the environment may have
-been frozen and the connection may be gone: a response that is an error, or does not come, counts as
-a call that failed.
+A response that was not awaited is read before that of the next call. The environment may have been
+frozen since, and the connection lost: a missing response, or an error, counts as a failed call.
 
-Each response begins with its call's tag, so that none is taken for another's, even if a proxy lost
-or repeated one.
+Each response begins with its call's tag, so that none is mistaken for another's, even if a proxy
+drops or repeats one.
 """
 
 import asyncio
@@ -44,8 +43,8 @@ Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
 CONNECTION_SECONDS = 60.0
-"""A connection's longest life: an environment that met no error follows a name that was pointed to
-another server. It costs a new connection a minute."""
+"""Maximum lifetime of a connection, so that an environment that meets no error follows a host name
+to another server."""
 TAG_BYTES = 8
 POSTED_BYTES = 16 * 1024
 """The largest command that is sent without awaiting its response: it fits into the buffer of a
@@ -58,7 +57,7 @@ def is_none(result: Any) -> bool:
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script, which Redis keeps under its digest. `is_result` tells what it may return."""
+    """A Lua script, which Redis keeps under its digest. `is_result` checks what it returns."""
 
     text: str
     is_result: Callable[[Any], bool] = is_none
@@ -75,7 +74,7 @@ class Script:
 
 @cache
 def both(first: Script, second: Script) -> Script:
-    """Return the script that runs two, each with its own keys and arguments."""
+    """Return a script that runs both, each with its own keys and arguments."""
 
     def are_results(results: Any) -> bool:
         match results:
@@ -118,7 +117,7 @@ class Call(NamedTuple):
         return ("EVAL", self.script.tagged, len(self.keys), *self.keys, *self.arguments, tag)
 
     def result_in(self, response: Any, tag: bytes) -> Any:
-        """Return the script's result. Raises `InvalidResponse` if it is not the response to it."""
+        """Return the script's result. Raises `InvalidResponse` if it responds to another call."""
         match response:
             case [bytes() as sent, result] if sent == tag and self.script.is_result(result):
                 return result
@@ -138,10 +137,10 @@ class PostedCallFailed(RedisError):
 
 
 class RedisConnection:
-    """Connects at the first call, to a URL or to one in the secret of an ARN.
+    """Connects at the first call, to a URL or to the URL in the secret with that ARN.
 
-    Raises `RedisError` and `OSError` (too late), and no other error: redis-py's parser raises its
-    own for malformed responses, and they may quote them.
+    Raises `RedisError` and `OSError` (a timeout), and no other error: for malformed responses
+    redis-py's parser raises errors that may quote them.
     """
 
     def __init__(self, url_or_arn: str, timeout_seconds: float) -> None:
@@ -160,10 +159,10 @@ class RedisConnection:
     async def run(self, call: Call) -> Any:
         """Return the script's result, after one round trip; two if Redis has forgotten the script.
 
-        A call that fails is retried once on a new connection, unless it came too late, and once
-        more if that one was rejected for an outdated password. Raises `PostedCallFailed`, without a
-        retry, if a call that was posted before has failed. redis-py's own scripts would need the
-        right to SCRIPT LOAD, and two round trips more.
+        A call that fails is retried once on a new connection, unless it timed out, and once more
+        if the new connection was rejected for an outdated password. Raises `PostedCallFailed`,
+        without a retry, if a call that was posted before has failed. redis-py's own scripts would
+        need the right to SCRIPT LOAD, and two more round trips.
         """
         async with self._in_use:
             for error in (RedisError, AuthenticationError):
@@ -176,13 +175,13 @@ class RedisConnection:
             return await self._run(call)
 
     async def post(self, call: Call, failed: Callable[[], None]) -> None:
-        """Send a call without awaiting its response; `failed` is called if that is an error, or
-        does not come.
+        """Send a call without awaiting its response; `failed` is called if the response is an
+        error, or missing.
 
-        Raises as `run` if it cannot be sent, or if it is too large to be sent at once, and fails.
+        Raises the errors of `run` if the call cannot be sent, or is too large for that, and fails.
         """
         tag = token_bytes(TAG_BYTES)
-        command = call.eval(tag)  # Redis may have forgotten the script, which is known too late
+        command = call.eval(tag)  # EVALSHA would tell too late that Redis lacks the script
         if sum(map(_size, command)) > POSTED_BYTES:
             await self.run(call)
             return
@@ -201,7 +200,7 @@ class RedisConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(Exception):
-                # TLS would wait for the server's farewell, which may never come.
+                # TLS would wait for the server's close_notify, which may never come.
                 await connection.disconnect(nowait=True)
 
     async def _run(self, call: Call) -> Any:
@@ -213,16 +212,16 @@ class RedisConnection:
             except NoScriptError:
                 response = await self._execute(connection, call.eval(tag))
             return call.result_in(response, tag)
-        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
-            raise await self._left(error) from None
+        except BaseException as error:  # noqa: BLE001 - it is raised, translated
+            raise await self._close_after(error) from None
 
     async def _send(self, command: Command) -> None:
         try:
             connection = await self._connected()
             async with asyncio.timeout(self.timeout_seconds):
                 await connection.send_packed_command(connection.pack_commands([command]))
-        except BaseException as error:  # noqa: BLE001 - it is raised, as what it is to the user
-            raise await self._left(error) from None
+        except BaseException as error:  # noqa: BLE001 - it is raised, translated
+            raise await self._close_after(error) from None
 
     async def _execute(self, connection: AbstractConnection, command: Command) -> Any:
         """Return the response, after one round trip."""
@@ -237,11 +236,11 @@ class RedisConnection:
             call.result_in(await connection.read_response(), tag)
             del self._owed[0]
 
-    async def _left(self, error: BaseException) -> BaseException:
+    async def _close_after(self, error: BaseException) -> BaseException:
         """Close the connection, and return the error to raise."""
         is_owed = bool(self._owed)
         if isinstance(error, (AuthenticationError, InvalidRedisUrl)):
-            self._url = None  # the secret may hold another by now
+            self._url = None  # the secret may hold another URL by now
         await self.close()
         self.was_rejected |= isinstance(error, ResponseError)
         kind = type(error).__name__
@@ -264,7 +263,7 @@ class RedisConnection:
             try:
                 async with asyncio.timeout(self.connect_timeout_seconds):
                     await self._connection.connect()  # type: ignore[no-untyped-call]
-            except ResponseError as error:  # no rejection of a write: it was not asked yet
+            except ResponseError as error:  # not a rejected write: none has been sent
                 raise RedisConnectionError(str(error)) from error
         return self._connection
 

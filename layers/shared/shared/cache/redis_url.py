@@ -1,8 +1,8 @@
-"""How Redis is reached: its URL, verified TLS, and tokens of IAM in place of a password.
+"""The connection parameters of Redis: URL, verified TLS, and IAM tokens instead of a password.
 
-Of the parameters that redis-py's URLs may have, those in `PARAMETERS` and, with `rediss://`, those
-in `TLS_PARAMETERS` are used. Those in `OURS` are accepted and have no effect: how long to wait for
-Redis, and how to read it, is decided here. All others are rejected by name.
+Of the parameters of redis-py's URLs, `PARAMETERS` and, with `rediss://`, `TLS_PARAMETERS` are used.
+`FIXED_OPTIONS` are accepted without effect, as timeouts and decoding are not the URL's to choose.
+All others are rejected by name.
 """
 
 import re
@@ -21,12 +21,12 @@ TLS_PARAMETERS = VERIFICATION | {
     *("ssl_ca_data", "ssl_ca_path", "ssl_certfile", "ssl_ciphers", "ssl_keyfile"),
     *("ssl_min_version", "ssl_password"),
 }
-OURS: dict[str, Any] = {
+FIXED_OPTIONS: dict[str, Any] = {
     "decode_responses": False,
     "encoding": "utf-8",
     "encoding_errors": "strict",
     "health_check_interval": 0,
-    "protocol": 2,  # nothing is to be pushed
+    "protocol": 2,  # without push messages
     "retry_on_timeout": False,
     "socket_connect_timeout": None,
     "socket_timeout": None,
@@ -36,14 +36,14 @@ INVALID_VALUE = re.compile(r"Invalid value for '\w+'")
 
 
 class InvalidRedisUrl(RedisConnectionError):
-    """The URL cannot be used; the message has no part of it but the names of parameters."""
+    """The URL cannot be used; of the URL the message shows only the names of parameters."""
 
 
 def new_connection(url: str) -> AbstractConnection:
     """Return a connection that is not open yet, without timeouts of its own.
 
-    Raises `InvalidRedisUrl`, also where the URL lacks TLS, and redis-py's `ConnectionError` where
-    there is no token for it.
+    Raises `InvalidRedisUrl`, also if the URL lacks TLS, and redis-py's `ConnectionError` if there
+    are no credentials for an IAM token.
     """
     try:
         connection_class, options = connection_options(url)
@@ -66,13 +66,14 @@ def connection_options(url: str) -> tuple[type[AbstractConnection], dict[str, An
         raise ValueError(known[0] if known else "not a Redis URL") from None
     connection_class = options.pop("connection_class", Connection)
     is_tls = issubclass(connection_class, SSLConnection)
-    for name in query.keys() - PARAMETERS - OURS.keys() - (TLS_PARAMETERS if is_tls else set()):
+    known_names = PARAMETERS | FIXED_OPTIONS.keys() | (TLS_PARAMETERS if is_tls else set())
+    for name in query.keys() - known_names:
         shown = name if name.isidentifier() else "of that name"
         needed = ", or begin it with rediss://" if name in TLS_PARAMETERS else ""
         raise ValueError(f"its parameter {shown} is not supported: remove it{needed}")
     if issubclass(connection_class, Connection) and not re.fullmatch(r"[0-9]*", path):
         raise ValueError("its path is not the number of a database")
-    return connection_class, options | OURS
+    return connection_class, options | FIXED_OPTIONS
 
 
 class VerifyingConnection(SSLConnection):
@@ -82,7 +83,7 @@ class VerifyingConnection(SSLConnection):
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
         super().__init__(**options)
         if not {name for name in options if name.startswith("ssl_")} - VERIFICATION:
-            # redis-py's own would load the system's authorities for each connection.
+            # redis-py's own context would load the system's authorities for each connection.
             self.ssl_context.context = tls_context(self.ca_certs or authorities(self.host))
 
 

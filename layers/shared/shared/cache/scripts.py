@@ -1,7 +1,7 @@
 """The steps of the cache's protocol: Lua scripts, each one round trip and atomic.
 
-`shared.cache.pages` says what they do together, and what the keys hold. KEYS[1] is the hash of the
-generations, KEYS[2] the sorted set of the fences. Their other keys are named by what they read, so
+`shared.cache.pages` describes the protocol and its keys. KEYS[1] is the hash of the generations,
+KEYS[2] the sorted set of the fences. Other keys have names that the scripts read from values, so
 cluster mode must be off.
 """
 
@@ -25,15 +25,14 @@ from shared.request import CacheOutcome, CallerLimit
 from shared.settings import settings
 
 FENCE_SECONDS = 20.0
-"""Longer than a request and its transaction together may last, as a fence may be set before BEGIN
-is received; a writer that crashes costs the cache this long."""
+"""Longer than a request and its transaction together, as a fence may be set before the server gets
+BEGIN. After a writer crashes, the pages of its tables are not cached for this long."""
 BREAKER_PAUSE_SECONDS = 2.0
-EVERYTHING = "*"
-"""Stands for all tables."""
+ALL_TABLES = "*"
 TOKEN_BYTES = 8
 
-# A Redis that is full takes neither a fence nor a new token: it forgets all, and the next look-up
-# begins a quarantine.
+# A full Redis accepts neither a fence nor a new token: the generations are deleted instead, and the
+# next look-up begins a quarantine.
 VOID_TABLE = """
 local function void(field, token)
     local set = redis.pcall('HSET', KEYS[1], field, token)
@@ -58,9 +57,9 @@ def is_page_or_lease(result: Any) -> bool:
 # The last of ARGV is the call's tag (`shared.cache.redis_connection`).
 # KEYS: generations, fences, page, lease, and the scope's key, if the page has one.
 # ARGV: milliseconds of a fence, a new token, the lease, its milliseconds, the schema's digest, the
-# table that the page is of, its scope, the beginning of scopes' keys, milliseconds of a scope.
+# page's table, its scope, the prefix of scopes' keys, milliseconds of a scope.
 # Return the page; {} while another reader populates it; {'fenced'}; {'narrowing'} if only fences of
-# tables keep it back, which are about to be narrowed, perhaps to other scopes; or
+# whole tables apply to it, which are about to be narrowed, perhaps to other scopes; or
 # {'lease', epoch, the scope's token, fields and tokens of generations}.
 LOOK_UP = Script(
     f"""{NOW}{VOID_TABLE}
@@ -144,8 +143,8 @@ RELEASE_LEASE = Script("""
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """)
 
-# ARGV: milliseconds of a fence, the number of fences, their members, and the members that they are
-# set instead of.
+# ARGV: milliseconds of a fence, the number of fences, their members, and the members that they
+# replace.
 SET_FENCES = Script(f"""{NOW}
 local fences = tonumber(ARGV[2])
 for i = 3, 2 + fences do
@@ -182,12 +181,12 @@ def new_token() -> str:
 
 
 def key(name: str) -> str:
-    """Return a key of the deployment's own."""
+    """Return the key with the deployment's prefix."""
     return f"{settings().cache_key_prefix}{name}"
 
 
 class CacheUnavailable(Exception):
-    """Redis failed (`outcome` error), or is not asked (`outcome` bypass): no URL is set, or the
+    """Redis failed (`outcome` error), or was skipped (`outcome` bypass), as no URL is set or the
     circuit is open."""
 
     def __init__(self, outcome: CacheOutcome) -> None:
@@ -203,16 +202,16 @@ class RedisScripts:
         self.breaker = CircuitBreaker(BREAKER_PAUSE_SECONDS)
         self._invalid_url = ""
         self.stale_tables: set[str] = set()
-        """Tables to void before Redis is used again, since a write of this worker could not. All
-        of them if Redis rejected a command, as it may have rejected other workers' too."""
+        """Tables to void before Redis is used again, as a write of this worker could not. All
+        tables if Redis rejected a command, as it may have rejected other workers' too."""
 
     async def run(
         self, call: Call, counts: CallerLimit | None = None, *, ignores_breaker: bool = False
     ) -> Any:
         """Return the script's result; in the same round trip count a request towards its limit.
 
-        Raises `CacheUnavailable`, also while the breaker is open, unless that is to be ignored:
-        Redis may have recovered, and others use it.
+        Raises `CacheUnavailable`, also while the breaker is open, unless it is ignored: Redis may
+        have recovered, and other workers may be using it.
         """
         count = counts.take() if counts is not None else None
         if counts is None or count is None:
@@ -233,7 +232,7 @@ class RedisScripts:
                 result = await self._run_once(call)
             except PostedCallFailed:
                 return await self._run_once(call)
-            # An earlier attempt was rejected: what is there now may be older than others' writes.
+            # An earlier attempt was rejected: this result may be older than other workers' writes.
             return await self._run_once(call) if self.connection.was_rejected else result
         except (RedisError, OSError) as error:
             raise self._failed(error) from error
@@ -243,9 +242,9 @@ class RedisScripts:
         return await self.connection.run(call)
 
     async def post(self, call: Call, voids: Iterable[str] = ()) -> None:
-        """Send a script without awaiting its reply, which is read before the next command's.
+        """Send a script without awaiting its response, which is read before the next call's.
 
-        If sending or the reply fails, the tables are voided before Redis is used again. Raises
+        If the call fails, the tables are voided before Redis is used again. Raises
         `CacheUnavailable` if it cannot be sent.
         """
         tables = frozenset(voids)
@@ -259,7 +258,7 @@ class RedisScripts:
             raise
 
     async def void(self, call: Call, voids: Iterable[str]) -> None:
-        """As `post`, but await the reply."""
+        """As `post`, but await the response."""
         try:
             await self.run(call, ignores_breaker=True)
         except BaseException:
@@ -267,7 +266,7 @@ class RedisScripts:
             raise
 
     async def _prepare(self) -> None:
-        # A Redis that has just failed may hang: what asks it anyway does not wait for as long.
+        # A Redis that has just failed may hang: calls that ignore the breaker wait less to connect.
         self.connection.connect_timeout_seconds = (
             self.connection.timeout_seconds
             if self.breaker.is_open
@@ -275,10 +274,10 @@ class RedisScripts:
         )
         if self.connection.was_rejected:
             self.connection.was_rejected = False
-            self.stale_tables.add(EVERYTHING)
+            self.stale_tables.add(ALL_TABLES)
         if not self.stale_tables:
             return
-        tables = [EVERYTHING] if EVERYTHING in self.stale_tables else sorted(self.stale_tables)
+        tables = [ALL_TABLES] if ALL_TABLES in self.stale_tables else sorted(self.stale_tables)
         await self.connection.run(Call(VOID_TABLES, [key("generations")], (new_token(), *tables)))
         self.stale_tables.clear()
 
@@ -300,7 +299,7 @@ class RedisScripts:
 
 @per_process
 def redis_scripts() -> RedisScripts:
-    """Return the worker's Redis. Raises `CacheUnavailable` if none is set."""
+    """Return the worker's scripts. Raises `CacheUnavailable` if no `REDIS_URL` is set."""
     url_or_arn = settings().redis_url
     if url_or_arn is None:
         raise CacheUnavailable("bypass")
