@@ -1,16 +1,11 @@
-"""PostgreSQL, as functions use it; each name is documented in its module."""
+"""PostgreSQL: the names that functions use; their modules document them."""
 
 from shared.database.dependencies import sql
 from shared.database.idempotency import IdempotentRequest, StoredResponse, execute_idempotently
 from shared.database.items import Item
 from shared.database.ownership import OWN_USER_ID, is_own
 from shared.database.paged_query import AFTER, ROWS, PagedQuery, to_page
-from shared.database.transactions import (
-    Reader,
-    Transaction,
-    read,
-    transaction,
-)
+from shared.database.transactions import Reader, Transaction, read, transaction
 
 __all__ = [
     "AFTER",

@@ -2,12 +2,12 @@
 
 An execution environment serves one request at a time. Before its connection is used again it is
 checked without a round trip (a connection that the server closed is readable), and pinged only
-after it was idle for long, since a frozen environment notices nothing. No wait outlasts the
-request: a connection that does not respond by then is dropped.
+after a long idle time, as a frozen environment does not notice a lost connection. No wait outlasts
+the request: a connection that does not respond by then is dropped.
 
-Only a server that takes writes is used: no connection is made to another one, and one that leads
-to it since (a failover, which a pooler does not report) is left. So is each after
-`CONNECTION_SECONDS`: an environment that met no error follows a name that leads elsewhere.
+Only a server that accepts writes is used: a connection that leads to a read-only one, as after a
+failover that a pooler does not report, is closed. So is each after `CONNECTION_SECONDS`, so that an
+environment that meets no error follows a host name to another server.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from shared.database.driver import BoundedConnection, PipelinedCursor
 from shared.database.failures import (
     api_error,
     database_unavailable,
-    is_of_another_server,
     is_rejected_password,
     log_failure,
+    needs_new_connection,
 )
 from shared.database.server import database_url, provide_tokens, rejected_certificate
 from shared.observability import database_time, logger
@@ -38,7 +38,7 @@ from shared.stored_secrets import SecretUnavailable
 
 PING_AFTER_SECONDS = 30.0
 CONNECTION_SECONDS = 300.0
-"""A connection's longest life."""
+"""Maximum lifetime of a connection."""
 MIN_TCP_USER_TIMEOUT_SECONDS = 3
 CERTIFICATE_REJECTED = "certificate verify failed"
 
@@ -50,7 +50,7 @@ class WorkerConnection:
         self.engine = engine
         self._kept: AsyncConnection | None = None
         self._idle_since = 0.0
-        # A worker's requests come one by one; only its health check runs beside them.
+        # Requests come one by one, but a request may read and check the server at the same time.
         self._in_use = asyncio.Lock()
 
     @asynccontextmanager
@@ -71,7 +71,7 @@ class WorkerConnection:
                 yield connection, driver
             except (DBAPIError, psycopg.Error) as error:
                 log_failure(error)
-                driver.is_left = is_of_another_server(error)
+                driver.must_close = needs_new_connection(error)
                 raise api_error(error, lost=driver.closed) from None
             finally:
                 await self._keep_or_close(connection, driver)
@@ -99,20 +99,20 @@ class WorkerConnection:
         try:
             return await self._connect_with_secret()
         except asyncio.CancelledError as cancelled:
-            # Its traceback holds on to the half-made connection, which is closed when it goes.
+            # The traceback refers to the half-made connection, which closes once it is collected.
             raise cancelled.with_traceback(None) from None
         except DBAPIError as error:
             log_failure(error, reason=await self._connection_failure(str(error.orig)))
             raise api_error(error, lost=False) from None
 
     async def _connection_failure(self, reason: str) -> str:
-        """Return the driver's text, which has no client's value yet, with why TLS failed."""
+        """Return the driver's text and why TLS failed; no statement has been sent to be quoted."""
         if CERTIFICATE_REJECTED not in reason:
             return reason
         return f"{reason}: {await rejected_certificate(self.engine.url)}"
 
     async def _connect_with_secret(self) -> AsyncConnection:
-        """Connect; if the password is rejected, with the secret's new URL, if it has one by now."""
+        """Connect; if the password is rejected and the secret has a new URL, connect to that."""
         try:
             return await self.engine.connect()
         except DBAPIError as error:
@@ -125,7 +125,7 @@ class WorkerConnection:
     async def _keep_or_close(self, connection: AsyncConnection, driver: BoundedConnection) -> None:
         await driver.end_transaction()
         is_idle = driver.info.transaction_status == TransactionStatus.IDLE
-        if is_idle and not driver.is_left:
+        if is_idle and not driver.must_close:
             self._kept, self._idle_since = connection, monotonic()
         else:
             await self._drop(connection, driver)
@@ -164,7 +164,7 @@ def _engine(url: URL) -> AsyncEngine:
         "application_name": settings().service,
         "async_creator_fn": BoundedConnection.connect,
         "cursor_factory": PipelinedCursor,
-        # Poolers in transaction mode hand a session's prepared statements to others.
+        # Poolers in transaction mode give a session with its prepared statements to other clients.
         "prepare_threshold": None,
     }
     engine = create_async_engine(
@@ -177,7 +177,7 @@ def _engine(url: URL) -> AsyncEngine:
         connect_args=connect_arguments,
     )
     provide_tokens(engine.sync_engine)
-    # Saves the first connection four round trips, which ask for what only DDL depends on.
+    # Saves the first connection four round trips for facts that only DDL depends on.
     engine.dialect.initialize = lambda _connection: None  # type: ignore[assignment]
     return engine
 

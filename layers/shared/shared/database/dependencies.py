@@ -3,18 +3,17 @@
 A cached page depends on the tables that its statements read, and a write voids the pages of the
 tables that it changes (`shared.cache.pages`). Neither is declared:
 
-- A statement of SQLAlchemy knows its tables. SQL text does not, and has to name them (`sql`).
+- A statement of SQLAlchemy knows its tables. SQL text does not, and must name them (`sql`).
 - A delete also changes the tables to which foreign keys cascade it; an update, the tables that copy
   its key.
 - A table may name a column as its scope: `info={SCOPE: "writer_id"}`. A page that shows only rows
   of one scope depends on that scope instead of the whole table.
-- A table that the layer writes apart (`info={UNTRACKED: True}`) is on no cached page.
-- A table that triggers keep up to date from others counts as those:
-  `info={KEPT_FROM: ("articles",)}`, or, where each row names in a column the table that it was made
-  from, `info={ROWS_OF: "column"}`.
+- A table that is never cached, such as the audit log, is untracked: `info={UNTRACKED: True}`.
+- A table that triggers derive from others counts as those: `info={KEPT_FROM: ("articles",)}` or, if
+  each row names its source table in a column, `info={ROWS_OF: "column"}`.
 
-What a trigger or a function of the database reads or writes is not in the statement. A test runs
-every operation, and compares what is derived here with the locks that PostgreSQL reports.
+The statement does not tell which tables a trigger or a function of the database reads or writes. A
+test runs every operation, and compares the derived tables with the locks that PostgreSQL reports.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +48,7 @@ KEPT_FROM = "kept_from"
 ROWS_OF = "rows_of"
 UNTRACKED = "untracked"
 WHOLE_TABLE = ""
-"""The scope of what depends on, or changes, any row of a table."""
+"""The scope of a dependency on any row of a table, or of a change of any row."""
 UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
 CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
@@ -63,7 +62,7 @@ Dependencies = Mapping[str, str | None]
 
 
 class UnknownTables(TypeError):
-    """A statement whose tables cannot be derived; a mistake in the code, found at its first use."""
+    """The tables of a statement cannot be derived: a bug, found when the statement is first run."""
 
 
 class _NamedText(TextClause):
@@ -80,21 +79,19 @@ class _NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which a delete cascades need not be named, nor tables that triggers write, which are
-    `KEPT_FROM` others.
+    Tables to which a delete cascades need not be named, nor those that are `KEPT_FROM` others.
     """
     return _NamedText(text, reads, changes)
 
 
-class Changes(NamedTuple):
-    """The changes of a statement, and how their scopes are known.
+class TableChanges(NamedTuple):
+    """The tables that a statement changes, and how to find the scopes that change.
 
-    `statement` is the statement itself; if its table has a scope, it also returns that of the row
-    that it wrote. `moving` is for values that set the scope of an update: it also returns the one
-    that the row had before. `given` is the parameter that sets the scope, None if there is none.
-    `by_cascade` has the tables that change with the row; the value is the attribute of the written
-    row that is the scope of their rows, None where that is not known. `others` change whether a
-    row is returned or not.
+    `statement` is the statement; if its table has a scope, it also returns the scope of the written
+    row. `moving` replaces it if the values of an update set the scope: it also returns the scope
+    that the row had before. `given` is the parameter that sets the scope, None without one.
+    `by_cascade` has the tables that change with the row, each with the attribute of the written row
+    that is their scope, None if it is unknown. `others` change even if no row is returned.
     """
 
     statement: Executable
@@ -112,9 +109,9 @@ class Changes(NamedTuple):
         return self.statement
 
     def tables(self, values: Values) -> dict[str, str | None]:
-        """Return the tables that change, each with the scope of its rows if these values give it.
+        """Return the tables that change, each with the scope of its rows if these values set it.
 
-        An update may change another scope as well, from which it moves the row.
+        An update may move the row from another scope, which changes as well.
         """
         found = dict.fromkeys((*self.by_cascade, *self.others))
         if self.table is not None and self.table not in found:
@@ -122,9 +119,9 @@ class Changes(NamedTuple):
         return found
 
     def scopes(self, row: Row[*tuple[Any, ...]] | None) -> dict[str, set[str] | None]:
-        """Return the scopes in which rows changed of each table; None where they are not known.
+        """Return the scopes that changed of each table, None if they are unknown.
 
-        `row` is the one that was written, None if there is none.
+        `row` is the written row, None if no row was written.
         """
         if row is None:
             return dict.fromkeys((*self.others, *self.by_cascade) if self.others else ())
@@ -140,14 +137,14 @@ class Changes(NamedTuple):
 
 
 def dependencies_of(statement: Executable, values: Values | None) -> Dependencies:
-    """Return what a page depends on that this statement reads. Raises `UnknownTables`."""
+    """Return the dependencies of a page that this statement reads. Raises `UnknownTables`."""
     scopes, untracked = _scopes_read(statement)
     known = {table: _scope_text(bind, values or {}) for table, bind in scopes.items()}
     return known | dict.fromkeys(untracked, UNCACHEABLE)
 
 
 def merge(known: dict[str, str | None], more: Dependencies) -> None:
-    """Add to what is known; two scopes of a table are all of it."""
+    """Add dependencies to the known ones; two scopes of a table make the whole table."""
     for table, scope in more.items():
         known[table] = scope if known.get(table, scope) == scope else WHOLE_TABLE
 
@@ -168,8 +165,8 @@ def _scope_text(bind: BindParameter[Any] | None, values: Values) -> str:
 def _scopes_read(
     statement: Executable,
 ) -> tuple[dict[str, BindParameter[Any] | None], frozenset[str]]:
-    """Return the tables, each with the parameter that selects a scope, None for the whole table;
-    and the untracked tables."""
+    """Return the tables that are read, each with the parameter that selects a scope, None for the
+    whole table; and the untracked tables among them."""
     selects = [element for element in _elements(statement) if isinstance(element, Select)]
     found: dict[str, BindParameter[Any] | None] = {}
     wholes: set[str] = set()
@@ -227,10 +224,10 @@ def _common_bind(
 
 
 def _tables_of_rows(selects: Sequence[Select[Any]], table: Table, column: str) -> set[str]:
-    """Return the tables whose rows are meant. Raises `UnknownTables` where a query names none."""
+    """Return the source tables of the rows. Raises `UnknownTables` if a query names none."""
     binds = list(_equal_binds(selects, table, column))
     if not binds or any(bind is None or bind.effective_value is None for bind in binds):
-        raise UnknownTables(f"a query of {table.name} must say {column} = the table it is about")
+        raise UnknownTables(f"a query of {table.name} must compare {column} with a table's name")
     return {str(bind.effective_value) for bind in binds if bind is not None}
 
 
@@ -273,8 +270,8 @@ def _conjunction(condition: ClauseElement | None) -> Iterator[ClauseElement]:
 
 
 @lru_cache(KNOWN_STATEMENTS)
-def changes_of(statement: Executable) -> Changes:
-    """Return what the statement changes. Raises `UnknownTables`."""
+def changes_of(statement: Executable) -> TableChanges:
+    """Return the changes of a statement. Raises `UnknownTables`."""
     elements = list(_elements(statement))
     changing = [element for element in elements if isinstance(element, UpdateBase)]
     named = [table for one in elements if isinstance(one, _NamedText) for table in one.changes]
@@ -286,28 +283,28 @@ def changes_of(statement: Executable) -> Changes:
     others = frozenset(_table_of(one).name for one in changing if one is not statement)
     if not isinstance(statement, Insert | Update | Delete):
         others |= {table.name for table in named}
-        return Changes(statement, dict.fromkeys(by_cascade), others)
+        return TableChanges(statement, dict.fromkeys(by_cascade), others)
     table = _table_of(statement)
     scope = table.info.get(SCOPE)
-    # ON CONFLICT may move a row that is there: from where is not known.
+    # ON CONFLICT may move an existing row from an unknown scope.
     if scope is None or getattr(statement, "_post_values_clause", None) is not None:
-        return Changes(statement, by_cascade, others, table.name)
+        return TableChanges(statement, by_cascade, others, table.name)
     returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
     if not isinstance(statement, Update):
         given = _given(statement, scope) if isinstance(statement, Insert) else None
-        return Changes(returning, by_cascade, others, table.name, scope, None, given)
+        return TableChanges(returning, by_cascade, others, table.name, scope, None, given)
     given = _given(statement, scope)
     moving = _returning_scope_before(statement, table, scope)
     if scope in _set_by(statement):
-        return Changes(moving, by_cascade, others, table.name, scope, None, given)
-    return Changes(returning, by_cascade, others, table.name, scope, moving, given)
+        return TableChanges(moving, by_cascade, others, table.name, scope, None, given)
+    return TableChanges(returning, by_cascade, others, table.name, scope, moving, given)
 
 
 def _returning_scope_before(statement: Update, table: Table, scope: str) -> Update:
-    """Return the update, which also returns the scope that its row had before.
+    """Return the update, extended to return the scope that its row had before.
 
-    The row is locked before it is read, so that it is the row as it is changed: a subquery in
-    RETURNING would not see where another transaction has just moved it. `old` needs PostgreSQL 18.
+    The row is locked before it is read: a subquery in RETURNING would miss the scope to which
+    another transaction has just moved it. `old` in RETURNING needs PostgreSQL 18.
     """
     keys = table.primary_key.columns
     former = select(*keys, table.c[scope].label(SCOPE_BEFORE)).with_for_update(
@@ -322,7 +319,7 @@ def _returning_scope_before(statement: Update, table: Table, scope: str) -> Upda
 
 
 def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None:
-    """Return the parameter that a column is set to; None if it is set to something else."""
+    """Return the parameter that a column is set to, None if it is set to another expression."""
     if isinstance(statement, Insert) and statement.select is not None:
         names = [getattr(name, "name", name) for name in statement._select_names or ()]
         selected = list(statement.select.selected_columns)
@@ -333,8 +330,8 @@ def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None
 
 
 def _set_by(statement: Insert | Update) -> dict[Any, object]:
-    """Return what the statement itself, not its parameters, sets by column."""
-    # No public attribute has them; a test fails where this name is another.
+    """Return the values in the statement itself, not in its parameters, by column."""
+    # There is no public attribute for them; a test fails if this one is renamed.
     return {getattr(name, "name", name): one for name, one in (statement._values or {}).items()}
 
 
@@ -345,7 +342,7 @@ def _table_of(statement: UpdateBase) -> Table:
 
 
 def _cascade(table: Table, deletes: bool, found: dict[str, str | None], depth: int = 0) -> None:
-    """Add the tables that change with rows of this one, at any depth."""
+    """Add the tables whose rows change with rows of this table, at any depth."""
     for child in table.metadata.tables.values():
         for key in child.foreign_key_constraints:
             action = str(key.ondelete if deletes else key.onupdate).upper()
@@ -359,5 +356,5 @@ def _cascade(table: Table, deletes: bool, found: dict[str, str | None], depth: i
 
 
 def _referred(key: ForeignKeyConstraint, column: str | None) -> str | None:
-    """Return the column that a child's column refers to; None if this key does not have it."""
+    """Return the column that a child's column refers to, None if this key does not include it."""
     return next((one.column.name for one in key.elements if one.parent.name == column), None)

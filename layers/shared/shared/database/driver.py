@@ -1,12 +1,12 @@
 """The driver's connection: it sends statements ahead in one round trip, and fails fast.
 
-`TIMEOUTS` are the database's own settings, made by the migrations. The first transaction of a
-connection reads them back with its BEGIN; if some are lacking, as after the restore of a dump, that
-is logged and each transaction sets them for itself. So no transaction outlives the cache's fence.
+`TIMEOUTS` are settings of the database, made by the migrations. The first transaction of a
+connection checks them in one message with BEGIN; if some are missing, as after the restore of a
+dump, a warning is logged and each transaction sets them. So no transaction outlives its fences.
 
-`SESSION` is how sessions write and read values, whatever the role, the database, the URL or the
-environment would have. PostgreSQL reports what a session has, so one that has it pays nothing, and
-another one a round trip for each connection.
+`SESSION` has the formats of values, whatever the role, the database, the URL or the environment
+sets. PostgreSQL reports these settings, so a session that has them costs nothing, and another one a
+round trip per connection.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ from shared.observability import logger
 PING_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
 ROLLBACK_SECONDS = 0.2
-"""A server that takes longer forgets the transaction with the connection; with `CANCEL_SECONDS` it
-fits into the margin that `shared.http.middleware` keeps of the request's time."""
+"""If a rollback takes longer, the connection is closed, which ends the transaction too. With
+`CANCEL_SECONDS` it fits into `shared.gateway.DEADLINE_MARGIN_SECONDS`."""
 TIMEOUTS: dict[LiteralString, LiteralString] = {
     "statement_timeout": "8s",
     "transaction_timeout": "9s",
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
 }
-"""Maximum values in a session; `shared.cache.fences` relies on them."""
+"""Maximum values in a session; `FENCE_SECONDS` of `shared.cache.scripts` relies on them."""
 SESSION: dict[LiteralString, Sequence[LiteralString]] = {
     "TimeZone": ("UTC", "Etc/UTC"),
     "DateStyle": ("ISO, MDY", "ISO, DMY", "ISO, YMD"),
     "IntervalStyle": ("postgres",),
     "standard_conforming_strings": ("on",),
 }
-"""The values that a session may have; one that has another is given the first."""
+"""The values that a session may have; any other is replaced by the first."""
 BEGIN: LiteralString = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Sets the isolation level, whatever `default_transaction_isolation` is."""
 READ_ONLY_PARAMETERS = (b"in_hot_standby", b"default_transaction_read_only")
 """Parameters that PostgreSQL reports since version 14."""
 SERVER: LiteralString = "SELECT current_setting('transaction_read_only'), pg_backend_pid()"
-"""Whether the server takes no writes, and its process."""
+"""Whether the server is read-only, and its process id."""
 _NAMES_AND_VALUES = ", ".join(f"('{name}', '{longest}')" for name, longest in TIMEOUTS.items())
 LACKING_TIMEOUTS = f"""
 SELECT name FROM (VALUES {_NAMES_AND_VALUES}) AS timeouts (name, longest)
@@ -73,12 +73,12 @@ class PipelinedCursor(psycopg.AsyncCursor[Any]):
 class BoundedConnection(psycopg.AsyncConnection[Any]):
     """A connection that fails fast, also when its server stops responding.
 
-    psycopg's own waits up to 10 seconds for a cancelled query, and without end for a rollback.
+    psycopg's own waits up to 10 seconds for a cancelled query, and forever for a rollback.
 
-    `is_left` is set where the server is not the one to use: the connection is not kept.
+    `must_close`: its server must not be used again.
     """
 
-    is_left = False
+    must_close = False
     _is_direct = False
     _opening: Sequence[LiteralString] | None = None
 
@@ -99,10 +99,10 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
             self.send_ahead(statement)
 
     async def set_session(self) -> None:
-        """Set what this session lacks of `SESSION`, unless a pooler does not report it.
+        """Correct the settings of `SESSION`, except those that a pooler does not report.
 
-        It is not sent ahead of a statement: PostgreSQL would report the change after the
-        statement's rows, which psycopg would then read by the former settings.
+        SET is not sent ahead of a statement: PostgreSQL would report the change after the
+        statement's rows, which psycopg would then parse by the former settings.
         """
         lacking: list[LiteralString] = [
             f"SET {name} = '{values[0]}'"
@@ -115,7 +115,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     def send_ahead(
         self, statement: LiteralString, values: Sequence[object] = ()
     ) -> psycopg.AsyncCursor[Any]:
-        """Send this in one round trip with the next statement, and before it."""
+        """Send this statement before the next one, in the same round trip."""
         cursor: psycopg.AsyncCursor[Any] = psycopg.AsyncCursor(self)
         self._ahead.append((cursor, statement, values))
         return cursor
@@ -126,15 +126,15 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
 
     @asynccontextmanager
     async def reading_from_primary(self) -> AsyncIterator[None]:
-        """Run the block's statements where writes are possible; no round trip is added.
+        """Check that the block's statements run on the primary, without another round trip.
 
-        `SERVER` is sent with the first statement, and so reads in the same transaction. A pooler
-        may change the server below a connection without reporting it: it repeats what its first
-        server reported. PostgreSQL itself reports each change, so a connection without a pooler
-        asks once (asking costs a read 0.2 ms of CPU).
+        `SERVER` is sent with the first statement, and so runs in the same transaction. A pooler may
+        change the server behind a connection without reporting it: it repeats the parameters of its
+        first server. PostgreSQL itself reports each change, so a connection without a pooler is
+        checked once (a check costs a read 0.2 ms of CPU).
 
-        Raises `ReadOnlySqlTransaction` if the server takes no writes: it may be a replica that
-        lags, whose rows must not be cached, nor served after an acknowledged write.
+        Raises `ReadOnlySqlTransaction` if the server is read-only: it may be a replica that lags,
+        whose rows must not be cached, nor served after an acknowledged write.
         """
         asked = None if self._is_direct else self.send_ahead(SERVER)
         yield
@@ -146,13 +146,13 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
         else:
             is_read_only = self._notice_server(await asked.fetchone())
         if is_read_only:
-            raise psycopg.errors.ReadOnlySqlTransaction("the server takes no writes")
+            raise psycopg.errors.ReadOnlySqlTransaction("the server is read-only")
 
     def _notice_server(self, row: tuple[str, int] | None) -> bool:
-        """Return whether `SERVER`, of which this is the row, takes no writes."""
+        """Return whether the server is read-only; `row` is the result of `SERVER`."""
         assert row is not None
         read_only, process = row
-        # Poolers make up the process that they name to a client when it connects.
+        # A pooler sends its clients a process id of its own.
         is_reported = None not in self._read_only_parameters()
         self._is_direct = is_reported and process == self.info.backend_pid
         return read_only == "on"
@@ -161,16 +161,16 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
         return [self.pgconn.parameter_status(name) for name in READ_ONLY_PARAMETERS]
 
     async def end_transaction(self) -> None:
-        """Roll back what is open. Raises nothing: a connection that fails here is closed."""
+        """Roll back an open transaction. Raises nothing: a connection that fails is closed."""
         self._ahead.clear()
         if self.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             with suppress(psycopg.Error):
                 await self._within(ROLLBACK_SECONDS, self.rollback())
 
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
-        """Ask the server once to stop the query, and drop the connection in any case.
+        """Ask the server once to cancel the query, and close the connection in any case.
 
-        The next request pays for a new connection; it never waits for the old one.
+        So the next request connects anew, and never waits for the cancelled query.
         """
         try:
             await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))
@@ -179,7 +179,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
 
     @property
     def is_readable(self) -> bool:
-        """True if the server has closed the connection, or sent something unasked."""
+        """Whether the server has closed the connection, or sent an unsolicited message."""
         socket_events = select.poll()
         socket_events.register(self.pgconn.socket, select.POLLIN)
         return bool(socket_events.poll(0))
@@ -192,7 +192,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
         return True
 
     async def _begin_first(self) -> list[LiteralString]:
-        """Begin, and return what begins the connection's other transactions."""
+        """Begin, and return the statements that begin the connection's other transactions."""
         # In one message, and so one round trip.
         responses = await self.execute(f"{BEGIN}; {LACKING_TIMEOUTS}")
         responses.nextset()

@@ -1,4 +1,4 @@
-"""Database errors as errors of `shared.errors`; their own text is logged, never in a response."""
+"""Database errors as errors of `shared.errors`; no response contains their text."""
 
 import psycopg
 from sqlalchemy.exc import DBAPIError
@@ -10,47 +10,48 @@ from shared.observability import logger
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
 # Source: PostgreSQL's appendix "Error Codes".
 TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
-# Connection exceptions, shutdown, crash or start, a read-only server, and what only a replica says.
 READ_ONLY = "25006"
-LEADS_ELSEWHERE = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
+# Connection exceptions, shutdown, crash or start, a read-only server, and errors of replicas only.
+SERVER_ERRORS = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
 REJECTED_BY_LIBPQ = ("session is read-only", "server is in hot standby mode")
 
 
-def is_of_another_server(error: DBAPIError | psycopg.Error) -> bool:
-    """Whether the error says that this server, or the way to it, is not the one to use."""
-    return (sqlstate_of(error) or "").startswith(LEADS_ELSEWHERE)
+def needs_new_connection(error: DBAPIError | psycopg.Error) -> bool:
+    """Whether the connection is broken, or its server fails or is not the primary."""
+    return (sqlstate_of(error) or "").startswith(SERVER_ERRORS)
 
 
 def is_read_only(error: DBAPIError | psycopg.Error) -> bool:
-    """Whether the server takes no writes: as it says, or as libpq found when connecting.
+    """Whether the server is read-only, by its SQLSTATE or by libpq's text when connecting.
 
-    Psycopg's libpq is not translated.
+    The text of psycopg's libpq is always English.
     """
     text = str(_driver_error(error))
     return sqlstate_of(error) == READ_ONLY or any(reason in text for reason in REJECTED_BY_LIBPQ)
 
 
 def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
+    """Return the error for the client; `lost`: the connection is closed."""
     state = sqlstate_of(error)
     if lost or state is None or state.startswith(TRANSIENT_ERRORS):
-        is_left = lost or is_of_another_server(error)
-        return database_unavailable(connection_lost=is_left, read_only=is_read_only(error))
+        lost = lost or needs_new_connection(error)
+        return database_unavailable(connection_lost=lost, read_only=is_read_only(error))
     return InternalError()
 
 
 def database_unavailable(
     *, connection_lost: bool = False, read_only: bool = False
 ) -> DatabaseUnavailable:
-    happened = "takes no changes at the moment" if read_only else "does not respond"
+    problem = "accepts no changes at the moment" if read_only else "does not respond"
     return DatabaseUnavailable(
-        f"The database {happened}; nothing was changed.",
+        f"The database {problem}; nothing was changed.",
         connection_lost=connection_lost,
         read_only=read_only,
     )
 
 
 def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
-    """Log what the operator needs; the driver's own text may quote a client's values."""
+    """Log the error without the driver's text, which may quote a client's values."""
     logger().error(
         "database error",
         error=type(_driver_error(error)).__name__,
@@ -67,7 +68,7 @@ def sqlstate_of(error: DBAPIError | psycopg.Error) -> str | None:
 
 
 def violated_constraint(error: DBAPIError | psycopg.Error) -> tuple[str | None, str | None]:
-    """Return the names of the table and of the constraint that the error is about."""
+    """Return the names of the table and constraint that were violated, None if none was."""
     diagnostic = getattr(_driver_error(error), "diag", None)
     names = (getattr(diagnostic, name, None) for name in ("table_name", "constraint_name"))
     table, constraint = names

@@ -1,8 +1,8 @@
 """The guards of a statement: conditions in its WHERE on the row's owner and version.
 
-They are those of `ownership` (the row is the caller's own) and `versions` (the request may write
-this version of it). If a statement matched no row, its other conditions find the row, and the
-guards tell why it was not written. All of it is derived from the statement, once.
+`ownership` has the one (the row is the caller's own), `versions` the other (If-Match allows its
+version). If a statement matched no row, its other conditions find the row, and the guards tell why
+it was not written. All of this is derived from the statement, once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,21 +22,21 @@ from shared.request import Access
 
 @lru_cache(KNOWN_STATEMENTS)
 def checks_conditions(statement: Executable) -> bool:
-    """Whether a statement has `versions.meets_conditions`."""
+    """Whether a statement has the condition `versions.meets_conditions`."""
     return has_parameter(statement, ALLOWED.key)  # type: ignore[arg-type]
 
 
 def guard_values(
     statement: Executable, access: Access, conditions: Conditions
 ) -> dict[str, object]:
-    """Return the values of the parameters that the statement's guards have."""
+    """Return the values of the parameters of the statement's guards."""
     values = owner_values(access) if names_caller(statement) else {}
     return values | condition_values(conditions) if checks_conditions(statement) else values
 
 
 @lru_cache(KNOWN_STATEMENTS)
 def target_of(statement: Update | Delete) -> Select[bool]:
-    """Return a statement of the row without the guards: whether it is the caller's own."""
+    """Return a query that finds the row without the guards: whether it is the caller's own."""
     conditions = list(_conjuncts(statement.whereclause))
     owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
     guards = (SUBJECT.key, ALLOWED.key)
@@ -46,13 +46,13 @@ def target_of(statement: Update | Delete) -> Select[bool]:
 
 @lru_cache(KNOWN_STATEMENTS)
 def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
-    """Return a statement of the row that an update of no column would return, guards included."""
+    """Return a query of the row that an update without columns would return, with the guards."""
     assert statement.whereclause is not None
     return select(*statement.exported_columns).where(statement.whereclause)
 
 
 def sets_nothing(update: Update, values: Mapping[str, object]) -> bool:
-    """Whether these values give the update no column to set."""
+    """Whether the update, with these values, has no column to set."""
     return not update._values and values.keys().isdisjoint(update.table.c.keys())
 
 

@@ -1,16 +1,15 @@
 """`Idempotency-Key`: a POST that is retried with its key is idempotent.
 
-The key's row is written in the transaction that creates the resource, so both exist or neither
-does, whatever fails in between. It holds the first response, which a retry gets again, also if the
-response was lost on the way, or the resource was changed since. Deleting the resource, by whatever
-statement, takes the response's data out of the row in the same transaction (a
-trigger of the migrations); the key stays, and a retry gets 409 `resource-deleted`. A request that
-created nothing leaves no key.
+The key's row is written in the transaction that creates the resource, so either both exist or
+neither. It holds the first response, which a retry receives even if the resource has changed since.
+When the resource is deleted, by any statement, a trigger of the migrations removes the response
+from the row in the same transaction; the key stays, and a retry gets 409 `resource-deleted`. A
+request that creates nothing stores no key.
 
 A key belongs to its caller, so that no caller gets another's response. Expired keys have no effect;
-a schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot promise
-this: it keeps its records in DynamoDB or Redis, and a crash between COMMIT and its own write lets a
-retry create the resource again.
+a schedule deletes them (`functions/migrations`). Powertools' idempotency utility cannot guarantee
+this: its records are in DynamoDB or Redis, and after a crash between COMMIT and the record's write
+a retry creates the resource again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -51,7 +50,7 @@ ResourceRow = Row[*tuple[Any, ...]]
 class StoredResponse:
     """The response to a create request: the resource's id below `path`, and its JSON.
 
-    `version` is the created row's; None in the response to a retry, as it may have changed since.
+    `version` is that of the created row, None for a retry, as the row may have changed since.
     """
 
     path: str
@@ -64,7 +63,7 @@ class StoredResponse:
 class IdempotentRequest:
     """A request to create a resource below `path`; `key` is None if the client sent none.
 
-    `content` is equal for equal requests with the key.
+    `content` identifies the request's content: a key must not be used with another.
     """
 
     path: str
@@ -85,8 +84,8 @@ async def execute_idempotently(
     """Return the resource that `insert_resource` creates, or an earlier request's response.
 
     Raises `RequestInProgress` while another request with the key is in progress, `ResourceDeleted`
-    if what it created is deleted, `InvalidRequest` if the key was used with another body, and what
-    `insert_resource` raises.
+    if the resource of the earlier request was deleted, `InvalidRequest` if the key was used with
+    another body, and the errors of `insert_resource`.
     """
     earlier = await _find_earlier(transaction, request)
     if earlier is None:
@@ -97,9 +96,9 @@ async def execute_idempotently(
         return created
     fingerprint, resource_id, first_body = earlier
     if first_body is None:
-        raise ResourceDeleted("The resource that this Idempotency-Key created was deleted since.")
+        raise ResourceDeleted("The resource that this Idempotency-Key created was deleted.")
     if fingerprint != request.fingerprint:
-        message = "was used before with another body; take a new key for a new request"
+        message = "was used before with another body; send a new key with a new request"
         raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
     return StoredResponse(request.path, resource_id, first_body)
 
@@ -109,8 +108,8 @@ async def _find_earlier(
 ) -> tuple[bytes | None, int, str | None] | None:
     """Return fingerprint, resource and body of the key's row, None if there is none.
 
-    Takes the key's advisory lock without waiting; while another request holds it, raises
-    `RequestInProgress`.
+    Takes the key's advisory lock without waiting. Raises `RequestInProgress` if another request
+    holds it.
     """
     if request.key is None:
         return None

@@ -1,7 +1,7 @@
-"""One row of a resource: the statements that insert, find, update and delete it.
+"""The statements that insert, find, update and delete one row of a resource.
 
-Each returns the table's columns and `this_version`. An update and a delete check that the row is as
-If-Match demands, and who may write it.
+Rows have the table's columns and `this_version`. Updates and deletes check the row's version
+against If-Match, and its owner.
 """
 
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ from shared.database.ownership import ISSUER, SUBJECT, is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 
-# An update's parameters have the names of columns too, such as `item_id`.
+# Not `item_id`: an update's parameters are named by columns too.
 ITEM_ID = bindparam("this_item_id", type_=BigInteger)
 NEW_OWNER = bindparam("this_item_new_owner", type_=BigInteger)
-"""The user to whom an update gives the row; None if it does not."""
+"""The row's new owner; None keeps the present one."""
 
 ItemRow = Row[*tuple[Any, ...]]
 """The columns of a table, and `this_version`."""
@@ -41,10 +41,10 @@ ItemRow = Row[*tuple[Any, ...]]
 class Item:
     """The statements of a table whose key is `id`.
 
-    `owner` is the column with the id of the user whose row it is: callers who may write only their
-    own rows neither create rows of other users, nor give them rows. In the table of the users
-    themselves it is `id`: such a caller creates one, its own. Without an owner, only callers who
-    may write all rows may.
+    `owner` is the column with the id of the user who owns a row: callers who may write only their
+    own rows can neither create rows for other users, nor give them rows. In the table of users it
+    is `id`: such a caller creates one user, its own. Without an owner, only callers who may write
+    all rows may write.
     """
 
     def __init__(self, table: Table, *, owner: Column[int] | None = None) -> None:
@@ -64,9 +64,9 @@ class Item:
         self._update = update(table).where(is_item, *guards).returning(*self.columns)
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
-        """Return the new row.
+        """Insert a row, and return it.
 
-        Raises `Conflict`, `InvalidReference`, and `Forbidden` if it would not be the caller's own.
+        Raises `Conflict`, `InvalidReference`, and `Forbidden` if it would be another user's.
         """
         if self._owner is not None:
             statement = _insert_owned(self._table, self._owner, tuple(values))
@@ -85,7 +85,7 @@ class Item:
     async def update(
         self, transaction: Transaction, item_id: int, values: Mapping[str, object]
     ) -> ItemRow:
-        """Return the row with these values.
+        """Set these values, and return the row.
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed`, `Conflict` and `InvalidReference`.
         """
@@ -103,7 +103,7 @@ class Item:
 def _insert_owned(
     table: Table, owner: Column[int], names: tuple[str, ...]
 ) -> TypedReturnsRows[*tuple[Any, ...]]:
-    """The statement that inserts these columns of a row, if its owner is the caller's own."""
+    """Return the statement that inserts these columns if the owner is the caller's own user."""
     given = _given(table, names)
     row = select(*given.values()).where(is_own(given[owner.name]))
     return insert(table).from_select(names, row).returning(*table.c, version(table))
@@ -111,7 +111,7 @@ def _insert_owned(
 
 @lru_cache(KNOWN_STATEMENTS)
 def _insert_owner(table: Table, names: tuple[str, ...]) -> TypedReturnsRows[*tuple[Any, ...]]:
-    """The statement that inserts these columns of a row, and the record that it is the caller's."""
+    """Return the statement that inserts a user with these columns, and the caller as its owner."""
     created = insert(table).values(_given(table, names)).returning(*table.c, version(table))
     rows = created.cte("created")
     own = insert(identities).from_select(

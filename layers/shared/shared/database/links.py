@@ -1,6 +1,6 @@
-"""The rows of a link table, whose key is the ids of two rows of other tables.
+"""The statements that insert and delete rows of a link table, whose key is the ids of two rows.
 
-It has no id: the audit log names the first of the two.
+The audit log has the first of the two ids.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ SECOND_ID = bindparam("second_id", type_=BigInteger)
 class Link:
     """The statements of a link table. Its other columns, if any, have defaults.
 
-    `owner` is the column with the id of the user whose link it is: one of the table itself, or of a
-    table that it links. Without it, only callers who may write all rows may.
+    `owner` is the column with the id of the user who owns a link: a column of the table itself, or
+    of a table that it links. Without it, only callers who may write all rows may write.
     """
 
     def __init__(self, table: Table, owner: Column[int] | None = None) -> None:
@@ -29,7 +29,7 @@ class Link:
         link = insert(table).from_select(
             list(ids), select(*ids.values()).where(_may_write(table, owner, ids))
         )
-        # A link that exists is written again: it is locked, so that it exists at the COMMIT.
+        # An existing link is updated, and so locked, so that it still exists at COMMIT.
         self._insert = link.on_conflict_do_update(
             index_elements=[first, second], set_={second.name: link.excluded[second.name]}
         ).returning(first, second)
@@ -65,7 +65,7 @@ def _values(first_id: int, second_id: int) -> dict[str, int]:
 def _may_write(
     table: Table, owner: Column[int] | None, link: Mapping[str, ColumnElement[int]]
 ) -> ColumnElement[bool]:
-    """Whether the caller may write the link with these values of the table's columns."""
+    """Return the condition that the caller may write the link with these columns."""
     if owner is None:
         return true()
     if owner.table is table:

@@ -1,8 +1,8 @@
 """The database's tables, as typed tables of SQLAlchemy's Core.
 
-The database generates ids and timestamps. Migrations (`functions/migrations`) create what is
-declared here; a test compares the two. What the violation of a constraint is to a client follows
-from them (`shared.database.violations`). No statement needs the ORM.
+The database generates ids and timestamps. Migrations (`functions/migrations`) create the tables; a
+test compares them with these models. The client's error for a violated constraint follows from the
+models (`shared.database.violations`). No statement needs the ORM.
 """
 
 from datetime import datetime
@@ -30,16 +30,16 @@ from sqlalchemy import (
 from shared.database.dependencies import ROWS_OF, SCOPE, UNTRACKED
 
 BLOCK_IDS = 4096
-"""Ids of a block, which is their quotient by it (the triggers of the migrations know it too)."""
+"""Size of an id's block, `id / BLOCK_IDS`; also in the triggers of the migrations."""
 ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
-"""Ids that clients can name, in blocks whose bounds bigint can hold."""
+"""Ids above 0, in blocks whose bounds fit into a bigint."""
 
 
 CONFLICT = "conflict"
 """In the `info` of a constraint or unique index: the message to a client that violates it."""
 LEAVING = "leaving"
-"""In the `info` of a table: columns that the database has until the next release drops them, since
-the release before reads them."""
+"""In the `info` of a table: columns of the database that the model no longer has, and that the next
+release drops; the previous release still reads them."""
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
 """The n-grams of a name, each prefixed with its block (see `users.search`)."""
 
@@ -100,10 +100,10 @@ posts = Table(
 
 
 class IdentityColumns(TypedColumns):
-    """A caller's own user, which it has created; the row is deleted with the user.
+    """The user that a caller has created, its own; the row is deleted with the user.
 
-    The foreign key of `user_id` is the one place that names the table of owners. Without it no row
-    has an owner, and callers who may write only their own rows write none.
+    The foreign key of `user_id` is the only place that names the table of owners. Without it no row
+    has an owner, and callers who may write only their own rows can write none.
     """
 
     issuer: Named[str] = Column(Text, primary_key=True)
@@ -116,17 +116,17 @@ identities.primary_key.info[CONFLICT] = "You have one of your own already."
 
 
 class RowCountColumns(TypedColumns):
-    """Exact row counts, kept only by triggers, in the writer's own transaction.
+    """Exact row counts, maintained by triggers in the writer's transaction.
 
-    An INSERT or COPY from outside a trigger, as a dump's, adds nothing. Sessions in which triggers
-    do not fire leave the counts unchanged; the next run of the migrations counts again.
+    INSERT or COPY into this table, as from a dump, is ignored outside of a trigger. Sessions in
+    which triggers do not fire leave the counts unchanged; the next run of the migrations recounts.
 
-    A row counts one block of `BLOCK_IDS` consecutive ids, and spans the created_at of its rows;
-    the span is never too narrow, and too wide if rows were deleted. A table's total is a sum over
-    few rows, a deep offset is found by adding up blocks, and blocks that are too old are skipped.
+    A row has the count of a block of `BLOCK_IDS` consecutive ids, and the range of the block's
+    created_at, which is too wide if rows were deleted. A table's total is a sum over few rows, a
+    deep offset is found by adding up blocks, and searches skip blocks that are too old.
 
     The count of a block that is being filled is spread over shards, one per server process modulo
-    64, so that concurrent writers do not queue on one row; shard -1 holds what they left.
+    64, so that concurrent writers do not queue on one row; they are merged into shard -1 later.
     """
 
     table_name: Named[str] = Column(Text, primary_key=True)
@@ -170,8 +170,8 @@ idempotency_keys = Table(
 class AuditColumns(TypedColumns):
     """A write of one row, in the same transaction: caller, action, resource and request.
 
-    Its only personal data is the token's subject, which is null for anonymous callers. Rows that a
-    write deletes by cascade are not in it.
+    Its only personal data is the token's subject, null for anonymous callers. Rows that are deleted
+    by cascade are not logged.
     """
 
     id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)

@@ -1,9 +1,9 @@
-"""Ownership: a caller owns one user, which it has created itself, and the rows of that user.
+"""Ownership: a caller owns the one user that it has created, and the rows of that user.
 
-Ownership is by the token's issuer and subject, never by e-mail address, which may be another's. It
-is a condition of the statement that writes, so nothing can change in between, and it costs no round
-trip. Whether a statement has the condition is derived; without it a transaction rejects the
-statement for a caller who may write only its own rows.
+Callers are identified by the token's issuer and subject, never by e-mail address, which may be
+another person's. Ownership is a condition of the statement that writes, so nothing can change in
+between, and it costs no round trip. A statement without the condition is rejected for callers who
+may write only their own rows.
 """
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ OWN_USER_ID = (
 
 
 def is_own(user_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether the caller may change the rows of that user."""
+    """Return the condition that the caller may write the rows of that user."""
     return or_(EVERYTHING, user_id == OWN_USER_ID)
 
 

@@ -1,8 +1,8 @@
-"""Reading one page of a table in the order of a key.
+"""Queries of one page of a table, in the order of a key.
 
-A page begins after a key (cheap at any depth) or after a number of rows. In a whole table the row
-counts tell in which block of ids that is; within the block, or in a part of a table, an index-only
-scan of the key finds it. One row more than the page is read, to know whether there is a next page.
+A page begins after a key (cheap at any depth) or at an offset. In a whole table the row counts tell
+which block of ids has the offset; within the block, or in a part of a table, an index-only scan of
+the key finds it. One row more than the page is read, to know whether there is a next page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ ROWS = bindparam("page_rows", type_=BigInteger)
 
 @dataclass(frozen=True, eq=False)
 class PagedQuery:
-    """A list in the order of `key`, a column that `statement` selects.
+    """The query of a list in the order of `key`, a column that `statement` selects.
 
-    `counted`: with its total, as an `OffsetPage` shows it. Make a listing once and keep it: its
-    statements are built at their first use.
+    `counted`: with the total, which an `OffsetPage` shows. Create it once, at module level: its
+    statements are cached.
     """
 
     statement: Select[*tuple[Any, ...]]
@@ -53,9 +53,9 @@ class PagedQuery:
         *,
         descending: bool = False,
     ) -> PageResult:
-        """Return up to `limit` rows of the list, whose statement takes the `parameters`.
+        """Return up to `limit` rows from `start`; `parameters` are those of the statement.
 
-        The total is read in the same round trip unless there are no rows.
+        The total is read in the same round trip, unless the page has no rows.
         """
         page = _page(self, descending, after=start.after > 0, offset=start.offset > 0)
         bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
@@ -75,7 +75,7 @@ class PagedQuery:
 
     @cached_property
     def total(self) -> Select[int]:
-        """The statement of the number of rows."""
+        """The query of the number of rows."""
         if self.is_whole_table:
             return row_count(self.key.table.name)
         return self.statement.with_only_columns(func.count(), maintain_column_froms=True)
@@ -87,38 +87,38 @@ def to_page(
     limit: int,
     total: int = 0,
 ) -> PageResult:
-    """Return the first `limit` of the rows; one more means that others follow."""
+    """Return the page of the first `limit` rows; an additional row means that others follow."""
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
     return PageResult(rows[:limit], next_key, total)
 
 
 def row_count(table_name: str) -> Select[int]:
-    """A statement of the exact number of the table's rows."""
+    """Return the query of the table's exact number of rows."""
     count = cast(func.coalesce(func.sum(row_counts.c.row_count), 0), BigInteger)
     return select(count).where(row_counts.c.table_name == table_name)
 
 
 @cache
 def _page(
-    listing: PagedQuery, descending: bool, *, after: bool, offset: bool
+    query: PagedQuery, descending: bool, *, after: bool, offset: bool
 ) -> Select[*tuple[Any, ...]]:
-    statement, key = listing.statement, listing.key
+    statement, key = query.statement, query.key
     order = key.desc() if descending else key.asc()
     if after:
         statement = statement.where(key < AFTER if descending else key > AFTER)
     if offset:
         keys = statement.with_only_columns(key).order_by(order)
-        whole = listing.is_whole_table
+        whole = query.is_whole_table
         first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
         statement = statement.where(key <= first if descending else key >= first)
     page = statement.order_by(order).limit(ROWS)
-    if not listing.counted:
+    if not query.counted:
         return page
-    return page.add_columns(listing.total.scalar_subquery().label("this_total"))
+    return page.add_columns(query.total.scalar_subquery().label("this_total"))
 
 
 def _counted_key(keys: Select[int], key: Column[int], descending: bool) -> ScalarSelect[int]:
-    """The key after OFFSET others, NULL beyond the last: the block by its counts, then its keys."""
+    """Return the key at OFFSET, NULL past the end: find its block by the counts, then the key."""
     rows = func.sum(row_counts.c.row_count)
     block_order = row_counts.c.block.desc() if descending else row_counts.c.block.asc()
     counts = (

@@ -1,4 +1,4 @@
-"""How PostgreSQL is reached: its URL, verified TLS, and tokens of IAM in place of a password."""
+"""The connection parameters of PostgreSQL: URL, verified TLS, IAM tokens instead of a password."""
 
 import asyncio
 import ssl
@@ -16,10 +16,10 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 
 
 def database_url() -> URL:
-    """Return `DATABASE_URL` for SQLAlchemy's psycopg dialect, fetched where it is a secret's ARN.
+    """Return `DATABASE_URL`, or the URL in that secret, for SQLAlchemy's psycopg dialect.
 
-    Raises `SecretUnavailable`, and `SettingsError` where the secret holds none, the URL has a
-    parameter that libpq does not know, or its server's authorities are not known.
+    Raises `SecretUnavailable`, and `SettingsError` if the secret holds no URL, or the URL has an
+    unknown parameter or a server of unknown certificate authorities.
     """
     given = settings().database_url
     try:
@@ -27,14 +27,14 @@ def database_url() -> URL:
         check_parameters(text)
         url = make_url(text).set(drivername="postgresql+psycopg")
         if settings().database_auth == "iam" and "," in f"{url.host}{url.query.get('host', '')}":
-            raise ValueError("IAM's tokens are for one host")
+            raise ValueError("an IAM token is valid for one host only")
         return _verifying(url) if settings().tls_required else url
     except ValueError as error:
         raise SettingsError(f"DATABASE_URL: {error}") from None
 
 
 def provide_tokens(engine: Engine) -> None:
-    """Give each new connection a token of its own, if `DATABASE_AUTH` is `iam`."""
+    """Create an IAM token for each new connection, if `DATABASE_AUTH` is `iam`."""
     if settings().database_auth != "iam":
         return
     from shared.aws.credentials import CredentialsUnavailable
@@ -61,9 +61,9 @@ def _verifying(url: URL) -> URL:
 
 
 async def rejected_certificate(url: URL) -> str:
-    """Return why the server's certificate is not accepted, such as "certificate has expired".
+    """Return why the server's certificate is rejected, such as "certificate has expired".
 
-    libpq says no more than "certificate verify failed". Empty if that is not found out.
+    libpq's text is always "certificate verify failed". Empty if the reason cannot be found.
     """
     file = url.query.get("sslrootcert", "system")
     try:

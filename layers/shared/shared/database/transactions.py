@@ -1,11 +1,11 @@
-"""How queries are run, and writes committed.
+"""Reads, and transactions of writes.
 
-`read` runs a query in AUTOCOMMIT, one round trip a statement. `transaction` is a block that is
-committed at its end: BEGIN travels with its first statement, the cache is fenced while that
-statement runs, the audit log's rows travel with COMMIT, and the fences are cleared after it.
+`read` runs a query in AUTOCOMMIT, one round trip per statement. `transaction` is a block that is
+committed at its end: BEGIN is sent with its first statement, the cache is fenced while that
+statement runs, the audit log's rows are sent with COMMIT, and the fences are cleared after it.
 
-If the connection broke before COMMIT, `DatabaseUnavailable` says so, and the request is retried
-once (`shared.http.route`).
+If the connection broke before COMMIT, the `DatabaseUnavailable` has `connection_lost`, and the
+request is retried once (`shared.http.route`).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.concurrency import run_both
 from shared.database.connection import worker_connection
-from shared.database.dependencies import Changes, Values, changes_of, dependencies_of, merge
+from shared.database.dependencies import TableChanges, Values, changes_of, dependencies_of, merge
 from shared.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from shared.database.failures import log_failure, sqlstate_of
 from shared.database.guards import (
@@ -45,8 +45,8 @@ from shared.observability import database_time, logger
 from shared.request import Access, ApiRequest
 from shared.settings import settings
 
-# What poolers respond to a COMMIT whose server they lost: classes of SQLSTATE, connection exception
-# and operator intervention (shutdown, crash), and statement_completion_unknown.
+# Responses of poolers that lost the server during COMMIT, by SQLSTATE: connection exceptions,
+# operator intervention (shutdown, crash), and statement_completion_unknown.
 UNKNOWN_OUTCOMES = ("08", "57P", "40003")
 
 AUDIT = """
@@ -64,29 +64,29 @@ Scopes = Mapping[str, Set[str] | None]
 
 
 class Invalidation(Protocol):
-    """The fences of a transaction (`shared.cache.fences`). None of the methods raises an error.
+    """The fences of a transaction (`shared.cache.fences`). No method raises an error.
 
     If the outcome is unknown, neither `committed` nor `rolled_back` is called.
     """
 
     def start(self, tables: Mapping[str, str | None]) -> None:
-        """Begin to set fences; called with each statement that changes these tables.
+        """Start setting fences; called before each statement that changes these tables.
 
-        The value is the scope of the table that the statement is likely to change, None for any.
+        The value is the scope that the statement is likely to change, None for any scope.
         """
 
     async def ready(self, scopes: Scopes) -> None:
-        """Return when the fences of these scopes stand; awaited before COMMIT is sent."""
+        """Return once these scopes are fenced; awaited before COMMIT is sent."""
 
     async def committed(self, scopes: Scopes) -> None:
         """Void the pages; awaited after COMMIT, before the response. The deadline may cancel it."""
 
     async def rolled_back(self) -> None:
-        """Clear the fences; called at most once, also if none was started."""
+        """Clear the fences; called at most once, even if none was started."""
 
 
 class Reader:
-    """The statements of a read, each one round trip; it knows what they depend on."""
+    """Runs the statements of a read, each in one round trip, and collects their dependencies."""
 
     def __init__(self, connection: AsyncConnection, request: ApiRequest) -> None:
         self._connection = connection
@@ -100,8 +100,8 @@ class Reader:
     ) -> CursorResult[*Ts]:
         """Run a statement that changes nothing.
 
-        Raises `UnknownTables`, and `Forbidden` if the caller may read only its own rows, and the
-        statement does not check the owner.
+        Raises `UnknownTables`, and `Forbidden` if the statement does not check the owner for a
+        caller who may read only its own rows.
         """
         if is_callers := names_caller(statement):
             values = {**(values or {}), **owner_values(self.request.granted())}
@@ -122,22 +122,22 @@ class Reader:
 
 
 class Transaction:
-    """The statements of one transaction of a request, each one round trip.
+    """Runs the statements of a request's transaction, each in one round trip.
 
-    For a caller who may write only its own rows every statement must check the owner
-    (`shared.database.ownership`); any other is rejected.
+    For a caller who may write only its own rows, every statement must check the owner
+    (`shared.database.ownership`), or is rejected with `Forbidden`.
     """
 
     def __init__(
         self,
         connection: AsyncConnection,
         driver: BoundedConnection,
-        invalidates: Invalidation,
+        invalidation: Invalidation,
         request: ApiRequest,
     ) -> None:
         self._connection = connection
         self.driver = driver
-        self._invalidates = invalidates
+        self._invalidation = invalidation
         self.request = request
         self._written: list[int] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
@@ -154,11 +154,10 @@ class Transaction:
     ) -> Row[*Ts]:
         """Insert one row of a resource, and return it.
 
-        The audit log has its `id`, or its first column if it has none, as that of a link table,
-        whose key is the ids of others.
+        The audit log gets the row's `id` or, for a link table, which has none, its first column.
 
-        Raises `Forbidden` if it would not be the caller's own, and `NotFound` if nothing was
-        inserted for another reason, such as a SELECT that found nothing.
+        Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
+        for another reason, such as a SELECT that found nothing.
         """
         given = values or {}
         row = await self._write(statement, given)
@@ -169,11 +168,10 @@ class Transaction:
     async def change(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> Row[*Ts]:
-        """Update or delete one row of a resource, and return what the statement returns.
+        """Update or delete one row of a resource, and return the statement's row.
 
-        An update that is given no column to set leaves the row unchanged, and returns it. If no row
-        matched, raises `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since),
-        in that order.
+        An update without columns to set leaves the row unchanged. If no row matched, raises
+        `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since), in that order.
         """
         given = values or {}
         if isinstance(statement, Update) and sets_nothing(statement, given):
@@ -188,9 +186,9 @@ class Transaction:
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
     ) -> CursorResult[*Ts]:
-        """Run a statement that changes rows, and returns them.
+        """Run a statement that changes any number of rows, and return its result.
 
-        The audit log has nothing of it. Raises `Forbidden` as above.
+        The changes are not in the audit log.
         """
         self._require_guard(statement)
         changes = changes_of(statement)
@@ -207,7 +205,7 @@ class Transaction:
             return await self._connection.execute(statement, self._with_guards(statement, values))
 
     async def _write(self, statement: TypedReturnsRows[*Ts], values: Values) -> Row[*Ts] | None:
-        """Run a statement that changes one row, for the audit log; return the row if there is."""
+        """Change one row, note it for the audit log, and return it; None if none matched."""
         self._require_guard(statement)
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
@@ -232,21 +230,21 @@ class Transaction:
         found = (await self.look_up(target, values)).one_or_none()
         if found is None:
             return _not_found(self.request)
-        if not found[0]:  # None for a caller who has no user
+        if not found[0]:  # None for a caller without a user
             return _forbidden(self.access)
         return PreconditionFailed("The resource is not as If-Match demands.")
 
     def check_conditions(self) -> None:
-        """Raise `InvalidRequest` if the request has If-Match, and no statement checked it."""
+        """Raise `InvalidRequest` if the request has If-Match, but no statement checked it."""
         is_conditional = self.request.conditions.if_match is not None
         if self.has_changes and is_conditional and not self._checks_conditions:
             message = "is not supported by this operation, which compares no version"
             raise InvalidRequest([{"in": "header", "field": "If-Match", "message": message}])
 
-    async def _change(self, changes: Changes, values: Values) -> CursorResult[Any]:
+    async def _change(self, changes: TableChanges, values: Values) -> CursorResult[Any]:
         self.has_changes = True
         self._checks_conditions |= checks_conditions(changes.statement)
-        self._invalidates.start(changes.tables(values))
+        self._invalidation.start(changes.tables(values))
         executable = changes.executable(values)
         given = self._with_guards(executable, values)
         try:
@@ -270,7 +268,7 @@ class Transaction:
         self._last = statement, values
 
     async def commit(self) -> None:
-        """Send what is to go with COMMIT, and COMMIT, in one round trip.
+        """Send the audit log's rows, the last statement and COMMIT in one round trip.
 
         Raises the driver's errors, also if an earlier statement had failed, and the endpoint went
         on: PostgreSQL then rolls back, and reports no error.
@@ -282,7 +280,7 @@ class Transaction:
                     await self.driver.execute(AUDIT, self._audit_values(row_id))
                 if self._last is not None:
                     await self.driver.execute(*self._last)
-                # The driver's own `commit` waits for a round trip within the pipeline.
+                # The driver's `commit` would await its own round trip within the pipeline.
                 ended = await self.driver.execute("COMMIT")
         if ended.statusmessage == "ROLLBACK":
             raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
@@ -300,9 +298,9 @@ async def read(
     *arguments: P.args,
     **named: P.kwargs,
 ) -> R:
-    """Return the query's result, each of its statements on its own (AUTOCOMMIT).
+    """Return the query's result; each of its statements runs on its own (AUTOCOMMIT).
 
-    Raises `DatabaseUnavailable`, and what the query raises.
+    Raises `DatabaseUnavailable`, and the errors of the query.
     """
     request.begin_counting()
     async with worker_connection().acquire(request.record) as (connection, driver):
@@ -312,64 +310,68 @@ async def read(
 
 
 @asynccontextmanager
-async def transaction(request: ApiRequest, invalidates: Invalidation) -> AsyncIterator[Transaction]:
-    """Commit what the block changed, unless it raises.
+async def transaction(
+    request: ApiRequest, invalidation: Invalidation
+) -> AsyncIterator[Transaction]:
+    """Commit the block's changes, or roll them back if it raises.
 
-    Nothing after COMMIT raises an error, so a block makes its response before it ends.
+    Nothing may raise an error after COMMIT, so the block creates the response.
 
-    Raises `OutcomeUnknown` (perhaps it was changed); `DatabaseUnavailable`, `TooManyRequests`, and
-    what the block raises (nothing was changed).
+    Raises `OutcomeUnknown` (the changes may have been made); `DatabaseUnavailable`,
+    `TooManyRequests`, and the errors of the block (nothing was changed).
     """
     request.granted()
     async with worker_connection().acquire(request.record) as (connection, driver):
         with database_time(request.record):
             await driver.begin()
-        block = Transaction(connection, driver, invalidates, request)
+        block = Transaction(connection, driver, invalidation, request)
         try:
             yield block
             block.check_conditions()
-            await invalidates.ready(block.changed)
+            await invalidation.ready(block.changed)
             await request.within_limit()
         except BaseException:
-            await _roll_back(driver, invalidates)
+            await _roll_back(driver, invalidation)
             raise
         if block.has_changes:
-            await _commit(block, driver, invalidates)
+            await _commit(block, driver, invalidation)
 
 
-async def _commit(block: Transaction, driver: BoundedConnection, invalidates: Invalidation) -> None:
+async def _commit(
+    block: Transaction, driver: BoundedConnection, invalidation: Invalidation
+) -> None:
     try:
         await block.commit()
     except asyncio.CancelledError:  # the deadline
         raise _outcome_unknown() from None
     except (DBAPIError, psycopg.Error) as error:
         state = sqlstate_of(error)
-        # Without one it is the driver's own error: the server may have committed, and ended then.
+        # Without SQLSTATE it is the driver's error: the server may have failed after committing.
         if driver.closed or state is None or state.startswith(UNKNOWN_OUTCOMES):
             log_failure(error)
             raise _outcome_unknown() from None
-        await _roll_back(driver, invalidates)
+        await _roll_back(driver, invalidation)
         raise
     try:
-        await invalidates.committed(block.changed)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nothing makes it undone
-        # A deadline, or a bug: the change is made and says so. Its fences expire by themselves.
+        await invalidation.committed(block.changed)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the commit stands
+        # The deadline, or a bug: the response reports the change, and its fences expire.
         logger().error("not invalidated after COMMIT", error=type(error).__name__)
 
 
-async def _roll_back(driver: BoundedConnection, invalidates: Invalidation) -> None:
-    """Both at the same time, each within `ROLLBACK_SECONDS`, as the deadline may have expired.
+async def _roll_back(driver: BoundedConnection, invalidation: Invalidation) -> None:
+    """Roll back and clear the fences, each within `ROLLBACK_SECONDS`, as the deadline may be over.
 
-    Returns when both have ended, also if one fails: a rollback that is left to itself would still
-    use the connection when that is closed, and the driver's memory with it.
+    Returns once both have ended, even if one fails: a rollback that is still running would use the
+    connection, and the driver's memory, after it is closed.
     """
 
-    async def withdraw() -> None:
+    async def clear_fences() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(ROLLBACK_SECONDS):
-                await invalidates.rolled_back()
+                await invalidation.rolled_back()
 
-    await run_both(driver.end_transaction(), withdraw())
+    await run_both(driver.end_transaction(), clear_fences())
 
 
 def _id_of(row: Row[*tuple[Any, ...]]) -> int:

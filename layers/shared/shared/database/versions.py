@@ -1,9 +1,9 @@
-"""The version of a row, and the conditions on it under which it may be written.
+"""The version of a row, and the condition that If-Match allows it.
 
-A version is `xmin`, the transaction that wrote the row: PostgreSQL keeps it, each change of the row
-changes it, and nothing else does: neither VACUUM nor rows that refer to it. The condition is in the
-statement that writes, so of writers at the same time that know the same version one succeeds: the
-others' statements look at the row again when the first has committed.
+The version is `xmin`, the transaction that wrote the row: PostgreSQL maintains it, and only changes
+of the row change it, neither VACUUM nor rows that refer to it. The condition is part of the
+statement that writes, so one of several concurrent writers with the same If-Match succeeds: the
+others' statements check the row again when the first has committed.
 """
 
 from sqlalchemy import (
@@ -22,7 +22,7 @@ from shared.conditions import Conditions
 
 ALLOWED = bindparam("allowed_versions", type_=Text)
 VERSION = "this_version"
-"""The label of a version: no field of a resource, which may have a `version` of its own."""
+"""The label of a version; a resource may have a field `version` of its own."""
 
 
 def version(table: Table) -> Label[str]:
@@ -31,7 +31,7 @@ def version(table: Table) -> Label[str]:
 
 
 def meets_conditions(table: Table) -> ColumnElement[bool]:
-    """Whether the row's version is one that the request may write."""
+    """Return the condition that the request may write the row's version."""
     listed = literal(" ", Text) + _xmin(table) + literal(" ", Text)
     return or_(ALLOWED.is_(None), func.strpos(ALLOWED, listed) > 0)
 

@@ -1,9 +1,9 @@
-"""Violations of constraints, as errors for the client; derived from the models of the statement.
+"""Violated constraints as errors for the client, derived from the models of the statement.
 
-A foreign key that refers to nothing is an `InvalidReference` of its column; one that stops a
+A foreign key that refers to no row is an `InvalidReference` of its column, one that prevents a
 deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is an error
-with that text: `AlreadyTaken` if it is about unique values, else a `Conflict`, as of a check, which
-is a rule of the resource. All others are bugs.
+with that text: `AlreadyTaken` for unique values, else a `Conflict`, such as a check that is a rule
+of the resource. Any other violation is a bug.
 """
 
 from collections.abc import Iterable
