@@ -32,7 +32,7 @@ def post_of(user: int) -> dict[str, Any]:
 def assert_forbidden(response: httpx.Response, permission: str) -> None:
     assert response.status_code == 403
     assert response.json()["detail"] == (
-        f"This needs the permission {permission} for what is not your own."
+        f"This needs the permission {permission} for resources that are not your own."
     )
     assert response.headers["www-authenticate"] == (
         f'Bearer realm="users-and-posts", error="insufficient_scope", scope="{permission}"'

@@ -65,7 +65,7 @@ def test_an_operation_is_granted_to_the_roles_that_have_its_permission(
     if grant is Grant.NONE:
         assert response["statusCode"] == 403
         assert json.loads(response["body"])["detail"] == (
-            f"This needs the permission {permission}, which your roles do not have."
+            f"This needs the permission {permission}, which your roles do not grant."
         )
         assert response["headers"]["www-authenticate"] == (
             f'Bearer realm="users-and-posts", error="insufficient_scope", scope="{permission}"'

@@ -146,7 +146,9 @@ def test_of_several_hosts_the_one_that_responds_is_used(worker: Worker, services
 )
 def test_several_hosts_are_rejected_where_tokens_are_for_one(worker: Worker, url: str) -> None:
     worker.restart(DATABASE_URL=url, DATABASE_AUTH="iam")
-    with pytest.raises(SettingsError, match=r"^DATABASE_URL: IAM's tokens are for one host$"):
+    with pytest.raises(
+        SettingsError, match=r"^DATABASE_URL: an IAM token is valid for one host only$"
+    ):
         database_url()
 
 

@@ -1,4 +1,4 @@
-"""Two awaitables at the same time, neither of which outlives the other."""
+"""Two awaitables that run concurrently, and end together."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -9,11 +9,10 @@ B = TypeVar("B")
 
 
 async def run_both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Return both results when both have ended, also if one of them raises or this is cancelled.
+    """Return both results once both have ended, even if one raises or this call is cancelled.
 
-    Raises the error of the first, or else the one of the second. `asyncio.gather` alone would leave
-    the other one to itself, on a connection that is closed or used by then; a `TaskGroup` would
-    cancel it.
+    Raises the error of the first, else of the second. `asyncio.gather` would leave the other one
+    running, on a connection that is closed or in use by then; a `TaskGroup` would cancel it.
     """
     one, other = await asyncio.gather(first, second, return_exceptions=True)  # noqa: TID251
     for result in (one, other):

@@ -1,4 +1,4 @@
-"""Conditions of a request: which entity tags its resource must have, or must not.
+"""The conditions of a request, by entity tags, and the tags themselves.
 
 Source: RFC 9110, "HTTP Semantics", sections 8.8.3 (ETag) and 13 (conditional requests).
 """
@@ -13,7 +13,7 @@ EXAMPLE_TAG = '"745-9f86d081884c7d659a2feaa0"'
 
 
 class Tags(NamedTuple):
-    """The entity tags of a header: `strong` and `weak` ones without quotes, or `*`."""
+    """The entity tags of a header, without quotes; `any` stands for `*`."""
 
     strong: frozenset[str]
     weak: frozenset[str] = frozenset()
@@ -21,24 +21,24 @@ class Tags(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """`If-Match`, and of a read `If-None-Match`; None if not sent."""
+    """`If-Match` and, for reads, `If-None-Match`; None if not sent."""
 
     if_match: Tags | None = None
     if_none_match: Tags | None = None
 
     def has_changed(self, tag: str) -> bool:
-        """Whether the current tag is not one of If-Match, compared strongly."""
+        """Whether If-Match does not allow the current tag (strong comparison)."""
         tags = self.if_match
         return tags is not None and not tags.any and tag not in tags.strong
 
     def is_known(self, tag: str) -> bool:
-        """Whether the current tag is one of If-None-Match, compared weakly."""
+        """Whether If-None-Match has the current tag (weak comparison)."""
         tags = self.if_none_match
         return tags is not None and (tags.any or tag in tags.strong | tags.weak)
 
     @property
     def allowed_versions(self) -> str | None:
-        """Versions of a row that may be written, each between spaces; None for all."""
+        """The versions of a row that If-Match allows, each between spaces; None for all."""
         if self.if_match is None or self.if_match.any:
             return None
         tags = map(RESOURCE_TAG.fullmatch, self.if_match.strong)
@@ -56,6 +56,6 @@ def content_tag(content: bytes) -> str:
 def resource_tag(version: str, content: bytes) -> str:
     """Return the entity tag of a resource, without quotes: its row's version, and its JSON's hash.
 
-    A release that changes the JSON, in whatever way, changes the tag of each row.
+    So a release that changes the JSON changes the tags.
     """
     return f"{version}-{content_tag(content)}"

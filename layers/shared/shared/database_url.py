@@ -1,10 +1,10 @@
-"""PostgreSQL URLs: the common forms are converted to libpq's.
+"""Convert the common forms of PostgreSQL URLs to libpq's.
 
     postgres://…, postgresql+asyncpg://…     postgresql://…
     ?ssl=true, ?ssl=require, …               ?sslmode=require, … (asyncpg and JDBC call it ssl)
     …@h1:1,h2:2/db                           …@/db?host=h1,h2&port=1,2 (the primary of them)
 
-Error messages show no part of a URL other than the names of parameters.
+Of a URL, error messages show only the names of parameters.
 """
 
 import re
@@ -23,7 +23,7 @@ SSL_SWITCHES = {"true": "require", "false": "disable"}
 def libpq_url(url: str) -> str:
     """Return the URL as `postgresql://…` with libpq's parameter names.
 
-    Raises `ValueError` when it is not a PostgreSQL URL, or its ssl parameters are invalid.
+    Raises `ValueError` if it is not a PostgreSQL URL, or its ssl parameters are invalid.
     """
     parts = URL.fullmatch(url.strip())
     if parts is None:
@@ -53,8 +53,8 @@ def _host_and_port(host: str) -> tuple[str, str]:
 
 
 def check_parameters(url: str) -> None:
-    """Raise `ValueError` when the URL has a parameter that libpq does not know."""
-    from psycopg import pq  # imported only here: a cached page needs no driver
+    """Raise `ValueError` if the URL has a parameter that libpq does not know."""
+    from psycopg import pq  # imported here, as a cached page needs no driver
 
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     parts = URL.fullmatch(url)
@@ -70,5 +70,5 @@ def _translated(parameter: str) -> str:
         return parameter
     mode = SSL_SWITCHES.get(value.lower(), value)
     if mode not in SSL_MODES:
-        raise ValueError(f"its parameter ssl is none of true, false, {', '.join(SSL_MODES)}")
+        raise ValueError(f"its parameter ssl is not one of true, false, {', '.join(SSL_MODES)}")
     return f"sslmode={mode}"

@@ -1,7 +1,7 @@
 """Every error that a client can receive, and the one place that maps errors to HTTP.
 
     ApiError
-    ├── MalformedRequest         400  the request is not HTTP, such as by its `Host`
+    ├── MalformedRequest         400  the request is not valid HTTP: its `Host`, for example
     ├── MalformedJson            400  the body is not JSON
     ├── InvalidReference         400  a field names a resource that does not exist
     ├── Unauthorized             401  there is no token, or it is not accepted
@@ -13,7 +13,7 @@
     ├── ResourceInUse            409  others refer to the resource, which cannot be deleted
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress
     ├── ResourceDeleted          409  the resource that an `Idempotency-Key` created was deleted
-    ├── PreconditionFailed       412  the resource is not as `If-Match` demands
+    ├── PreconditionFailed       412  the resource's entity tag is not in `If-Match`
     ├── ContentTooLarge          413  the body is larger than `MAX_BODY_BYTES`
     ├── UnsupportedMediaType     415  the body is compressed, or not declared as JSON
     ├── InvalidRequest           422  a field, parameter or cursor is invalid
@@ -23,7 +23,7 @@
     └── ServiceUnavailable       503  retry after `Retry-After`
         ├── DatabaseUnavailable       PostgreSQL failed or did not respond in time; nothing changed
         ├── DeadlineExceeded          the function ran out of time before it changed anything
-        └── OutcomeUnknown            no response to COMMIT in time: committed, or not
+        └── OutcomeUnknown            no response to COMMIT: the change may have been made
 
 Each becomes an RFC 9457 problem (`application/problem+json`): `type` is `/problems#` and the
 error's `code`, `detail` describes the occurrence in a sentence, and an `InvalidRequest` lists the
@@ -78,7 +78,7 @@ class MalformedRequest(ApiError):
 
 class MalformedJson(ApiError):
     status, title, code = 400, "Malformed body", "malformed-body"
-    description = "The request's body is not valid JSON in UTF-8; `detail` tells what is wrong."
+    description = "The request's body is not valid JSON in UTF-8; `detail` describes the error."
 
 
 class InvalidReference(ApiError):
@@ -89,8 +89,8 @@ class InvalidReference(ApiError):
 class Unauthorized(ApiError):
     status, title, code = 401, "Unauthorized", "unauthorized"
     description = (
-        "There is no bearer token in the header `Authorization`, or it is not accepted; the header "
-        "`WWW-Authenticate` tells which."
+        "The header `Authorization` has no bearer token, or the token is not accepted; "
+        "`WWW-Authenticate` distinguishes the two."
     )
 
     def __init__(self, detail: str, *, is_token_sent: bool = False) -> None:
@@ -101,13 +101,17 @@ class Unauthorized(ApiError):
 class Forbidden(ApiError):
     status, title, code = 403, "Forbidden", "forbidden"
     description = (
-        "The caller's roles do not have the permission that `detail` names, or have it only for "
-        "what is the caller's own; nothing was written."
+        "The caller's roles do not grant the permission that `detail` names, or only for the "
+        "caller's own resources; nothing was written."
     )
 
     def __init__(self, permission: str, *, own_only: bool = False) -> None:
         """`own_only`: the caller has the permission, but not for this resource."""
-        lacking = " for what is not your own" if own_only else ", which your roles do not have"
+        lacking = (
+            " for resources that are not your own"
+            if own_only
+            else ", which your roles do not grant"
+        )
         scope = f'error="insufficient_scope", scope="{permission}"'
         super().__init__(
             f"This needs the permission {permission}{lacking}.",
@@ -134,7 +138,7 @@ class Conflict(ApiError):
 
 class AlreadyTaken(Conflict):
     title, code = "Already taken", "already-taken"
-    description = "A value that must be unique belongs to another resource; nothing was written."
+    description = "Another resource has a value that must be unique; nothing was written."
 
 
 class ResourceInUse(ApiError):
@@ -164,9 +168,12 @@ class ResourceDeleted(ApiError):
 class PreconditionFailed(ApiError):
     status, title, code = 412, "Precondition failed", "precondition-failed"
     description = (
-        "The resource is not as `If-Match` demands, because it was changed since its `ETag` was "
-        "read; nothing was written. Read it again."
+        "The resource has changed since the `ETag` in `If-Match` was read; nothing was written. "
+        "Read it again."
     )
+
+    def __init__(self) -> None:
+        super().__init__("The resource has changed: its ETag is not one of If-Match.")
 
 
 class ContentTooLarge(ApiError):
@@ -177,7 +184,7 @@ class ContentTooLarge(ApiError):
 class UnsupportedMediaType(ApiError):
     status, title, code = 415, "Unsupported media type", "unsupported-media-type"
     description = (
-        "The body is not sent as JSON, uncompressed: send `Content-Type: application/json`, and no "
+        "The body must be uncompressed JSON: send `Content-Type: application/json`, and no "
         "`Content-Encoding`."
     )
 
@@ -189,7 +196,7 @@ class InvalidRequest(ApiError):
     )
 
     def __init__(self, errors: Sequence[Mapping[str, str]], count: int | None = None) -> None:
-        """`count`: how many there are, if `errors` has only the first of them."""
+        """`count`: the number of all errors, if `errors` has only the first ones."""
         count = count or len(errors)
         self.errors = [
             {
@@ -215,8 +222,8 @@ def _cut(text: str, characters: int) -> str:
 class PreconditionRequired(ApiError):
     status, title, code = 428, "Precondition required", "precondition-required"
     description = (
-        "This API takes changes only with the header `If-Match`, which has the `ETag` of what is "
-        "changed, so that no change overwrites another; nothing was written."
+        "This API accepts changes only with `If-Match`, the `ETag` of the resource to change, so "
+        "that no change overwrites another; nothing was written."
     )
 
 
@@ -266,8 +273,8 @@ class DatabaseUnavailable(ServiceUnavailable):
     def __init__(
         self, detail: str, *, connection_lost: bool = False, read_only: bool = False
     ) -> None:
-        """`connection_lost`: it broke or was left, and a new one may work at once. `read_only`:
-        the server responds, and takes no writes."""
+        """`connection_lost`: the connection is closed, and a new one may work at once.
+        `read_only`: the server responds, but accepts no writes."""
         super().__init__(detail)
         self.connection_lost = connection_lost
         self.read_only = read_only
@@ -287,7 +294,7 @@ class OutcomeUnknown(ServiceUnavailable):
 
 
 def concrete_errors(parent: type[ApiError] = ApiError) -> list[type[ApiError]]:
-    """Return all errors that define a `code`, those of this module and no other."""
+    """Return the errors of this module that define a `code`."""
     found = []
     for error in parent.__subclasses__():
         if "code" in vars(error) and error.__module__ == __name__:

@@ -1,14 +1,14 @@
 """The front door: events of an API Gateway HTTP API (payload format 2.0) as ASGI requests.
 
-Nothing else in the layer knows events. What the application needs of one is in its `ApiRequest`.
+No other module of the layer reads events: the application gets an `ApiRequest`.
 
 Mangum's own handler raises for a Host such as `[::1]`, for ports that are not numbers, and for text
-that UTF-8 cannot encode: outside of the application, so the client would get a bare 500. Here
-nothing that a client sends raises: a part that cannot be read is replaced, and
-`ApiRequest.malformed` names it, so that the response is a 400 problem (`shared.http.middleware`).
+that UTF-8 cannot encode, all outside of the application, so that the client gets a bare 500. Here a
+part that cannot be read is replaced, and `ApiRequest.malformed` names it, so that the response is a
+400 problem (`shared.http.middleware`).
 
-The base path is a named stage's, or that of a domain's mapping. The paths of events begin with a
-named stage, but never with a mapping's path: only the host tells that a request came by it.
+The base path is that of a named stage, or of a custom domain's mapping. The path of an event begins
+with the stage's but never with the mapping's, so a mapping is recognized by the host.
 """
 
 import re
@@ -30,11 +30,11 @@ HOST = re.compile(
 PORTS = {"http": 80, "https": 443}
 CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 DEADLINE_MARGIN_SECONDS = 0.5
-"""Reserved of the function's time to invalidate the cache, write the log line and respond."""
+"""Time reserved to invalidate the cache, write the log line and respond."""
 
 
 class HttpApiEvent(HTTPGateway):
-    """One request; Mangum makes it from the event, and asks it for scope, body and response."""
+    """Mangum's adapter of an event: the ASGI scope and body of its request."""
 
     @classmethod
     def infer(cls, event: LambdaEvent, context: LambdaContext, config: LambdaConfig) -> bool:
@@ -91,7 +91,7 @@ class HttpApiEvent(HTTPGateway):
                 int((host and host["port"]) or PORTS[scheme]),
             ),
             "client": (http["sourceIp"], 0),
-            "aws.event": event,  # Mangum reads it, and nothing else does
+            "aws.event": event,  # for Mangum only
             SCOPE_KEY: self.request,
         }
 
@@ -108,7 +108,7 @@ class HttpApiEvent(HTTPGateway):
 
 
 def verified_claims(gateway: dict[str, Any]) -> dict[Any, Any] | None:
-    """Return the claims of the token that the JWT authorizer has verified."""
+    """Return the claims of the token that the JWT authorizer has verified, None without one."""
     found: Any = gateway
     for name in ("authorizer", "jwt", "claims"):
         found = found.get(name)
@@ -118,7 +118,7 @@ def verified_claims(gateway: dict[str, Any]) -> dict[Any, Any] | None:
 
 
 def _split_path(event: dict[str, Any]) -> tuple[str, str]:
-    """Return the base path of an event, and the path of its route."""
+    """Return the event's base path, and the path below it."""
     path = event["rawPath"] or "/"
     context = event["requestContext"]
     base = "" if context["stage"] == "$default" else f"/{context['stage']}"
@@ -133,5 +133,5 @@ def _split_path(event: dict[str, Any]) -> tuple[str, str]:
 
 
 def _encoded(text: Any) -> bytes:
-    """Return the text in UTF-8; half of a surrogate pair, which it cannot encode, as `?`."""
+    """Return the text in UTF-8, with `?` for a lone surrogate, which UTF-8 cannot encode."""
     return str(text).encode(errors="replace")

@@ -3,9 +3,9 @@
 Facts about a request are collected in its `Record`, and written when it ends (`report`). The log
 line is also an object of CloudWatch's embedded metric format (EMF): one line instead of two halves
 the volume to pay for and the time to write. With a `LOG_LEVEL` above INFO only the metrics are
-written. `Fault` is 0 or 1 in each request, so that its average is the fault rate: Lambda's own
-metric `Errors` counts no request that got a response. Powertools' tracer is not used: the X-Ray SDK
-costs 290 ms of every cold start and is in maintenance.
+written. `Fault` is 0 or 1 for each request, so that its average is the fault rate: Lambda's own
+metric `Errors` does not count requests that got a response. Powertools' tracer is not used: the
+X-Ray SDK costs every cold start 290 ms, and is in maintenance.
 
 Source of the format: "Embedded metric format specification" in Amazon CloudWatch's user guide.
 """
@@ -45,7 +45,7 @@ FAULT = "Fault"
 
 
 class _Process:
-    """`has_served`: whether a request has come already, since the start or a restore."""
+    """`has_served`: whether there was a request since the start, or the restore of a snapshot."""
 
     has_served = False
 
@@ -56,7 +56,7 @@ def _process() -> _Process:
 
 
 def is_cold_start() -> bool:
-    """Return whether this request is the process's first one."""
+    """Return whether this is the first call in the process, and so its first request."""
     is_first = not _process().has_served
     _process().has_served = True
     return is_first
@@ -69,7 +69,7 @@ def logger() -> Logger:
     `location` is left out: it would be this module on every line. Messages are not parsed as JSON,
     and one encoder serves all lines, which takes a third of the time.
     """
-    # Each request is its own task, so a task's name says nothing. (New in Python 3.12.)
+    # Each request is a task of its own, so the task's name is noise. (New in Python 3.12.)
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]
     return Logger(
         service=settings().service,
@@ -84,10 +84,9 @@ def logger() -> Logger:
 
 
 def silence_libraries() -> None:
-    """Let no logger but `logger()` write below WARNING: Mangum's would write each path.
+    """Set the level of other loggers to WARNING: Mangum's would log each path.
 
-    Called before the first request. Lambda's runtime gives the root logger the level of the
-    function's log configuration.
+    Lambda's runtime sets the root logger to the level of the function's log configuration.
     """
     logging.getLogger().setLevel(logging.WARNING)
 
@@ -183,7 +182,7 @@ def _metrics(record: Record, database_milliseconds: float) -> dict[str, Any]:
 def _metric_definitions(names: tuple[str, ...]) -> Any:
     """Return EMF's metric definitions, made by Powertools.
 
-    Cached for each set of names: making them takes as long as writing the line.
+    They are cached for each set of names, as making them takes as long as writing the line.
     """
     emf = EphemeralMetrics(service=settings().service, namespace=METRICS_NAMESPACE)
     emf.set_default_dimensions(stage=settings().stage)

@@ -1,4 +1,4 @@
-"""A page between HTTP and the database: where it begins, and what was found."""
+"""The position and the result of a page, as HTTP and the database exchange them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """After a number of rows, or after a key (0 is the start)."""
+    """The start of a page: after `offset` rows, or after the key `after`; 0 for neither."""
 
     offset: int = 0
     after: int = 0
@@ -15,7 +15,7 @@ class PagePosition:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page's rows; `next_key` is None where none follow; `total` is 0 unless asked for."""
+    """The rows of a page; `next_key` is None on the last page, `total` 0 unless counted."""
 
     rows: Sequence[Any]
     next_key: int | None

@@ -1,9 +1,7 @@
-"""Objects that a process makes at their first use and keeps: settings, the logger, connections.
+"""Objects that a process creates at their first use and keeps: settings, the logger, connections.
 
-    @per_process
-    def settings() -> Settings: ...
-
-`reset` closes and forgets all of it.
+@per_process
+def settings() -> Settings: ...
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,19 +16,19 @@ _closes: list[Callable[[], Awaitable[None]]] = []
 
 
 def per_process(make: Callable[P, R]) -> Callable[P, R]:
-    """Return `make` with its results kept, one for each set of arguments, until `reset`."""
+    """Cache the results of `make`, one for each set of arguments, until `reset`."""
     kept = cache(make)
     _forgets.append(kept.cache_clear)
     return cast("Callable[P, R]", kept)
 
 
 def close_at_reset(close: Callable[[], Awaitable[None]]) -> None:
-    """Let the next `reset` await `close`: for what holds a connection."""
+    """Have the next `reset` await `close`, which closes a connection."""
     _closes.append(close)
 
 
 async def reset() -> None:
-    """Close and forget what the process has made: its next use is as in a new process."""
+    """Close all connections and clear all caches, as in a new process."""
     while _closes:
         await _closes.pop()()
     for forget in _forgets:

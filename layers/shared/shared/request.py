@@ -1,10 +1,9 @@
-"""All that is known of one request, made once by the front door and passed on as a value.
+"""A request and its context as one value, created by the front door and passed as an argument.
 
-`shared.gateway` makes it from an event of API Gateway; another front door would make it from what
-it has, and nothing else would change. What is learned on the way (the caller's access, its limit,
-the conditions) is set once, by the route.
+`shared.gateway` creates it from an event of API Gateway; another front door would replace that
+module only. The route sets the caller's access, the limit and the conditions, once each.
 
-Named tuples and slots: a frozen data class costs each cold start 1 ms.
+Named tuples and slots are used, as a frozen data class costs each cold start 1 ms.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ LimitOutcome = Literal["rejected", "unavailable"]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 SCOPE_KEY = "shared.request"
-"""Where an ASGI scope has the request."""
+"""The key of the `ApiRequest` in an ASGI scope."""
 
 
 class Caller(NamedTuple):
@@ -33,7 +32,7 @@ class Caller(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """The caller as one text; no part of the issuer, an absolute URL, has a space."""
+        """Issuer and subject as one text; the issuer, an absolute URL, contains no space."""
         return f"{self.issuer} {self.subject}"
 
 
@@ -60,7 +59,7 @@ class Access(NamedTuple):
 
 
 class CallerLimit(Protocol):
-    """How often the request's caller may call.
+    """The limit of the request's caller.
 
     `headers`: the RateLimit fields, empty until the limiter has decided.
     """
@@ -68,16 +67,16 @@ class CallerLimit(Protocol):
     headers: Headers
 
     def take(self) -> Any:
-        """Return the call to Redis that counts the request; None if it was taken before.
+        """Return the call to Redis that counts the request, None if it was taken before.
 
-        The taker sends it, along with another call, and settles it.
+        Whoever takes it sends it along with another call, and settles it.
         """
 
     def settle(self, counted: Any) -> None:
-        """Record the call's result; None if Redis is unavailable."""
+        """Record the call's result, None if Redis is unavailable."""
 
     def begin(self) -> None:
-        """Begin to count the request, unless that has begun."""
+        """Start counting the request, unless the call was taken."""
 
     async def admitted(self) -> None:
         """Return once the request is known to be within the limit. Raises `TooManyRequests`."""
@@ -103,14 +102,14 @@ class Record:
 
 @dataclass(slots=True, eq=False)
 class ApiRequest:
-    """One request; the defaults are those of a request that no client has sent.
+    """One request; the defaults suit one that no client has sent.
 
-    `path` is without the `base_path`, below which clients reach the API, such as `/v1`; empty for
-    none. `gateway_id` is the front door's id of the request, `client_id` the client's
-    `X-Request-Id`, if valid. `deadline` is when it must be finished, in seconds of `monotonic`.
-    `source_address` is the client's, as the front door saw it. `claims` are those of a token that
-    the front door has verified; None without one. `malformed` says what could not be read. `item`
-    is what messages call one resource of the route: `user`.
+    `base_path` is the prefix under which clients reach the API, such as `/v1`, or empty; `path` is
+    without it. `gateway_id` is the front door's id of the request, `client_id` the client's
+    `X-Request-Id`, if valid. `deadline` is in seconds of `monotonic`. `source_address` is the
+    client's, as the front door saw it. `claims` are those of the token that the front door has
+    verified, None without one. `malformed` describes a part that could not be read. `item` is the
+    name of one resource in messages: `user`.
     """
 
     method: str = "GET"
@@ -138,18 +137,18 @@ class ApiRequest:
         return self.access is not None and self.access.caller is not None
 
     def granted(self) -> Access:
-        """Return what the request may do. Raises `LookupError` if no route has authorized it."""
+        """Return the request's access. Raises `LookupError` if no route has authorized it."""
         if self.access is None:
             raise LookupError("The request was not authorized: its route has no permission.")
         return self.access
 
     def begin_counting(self) -> None:
-        """Begin to count the request towards its limit, if it has one."""
+        """Start counting the request towards its limit, if any."""
         if self.limit is not None:
             self.limit.begin()
 
     async def within_limit(self) -> None:
-        """Return once it is known to be within its limit, if any. Raises `TooManyRequests`."""
+        """Return once it is known to be within the limit, if any. Raises `TooManyRequests`."""
         if self.limit is not None:
             await self.limit.admitted()
 
@@ -159,7 +158,7 @@ class ApiRequest:
 
 
 def digest(identity: str) -> str:
-    """Return what stands for a caller or an address in Redis, as these are personal data."""
+    """Return a pseudonym of a caller or an address for Redis, as these are personal data."""
     return blake2s(identity.encode(), digest_size=16).hexdigest()
 
 

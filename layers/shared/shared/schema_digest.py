@@ -1,8 +1,8 @@
-"""A digest of the JSON that a schema writes: two versions of a schema that differ have two.
+"""A digest of a schema's JSON format, which changes with any change to the schema's JSON.
 
-It is made of what pydantic serializes by: names, order and types of fields, nested models, aliases,
-and the code of serializers. It is the same in every process, and costs a cold start no schema that
-is not there already.
+It covers everything that determines how pydantic serializes: names, order and types of fields,
+nested models, aliases, and the code of serializers. It is the same in every process, and is derived
+from the core schema, which the model has already.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 DIGEST_BYTES = 8
 IGNORED = ("metadata", "title")
-"""Keys of a core schema that change no JSON."""
+"""Keys of a core schema that do not affect the JSON."""
 REFERENCES = ("ref", "schema_ref")
 PLAIN = (str, bytes, int, float, bool, type(None))
 
@@ -26,7 +26,7 @@ def schema_digest(schema: type[BaseModel]) -> str:
 
 
 def _parts(part: Any) -> Iterator[str]:
-    """Yield the same texts for the same part in every process: none has an address."""
+    """Yield texts that are equal in every process, and so contain no memory address."""
     if isinstance(part, dict):
         for name, value in part.items():
             if name == "fields" and isinstance(value, dict):

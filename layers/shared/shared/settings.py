@@ -82,8 +82,8 @@ class Settings(BaseModel):
     database_pauses: Annotated[
         bool,
         Field(
-            description="Whether the database pauses when it is not used: then `/health` does not "
-            "ask it, which would keep it awake."
+            description="Whether the database pauses when idle: then `/health` does not query it, "
+            "which would keep it awake."
         ),
     ] = False
     redis_url: Annotated[
@@ -152,19 +152,18 @@ class Settings(BaseModel):
         str,
         Field(
             pattern=r"^[A-Za-z0-9_.:/-]{0,64}$",
-            description="Beginning of the names of roles in tokens: with `blog:` an administrator "
-            "has `blog:admin`. It keeps roles apart from a directory's groups.",
+            description="Prefix of the names of roles in tokens: with `blog:` an administrator has "
+            "`blog:admin`. It distinguishes roles from a directory's groups.",
         ),
     ] = ""
     public_reads: Annotated[
-        bool, Field(description="Whether reads need no token though `AUTH` is `required`.")
+        bool, Field(description="Whether reads need no token, even if `AUTH` is `required`.")
     ] = False
     domain_name: Annotated[
         str | None,
         Field(
             pattern=r"^[A-Za-z0-9.-]+$",
-            description="The API's own host name, for links in responses to requests that came by "
-            "it.",
+            description="The API's own host name; requests to it have the base path `BASE_PATH`.",
         ),
         AfterValidator(_lower),
     ] = None
@@ -172,8 +171,8 @@ class Settings(BaseModel):
         str | None,
         Field(
             pattern=r"^(/[A-Za-z0-9._~-]+)+$",
-            description="Path of the API's mapping at `DOMAIN_NAME`, such as `/v1`. The path "
-            "of a stage is known from requests.",
+            description="Path of the API's mapping at `DOMAIN_NAME`, such as `/v1`, for links in "
+            "responses. A stage's path is taken from the request.",
         ),
     ] = None
     require_if_match: Annotated[
@@ -234,9 +233,7 @@ class Settings(BaseModel):
     ] = 86_400
     audit_retention_days: Annotated[
         int,
-        Field(
-            ge=0, le=36_500, description="Lifetime of a row of the audit log; with 0 it has none."
-        ),
+        Field(ge=0, le=36_500, description="Lifetime of the audit log's rows; 0 for no audit log."),
     ] = 365
 
 

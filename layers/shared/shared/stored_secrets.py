@@ -2,7 +2,7 @@
 
     url = secret_value(setting) if is_secret(setting) else setting
 
-The caller keeps the value, and reads it again when a server rejects it, as a rotation changes it.
+The caller keeps the value, and reads it again when a server rejects it, as after a rotation.
 Secrets Manager is called at most once in `REREAD_SECONDS`, whether it responds or not.
 """
 
@@ -15,7 +15,7 @@ from shared.settings import SECRET_ARN
 REREAD_SECONDS = 2.0
 """Minimum time between two calls for one secret; after a rotation a value may be that old."""
 TIMEOUT_SECONDS = 1
-"""To connect to Secrets Manager, and again for its response; there are two attempts."""
+"""For connecting to Secrets Manager, and again for its response; there are two attempts."""
 
 
 class SecretUnavailable(Exception):
@@ -49,7 +49,7 @@ def is_secret(setting: str) -> bool:
 def secret_value(arn: str) -> str:
     """Return the secret's value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`.
 
-    The call to AWS blocks: an execution environment has one request, which needs the value.
+    The call to AWS blocks, as the environment's only request needs the value.
     """
     return secret(arn).value()
 
@@ -60,7 +60,7 @@ def secret(arn: str) -> Secret:
 
 
 def _fetch(arn: str) -> str:
-    # Imported here: a cold start whose settings are plain has no use for it.
+    # Imported here, as a cold start without secrets does not need them.
     from shared.aws.https import RequestFailed
     from shared.aws.secrets_manager import fetch_secret
 

@@ -1,16 +1,16 @@
-"""The caller of a request: the claims that API Gateway's JWT authorizer found in the token.
+"""The caller of a request, from the token's claims, which API Gateway's JWT authorizer passes on.
 
-The gateway verifies signatures, and a client cannot write what it passes on, so the function needs
-no cryptography, and ignores the header `Authorization`. The claims are checked again: a route may
-have lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
+The gateway verifies signatures, and clients cannot forge its claims, so the function needs no
+cryptography, and ignores the header `Authorization`. The claims are checked again: a route may have
+lost its authorizer, or have one of another issuer, and the gateway accepts ID tokens.
 
 Claims reach a function as strings, as Go prints them: an array as `[admin author]`, an object as
 `map[admin:true]`, a number as its digits, null not at all, and text unchanged. So the form of a
 claim is ambiguous, and only two are accepted where names are expected: one name, or an array of
-names with one space in between. Any other form names nothing: text with spaces, anything nested,
-unbalanced or quoted, a null or an object in an array, other separators. One ambiguity remains, as
-it cannot be seen: `["x admin"]` is printed like `["x", "admin"]`. `ROLE_PREFIX` keeps roles apart
-from names that others than the issuer's administrators may choose.
+names with one space in between. Any other form has no names: text with spaces, anything nested,
+unbalanced or quoted, a null or an object in an array, other separators. One ambiguity remains:
+`["x admin"]` is printed like `["x", "admin"]`. `ROLE_PREFIX` distinguishes roles from names that
+people other than the issuer's administrators may choose.
 
 Source: "Control access to HTTP APIs with JWT authorizers" in API Gateway's developer guide.
 """
@@ -28,20 +28,20 @@ from shared.settings import SettingsError, settings
 MAX_SUBJECT_CHARACTERS = 255
 """OpenID Connect's limit; a subject is ASCII there, and printable here, since it is stored."""
 MAX_CLAIM_CHARACTERS = 10_240
-"""API Gateway's limit for all headers of a request together: a longer claim was in no token."""
+"""API Gateway's limit for all headers of a request together, which no claim can exceed."""
 MAX_SECONDS = 1e12
 NAME = r"[A-Za-z0-9._~%:/?#@!$&*+;=-]+"
-"""A role or an audience: characters of a URI (RFC 3986) but brackets, quotes and commas."""
+"""A role or an audience: characters of a URI (RFC 3986), except brackets, quotes and commas."""
 ARRAY = re.compile(rf"\[({NAME}( {NAME})*)?\]")
 SINGLE = re.compile(NAME)
-NO_TEXT = re.compile(r"(map)?\[.*\]|<nil>|-?[0-9.]+e[+-][0-9]+")
+NOT_TEXT = re.compile(r"(map)?\[.*\]|<nil>|-?[0-9.]+e[+-][0-9]+")
 """An array, an object, or a number that may have been rounded."""
 NUMERIC_DATE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e\+[0-9]{2})?")
 """A number that is not negative, as Go prints it."""
 
 
 def caller_of(verified: Mapping[Any, Any] | None) -> Caller:
-    """Return the caller whose token has these claims. Raises `Unauthorized`, also for none."""
+    """Return the caller whose token has these claims. Raises `Unauthorized`, also without any."""
     claims = _texts(verified)
     issuer, audiences = settings().token_issuer, settings().token_audience.split()
     if not issuer or not audiences:
@@ -72,14 +72,14 @@ def _require(condition: bool, reason: str) -> None:
 
 
 def _is_subject(claim: str) -> bool:
-    """Return whether a subject was text: other values, when printed, may equal another's."""
+    """Return whether the subject was text: other values may be printed like another subject."""
     is_printable = claim.isascii() and claim.isprintable() and claim == claim.strip()
-    is_text = not NO_TEXT.fullmatch(claim)
+    is_text = not NOT_TEXT.fullmatch(claim)
     return is_printable and is_text and 0 < len(claim) <= MAX_SUBJECT_CHARACTERS
 
 
 def _audiences(claims: Mapping[str, str]) -> frozenset[str]:
-    """Return the audiences in `aud`, or `client_id` without it, as the gateway does."""
+    """Return the audiences in `aud`, else `client_id`, as the gateway does."""
     if "aud" not in claims:
         return frozenset({claims.get("client_id", "")})
     return _names(claims["aud"]) or frozenset({claims["aud"]})

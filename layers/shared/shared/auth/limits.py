@@ -1,18 +1,18 @@
-"""How often a caller may call: reads and writes apart, by the generic cell rate algorithm (GCRA).
+"""Rate limits of callers, for reads and for writes, by the generic cell rate algorithm (GCRA).
 
-A limit lets through `quota` requests in any `window_seconds`, of which `burst` may come at once;
-the others are spread evenly over the window. A caller is the issuer and subject of a token, else
-the address that API Gateway saw, not `X-Forwarded-For`, which clients write. Of an IPv6 address
-only the network (/64) counts, as one host has many.
+A limit allows `quota` requests in any `window_seconds`, of which `burst` may arrive at once; the
+others are spread evenly over the window. A caller is the issuer and subject of a token, else the
+address that API Gateway saw, not `X-Forwarded-For`, which clients can set. Of an IPv6 address only
+the network (/64) counts, as one host has many addresses.
 
-The time is Redis's, and the step is atomic, so a limit holds over all workers together. It costs no
-round trip: the script is sent with the request's first call to Redis, or beside its first
-statement. So a read is rejected after its statement, whose rows are dropped, and a write before its
-COMMIT. A worker that has rejected a caller rejects it by itself until the time that Redis returned,
-so a flood reaches neither server. A request that needs no token (for the documentation, the health
-check, unknown paths and methods) counts as a read of its address. Requests without a token or the
-permission (401, 403) are not counted; writes to another's resource (also 403) are, since only their
-statement finds that out.
+The clock is Redis's, and the script is atomic, so a limit holds over all workers together. It costs
+no round trip: the script is sent with the request's first call to Redis, or concurrently with its
+first statement. So a read is rejected after its statement, whose rows are dropped, and a write
+before its COMMIT. A worker that has rejected a caller keeps rejecting it, without Redis, until the
+time that Redis returned, so a flood reaches neither server. A request that needs no token (for the
+documentation, the health check, unknown paths and methods) counts as a read of its address.
+Requests without a token or the permission (401, 403) are not counted; writes to another caller's
+resource (also 403) are, as only their statement can tell.
 
 While Redis is unavailable all requests pass, and `LimitUnavailable` counts them. A request whose
 connection to Redis broke may be counted twice.
@@ -35,7 +35,7 @@ from shared.request import ApiRequest, Headers, Record, digest
 from shared.settings import SettingsError, settings
 
 MAX_REMEMBERED = 1000
-"""Maximum rejected callers that a worker remembers; beyond it, it forgets all of them."""
+"""Maximum number of rejected callers that a worker remembers; at more, it forgets all."""
 
 
 def is_decision(result: Any) -> bool:
@@ -43,9 +43,9 @@ def is_decision(result: Any) -> bool:
 
 
 # KEYS: a sorted set of callers, scored by GCRA's theoretical arrival time (`due`), in microseconds.
-# It has no TTL, so a full Redis evicts pages and no limit. Callers whose time has passed have all
-# of their burst, and are removed, so the set stays small. As the removal comes first, a full Redis
-# that may evict nothing takes the script's other command.
+# It has no TTL, so a full Redis evicts pages but no limits. Callers whose time has passed have the
+# whole burst again, and are removed, so the set stays small. Redis checks its memory only before a
+# script's first write, here a removal, so a full Redis under `noeviction` still counts.
 # ARGV: the interval between even requests in microseconds, the burst, and the caller.
 # Return the microseconds until all of the burst is available. If the request is rejected, return a
 # negative number: minus the microseconds until one request is available.
@@ -88,10 +88,10 @@ class Decision(NamedTuple):
 
 
 class RequestLimit:
-    """A request's limit, around what handles the request.
+    """The limit of a request, a context manager around its handling.
 
-    It raises `TooManyRequests`, also in place of another error. The request is counted by a call
-    that is sent along with another call to Redis, or beside the request's statement (`begin`).
+    At its end it raises `TooManyRequests`, even in place of another error. The request is counted
+    along with another call to Redis (`take`), or concurrently with its statement (`begin`).
     """
 
     def __init__(self, limit: Limit, caller: str, record: Record) -> None:
@@ -142,10 +142,6 @@ class RequestLimit:
             self._counting = asyncio.create_task(self._count(call))
 
     async def admitted(self) -> None:
-        """Return once it is known that the request is within the limit.
-
-        Raises `TooManyRequests`.
-        """
         self.begin()
         await self._decided.wait()
         if self._decision is not None:
@@ -189,10 +185,10 @@ class RequestLimit:
 
 
 def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
-    """Count the request, once: to its caller, or its address, as a read or as a write.
+    """Count the request, once, for its caller or address, as a read or as a write.
 
-    A request that needs no permission is a read of its address. Nothing is counted if no limit is
-    set, or there is no Redis. Raises `TooManyRequests` at the end of the block.
+    Nothing is counted if no limit is set, or there is no Redis. Raises `TooManyRequests` at the end
+    of the block.
     """
     access = request.access
     limit = limits().read if access is None or access.is_read else limits().write
@@ -205,7 +201,7 @@ def within_limit(request: ApiRequest) -> AbstractAsyncContextManager[object]:
 
 
 class Limits(NamedTuple):
-    """The limits of a caller; None where no limit is set."""
+    """The limits of a caller; None if no limit is set."""
 
     read: Limit | None
     write: Limit | None
@@ -241,7 +237,7 @@ def network_of(address: str) -> str:
 
 @per_process
 def rejected_until() -> dict[tuple[str, str], float]:
-    """Return until when callers are rejected, in seconds of `monotonic`, by limit and caller."""
+    """Return when the rejection of each limit and caller ends, in seconds of `monotonic`."""
     return {}
 
 

@@ -1,10 +1,9 @@
 """The permissions of each role: actions, on every resource or only on the caller's own.
 
-A permission is `{resource}:{action}`, such as `articles:write`, and is on the route. Every token
-is a reader's; roles add to that, by their names after `ROLE_PREFIX`. Ownership is checked in the
-statement that writes (`shared.database.ownership`); a statement that does not check it is denied.
-An action or a permission that no role names is denied to all. docs/api.md has the table
-of operations and roles.
+A permission is `{resource}:{action}`, such as `articles:write`; each route names the one it needs.
+Every token has the role `reader`; the roles in its claim, after `ROLE_PREFIX`, add to that.
+Ownership is checked in the statement that writes (`shared.database.ownership`). Actions that no
+role names are denied to all. docs/api.md has the table of operations and roles.
 """
 
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from shared.settings import settings
 
 
 class Grant(IntEnum):
-    """A role's grants add up to the greatest."""
+    """The resources for which a permission is granted; of several grants the greatest counts."""
 
     NONE, OWN, ALL = range(3)
 
@@ -34,18 +33,18 @@ ROLES: Mapping[str, Mapping[str, Grant]] = {
     },
     "admin": {"read": ALL, "create": ALL, "write": ALL},
 }
-"""What each role may do, by action or by whole permission, which counts more."""
+"""The grants of each role, by action or by permission, which takes precedence."""
 
 
 def grant_of(permission: str, *roles: str) -> Grant:
-    """Return on which resources a token with these roles has the permission."""
+    """Return the grant of the permission to a token with these roles."""
     action = permission.partition(":")[2]
     granted = (ROLES[role] for role in {READER, *roles})
     return max(one.get(permission, one.get(action, NONE)) for one in granted)
 
 
 def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
-    """Return what the request may do. Raises `Unauthorized` and `Forbidden`."""
+    """Return the request's access to the operation. Raises `Unauthorized` and `Forbidden`."""
     access = Access(operation, permission)
     if settings().auth == "open" or (access.is_read and settings().public_reads):
         return access

@@ -24,7 +24,7 @@ RENEW_BEFORE = timedelta(minutes=5)
 """A signature must still be valid when it is used."""
 CONTAINER_HOST = "http://169.254.170.2"
 PLAIN_HOSTS = ("localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23")
-"""Allowed without TLS, as are loopback addresses; the response of any other host is secret."""
+"""Hosts from which credentials are accepted without TLS, besides loopback addresses."""
 
 
 class CredentialsUnavailable(RequestFailed):
@@ -49,7 +49,7 @@ class ContainerCredentials:
         self._expires_at = datetime.min.replace(tzinfo=UTC)
 
     def current(self) -> Credentials:
-        """Raises `CredentialsUnavailable`."""
+        """Return credentials valid for `RENEW_BEFORE`. Raises `CredentialsUnavailable`."""
         if datetime.now(UTC) + RENEW_BEFORE > self._expires_at:
             self._credentials, self._expires_at = self._fetch()
         return self._credentials
@@ -73,9 +73,9 @@ class ContainerCredentials:
 
 
 def current_credentials() -> Credentials:
-    """Credentials that are valid for minutes. Raises `CredentialsUnavailable`.
+    """Return credentials valid for minutes. Blocks during a request for new ones.
 
-    Blocks while the endpoint is called.
+    Raises `CredentialsUnavailable`.
     """
     access_key = os.environ.get("AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
@@ -90,7 +90,7 @@ def container_credentials() -> ContainerCredentials:
         return ContainerCredentials(CONTAINER_HOST + path)
     if url := os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return ContainerCredentials(url)
-    raise CredentialsUnavailable("the environment has no credentials of AWS")
+    raise CredentialsUnavailable("the environment has no AWS credentials")
 
 
 def _authorization() -> dict[str, str]:

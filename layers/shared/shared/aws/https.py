@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class RequestFailed(Exception):
-    """No successful response in time; of the response the message has only AWS's error code."""
+    """There was no successful response in time; of it the message has only AWS's error code."""
 
 
 def request(

@@ -24,7 +24,7 @@ def fetch_secret(arn: str, timeout_seconds: float) -> str:
     """Return the text of the secret. Raises `RequestFailed` after two attempts.
 
     The first trusts Amazon's certificate authorities, which load faster, the second the system's.
-    `timeout_seconds` is that of `request`.
+    `timeout_seconds` applies to connecting, and to each wait for data.
     """
     url = endpoint(arn)
     parts = urlsplit(url)

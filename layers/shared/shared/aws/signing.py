@@ -24,7 +24,7 @@ class Signer:
     credentials: Credentials
 
     def url(self, host: str, query: Mapping[str, str], valid_seconds: int) -> str:
-        """Return the presigned `host/?…` of a GET request, valid for so long."""
+        """Return the presigned `host/?…` of a GET request."""
         time = now().strftime("%Y%m%dT%H%M%SZ")
         signed = {
             **query,
@@ -41,7 +41,7 @@ class Signer:
         return f"{host}/?{text}&X-Amz-Signature={signature}"
 
     def headers(self, host: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
-        """Return the headers of a POST request to `/`, signature included; names in lower case."""
+        """Return the headers of a POST request to `/`, signed; names are in lower case."""
         time = now().strftime("%Y%m%dT%H%M%SZ")
         signed = {**headers, "host": host, "x-amz-date": time}
         if self.credentials.session_token:

@@ -8,7 +8,7 @@
     handler = lambda_handler(app)
     prepare(handler, "/articles")
 
-`prepare` makes requests in advance, where an environment is initialized ahead of the first one.
+`prepare` makes requests in advance, if an environment is initialized ahead of the first one.
 """
 
 import sys
@@ -30,16 +30,16 @@ UNUSED = (
     "sqlalchemy.dialects.postgresql.psycopg2",
     "sqlalchemy.dialects.postgresql.psycopg2cffi",
 )
-"""Modules that others import, and whose own names no function uses."""
+"""Modules that are imported by others, but not used."""
 
 
 @contextmanager
 def fast_imports(*, deferred: Sequence[str] = ()) -> Iterator[None]:
     """Speed up the imports within the block.
 
-    FastAPI's OpenAPI models are created when first used, which in a function they never are. The
+    FastAPI's OpenAPI models are created when first used, which never happens in a function. The
     `deferred` modules are executed when first used, unless there is time before the first request.
-    Raises `ModuleNotFoundError` if the block imports a deferred module nowhere.
+    Raises `ModuleNotFoundError` if the block does not import a deferred module.
     """
     defer_openapi_models()
     defer(*UNUSED)

@@ -4,10 +4,10 @@ A cached page needs no database, and SQLAlchemy with its driver costs a cold sta
 everything else. `import redis.asyncio.connection` executes the `__init__` of `redis` and of
 `redis.asyncio`, which import cluster and blocking clients that are never used.
 
-The import of a deferred module makes the module itself, which is empty until the first use of a
+The import of a deferred module creates the module object, which is empty until the first use of a
 name executes it. So it is executed once, whatever imports it or its submodules in between, and
-submodules are available without it. The cost: an error in such a module appears at its first use
-instead of at the start. Every later use executes it again, and raises the error again; after
+submodules can be used without it. The cost: an error in such a module appears at its first use
+instead of at the start. Every later use executes the module again, and raises the error again; with
 `importlib.util.LazyLoader` a later use would fail with an unrelated `AttributeError`.
 """
 
@@ -32,7 +32,7 @@ class _Deferred(ModuleType):
 
 
 def _execute(module: _Deferred) -> None:
-    """Execute the module. Raises what it raises, and leaves it deferred then."""
+    """Execute the module. Raises its errors, after which it is deferred again."""
     assert module.__spec__ is not None
     deferring = module.__spec__.loader
     assert isinstance(deferring, _DeferringLoader)

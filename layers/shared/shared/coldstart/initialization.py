@@ -1,11 +1,11 @@
 """Initialization ahead of requests, by provisioned concurrency or for a snapshot (SnapStart).
 
-No client waits for it, so nothing is deferred, and requests are made beforehand. They connect to
-PostgreSQL and Redis if these respond; if not, initialization succeeds all the same.
+No client waits for it, so nothing is deferred, and requests are made in advance. They connect to
+PostgreSQL and Redis; if these do not respond, initialization succeeds nevertheless.
 
-A snapshot has no connections, credentials or settings: all that is `per_process` is closed and
-forgotten before. Each environment that is restored from it seeds its random generators: Python's,
-and OpenSSL's, by which TLS makes its keys. There are two OpenSSL, as psycopg's wheel has its own.
+A snapshot contains no connections, credentials or settings: `shared.process.reset` is called before
+it. Each environment that is restored from it seeds its random generators: Python's and, for the
+keys of TLS, OpenSSL's, of which there are two, as psycopg's wheel has its own.
 
 Source: "Improving startup performance with Lambda SnapStart" in AWS Lambda's developer guide.
 """
@@ -22,7 +22,7 @@ from shared.process import reset
 
 SNAPSHOT = "snap-start"
 TYPES = ("provisioned-concurrency", SNAPSHOT)
-"""Values of `AWS_LAMBDA_INITIALIZATION_TYPE`; an environment started for a request has another."""
+"""Values of `AWS_LAMBDA_INITIALIZATION_TYPE`; it is `on-demand` if a request is waiting."""
 REQUEST_SECONDS = 3.0
 TIMES = 2
 """The first request misses the cache, and the second one hits it."""
@@ -32,14 +32,14 @@ Handler = Callable[[dict[str, Any], Any], Any]
 
 
 def is_ahead_of_requests() -> bool:
-    """Return whether this process is initialized before there is a request for it."""
+    """Return whether this process is initialized before it has a request."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in TYPES
 
 
 def prepare(handler: Handler, *paths: str) -> None:
-    """Have the handler respond to GET requests of these paths, if it is initialized ahead.
+    """Have the handler respond to GET requests of these paths, if there is time for it.
 
-    The responses are discarded: the function may lack its database now, and have it later.
+    The responses are discarded: the function may have no database now, but later.
     """
     if not is_ahead_of_requests():
         return
@@ -84,7 +84,7 @@ def _event(path: str) -> dict[str, Any]:
 
 
 def _forget() -> None:
-    # The loop that Mangum runs requests in, and that the connections belong to.
+    # The event loop of Mangum's requests, to which the connections belong.
     asyncio.get_event_loop().run_until_complete(reset())
 
 

@@ -232,7 +232,7 @@ class Transaction:
             return _not_found(self.request)
         if not found[0]:  # None for a caller without a user
             return _forbidden(self.access)
-        return PreconditionFailed("The resource is not as If-Match demands.")
+        return PreconditionFailed()
 
     def check_conditions(self) -> None:
         """Raise `InvalidRequest` if the request has If-Match, but no statement checked it."""

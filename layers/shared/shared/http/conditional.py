@@ -77,7 +77,7 @@ def conditional_response(
     """Return the content of a read with its tag, or 304. Raises `PreconditionFailed`."""
     etag = {"ETag": f'"{tag}"'}
     if conditions.has_changed(tag):
-        raise PreconditionFailed("The resource is not as If-Match demands.")
+        raise PreconditionFailed
     if conditions.is_known(tag):
         return Response(status_code=304, headers=etag)
     return Response(content, headers={**(headers or {}), **etag}, media_type=media_type)
