@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from typing_extensions import TypedDict
 
 from shared.http.application import create_app, lambda_handler
-from shared.http.field_errors import OF_SCHEMA
+from shared.http.field_errors import SCHEMA_VALUES
 from tests.in_process import LambdaTransport
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -215,4 +215,4 @@ def test_all_values_in_pydantics_messages_are_known_to_be_the_schemas_or_not() -
         for error in list_all_errors()
         for name in re.findall(r"{(\w+)}", error["message_template_python"])
     }
-    assert named == OF_SCHEMA | of_input
+    assert named == SCHEMA_VALUES | of_input

@@ -15,21 +15,21 @@ from shared.observability import silence_libraries
 
 
 def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
-    """Return the application of one function; its routes need no permission if it `is_public`.
+    """Return the application of one function; `is_public`: its routes need no permission.
 
     It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
     is off (see `shared.observability`). Raises `TypeError` for a route without a permission, and
-    for what is not a FastAPI route, such as a mounted application: what it takes cannot be derived.
+    for a mounted application or any other route whose parameters FastAPI does not know.
     """
     for route in router.routes:
         if not isinstance(route, APIRoute):
-            raise TypeError(f"{route} is not a FastAPI route, so what it takes cannot be derived.")
+            raise TypeError(f"{route} is not a FastAPI route, so its parameters are unknown.")
         if is_public:
             make_public(route)
         elif not isinstance(route, ApiRoute):
             raise TypeError(f"The route {route.name} ({route.path}) is not of an api_router.")
     app = FastAPI(
-        # Not by include_router, which makes each route once more, at the first request.
+        # include_router would create each route again, at the first request.
         routes=router.routes,
         openapi_url=None,
         redirect_slashes=False,

@@ -1,10 +1,10 @@
 """Conditional requests (RFC 9110, section 13): their headers, and responses with entity tags.
 
-All tags are strong. A page's is a hash of its bytes; a resource's is the version of its row with a
-hash of its bytes, which changes when a release changes the JSON. Reads are judged here by the whole
-tag, 412 before 304. Writes are judged in their statement (`shared.database.versions`), by If-Match
-and the version alone: a tag of an earlier release still names the row's version. All other errors
-come before a condition.
+All tags are strong. A page's tag is a hash of its bytes; a resource's is the version of its row and
+a hash of its bytes, which changes when a release changes the JSON. Reads compare the whole tag, 412
+before 304. Writes compare only the version of If-Match, in their statement
+(`shared.database.versions`), as a tag of an earlier release still has the row's version. All other
+errors take precedence over conditions.
 """
 
 import re
@@ -18,30 +18,30 @@ from shared.errors import InvalidRequest, PreconditionFailed, PreconditionRequir
 from shared.settings import settings
 
 NEED_IF_MATCH = ("replace", "update", "delete")
-"""The kinds of operations that `REQUIRE_IF_MATCH` is about."""
+"""The kinds of operations to which `REQUIRE_IF_MATCH` applies."""
 TAG = r'(W/)?"([!#-~\x80-\xff]*)"'
 CONDITION_PATTERN = rf"^(\*|[ \t,]*{TAG}([ \t]*,[ \t,]*{TAG})*[ \t,]*)$"
-"""Also valid in JSON Schema's regular expressions."""
+"""Also a valid regular expression in JSON Schema."""
 
 
 def conditions_of(method: str, headers: Headers, kind: str | None) -> Conditions:
-    """Return the conditions of a request for an operation of that kind, None for a plain route.
+    """Return the request's conditions; `kind` is the kind of operation, None for a plain route.
 
     Raises `InvalidRequest` for a malformed header and for a write with If-None-Match, and
-    `PreconditionRequired` for a write that lacks the If-Match which `REQUIRE_IF_MATCH` demands.
+    `PreconditionRequired` for a write without If-Match if `REQUIRE_IF_MATCH` is set.
     """
     if kind == "create":
         return UNCONDITIONAL
     if_match, if_none_match = _tags(headers, "If-Match"), _tags(headers, "If-None-Match")
     if method != "GET" and if_none_match is not None:
-        raise _invalid("If-None-Match", "is for reads; a write takes If-Match")
+        raise _invalid("If-None-Match", "is for reads; send If-Match with a write")
     if kind in NEED_IF_MATCH and if_match is None and settings().require_if_match:
         raise PreconditionRequired("This needs the header If-Match, with the ETag of a GET.")
     return Conditions(if_match, if_none_match)
 
 
 def _tags(headers: Headers, name: str) -> Tags | None:
-    """Several lines of a header are one list; a tag may contain commas."""
+    """Return the tags of a header, None without it. Repeated headers are one list."""
     if name not in headers:
         return None
     text = ", ".join(headers.getlist(name)).strip(" \t")

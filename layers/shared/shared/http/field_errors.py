@@ -1,8 +1,8 @@
-"""Entries of a problem's `errors`: invalid fields and messages, without a client's text.
+"""The entries of a problem's `errors`: invalid fields and messages, without a client's text.
 
-A name that the client made up is its text too, so an unknown field or parameter is identified by
-its position and by the known names. pydantic's messages quote the input in places (a
-character of a malformed UUID, a tag, whatever a `ValueError` says): only values of the schema stay.
+An unknown field or parameter has a name that the client chose, so it is identified by its position
+and by the known names. Some of pydantic's messages quote the input (a character of a malformed
+UUID, a tag, the text of a `ValueError`): only values from the schema are kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,23 +19,23 @@ from shared.errors import MAX_ERRORS, InvalidRequest
 Location = Sequence[str | int]
 
 UNKNOWN = "extra_forbidden"
-OF_SCHEMA = frozenset(
+SCHEMA_VALUES = frozenset(
     {"actual_length", "class", "class_name", "decimal_places", "discriminator", "expected"}
     | {"expected_plural", "expected_schemes", "expected_tags", "expected_version", "field_type"}
     | {"ge", "gt", "le", "lt", "max_digits", "max_length", "min_length", "multiple_of", "pattern"}
     | {"tz_expected", "whole_digits"}
 )
-"""The values in pydantic's messages that are not the client's; a length is the only measure."""
+"""Values in pydantic's messages that are not the client's, besides the length of its value."""
 
 
 def unknown(kind: str, position: int, known: Iterable[str]) -> str:
-    """Return the message about what is not declared, number `position` of its kind."""
+    """Return the message about an undeclared parameter or member; positions count from 1."""
     names = ", ".join(sorted(known))
     return f"{kind} {position} is unknown; {f'known are {names}' if names else 'none is known'}"
 
 
 def invalid_request(route: APIRoute, error: RequestValidationError) -> InvalidRequest:
-    """Return what FastAPI found wrong with a request to the route."""
+    """Return FastAPI's errors of a request to the route as a problem."""
     errors = error.errors()
     first = [_field_error(route, one, error.body) for one in errors[:MAX_ERRORS]]
     return InvalidRequest(first, len(errors))
@@ -54,9 +54,9 @@ def _field_error(route: APIRoute, error: Mapping[str, Any], body: object) -> dic
 def _message(error: Mapping[str, Any]) -> str:
     message: str = error["msg"]
     context = error.get("ctx", {})
-    if context.keys() <= OF_SCHEMA:
+    if context.keys() <= SCHEMA_VALUES:
         return message
-    if context.keys() - OF_SCHEMA == {"error"}:  # at the end of all messages that have it
+    if context.keys() - SCHEMA_VALUES == {"error"}:  # always at the end of the message
         return message.removesuffix(str(context["error"])).rstrip(" ,:")
     return "is invalid"
 
@@ -64,7 +64,7 @@ def _message(error: Mapping[str, Any]) -> str:
 def _known(
     route: APIRoute, place: str, path: Location
 ) -> tuple[list[str | int], Mapping[str, Any]]:
-    """Return the path up to the first name that is not declared, and the names declared there."""
+    """Return the path up to the first undeclared name, and the names declared there."""
     if place == "body":
         body = route.body_field
         members = {} if body is None else _members(body.field_info.annotation)
@@ -82,7 +82,7 @@ def _known(
 
 
 def _members(annotation: Any) -> Mapping[str, Any]:
-    """Return the members of the objects that the type allows, by name."""
+    """Return the annotations of the members of the objects that a type allows, by name."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = annotation.model_fields.items()
         return {field.alias or name: field.annotation for name, field in fields}
@@ -95,7 +95,7 @@ def _members(annotation: Any) -> Mapping[str, Any]:
 
 
 def _position(body: object, path: Location) -> int:
-    """Return which member of its object the last of the path is, from 1."""
+    """Return the position of the path's last name in its object, from 1."""
     value: Any = body
     for part in path[:-1]:
         value = value[part]

@@ -1,27 +1,27 @@
-"""Types of fields and parameters, and the bases of the schemas that have them.
+"""Types of fields and parameters, and base classes of schemas.
 
 An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
 `"1"` are rejected. In a route's path `{article_id:id}` matches only digits, so that
-`/articles/search` is no article, and at most 19, the length of the largest bigint.
+`/articles/search` is another route, and at most 19, the length of the largest bigint.
 
-A text's maximum length is part of the contract, and counts the text as it is stored, so that what
-was read can be written again: a line in Unicode's form NFC, an address as `email-validator`
-normalizes it, a content as it was sent (of a long text, NFC can take seconds). Control characters
-are rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by Unicode's line
-separators), has a visible character, and does not reorder the text around it: directional
-embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and U+061C, which
-right-to-left names need. A content may contain tabs and line ends; its maximum keeps a page of 100
-rows below Lambda's 6 MB response, in which a character takes up to 4 bytes (a quote is escaped
-twice: in the body's JSON and in Lambda's).
+The maximum length of a text is part of the contract. It applies to the text as it is stored, so
+that any response can be sent back: a line is stored in Unicode's form NFC, an address as
+`email-validator` normalizes it, a content as sent (NFC can take seconds for a long text). Control
+characters are rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by
+Unicode's line separators), has a visible character, and does not reorder the text around it:
+directional embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and
+U+061C, which right-to-left names need. A content may contain tabs and line ends; its maximum keeps
+a page of 100 rows below Lambda's limit of 6 MB, where a character takes up to 4 bytes (a quote is
+escaped twice: in the body's JSON and in Lambda's).
 
-The JSON Schema patterns equal the validators, with one exception: rare combining marks and
-invisible characters above U+FFFF are too many to list, so a name of only those matches its pattern
-and is still rejected.
+The JSON Schema patterns are equivalent to the validators, with one exception: rare combining marks
+and invisible characters above U+FFFF are too many to list, so a name that consists of them matches
+its pattern, but is rejected.
 
 A date or date-time in a query is as defined by RFC 3339, and converted to UTC. A date means
-midnight. Beyond the RFC, a date-time without an offset is accepted, as UTC. Other forms of ISO 8601
-(weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the first second of
-the next day, as in PostgreSQL. Digits below a microsecond are truncated.
+midnight. A date-time without an offset, which the RFC does not allow, is UTC. Other forms of ISO
+8601 (weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the first second
+of the next day, as in PostgreSQL. Digits below a microsecond are truncated.
 """
 
 import json
@@ -80,7 +80,7 @@ IdParameter = Annotated[Id, DECIMAL_DIGITS]
 """An id in a query."""
 
 Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
-"""What a column of the type integer holds."""
+"""The values of a column of the type integer."""
 
 
 class IdConvertor(Convertor[int]):
@@ -109,7 +109,7 @@ def _date_or_datetime(value: object) -> datetime:
     text = str(value)
     try:
         return _parse_rfc_3339(text)
-    except OverflowError:  # less than a day outside of the calendar, where no row is
+    except OverflowError:  # less than a day outside of the calendar, where there are no rows
         return FIRST if text.startswith("0001") else LAST
     except ValueError:
         raise PydanticCustomError(
@@ -139,9 +139,9 @@ def _timestamp(value: object) -> datetime:
 
 
 def _parse_rfc_3339(text: str) -> datetime:
-    """Raises `ValueError` for any other form, and for dates outside of the years 1 to 9999.
+    """Raises `ValueError` for any other form, and for years other than 1 to 9999.
 
-    Raises `OverflowError` for what is outside of them only in UTC.
+    Raises `OverflowError` for a date-time whose year is another only in UTC.
     """
     match = RFC_3339.fullmatch(text)
     if match is None:
@@ -157,7 +157,7 @@ def _parse_rfc_3339(text: str) -> datetime:
 
 
 def _next_second(in_utc: datetime) -> datetime:
-    """Raises `ValueError` unless the minute is the last of the day: others have no leap second."""
+    """Raises `ValueError` unless the minute is the last of the day: only that has a leap second."""
     if (in_utc.hour, in_utc.minute) != (23, 59):
         raise ValueError
     return in_utc + timedelta(seconds=1)
@@ -184,8 +184,8 @@ MAX_JSON_CHARACTERS = 10_000
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
 
 MAX_DECOMPOSITION = 4
-"""Maximum characters that NFC composes into one (UAX #15): a longer text need not be normalized,
-which would take a time that grows with the square of its length."""
+"""Maximum characters that NFC composes into one (UAX #15). Longer texts are not normalized, as the
+time for that grows with the square of the length."""
 
 # Valid in JSON Schema's regular expressions and in Python's: no `\p{…}`, nothing above U+FFFF.
 BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
@@ -208,7 +208,7 @@ BLANK_CHARACTERS = re.compile(
     r"[\u115f\u1160\u2065\u2800\u3164\uffa0\ufff0-\ufff8\ufffe\uffff"
     r"\U00013441\U00013442\U0001d159\U000e0000-\U000e0fff]"
 )
-"""Blank letters and symbols of other categories, and code points reserved for them."""
+"""Blank letters and symbols in other categories, and code points reserved for them."""
 
 
 def _one_line(value: str) -> str:
@@ -247,7 +247,7 @@ def has_visible_character(value: str) -> bool:
 
 
 def _stored_line(minimum: int, maximum: int) -> AfterValidator:
-    """A line is normalized, and its length counted then."""
+    """Normalize a line, then check its length."""
 
     def normalize_line(value: str) -> str:
         if value.isascii():
@@ -377,7 +377,7 @@ JsonObject = Annotated[
     Field(description=f"Up to {MAX_JSON_CHARACTERS} characters of JSON."),
     AfterValidator(_storable),
 ]
-"""What a column of the type jsonb holds."""
+"""The values of a column of the type jsonb that has objects."""
 
 
 class Body(BaseModel):
@@ -387,22 +387,22 @@ class Body(BaseModel):
 
 
 class Changes(TypedDict, total=False):
-    """The base of a body of optional fields: its value has the given ones only.
+    """The base of a body with optional fields: its value has only the fields that were sent.
 
-    A subclass says `total=False` too.
+    A subclass needs `total=False` too.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
 
 class Shown(BaseModel):
-    """The base of what responses show: it is made of a row that has its attributes."""
+    """The base of a response's schema, which takes its values from a row's attributes."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class QueryParameters(BaseModel):
-    """The base of a query's parameters, of which none can be null: one that is not sent is None."""
+    """The base of query parameters; None is a parameter that was not sent, never null."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_arguments: Any) -> None:

@@ -1,8 +1,8 @@
 """The bodies of requests: JSON in UTF-8 as defined by RFC 8259, without its ambiguities.
 
-Python's reader takes more than that: NaN and Infinity, UTF-16 and UTF-32, repeated members (the
-last one wins, where another reader takes the first), halves of surrogate pairs, which UTF-8 cannot
-encode, and numbers that become infinite. All are rejected, as in I-JSON (RFC 7493).
+Python's parser accepts more: NaN and Infinity, UTF-16 and UTF-32, repeated members (it uses the
+last one, other parsers the first), lone surrogates, which UTF-8 cannot encode, and numbers that
+overflow to infinity. All are rejected, as in I-JSON (RFC 7493).
 """
 
 import json
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from shared.errors import MalformedJson, UnsupportedMediaType
 
 PATCH_TYPES = ("application/json", "application/merge-patch+json")
-"""JSON, and JSON Merge Patch (RFC 7396): a null is a field's value where it may be null."""
+"""JSON, and JSON Merge Patch (RFC 7396): here null is a value of nullable fields."""
 ACCEPT_PATCH = {"Accept-Patch": ", ".join(PATCH_TYPES)}
 """RFC 5789, section 3.1."""
 JSON_TYPE = re.compile(r"application/([^/]*\+)?json")
@@ -25,20 +25,20 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class _Ambiguous(Exception):
-    """The text is JSON, but not for every reader."""
+    """The text is JSON, but not to every parser."""
 
 
 def check_media_type(method: str, headers: Headers) -> None:
     """Raises `UnsupportedMediaType` for a body that is not JSON, or is compressed."""
     coding = headers.get("content-encoding", "").strip().lower()
     if coding not in ("", IDENTITY):
-        # RFC 7694, section 3: it tells that the coding is what is wrong.
+        # RFC 7694, section 3: Accept-Encoding tells that the coding is the reason.
         detail = "The header Content-Encoding is not identity; send the body uncompressed."
         raise UnsupportedMediaType(detail, {"Accept-Encoding": IDENTITY})
     sent = headers.get("content-type", "").partition(";")[0].strip().lower()
     is_known = sent in PATCH_TYPES if method == "PATCH" else JSON_TYPE.fullmatch(sent)
     if not is_known:
-        wrong = "is not one that this takes" if "content-type" in headers else "is missing"
+        wrong = "is not supported here" if "content-type" in headers else "is missing"
         detail = f"The header Content-Type {wrong}; send application/json."
         raise UnsupportedMediaType(detail, ACCEPT_PATCH if method == "PATCH" else None)
 
@@ -57,7 +57,7 @@ def read_json(body: bytes) -> Any:
             f"The body is not JSON: {error.msg} at character {error.pos}."
         ) from None
     except UnicodeEncodeError:
-        raise MalformedJson("The body has half of a surrogate pair.") from None
+        raise MalformedJson("The body has a lone surrogate.") from None
     except _Ambiguous as error:
         raise MalformedJson(f"The body {error}.") from None
     except RecursionError:

@@ -1,13 +1,13 @@
 """Request middleware: deadline, request ids, default headers, HEAD, body limit, log line.
 
-Every response has an `X-Request-Id`. A request that would take longer than the function may run
-receives a 503 in time. HEAD is routed as GET, and a body above `MAX_BODY_BYTES` is not parsed.
+Every response has an `X-Request-Id`. A request that takes too long gets a 503 before the function
+times out. HEAD is routed as GET, and a body above `MAX_BODY_BYTES` is not parsed.
 
-Of the default headers a route may set its own instead. Only the documentation is HTML, and sets its
-own content security policy; all else may load nothing, be embedded nowhere, and is not sniffed.
-Responses to successful GET requests may be stored but must be revalidated (`no-cache`), and those
-that needed a token not in caches that callers share (`private`); errors and responses to writes are
-not stored (`no-store`).
+A route may override the default headers. Only the documentation is HTML, and sets its own content
+security policy; other responses may load nothing, be embedded nowhere, and are not sniffed.
+Successful responses to GET may be stored but must be revalidated (`no-cache`), and if they needed a
+token not by caches that callers share (`private`); errors and responses to writes are not stored
+(`no-store`).
 """
 
 import asyncio
@@ -28,8 +28,8 @@ SECURITY: Headers = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
 )
-# RFC 6797 forbids it over plain HTTP, as from the local gateway. No includeSubDomains: only the
-# owner of the domain knows what else is served there.
+# RFC 6797 forbids it over plain HTTP, as from the local gateway. No includeSubDomains: the domain
+# may have other sites.
 HTTPS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 NOT_STORED = b"no-store"
 REVALIDATED = b"no-cache"
@@ -43,7 +43,7 @@ DEFAULTS = {
 
 
 class RequestMiddleware:
-    """Wraps an application; expects scopes with an `ApiRequest`, as a front door makes them."""
+    """Wraps an application; the front door must put an `ApiRequest` into each scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -81,14 +81,14 @@ class RequestMiddleware:
                 await app(scope, receive_bounded, send_completed)
         except Exception as error:  # noqa: BLE001 - the outermost handler
             if not (deadline.expired() and isinstance(error, TimeoutError)):
-                # Starlette has sent the problem, and raises the error again to be logged.
+                # Starlette has sent the problem, and raises the error again.
                 report_error(request, error)
             elif not started:
                 late = DeadlineExceeded("The request took too long; nothing was changed.")
                 await problem_response(late, request)(scope, receive, send_completed)
         finally:
             request.record.route = getattr(scope.get("route"), "path_format", None)
-            with suppress(Exception):  # what is committed and sent does not depend on a log line
+            with suppress(Exception):  # a log line must not fail a request that is committed
                 report(request)
 
     async def _app_for(self, request: ApiRequest, scope: Scope) -> ASGIApp:
@@ -96,8 +96,8 @@ class RequestMiddleware:
             problem = problem_response(MalformedRequest(request.malformed), request)
             return await counted(request, problem)
         path: str = scope["path"]
-        if path.endswith("\n"):  # the `$` of Starlette's patterns would let it through
-            scope["path"] = ""  # no route's
+        if path.endswith("\n"):  # the `$` of Starlette's patterns would match before it
+            scope["path"] = ""  # matches no route
         return self.app
 
 

@@ -1,7 +1,7 @@
 """Pagination of lists: by `skip`, by `page`, or by the opaque `cursor` of a `next` link.
 
-A cursor is the key after which the next page begins. It is opaque so that its form may change, and
-protects no secret: clients know the keys. With the filters of another list it continues that list.
+A cursor is the key after which the next page begins. It is opaque so that its form may change, not
+to hide the key, which clients know. With the filters of another list it continues that list.
 """
 
 import struct
@@ -41,9 +41,9 @@ Cursor = Annotated[
 
 
 class CursorParameters(QueryParameters):
-    """Query parameters of a list that is paginated by its `next` links.
+    """The query parameters of a list that is paginated by its `next` links.
 
-    A subclass adds the parameters that filter and order the list.
+    A subclass adds parameters that filter and order the list.
     """
 
     cursor: Cursor = None
@@ -62,7 +62,7 @@ class CursorParameters(QueryParameters):
         return self._position
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
-        """Return the fields of a `CursorPage`, of the list at `path`."""
+        """Return the fields of a `CursorPage` of the list at `path`."""
         parameters = {**self._filters(), "limit": self.limit}
         return {
             "data": result.rows,
@@ -71,12 +71,12 @@ class CursorParameters(QueryParameters):
         }
 
     def filters(self) -> list[object]:
-        """Return the values of the parameters that select and order the list, None for all."""
+        """Return the values of the parameters that filter and order the list, None if not sent."""
         names = (name for name in type(self).model_fields if name not in POSITION_PARAMETERS)
         return [getattr(self, name) for name in names]
 
     def _filters(self) -> dict[str, object]:
-        """Return the parameters that select and order the list, unless they have their default."""
+        """Return the parameters that filter and order the list, except defaults."""
         return self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
 
     def _found_position(self) -> PagePosition:
@@ -84,7 +84,7 @@ class CursorParameters(QueryParameters):
 
 
 class PageParameters(CursorParameters):
-    """Query parameters of a list with random access: one of `skip`, `page` and `cursor`."""
+    """The query parameters of a list with random access: `skip`, `page` or `cursor`."""
 
     skip: Annotated[
         int | None,
@@ -108,7 +108,7 @@ class PageParameters(CursorParameters):
     ] = None
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
-        """Return the fields of an `OffsetPage`, of the list at `path`."""
+        """Return the fields of an `OffsetPage` of the list at `path`."""
         return super().page_fields(path, result) | {
             "total": result.total,
             "page": self.page_number,
@@ -153,23 +153,23 @@ class OffsetPage(CursorPage[Item]):
 def page_content(
     schema: type[CursorPage[Any]], path: str, parameters: CursorParameters, result: PageResult
 ) -> bytes:
-    """Return the page of the list at `path` in the form in which it is cached.
+    """Return the page of the list at `path` as it is cached.
 
-    That is the URL of `next` or nothing, a line end, and the body's JSON.
+    That is the URL of `next`, if any, a line end, and the body's JSON.
     """
     page = schema.model_validate(parameters.page_fields(path, result))
     return f"{page.next or ''}\n{page.model_dump_json()}".encode()
 
 
 def page_response(request: ApiRequest, content: bytes) -> Response:
-    """Return the response with a `page_content`, and its `Link` header.
+    """Return the response for a `page_content`, with `ETag` and `Link`.
 
-    Raises `PreconditionFailed`. The tag is computed each time: that takes 1.4 µs, and functions of
-    the release before can still read the cached form.
+    Raises `PreconditionFailed`. The tag, which takes 1.4 µs, is not cached, so that functions of
+    the previous release can read the page.
     """
     link, _, body = content.partition(b"\n")
     if link and (base := request.base_path.encode()):
-        # No text of a client has this: its quotes are escaped.
+        # A client's text cannot contain this, as its quotes are escaped.
         body = body.replace(b'"next":"%b"' % link, b'"next":"%b%b"' % (base, link))
         link = base + link
     headers = {"Link": f'<{link.decode("latin-1")}>; rel="next"'} if link else None

@@ -26,7 +26,7 @@ from shared.request import ApiRequest, request_of
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 ERRORS = "x-errors"
-"""The member of a route's response that names errors, from which `local.generate` describes it."""
+"""The member of a route's response with the names of its errors, which `local.generate` reads."""
 
 
 def problem_response(error: ApiError, request: ApiRequest) -> Response:
@@ -38,9 +38,9 @@ def problem_response(error: ApiError, request: ApiRequest) -> Response:
 
 
 def problem_responses(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """Return the value of a route's `responses=` that names its own errors.
+    """Return the value of `responses=` for a route with these errors of its own.
 
-    Errors of its kind, method, permission or body are in the document anyway.
+    Errors of its kind, method, permission and body are documented without it.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
@@ -61,7 +61,7 @@ def register_error_handlers(app: FastAPI) -> None:
         return problem_response(problem, request_of(request.scope))
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
-        """Respond to what no route took, which needs no token either; or to a route's error."""
+        """Respond to a request that matched no route, which needs no token, or to its error."""
         assert isinstance(error, HTTPException)
         known = request_of(request.scope)
         if request.method == "OPTIONS" and error.status_code == MethodNotAllowed.status:
@@ -79,7 +79,7 @@ def register_error_handlers(app: FastAPI) -> None:
 
 
 async def counted(request: ApiRequest, response: Response) -> Response:
-    """Return the response to a request that no route has counted, or 429."""
+    """Count a request that no route has counted, and return its response, or 429."""
     try:
         async with within_limit(request):
             return response
@@ -108,7 +108,7 @@ def _options(allowed: list[str]) -> Response:
 
 
 def _allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    """All methods of the path; Starlette's own `Allow` has only those of the first route.
+    """Return all methods of the path; Starlette's `Allow` has only those of the first route.
 
     HEAD is supported wherever GET is: `shared.http.middleware` routes it as GET.
     """

@@ -1,4 +1,4 @@
-"""A resource, and the kinds of operations on it: what all of a kind have in common, said once.
+"""A resource, and the kinds of operations on it, which define what their endpoints share.
 
     articles = Resource("articles", "article", ArticlePublic)
 
@@ -6,11 +6,11 @@
     async def create_article(transaction: Transaction, body: ArticleCreate) -> Row:
         return await queries.ITEM.insert(transaction, body.model_dump())
 
-An endpoint is given a `Transaction` or, to read, a `Reader`, and then what FastAPI takes from the
-request; it returns rows, which have the attributes of the schema. The kind adds the rest: the
-permission, status, headers and errors, idempotency, the transaction with its fences, cached pages,
-conditions. The document follows from it. An operation of no kind is a route of `Resource.router`
-(docs/more-operations.md has what such a route must do itself).
+An endpoint's first argument is a `Transaction` or, for reads, a `Reader`; FastAPI provides the
+others from the request. It returns rows with the attributes of the schema. The kind adds the
+permission, status, headers and errors, idempotency, the transaction with its fences, cached pages
+and conditions, and the OpenAPI document follows from it. An operation of no kind is a route of
+`Resource.router`, which must do these things itself (docs/more-operations.md).
 """
 
 import inspect
@@ -44,18 +44,14 @@ from shared.request import Access, ApiRequest, digest, request_of
 if TYPE_CHECKING:
     from shared.database import Reader, Transaction
 else:
-    # For annotations of endpoints. A cached page needs no database, so it is imported at its first
-    # use, which an annotation must not be.
+    # A cached page needs no database, so an endpoint's annotations must not import it.
     Reader = Transaction = object
 
 __all__ = ["PageResult", "Reader", "Resource", "Row", "Transaction"]
 
 
 class Row(Protocol):
-    """A row of a resource, with the attributes of its schema.
-
-    `this_version` is its version (`shared.database.versions`).
-    """
+    """A row with the attributes of its schema, and its version (`shared.database.versions`)."""
 
     @property
     def this_version(self) -> str: ...
@@ -84,11 +80,11 @@ METHODS = {
     "link": "PUT",
     "unlink": "DELETE",
 }
-"""The kinds of operations; `local.generate.http_semantics` says what each adds to the document."""
+"""The kinds of operations; `local.generate.http_semantics` documents them in OpenAPI."""
 ACTIONS = {"create": "create", "list": "read", "read": "read"}
-"""The actions of kinds in permissions; the others `write`."""
+"""The actions in permissions, by kind; `write` for the others."""
 STATUSES = {"create": 201, "delete": 204, "link": 204, "unlink": 204}
-"""The statuses of kinds that do not respond with 200."""
+"""The statuses by kind; 200 for the others."""
 KEY = "idempotency_key"
 KEY_PARAMETER = inspect.Parameter(
     KEY,
@@ -113,8 +109,8 @@ KEY_PARAMETER = inspect.Parameter(
 class Resource:
     """A resource at `/{name}`, whose items are at `/{name}/{id}`.
 
-    `item` is the name of one item in messages and, before `_id`, of the parameter in its path.
-    Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation has
+    `item` is the name of one item in messages and, before `_id`, of its path parameter.
+    Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation names
     another.
     """
 
@@ -133,9 +129,9 @@ class Resource:
         raises: Errors = (),
         idempotent: bool = True,
     ) -> Register:
-        """POST: the endpoint inserts one row, of which the response shows the resource.
+        """POST: the endpoint inserts one row, and returns it.
 
-        The header `Idempotency-Key` makes a request idempotent, unless `idempotent` is false.
+        `idempotent`: the header `Idempotency-Key` makes a request idempotent.
         """
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
@@ -174,15 +170,13 @@ class Resource:
         permission: str = "",
         raises: Errors = (),
     ) -> Register:
-        """GET a page of a list: the endpoint is given its `CursorParameters`, and returns a
-        `PageResult`.
+        """GET: the endpoint takes `CursorParameters`, and returns the `PageResult` of a list.
 
         `cached`: pages with a number are cached, at `{name}{path}:{filters}:{page}:{limit}`.
         `scope` is the parameter that selects a scope of the table (`shared.database.dependencies`).
-        `private`: each caller has pages of its own; others that depend on the caller are not
-        cached.
-        `below` is the path of another resource's item, such as `/writers/{writer_id:id}`, whose
-        list this is: at `{below}/{name}{path}`, cached at `{name}@writers:…`.
+        `private`: pages are cached for each caller; otherwise pages that depend on the caller are
+        not cached. `below` is the path of the parent item, such as `/writers/{writer_id:id}`: the
+        list is at `{below}/{name}{path}`, and cached at `{name}@writers:…`.
         """
         parent = f"@{below.split('/')[1]}" if below else ""
         pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None
@@ -228,7 +222,7 @@ class Resource:
         permission: str = "",
         raises: Errors = (),
     ) -> Register:
-        """GET one item or, at another path, one object with the attributes of `schema`."""
+        """GET: the endpoint returns an item or, at another path, an object of that `schema`."""
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             row = await database.read(request, endpoint, **arguments)
@@ -266,8 +260,8 @@ class Resource:
         return self._write("delete", path, permission, raises)
 
     def link(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
-        """PUT to a path below an item, such as `/tags/{tag_id:id}`: the endpoint links the item
-        with another, unless they are linked (`shared.database.links`)."""
+        """PUT to a path below an item, such as `/tags/{tag_id:id}`: the endpoint links the item to
+        another one (`shared.database.links`)."""
         return self._write("link", f"{self.item_path}{path}", permission, raises)
 
     def unlink(self, path: str, *, permission: str = "", raises: Errors = ()) -> Register:
@@ -275,7 +269,7 @@ class Resource:
         return self._write("unlink", f"{self.item_path}{path}", permission, raises)
 
     def _write(self, kind: str, path: str | None, permission: str, raises: Errors) -> Register:
-        """The response shows nothing."""
+        """The response has no content."""
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             async with database.transaction(request, Fences(request)) as transaction:
@@ -309,7 +303,7 @@ class Resource:
         below: str = "",
         extra: Arguments | None = None,
     ) -> Register:
-        """`path` is below the resource's, None for that of an item."""
+        """`path` is relative to the resource's, None for that of an item."""
         at = self.item_path if path is None else path
         default = f"{self.name}:{ACTIONS.get(kind, 'write')}"
 
@@ -338,7 +332,7 @@ class Resource:
 def _signature(
     endpoint: Callable[..., Any], more: Sequence[inspect.Parameter]
 ) -> inspect.Signature:
-    """Return what FastAPI takes from the request: the endpoint's parameters but the first."""
+    """Return the endpoint's signature to FastAPI, without the reader or transaction."""
     _, *given = inspect.signature(endpoint).parameters.values()
     http_request = inspect.Parameter(
         "http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request
@@ -360,7 +354,7 @@ def _query(arguments: Arguments) -> CursorParameters:
 def _page_key(arguments: Arguments, query: CursorParameters, access: Access | None) -> str | None:
     """Return the page's key within its list, `{filters…}:{page}:{limit}`.
 
-    None for a page that is not cached: after a cursor, or one that is not page-aligned.
+    None for a page that is not cached, as it begins after a cursor or is not page-aligned.
     """
     if not isinstance(query, PageParameters) or (number := query.page_number) is None:
         return None
@@ -371,7 +365,7 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
 
 
 def _key_part(value: object) -> str:
-    """Return a filter's value as it stands in a key; two values that differ have two texts."""
+    """Return a filter's value as an unambiguous part of a key."""
     if value is None:
         return "all"
     return "%61ll" if value == "all" else quote(str(value), safe="")

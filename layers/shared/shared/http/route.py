@@ -1,16 +1,16 @@
 """The route of every operation: permission, limit, conditions, strict input, one retry.
 
-Before a route's endpoint runs, in this order: the caller needs the permission, which is the route's
-own (a route without one is rejected at import); the request is counted towards the caller's limit;
-conditions are read; query parameters that the route does not declare are rejected, and repeated
-ones unless they are lists, since a client that misspells `dry_run` must not find out by what was
-changed; a body is read strictly (`shared.http.json_body`). A dependency would run after the body is
-parsed; FastAPI's own security classes would build all models at a cold start. The fields of a body
-are strict by their schema (`extra="forbid"`; a test checks every schema).
+Before a route's endpoint runs, in this order: the caller's permission is checked (a route without
+one is rejected at import); the request is counted towards the caller's limit; conditions are read;
+query parameters are rejected if the route does not declare them, as a misspelled `dry_run` must not
+cause a change, or if they are repeated, unless they are lists; the body is read strictly
+(`shared.http.json_body`). A dependency would run after the body is parsed, and FastAPI's security
+classes would create all OpenAPI models at a cold start. The fields of a body are strict by their
+schema (`extra="forbid"`; a test checks every schema).
 
-A request that met a broken database connection is run once more, on a new one. A connection breaks
-unnoticed between two requests: the server failed over, or a network device dropped it. Nothing was
-committed then, as a COMMIT without a response is an `OutcomeUnknown`.
+A request that met a broken database connection is retried once, on a new one. A connection may
+break unnoticed between two requests: the server failed over, or a network device dropped it.
+Nothing was committed then, as a COMMIT without a response is an `OutcomeUnknown`.
 """
 
 from collections import Counter
@@ -35,14 +35,14 @@ from shared.request import request_of
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 PERMISSION = "x-permission"
-"""The member of a route's `openapi_extra` that names the permission which it needs."""
+"""The member of a route's `openapi_extra` that names its permission."""
 KIND = "x-kind"
-"""The member that names the kind of operation as which the document describes it. A plain route has
-none, unless it responds as operations of that kind do."""
+"""The member that names the kind of operation, by which it is documented. A plain route has it only
+if it responds like operations of that kind."""
 PRIVATE = "x-private"
-"""The member that says of a list that each caller has pages of its own."""
+"""The member of a list whose pages are cached for each caller."""
 CACHED = "x-cached"
-"""The member that says of a list that its pages are cached; the document does not have it."""
+"""The member of a list whose pages are cached; it is not in the document."""
 REPEATED = "may be given only once"
 
 
@@ -84,7 +84,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def make_public(route: APIRoute) -> None:
-    """Have a route without a permission take only what it declares, within its address's limit."""
+    """Add the strict input and the address's limit to a route without a permission."""
     handler = strict_handler(route, route.get_route_handler())
 
     async def handle(http: Request) -> Response:
@@ -95,7 +95,7 @@ def make_public(route: APIRoute) -> None:
 
 
 def strict_handler(route: APIRoute, handler: Handler) -> Handler:
-    """Return the route's handler behind the checks.
+    """Return the handler of a route, preceded by the checks of query parameters and body.
 
     It raises `InvalidRequest`, `UnsupportedMediaType` and `MalformedJson`.
     """
@@ -106,7 +106,7 @@ def strict_handler(route: APIRoute, handler: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         nonlocal is_derived
         if request.scope["query_string"]:
-            if not is_derived:  # not at a cold start that does not need it
+            if not is_derived:  # at the first use, as most cold starts do not need it
                 repeatable.update(query_parameters(route))
                 is_derived = True
             _check_query(request, repeatable)
@@ -127,7 +127,7 @@ def query_parameters(route: APIRoute) -> dict[str, bool]:
 
 
 def _query_fields(dependant: Dependant) -> list[ModelField]:
-    """Return the query parameters, also of dependencies and of models of parameters."""
+    """Return the query parameters, those of dependencies and parameter models included."""
     fields = get_flat_params(Dependant(query_params=dependant.query_params))
     return fields + [
         field for dependency in dependant.dependencies for field in _query_fields(dependency)
