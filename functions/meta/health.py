@@ -3,8 +3,8 @@
 The check of Redis runs every command that the cache needs, writes included, since a demoted primary
 or one with a restrictive ACL still responds to PING.
 
-A database that pauses when it is not used (`DATABASE_PAUSES`) is not asked: that would take longer
-than a report may, and monitors would keep it awake.
+A database that pauses when idle (`DATABASE_PAUSES`) is not checked: it may take longer to resume
+than a report may take, and monitors would keep it awake.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from shared.settings import settings
 
 TIMEOUT_SECONDS = 2.0
 MEMORY_SECONDS = 1.0
-"""Minimum time between two checks, however often the route is called, which needs no token."""
+"""Lifetime of a report, as anyone may request it without a token."""
 
 ServerStatus = Literal["up", "read-only", "down"]
 DatabaseStatus = Literal[ServerStatus, "unchecked"]
@@ -37,9 +37,9 @@ RedisStatus = Literal["up", "read-only", "down", "none"]
 class Health(BaseModel):
     """`ok`; `degraded` without Redis, which only costs speed; `down` without PostgreSQL.
 
-    A `read-only` server responds but takes no writes, and is not used: a Redis that rejects them, a
-    PostgreSQL that was demoted. With `none` the API is configured to have no Redis; `unchecked` is
-    a PostgreSQL that pauses when it is not used, and would be kept awake.
+    A `read-only` server responds but accepts no writes, and is not used: a Redis that rejects them,
+    a PostgreSQL that was demoted. `none`: no Redis is configured. `unchecked`: PostgreSQL pauses
+    when idle, and a check would keep it awake.
     """
 
     status: Literal["ok", "degraded", "down"]
@@ -49,7 +49,7 @@ class Health(BaseModel):
 
 @per_process
 def _remembered() -> dict[float, Health]:
-    """The latest report, by the time until which it stands."""
+    """Return the latest report, by the time at which it expires."""
     return {}
 
 

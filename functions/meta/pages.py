@@ -1,8 +1,8 @@
 """The HTML pages: Swagger UI and the problem types. They load nothing from other hosts.
 
-Their content security policies allow only what they need: inline scripts and styles by hash, and
-for Swagger UI its two files, the images in its style sheet, and the API itself. Links are relative,
-as a stage or a mapping of a custom domain may be before the paths.
+Their content security policies allow inline scripts and styles by hash and, for Swagger UI, its two
+files, the images in its style sheet, and the API itself. Links are relative, as paths may have a
+base path.
 """
 
 import gzip
@@ -105,7 +105,7 @@ def problems_page() -> Page:
 
 @cache
 def swagger_ui_file(name: str) -> bytes:
-    """A file of `SWAGGER_UI_FILES`."""
+    """Return a file of `SWAGGER_UI_FILES`."""
     package = find_spec("fastapi_swagger")
     assert package is not None
     assert package.origin is not None
@@ -120,7 +120,7 @@ def compressed(content: bytes) -> bytes:
 
 @cache
 def swagger_ui_version(name: str) -> str:
-    """A hash of the file's content."""
+    """Return a hash of the file's content."""
     return blake2s(swagger_ui_file(name), digest_size=8).hexdigest()
 
 
@@ -134,7 +134,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def _hash_of(inline: str) -> str:
-    """The source expression that allows only this script or style."""
+    """Return the CSP source expression that allows only this script or style."""
     return f"'sha256-{b64encode(sha256(inline.encode()).digest()).decode()}'"
 
 

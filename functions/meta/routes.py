@@ -27,7 +27,7 @@ from shared.settings import settings
 OPENAPI_FILE = Path(__file__).with_name("openapi.json")
 SERVER = b'"servers": [\n    {\n      "url": "%b"'
 PROBLEM_LINKS = (b'"/problems#', b"](/problems)")
-"""How links to them begin in the document: those of `type`, and of descriptions."""
+"""The beginnings of links to the problem types in the document, in `type` and in descriptions."""
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 router = APIRouter(tags=["meta"], generate_unique_id_function=operation_id)
@@ -70,7 +70,7 @@ async def get_problems() -> HTMLResponse:
     responses={
         503: {
             "model": Health,
-            "description": "PostgreSQL is down, or takes no writes.",
+            "description": "PostgreSQL is down or read-only.",
             "headers": {"Retry-After": {}},
         }
     },
@@ -78,7 +78,7 @@ async def get_problems() -> HTMLResponse:
 async def get_health(request: Request, response: Response) -> Health:
     """Report whether PostgreSQL and Redis are up, within 2 seconds.
 
-    It is no older than a second. A PostgreSQL that pauses when it is not used is `unchecked`.
+    The report is at most a second old. A PostgreSQL that pauses when idle is `unchecked`.
     """
     response.headers["Cache-Control"] = "no-store"
     health = await check_health(request_of(request.scope))
@@ -98,7 +98,7 @@ class ProtectedResource(BaseModel):
 
 @router.get("/.well-known/oauth-protected-resource", response_model_exclude_none=True)
 async def get_protected_resource(request: Request) -> ProtectedResource:
-    """Return the issuer whose tokens the API accepts; an open API accepts none."""
+    """Return the issuer whose tokens the API accepts; an open API has none."""
     is_open = settings().auth == "open"
     return ProtectedResource(
         resource=f"{request.url.scheme}://{request.url.netloc}{request_of(request.scope).base_path}",
@@ -118,7 +118,7 @@ def _document(
     version: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Return it compressed where the client accepts that; 304 if it has this `version`."""
+    """Return the content, compressed if the client accepts that; 304 if it has this `version`."""
     is_compressed = accepts_gzip(request.headers.get("accept-encoding", ""))
     headers = {**(headers or {}), "Vary": "Accept-Encoding"}
     if version is not None:

@@ -1,9 +1,8 @@
-"""The roles that the functions connect as: neither owns anything, or can change the schema.
+"""The roles as which the functions connect; neither owns anything, or can change the schema.
 
-One reads and writes rows, but cannot read, change or delete those of the audit log, so that a
-function under an attacker's control leaves traces. The other is for the health check, which needs
-no right on any table, in the function that serves callers without a token. On RDS and Aurora they
-log in by IAM authentication.
+One reads and writes rows, but only inserts into the audit log, so that a function under an
+attacker's control leaves traces. The other is for the health check, and has no rights on tables, as
+its function serves callers without a token. On RDS and Aurora they log in by IAM authentication.
 """
 
 from sqlalchemy import Connection, text
@@ -18,9 +17,9 @@ IAM_ROLE = "rds_iam"
 
 
 def restore_app_roles(connection: Connection, name: str) -> list[str]:
-    """Create `name` and `name_health` where they are missing, and grant their rights.
+    """Create the roles `name` and `name_health` if they are missing, and grant their rights.
 
-    Return what was created. The migrations' own role needs CREATEROLE.
+    Return the created roles, such as `role blog_app`. The current role needs CREATEROLE.
     """
     created = _restore_role(connection, name, RIGHTS)
     return created + _restore_role(connection, f"{name}_health", {})

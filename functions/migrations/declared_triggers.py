@@ -1,8 +1,8 @@
 """A check of the database's triggers against the models.
 
-A cached page that shows a table which a trigger writes depends on what fires the trigger, and only
-the models can say that (`shared.database.dependencies`). So a migration that adds such a trigger
-without saying it fails, before a page can be stale.
+A cached page of a table that a trigger writes also depends on the table that fires the trigger,
+which the models must declare (`shared.database.dependencies`). A migration that adds an undeclared
+trigger fails, before a page can be stale.
 """
 
 import re
@@ -35,11 +35,11 @@ WRITTEN = re.compile(
 
 
 class UndeclaredTrigger(Exception):
-    """A trigger writes a table whose model does not say so."""
+    """A trigger writes a table whose model does not declare it."""
 
 
 def check_triggers(connection: Connection) -> None:
-    """Raise `UndeclaredTrigger` for the first trigger that writes what no model says it does."""
+    """Raise `UndeclaredTrigger` for the first trigger whose writes no model declares."""
     sources = {row.proname: str(row.prosrc) for row in connection.execute(FUNCTIONS)}
     for table_name, function in connection.execute(TRIGGERS).all():
         for written in sorted(_written_by(function, sources)):
@@ -64,7 +64,7 @@ def _is_declared(info: Mapping[Any, Any], fired: str) -> bool:
 
 
 def _written_by(function: str, sources: Mapping[str, str]) -> set[str]:
-    """Return the tables that a function writes, itself or by the functions that it names."""
+    """Return the tables that a function writes, itself or by functions that it calls."""
     return {
         written
         for name in _called(function, sources, set())

@@ -2,19 +2,19 @@
 
 Event: `{"action": "upgrade" | "downgrade", "revision": "head" | "base" | "-1" | an id}`; the
 default is an upgrade to the head. Response: `{"revision": the current id, null without a schema,
-"repaired": []}`. At the head it also repairs what a restored dump lacks, and names it in
-`repaired`, such as `"setting lock_timeout"`, `"row_counts of users"` or `"sequence of users.id"`,
-and grants the functions' role its rights. Concurrent runs wait for each other. An upgrade to the
-head leaves a database of a later release unchanged: a deployment that is rolled back runs the
-earlier release's migrations.
+"repaired": []}`. At the head it also repairs a restored dump, lists the repairs in `repaired`, such
+as `"setting lock_timeout"`, `"row_counts of users"` or `"sequence of users.id"`, and grants the
+functions' role its rights. Concurrent runs wait for each other. An upgrade to the head leaves a
+database of a later release unchanged, as a deployment that is rolled back runs the migrations of
+the earlier release.
 
 Event: `{"action": "status"}`. Response: `{"revision": the database's, null without a schema,
 "head": the code's, "state": "current", "behind" or "later"}`; a later one is unknown to this code.
 
 Event: `{"action": "delete-expired"}`, sent by a schedule, deletes expired idempotency keys and rows
 of the audit log. Response: `{"deleted": {"idempotency_keys": a number, "audit_log": a number}}`,
-without tables where the database is not migrated to the head: a new deployment's schedule begins
-before its first migration.
+empty if the database is behind the head, as the schedule of a new deployment starts before its
+first migration.
 """
 
 from pathlib import Path
@@ -68,7 +68,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
             if action.action == "status":
                 return status
             if action.action == "delete-expired":
-                # Before the head there are other tables than this code knows.
+                # Before the head, the tables may be others.
                 is_behind = status["state"] == "behind"
                 return {"deleted": {} if is_behind else delete_expired(connection)}
             if action == MigrationEvent() and status["state"] == "later":
@@ -90,8 +90,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 def _connect(engine: Engine) -> Connection:
     """Connect; with IAM authentication retry for a minute.
 
-    A deployment gives the right to connect, or makes the database, seconds before the migrations
-    run, when it is not in force everywhere; and a database that paused for a day resumes slowly.
+    A deployment creates the database, or the right to connect, seconds before the migrations run,
+    when it may not have taken effect; and a database that paused for a day resumes slowly.
     """
     by_iam = settings().database_auth == "iam"
     deadline = monotonic() + (SETTLING_SECONDS if by_iam else 0)
@@ -105,7 +105,7 @@ def _connect(engine: Engine) -> Connection:
 
 
 def _prepare_session(connection: Connection) -> None:
-    """Remove the functions' timeouts from this session, and wait until other migrations end."""
+    """Remove the functions' timeouts from this session, and wait for other migrations to end."""
     connection.execute(text("SET statement_timeout = 0"))
     connection.execute(text("SET transaction_timeout = 0"))
     connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
@@ -115,7 +115,7 @@ def _prepare_session(connection: Connection) -> None:
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Return Alembic's configuration, with which its commands use this connection."""
+    """Return a configuration with which Alembic's commands use this connection."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
@@ -123,9 +123,9 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _status(connection: Connection, config: Config) -> dict[str, str | None]:
-    """Return the database's revision, this code's head, and how the one is to the other."""
+    """Return the database's revision, this code's head, and how they compare."""
     revision = MigrationContext.configure(connection).get_current_revision()
-    connection.commit()  # Alembic makes its own transaction
+    connection.commit()  # Alembic begins its own transaction
     script = ScriptDirectory.from_config(config)
     head = script.get_current_head()
     known = {None, *(one.revision for one in script.walk_revisions())}

@@ -1,4 +1,4 @@
-"""Columns that the models no longer have, and the next release drops."""
+"""Columns that the models no longer have, and that the next release drops."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from shared.database.models import LEAVING, METADATA
 
 
 def is_compared(item: Any, name: str | None, kind: str, *_: object) -> bool:
-    """Whether Alembic compares it with the models (its `include_object`)."""
+    """Whether Alembic compares the object with the models (its `include_object`)."""
     return kind != "column" or name not in leaving_columns(item.table.name)
 
 
 def leaving_columns(table: str) -> tuple[str, ...]:
-    """Return the columns that a table of the database has, and its model does not."""
+    """Return the columns of a table that its model no longer has."""
     return METADATA.tables[table].info.get(LEAVING, ()) if table in METADATA.tables else ()

@@ -1,7 +1,7 @@
-"""Triggers for the tables of resources, created by the migrations of such tables.
+"""Triggers of resources' tables, for use in migrations.
 
-The functions that those of rows call exist since revision 0005. Do not change what is here:
-applied migrations depend on it.
+The functions that they call exist since revision 0005. Do not change this module: applied
+migrations depend on it.
 """
 
 from alembic import op
@@ -51,7 +51,7 @@ def forget_responses_of(table: str) -> None:
 
 
 def keep_equal(table: str, known: str, other: str) -> None:
-    """Copy one column into another, and keep both equal, whichever of them a statement sets."""
+    """Copy one column into another, and keep both equal, whichever one a statement sets."""
     name = _keeper(table, known, other)
     op.execute(f"UPDATE {table} SET {other} = {known}")  # noqa: S608
     op.execute(
@@ -67,7 +67,7 @@ def keep_equal(table: str, known: str, other: str) -> None:
 
 
 def stop_keeping_equal(table: str, *columns: str) -> None:
-    """Let columns differ that `keep_equal` has kept equal."""
+    """Remove the trigger of `keep_equal`."""
     op.execute(f"DROP FUNCTION {_keeper(table, *columns)} CASCADE")
 
 

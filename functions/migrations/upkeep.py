@@ -1,9 +1,9 @@
 """Maintenance of a database at the newest revision; every function is idempotent.
 
 A restored dump lacks the database's settings and, if triggers were disabled during the restore,
-exact row counts. Rows that were copied with their ids (COPY, INSERT, logical replication) leave the
-sequences of the ids behind, so that an INSERT fails for each id that is taken. Every upgrade to the
-head repairs all three, and reports what it repaired.
+exact row counts. Rows that were copied with their ids (COPY, INSERT, logical replication) do not
+advance the sequences of ids, so that inserts fail. Every upgrade to the head repairs all three, and
+reports the repairs.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ SELECT coalesce(max(COLUMN), 0) > (
     SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM SEQUENCE
 ) FROM TABLE
 """
-# Never backwards: a sequence may be ahead of its rows.
+# A sequence that is ahead of its rows is left unchanged.
 CATCH_UP = """
 SELECT setval('SEQUENCE', greatest(max(COLUMN), (SELECT last_value FROM SEQUENCE))) FROM TABLE
 """
@@ -79,7 +79,7 @@ DELETE FROM audit_log WHERE id IN (
 
 
 def restore_settings(new_session: Connection) -> list[str]:
-    """Set the database's missing settings; stricter values are kept. Return what was set."""
+    """Set the database's missing settings; stricter values are kept. Return the repairs."""
     lacking = new_session.scalars(text(LACKING_SETTINGS)).all()
     for name in lacking:
         new_session.execute(
@@ -94,7 +94,7 @@ def restore_settings(new_session: Connection) -> list[str]:
 
 
 def restore_row_counts(connection: Connection) -> list[str]:
-    """Recount the tables whose counts are wrong, while writers wait. Return what was repaired."""
+    """Recount the tables whose counts are wrong, while writers wait. Return the repairs."""
     counted = set(connection.scalars(text(COUNTED_TABLES)))
     tables = [table.name for table in METADATA.sorted_tables if table.name in counted]
     wrong = [
@@ -103,7 +103,7 @@ def restore_row_counts(connection: Connection) -> list[str]:
     connection.commit()
     if not wrong:
         return []
-    # In the order in which deleting a row locks them, so that there is no deadlock.
+    # The same order as that of a delete prevents deadlocks.
     locked = ", ".join([*tables, "row_counts"])
     connection.execute(text(f"LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(text("ALTER TABLE row_counts DISABLE TRIGGER row_counts_ignore"))
@@ -115,7 +115,7 @@ def restore_row_counts(connection: Connection) -> list[str]:
 
 
 def restore_sequences(connection: Connection) -> list[str]:
-    """Advance the sequences of ids that are behind their rows. Return what was repaired."""
+    """Advance the sequences of ids that are behind their rows. Return the repairs."""
     behind = [
         identity
         for identity in connection.execute(text(IDENTITY_COLUMNS)).all()
@@ -123,7 +123,7 @@ def restore_sequences(connection: Connection) -> list[str]:
     ]
     connection.commit()
     for identity in behind:
-        # An INSERT takes its id while it holds the table, so none does between reading and setting.
+        # With the lock, no INSERT takes an id between reading and setting the sequence.
         connection.execute(text(f"LOCK TABLE {identity.table} IN SHARE ROW EXCLUSIVE MODE"))
         connection.execute(text(_of(identity, CATCH_UP)))
         connection.commit()
@@ -137,7 +137,7 @@ def _of(identity: Row[Any], statement: str) -> str:
 
 
 def delete_expired(connection: Connection) -> dict[str, int]:
-    """Delete what has expired, a thousand rows per transaction. Return their number by table."""
+    """Delete expired rows, a thousand per transaction. Return their number by table."""
     days = {"days": settings().audit_retention_days}
     return {
         "idempotency_keys": _delete(connection, DELETE_EXPIRED_KEYS, {}),

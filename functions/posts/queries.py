@@ -26,5 +26,5 @@ async def list_posts(
     newest_first: bool,
 ) -> PageResult:
     """Return a page of all posts, or of one user's; an unknown user has no posts."""
-    listing = ALL if user_id is None else OF_USER
-    return await listing.fetch(reader, start, limit, {"user_id": user_id}, descending=newest_first)
+    query = ALL if user_id is None else OF_USER
+    return await query.fetch(reader, start, limit, {"user_id": user_id}, descending=newest_first)

@@ -37,7 +37,7 @@ class PostPublic(Shown):
 
 
 class PostPage(OffsetPage[PostPublic]):
-    """A page of the posts."""
+    """A page of posts."""
 
 
 class PostCount(Shown):
@@ -46,7 +46,7 @@ class PostCount(Shown):
 
 
 class PostCountPage(CursorPage[PostCount]):
-    """A page of the users that have posts, in the order of their ids, with their post counts."""
+    """A page of users that have posts, in the order of their ids, with their numbers of posts."""
 
 
 class PostListParameters(PageParameters):

@@ -1,7 +1,4 @@
-"""SQL of the users: statements built once, and functions that run each in one round trip.
-
-The search is in `users.search`.
-"""
+"""SQL of the users, except the search: statements built once, each run in one round trip."""
 
 from datetime import timedelta
 from functools import cache
@@ -33,15 +30,15 @@ async def get_user_stats(reader: Reader) -> Row[int, int]:
 
 
 def in_block(block: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a user's id is in that block of ids."""
+    """Return the condition that a user's id is in that block of ids."""
     return and_(users.c.id >= block * BLOCK_IDS, users.c.id < (block + 1) * BLOCK_IDS)
 
 
 @cache
 def _counts() -> Select[int, int]:
-    """The statement of the statistics.
+    """Return the query of the statistics.
 
-    It adds up the row counts of the blocks; only in blocks that are partly recent it counts users.
+    It adds up the row counts of blocks, and counts users only in blocks that are partly recent.
     """
     since = func.now() - RECENT
     blocks = (

@@ -48,11 +48,11 @@ class UserPublic(Shown):
 
 
 class UserPage(OffsetPage[UserPublic]):
-    """A page of the users, oldest first."""
+    """A page of users, oldest first."""
 
 
 class UserSearchPage(CursorPage[UserPublic]):
-    """A page of the users that match a search, oldest first."""
+    """A page of users that match a search, oldest first."""
 
 
 class UserStats(Shown):

@@ -1,14 +1,13 @@
 """The search for users: by a substring of the name, by date of creation, or both.
 
 One statement scans the blocks of ids, oldest first, until the page is full. In each block an index
-finds the names, so the cost of a search depends neither on the length of the name, nor on its
-alphabet, nor on the number of matches: a rare name costs one index look-up per block (about 10 µs),
-a frequent name costs reading the users of a block or two. Blocks that are too old are skipped.
+finds the names, so the cost of a search depends neither on the length and alphabet of the term, nor
+on the number of matches: a rare name costs one index look-up per block (about 10 µs), a frequent
+one reading the users of a block or two. Blocks that are too old are skipped.
 
 The index holds the letters, bigrams and trigrams of each name, prefixed with the block, so that a
-look-up reads only the entries of its block. `name_parts` splits the names, `search_parts` splits
-the search term, and `fold_case` makes both case-insensitive (functions in the database, see
-migration 0006).
+look-up reads only the entries of its block. Functions of the database (migration 0006) split names
+(`name_parts`) and search terms (`search_parts`), and make both case-insensitive (`fold_case`).
 """
 
 from datetime import datetime
@@ -60,7 +59,7 @@ async def search_users(
 
 @cache
 def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]]:
-    """The statement of the first ROWS matches after the id AFTER."""
+    """Return the query of the first ROWS matches after the id AFTER."""
     if not by_name and not by_date:
         return select(*users.c).where(users.c.id > AFTER).order_by(users.c.id).limit(ROWS)
     blocks = _blocks(by_date=by_date)
@@ -69,7 +68,7 @@ def search_statement(*, by_name: bool, by_date: bool) -> Select[*tuple[Any, ...]
         matches = matches.where(users.c.created_at >= CREATED_AFTER)
     if by_name:
         named = matches.where(_has_name(), PARTS_OF_A_NAME.contains(_searched_parts(blocks)))
-        # Without OFFSET PostgreSQL might read all users in their order, expecting matches early.
+        # Without OFFSET PostgreSQL may read users in the order of ids, expecting matches early.
         matches = select(named.correlate(blocks).offset(0).lateral("named"))
     else:
         matches = matches.where(in_block(blocks.c.block))
