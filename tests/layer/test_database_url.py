@@ -98,7 +98,7 @@ def test_a_url_becomes_libpqs(given: str, read: str) -> None:
         ("host=h password=s3cret", "not a PostgreSQL URL"),
         ("postgresql://u:s3cret@4@h/d", "write @ : / in a password as %40 %3A %2F"),
         ("postgresql://u:pw@h:s3cret/d", "not a PostgreSQL URL"),
-        ("postgresql://u:pw@h/d?ssl=s3cret", "parameter ssl is none of true, false, disable"),
+        ("postgresql://u:pw@h/d?ssl=s3cret", "parameter ssl is not one of true, false, disable"),
         ("postgresql://u:s3cret@h/d?ssl=true&sslmode=allow", "remove one"),
     ],
 )

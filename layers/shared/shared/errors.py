@@ -172,8 +172,10 @@ class PreconditionFailed(ApiError):
         "Read it again."
     )
 
-    def __init__(self) -> None:
-        super().__init__("The resource has changed: its ETag is not one of If-Match.")
+    def __init__(
+        self, detail: str = "The resource has changed: its ETag is not one of If-Match."
+    ) -> None:
+        super().__init__(detail)
 
 
 class ContentTooLarge(ApiError):
