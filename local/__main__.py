@@ -46,7 +46,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asks the program to stop; unwinds every `with` block, as Ctrl-C would."""
+    """A signal asks the program to stop; unwinds every `with` block, as Ctrl-C does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,7 +162,7 @@ def _invoke(arguments: argparse.Namespace) -> int:
             print(readable(line.text), file=sys.stderr, flush=True)
 
     event = _read_event(arguments.event)
-    # No gateway has checked a token, as under `sam local invoke`.
+    # No gateway checks a token, as with `sam local invoke`.
     settings = {"AUTH": os.environ.get("AUTH") or "open"}
     with _project(arguments, settings) as (template, _), WorkerPool(print_log) as pool:
         function = _function(template, arguments.function)
@@ -193,7 +193,7 @@ def _reset(arguments: argparse.Namespace) -> int:
     if os.environ.get("DATABASE_URL"):
         raise LocalError("DATABASE_URL is set, and only the built-in database is emptied: unset it")
     empty_services(_directory(arguments))
-    Console().step("The databases are empty; the next start makes the schema again")
+    Console().step("The databases are empty; the next start creates the schema")
     return 0
 
 
@@ -242,9 +242,9 @@ def _project(
     settings: Mapping[str, str] = MappingProxyType({}),
     console: Console | None = None,
 ) -> Iterator[tuple["Template", Services]]:
-    """Run the services; yield them and the template.
+    """Run the services; yield the template and the services.
 
-    Its functions have the services' URLs and these settings, as far as they declare them.
+    Functions get the services' URLs and these settings, in the variables that they declare.
     """
     loading = _load_template(arguments.template.resolve())
     with _running_services(arguments, console) as services:
@@ -253,9 +253,9 @@ def _project(
         environment = {
             "DATABASE_URL": services.database_url,
             "REDIS_URL": services.redis_url,
-            # Servers of a developer's machine have no certificates.
+            # Servers on a developer's machine have no certificates.
             "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
-            # All requests come from one caller here, and the cache is no other deployment's.
+            # All requests come from one caller here, and the cache is not shared with deployments.
             **{
                 name: os.environ.get(name, "")
                 for name in ("READ_LIMIT", "WRITE_LIMIT", "CACHE_KEY_PREFIX")
@@ -266,7 +266,7 @@ def _project(
 
 
 def _load_template(path: Path) -> "Future[Template]":
-    """On a thread: SAM's imports take two seconds, in which the services start."""
+    """Load it on a thread: SAM's imports take two seconds, in which the services start."""
     future: Future[Template] = Future()
 
     def load() -> None:
@@ -296,7 +296,7 @@ def _running_services(
 
 
 def _directory(arguments: argparse.Namespace) -> Path:
-    """Return the folder of what is made on this machine: databases, the issuer's key."""
+    """Return the folder with this checkout's databases and issuer's key."""
     path: Path = arguments.template
     return path.resolve().parent / ".local"
 
@@ -320,22 +320,22 @@ def _apply_migrations(template: "Template", pool: WorkerPool, console: Console) 
 
 
 def _compare_schema(template: "Template", pool: WorkerPool, console: Console) -> None:
-    """Say so if the database's revision is not the code's."""
+    """Print a notice if the database's revision is not the code's."""
     status = _invoke_migrations(template, pool, action="status")
-    pool.retire([MIGRATIONS])  # it is needed no more
+    pool.retire([MIGRATIONS])
     revision, head = status.get("revision"), status.get("head")
     match status.get("state"):
         case "behind":
             console.notice(f"a migration is pending, from {revision} to {head}: make migrate")
         case "later":
             console.notice(
-                f"the database is at revision {revision}, which is later than this code's {head}: "
-                "check out the code that made it, or empty it: make reset"
+                f"the database is at revision {revision}, later than this code's {head}: check out "
+                "the code that migrated it, or empty it: make reset"
             )
 
 
 def _invoke_migrations(template: "Template", pool: WorkerPool, **event: str) -> dict[str, Any]:
-    """As a deployment does it. Raises LocalError when the function fails."""
+    """Invoke the migrations, as a deployment does. Raises LocalError if the function fails."""
     invocation = pool.invoke(template.functions[MIGRATIONS], json.dumps(event).encode())
     try:
         result = json.loads(invocation.payload)
@@ -374,7 +374,7 @@ def _watching(
             return
         first = os.path.relpath(changed[0], path.parent)
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        console.notice(f"{first}{more} changed: new code from the next request on")
+        console.notice(f"{first}{more} changed: the next request runs the new code")
         if migrations and any(file.is_relative_to(migrations.code[0]) for file in changed):
             try:
                 _compare_schema(template, pool, console)
@@ -410,8 +410,8 @@ def _read_event(name: str | None) -> bytes:
 def _wait_for_signal(or_event: threading.Event | None = None) -> None:
     """Wait until the program is to stop, or the event is set.
 
-    Python drops an exception that a signal raises within a destructor or a callback of the garbage
-    collector, so the signals' handlers are looked at as well: they are ignored from the first on.
+    Python drops an exception that a signal handler raises within a destructor or a callback of the
+    garbage collector, so this also checks whether the handlers were replaced.
     """
     while signal.getsignal(SIGNALS[0]) is not signal.SIG_IGN:
         if or_event is not None and or_event.is_set():
@@ -420,7 +420,7 @@ def _wait_for_signal(or_event: threading.Event | None = None) -> None:
 
 
 def _stop_on_signals() -> None:
-    """Unwind the program at the first signal; ignore more of them while it stops."""
+    """Unwind the program at the first signal; ignore further signals while it stops."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         for each in SIGNALS:
@@ -437,4 +437,4 @@ if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # a closed terminal
             stream.flush()
-    os._exit(code)  # all is closed by now; to free SAM's modules would take half a second more
+    os._exit(code)  # everything is closed; freeing SAM's modules would take half a second

@@ -1,7 +1,7 @@
-"""Everything a developer sees on the terminal: steps, requests, logs, errors.
+"""The output on the terminal: steps, requests, logs, errors.
 
-Colours only on a terminal, and never with NO_COLOR. Writing never fails the program: a terminal
-that was closed loses the text.
+It has colours only on a terminal, and never with NO_COLOR. Writing to a closed terminal does not
+fail the program.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from local.gateway.server import Exchange
 
 LEVELS = logging.getLevelNamesMapping()
-# Every line of a structured log repeats these, or they are shown by other means.
+# Keys that every line of a structured log repeats, or that are shown otherwise.
 QUIET_KEYS = frozenset(
     {
         *("level", "message", "msg", "timestamp", "time", "service", "location", "cold_start"),
@@ -54,7 +54,7 @@ class Console:
         self._write(f"{self._paint('==>', 'blue')} {text}")
 
     def ready(self, url: str, *, has_docs: bool, notice: str | None = None) -> None:
-        """Show where the API responds now, and what to know about it."""
+        """Show the URL of the API, and a notice."""
         self._write(f"\n    API   {self._paint(url, 'bold')}")
         if has_docs:
             self._write(f"    Docs  {self._paint(url + '/docs', 'bold')}")
@@ -67,7 +67,7 @@ class Console:
         self._write(f"{self._clock()} {self._paint(text, 'cyan')}")
 
     def error(self, text: str) -> None:
-        """Show why the program ends."""
+        """Show the error that ends the program."""
         self._write(f"{self._paint('error:', 'red')} {text}")
 
     def exchange(self, exchange: "Exchange") -> None:
@@ -84,7 +84,7 @@ class Console:
         self._write(" ".join(parts + self._marks(exchange)))
 
     def log(self, function: Function, line: LogLine) -> None:
-        """Show a line of a function, readable; unless verbose, only warnings, errors and prints."""
+        """Show a line of a function's log; unless verbose, only warnings, errors and prints."""
         if self._verbose:
             self._write(readable(line.text))
         elif line.fields is not None:
@@ -137,7 +137,7 @@ def _status_colour(status: int) -> str:
 
 
 def _printable(text: str) -> str:
-    """Escape what could control the terminal."""
+    """Escape characters that could control the terminal."""
     return "".join(c if c.isprintable() and c.isascii() else f"\\x{ord(c):02x}" for c in text)
 
 

@@ -1,5 +1,5 @@
-"""The error that a developer sees as a line, never as a traceback."""
+"""The error that is shown in one line, without a traceback."""
 
 
 class LocalError(Exception):
-    """The cause and its remedy, in one line and without any password."""
+    """The message has the cause and its remedy, without any password."""

@@ -1,7 +1,7 @@
-"""Reads template.yaml with SAM CLI's own code: functions, their environment, routes.
+"""Read template.yaml with SAM CLI's own code: functions, their environment, routes.
 
-The only module that imports samcli (two seconds of imports: import it late, or on a thread). SAM's
-InvokeContext is not used, since it asks AWS for the account with the developer's own credentials;
+The only module that imports samcli, which takes two seconds: import it late, or on a thread. SAM's
+InvokeContext is not used, as it queries the account from AWS with the developer's own credentials,
 nor is its gateway, which queues telemetry for every request.
 """
 
@@ -38,8 +38,7 @@ DEFAULT_TIMEOUT_SECONDS = 3
 class Template:
     """Functions by logical id, and the routes of the HTTP API.
 
-    `cors` is None without CORS. `notices` name what the template asks for and the local gateway
-    does not do.
+    `cors` is None without CORS. `notices` name properties that have no effect locally.
     """
 
     functions: dict[str, Function]
@@ -48,7 +47,7 @@ class Template:
     cors: Cors | None = None
 
     def with_environment(self, values: Mapping[str, str]) -> "Template":
-        """Set these variables in every function that declares them, and in no other."""
+        """Set these variables in the functions that declare them."""
         functions = {
             name: replace(
                 function,
@@ -63,7 +62,7 @@ class Template:
 def load_template(path: Path) -> Template:
     """Read and resolve the template; variables of the developer's shell override declared ones.
 
-    Raises LocalError when the file is missing, does not parse or has no functions.
+    Raises LocalError if the file is missing, does not parse or has no functions.
     """
     if not path.is_file():
         raise LocalError(f"there is no template {path}")
@@ -71,7 +70,7 @@ def load_template(path: Path) -> Template:
     try:
         stacks, _ = SamLocalStackProvider.get_stacks(
             str(path),
-            # A given database keeps conditions of the stack's own one, such as IAM, from being met.
+            # With a given database, the conditions of the stack's own, such as IAM, are not met.
             parameter_overrides={
                 "DatabaseUrl": "postgresql://localhost",
                 "CorsOrigins": cors_origins,
@@ -79,7 +78,7 @@ def load_template(path: Path) -> Template:
             language_extensions_enabled=False,
         )
         provided = SamFunctionProvider(stacks).get_all()
-        # Functions of nested stacks serve the deployment.
+        # Functions of nested stacks are for the deployment only.
         sam_functions = [function for function in provided if not function.stack_path]
     except (ClickException, InvalidSamDocumentException, ValueError) as error:
         raise LocalError(f"{path.name} does not parse: {_one_line(error)}") from error
@@ -100,7 +99,7 @@ def _function(function: SamFunction, directory: Path) -> Function:
     if function.packagetype != "Zip" or function.inlinecode or not function.codeuri:
         raise LocalError(f"{function.name}: only functions with a CodeUri run locally")
     code = (directory / function.codeuri).resolve()
-    # A layer without code of its own has third-party packages, which the virtualenv has too.
+    # A layer without code has third-party packages, which the virtualenv has too.
     folders = [(directory / layer.codeuri).resolve() for layer in function.layers if layer.codeuri]
     layers = [folder for folder in folders if any(folder.glob("*/*.py"))]
     return Function(
@@ -120,7 +119,7 @@ def _import_root(code: Path, handler: str) -> Path:
 
 
 def _environment(function: SamFunction) -> dict[str, str]:
-    """As SAM resolves it, with SAM's fake credentials instead of the developer's own."""
+    """Return the environment that SAM resolves, with its fake credentials."""
     variables = (function.environment or {}).get("Variables", {})
     resolved: dict[str, str] = EnvironmentVariables(
         function.name,
@@ -135,7 +134,7 @@ def _environment(function: SamFunction) -> dict[str, str]:
 
 
 def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
-    """From the functions' events: SAM's own reader merges routes and loses their authorizers."""
+    """Yield routes from the functions' events: SAM's reader merges them without authorizers."""
     for name, function in _resources(stack, "AWS::Serverless::Function"):
         for event in (function.get("Events") or {}).values():
             if event["Type"] == "HttpApi":
@@ -152,7 +151,7 @@ def _routes(stack: Stack, apis: dict[str, Any]) -> Iterator[Route]:
 
 
 def _requires_token(event: dict[str, Any], apis: dict[str, Any], method: str) -> bool:
-    """Whether the event's route has a JWT authorizer: its own or, but for OPTIONS, the default."""
+    """Whether the event's route has a JWT authorizer: its own or, except OPTIONS, the default."""
     auth = apis.get(event.get("ApiId") or IMPLICIT_API, {}).get("Auth") or {}
     default = None if method == "options" else auth.get("DefaultAuthorizer")
     authorizer = _member(event, "Auth").get("Authorizer") or default
@@ -160,16 +159,16 @@ def _requires_token(event: dict[str, Any], apis: dict[str, Any], method: str) ->
 
 
 def _member(value: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return an object within objects; an empty one where there is none."""
+    """Return an object within objects, an empty one if there is none."""
     for name in names:
         value = value.get(name) or {}
     return value
 
 
 def _cors(apis: dict[str, Any], origins: str) -> Cors | None:
-    """Return an API's CORS: for these origins, separated by commas, if it depends on a condition.
+    """Return an API's CORS; under a condition, for these origins, separated by commas.
 
-    SAM's reader leaves an `Fn::If` with AWS::NoValue unresolved.
+    SAM's reader does not resolve an `Fn::If` with AWS::NoValue.
     """
     for api in apis.values():
         match api.get("CorsConfiguration"):

@@ -1,4 +1,4 @@
 """An API Gateway HTTP API on this machine.
 
-`server` serves and `trust` reads or makes the issuer's key; the other modules only compute.
+`server` serves, and `trust` reads or creates the issuer's key; the other modules do no I/O.
 """

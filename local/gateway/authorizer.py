@@ -1,7 +1,7 @@
 """The JWT authorizer of an API Gateway HTTP API: a request's claims, or API Gateway's own 401.
 
-The claims reach the function as AWS writes them: all are strings, an array is `[a b]`, and members
-that are null are left out.
+Claims are passed to the function as in AWS: all are strings, an array is `[a b]`, nulls are left
+out.
 """
 
 import re
@@ -15,12 +15,12 @@ from local.gateway.responses import Response, message_response
 from local.identity.parsing import InvalidToken
 from local.identity.verification import Keys, verify_token
 
-# AWS takes the token with and without the scheme.
+# AWS accepts the token with and without the scheme.
 AUTHORIZATION = re.compile(r"(?:Bearer +)?([^ ]+)", re.IGNORECASE)
 
 
 class Unauthorized(Exception):
-    """No valid token came with the request."""
+    """The request has no valid token."""
 
     def __init__(self, description: str | None = None) -> None:
         super().__init__(description)
@@ -34,9 +34,10 @@ class Unauthorized(Exception):
 
 @dataclass(frozen=True)
 class JwtAuthorizer:
-    """Checks the tokens of one issuer for an API that has these audiences.
+    """Checks the tokens of one issuer for an API with these audiences.
 
-    `sign_in` returns the claims of a request without an `Authorization` header; None rejects it.
+    `sign_in` returns the claims of a request without the header `Authorization`; if it is None,
+    such a request is rejected.
     """
 
     issuer: str
@@ -68,13 +69,13 @@ class JwtAuthorizer:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether no web page of another host sent it: such a page must not act as an administrator."""
+    """Whether no web page of another host sent it, which must not act as an administrator."""
     origins = [value for name, value in request.headers if name.lower() == "origin"]
     return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)
 
 
 def printed_claim(value: Any) -> str:
-    """Return a claim as API Gateway passes it on: as Go prints it, in which it is written."""
+    """Return a claim as API Gateway passes it on, printed by Go."""
     match value:
         case bool():
             return str(value).lower()

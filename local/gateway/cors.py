@@ -1,7 +1,7 @@
-"""CORS as an API Gateway HTTP API does it, configured by `CorsConfiguration`.
+"""CORS as in an API Gateway HTTP API, configured by `CorsConfiguration`.
 
 The gateway responds to preflight requests itself, and replaces the CORS headers of functions. An
-origin that may not call gets no such header, and its browser keeps the response from the page.
+origin that is not allowed gets no such headers, so browsers keep the response from the page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ PREFIX = "access-control-"
 
 @dataclass(frozen=True)
 class Cors:
-    """Which web pages may call, and what they may send and see."""
+    """The origins that may call the API, and the headers that they may send and see."""
 
     origins: Sequence[str]
     methods: Sequence[str]
@@ -26,7 +26,7 @@ class Cors:
 
     @classmethod
     def from_configuration(cls, configuration: Mapping[str, Any]) -> "Cors":
-        """Return what an API's property `CorsConfiguration` says."""
+        """Return the CORS of an API's property `CorsConfiguration`."""
         return cls(
             origins=configuration["AllowOrigins"],
             methods=configuration.get("AllowMethods", ()),
@@ -36,7 +36,7 @@ class Cors:
         )
 
     def preflight(self, request: Request) -> Response | None:
-        """Return the response to a preflight request, None to another one."""
+        """Return the response to a preflight request, None for any other request."""
         method = _header(request, "access-control-request-method")
         if request.method != "OPTIONS" or method is None or _header(request, "origin") is None:
             return None
@@ -50,7 +50,7 @@ class Cors:
         return Response(204, headers, b"")
 
     def completed(self, request: Request, response: Response) -> Response:
-        """Return the response with the headers that its caller's origin gets."""
+        """Return the response with the CORS headers for the request's origin."""
         own = [pair for pair in response.headers if not pair[0].lower().startswith(PREFIX)]
         allowed = self._allowed_origin(request)
         if allowed and self.exposed:

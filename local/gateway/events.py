@@ -1,10 +1,9 @@
-"""Events from requests, as an API Gateway HTTP API makes them: payload format 2.0. No I/O.
+"""Events for requests, as from an API Gateway HTTP API: payload format 2.0. No I/O.
 
-The path is percent-decoded, once, and the query is not, as in AWS (others measured it there:
-aws/aws-lambda-dotnet, pull request 1901; honojs/hono, issue 2156). SAM's own local gateway is not
-used for this: it keeps one request id for all requests, writes header names in title case, decodes
-no body that is not UTF-8, returns 200 for an exception, closes every connection and pauses 10 ms
-after each response.
+The path is percent-decoded, once, and the query is not, as measured in AWS (aws/aws-lambda-dotnet,
+pull request 1901; honojs/hono, issue 2156). SAM's own local gateway has one request id for all
+requests, header names in title case, no bodies other than UTF-8, 200 for an exception, and a new
+connection and a pause of 10 ms for each request.
 """
 
 import base64
@@ -40,12 +39,12 @@ class Request:
 
     @property
     def path(self) -> str:
-        """Percent-decoded, as HTTP APIs pass it on; bytes that are not UTF-8 become U+FFFD."""
+        """The path, percent-decoded; bytes that are not UTF-8 become U+FFFD."""
         return unquote_to_bytes(self._parts[0].encode("latin-1")).decode(errors="replace")
 
     @property
     def query(self) -> str:
-        """Still percent-encoded; raw bytes beyond printable ASCII are encoded too."""
+        """The query, percent-encoded, including raw bytes beyond printable ASCII."""
         return quote(self._parts[1].encode("latin-1"), safe=PRINTABLE_ASCII)
 
     @property
@@ -62,7 +61,7 @@ def new_request_id() -> str:
 
 
 def event_of(request: Request, match: Match, request_id: str, port: int) -> dict[str, Any]:
-    """Return the event; members that would be empty are left out, as in AWS."""
+    """Return the event; empty members are left out, as in AWS."""
     headers = _combined_headers(request)
     cookies = [part for part in headers.pop("cookie", "").split("; ") if part]
     headers.setdefault("x-amzn-trace-id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}")
@@ -92,7 +91,7 @@ def event_of(request: Request, match: Match, request_id: str, port: int) -> dict
 
 
 def default_event(request: Request, port: int) -> dict[str, Any]:
-    """Return the event that the route `$default`, which takes every request, makes."""
+    """Return the event of a request to the route `$default`."""
     return event_of(request, Match(Route("$default", frozenset(), ""), {}), new_request_id(), port)
 
 
@@ -122,7 +121,7 @@ def _context(
 
 
 def _combined_headers(request: Request) -> dict[str, str]:
-    """Lower-case names; repeated headers joined by commas, cookies by semicolons."""
+    """Return headers by lower-case names; repeated ones are joined by commas, cookies by `; `."""
     combined: dict[str, str] = {}
     for name, value in request.headers:
         key = name.lower()
@@ -141,7 +140,7 @@ def _query_parameters(query: str) -> dict[str, str]:
 
 
 def _event_body(body: bytes, content_type: str) -> tuple[str, bool]:
-    """Text types as text, everything else in base64; text that is not UTF-8 in base64 too."""
+    """Return the body, and whether it is base64: text types are text, if they are UTF-8."""
     if TEXT_TYPE.fullmatch(content_type.partition(";")[0].strip().lower()):
         try:
             return body.decode(), False

@@ -1,4 +1,4 @@
-"""Names of this machine. A foreign one that DNS points here would let a web page read the API."""
+"""Names of this machine. Others are rejected, as a web page could use one that resolves to it."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""HTTP responses from the results of functions, as an API Gateway HTTP API makes them. No I/O."""
+"""HTTP responses from the results of functions, as in an API Gateway HTTP API. No I/O."""
 
 import base64
 import binascii
@@ -27,9 +27,9 @@ class Response:
 
 
 def response_of(payload: bytes) -> Response:
-    """Translate a function's result.
+    """Return the response for a function's result.
 
-    Raises InvalidFunctionResponse for one that is not of payload format 2.0.
+    Raises InvalidFunctionResponse unless it has payload format 2.0.
     """
     try:
         result = json.loads(payload)

@@ -1,10 +1,10 @@
-"""Routing as in an API Gateway HTTP API: the most specific route takes a request."""
+"""Routing as in an API Gateway HTTP API: the most specific route matches a request."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# SAM's meaning of `Method: ANY`; HTTP APIs pass other methods on as well.
+# The methods of SAM's `Method: ANY`; HTTP APIs also pass on others.
 ANY_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
@@ -22,24 +22,24 @@ class Route:
 
     @property
     def is_default(self) -> bool:
-        """Whether it takes the requests that no other route takes."""
+        """Whether it matches the requests that no other route matches."""
         return self.path == "$default"
 
     @property
     def is_any(self) -> bool:
-        """Whether it takes every method."""
+        """Whether it matches every method."""
         return self.is_default or self.methods >= ANY_METHODS
 
 
 @dataclass(frozen=True)
 class Match:
-    """A route that takes a request, and the values of its path variables."""
+    """The route of a request, and the values of its path variables."""
 
     route: Route
     path_parameters: dict[str, str]
 
     def route_key(self, method: str) -> str:
-        """Return its name in the event: `GET /articles/{id}`, `ANY /articles`, `$default`."""
+        """Return the event's `routeKey`: `GET /articles/{id}`, `ANY /articles`, `$default`."""
         if self.route.is_default:
             return "$default"
         return f"{'ANY' if self.route.is_any else method} {self.route.path}"
@@ -57,7 +57,7 @@ class RouteTable:
         ]
 
     def match(self, method: str, path: str) -> Match | None:
-        """Return None when no route takes the request. A trailing slash is ignored, as in SAM."""
+        """Return None if no route matches. A trailing slash is ignored, as in SAM."""
         candidates = [path] if path in ("", "/") else [path, path.removesuffix("/")]
         for route, pattern, names in self._compiled:
             if not route.is_any and method not in route.methods:

@@ -2,8 +2,8 @@
 
 uvicorn speaks HTTP with h11, a strict parser, on an event loop in a thread of its own. Functions
 run on threads, as the pool blocks. Some responses are API Gateway's own: 401 without a valid token,
-403 for a host that is not this machine, 404 without a route, 413 for a payload over Lambda's 6 MB,
-500 for a function that failed, 503 when no worker became free.
+403 for a host other than this machine, 404 without a route, 413 for a payload above Lambda's 6 MB,
+500 if the function failed, 503 if no worker became free.
 """
 
 import asyncio
@@ -42,12 +42,12 @@ from local.runtime.pool import WorkerPool, WorkersBusy
 from local.runtime.worker import Invocation
 
 HOST = "127.0.0.1"
-# A path, or a whole URL as a proxy gets it.
+# A path, or a full URL, as in requests to a proxy.
 TARGET = re.compile(r"(https?://(?P<authority>[^/?#]*))?(/|$)", re.IGNORECASE)
 MAX_HEAD_BYTES = 10 * 1024  # of the target and the headers' values
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_EVENT_BYTES = 6 * 1024 * 1024
-# Requests that wait for a worker hold a thread each; past this many they wait for a thread.
+# Each request that waits for a worker occupies a thread; more requests wait for a thread.
 MAX_THREADS = 128
 IDLE_SECONDS = 75
 END_SECONDS = 2.0
@@ -57,7 +57,7 @@ NO_BODY_STATUS = frozenset({204, 304})
 
 @dataclass
 class Exchange:
-    """One request and its response, for the console; `invocation` is None when no function ran."""
+    """A request and its response, for the console; `invocation` is None if no function ran."""
 
     method: str
     target: str
@@ -71,8 +71,8 @@ class Exchange:
 class Api:
     """An API to serve.
 
-    `authorizer` is for the routes that require a token. `documents` are served before any route:
-    JSON by path. `before` is called with the path of a request that a function gets.
+    `authorizer` is for the routes that require a token. `documents` are JSON by path, and take
+    precedence over routes. `before` is called with the path of each request to a function.
     """
 
     routes: RouteTable
@@ -86,7 +86,7 @@ class Api:
 
 
 class RejectedRequest(Exception):
-    """Cannot be read or must not be served; the connection is closed after the response."""
+    """The request is malformed or forbidden; the connection is closed after the response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -94,9 +94,9 @@ class RejectedRequest(Exception):
 
 
 class Gateway:
-    """Takes the port at once, so that a taken one is known before anything is started.
+    """Binds the port when it is created, before anything else is started.
 
-    Requests that come before `serve` wait for it. Raises LocalError when the port is taken.
+    Requests before `serve` wait for it. Raises LocalError if the port is in use.
     """
 
     def __init__(self, port: int) -> None:
@@ -106,7 +106,7 @@ class Gateway:
         self._thread: threading.Thread | None = None
 
     def serve(self, api: Api) -> None:
-        """Start to respond, on a thread of its own."""
+        """Start serving, on a thread of its own."""
         config = uvicorn.Config(
             _Application(api, self.port),
             http=_Protocol,
@@ -128,7 +128,7 @@ class Gateway:
         self._thread.start()
 
     def close(self) -> None:
-        """End every connection; what a worker still computes is discarded."""
+        """Close all connections; the results of running requests are discarded."""
         if self._server and self._thread:
             self._server.should_exit = True
             self._thread.join(END_SECONDS)
@@ -147,7 +147,7 @@ def _listen(port: int) -> socket.socket:
             raise
         another = port + 1 if port < 65535 else 3001
         raise LocalError(
-            f"port {port} is taken by another program; end it, or try: PORT={another} make run"
+            f"port {port} is in use by another program; end it, or try: PORT={another} make run"
         ) from None
     # Inherited by each connection; head and body are two segments, and Nagle would add 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,7 +156,7 @@ def _listen(port: int) -> socket.socket:
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """At once: uvicorn would wait for clients that have not sent all of their request."""
+        """Shut down at once: uvicorn would wait for clients that are still sending a request."""
         for connection in self.server_state.connections:
             connection.transport.abort()
         await super().shutdown(sockets)
@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
 
 class _Protocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
-        """Send JSON, as for every other request, instead of uvicorn's text."""
+        """Send JSON, as in all other responses, instead of uvicorn's text."""
         response = message_response(400, "Bad Request")
         headers = _headers("GET", response, new_request_id(), close=True)
         head = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
@@ -203,7 +203,7 @@ class _Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         exchange.milliseconds = (time.perf_counter() - started) * 1000
-        # Nothing waits for it; a defect in it still shows its traceback.
+        # It is not awaited; `result` raises its error, if any, so that the traceback is printed.
         self._threads.submit(self._report, exchange).add_done_callback(Future.result)
 
     def _run(self, request: Request, request_id: str, exchange: Exchange) -> Response:
@@ -263,14 +263,14 @@ def _target(scope: Scope) -> str:
 
 
 def _check(scope: Scope, target: str) -> None:
-    """Raises RejectedRequest for what h11 lets pass and a gateway must not."""
+    """Raises RejectedRequest for requests that h11 accepts, but a gateway must not."""
     headers, version = scope["headers"], scope["http_version"]
     if version not in ("1.0", "1.1"):
         raise RejectedRequest(505, "HTTP Version Not Supported")
     if len(target) + sum(len(value) for _, value in headers) > MAX_HEAD_BYTES:
         raise RejectedRequest(431, "Request Header Fields Too Large")
     names = {name for name, _ in headers}
-    # h11 obeys Transfer-Encoding then, a server before or behind it perhaps the other one.
+    # h11 would use Transfer-Encoding, another server on the way perhaps Content-Length.
     if b"transfer-encoding" in names and (b"content-length" in names or version == "1.0"):
         raise RejectedRequest(400, "Bad Request")
     if not (found := TARGET.match(target)):
@@ -311,7 +311,7 @@ def _request(scope: Scope, target: str, body: bytes) -> Request:
 def _headers(
     method: str, response: Response, request_id: str, *, close: bool
 ) -> list[tuple[bytes, bytes]]:
-    """Return the function's, except for the body's length, and API Gateway's own."""
+    """Return the function's headers, except Content-Length, and API Gateway's own."""
     headers = [pair for pair in response.headers if pair[0].lower() != "content-length"]
     headers.append(("Apigw-Requestid", request_id))
     if response.status not in NO_BODY_STATUS:
@@ -322,7 +322,7 @@ def _headers(
 
 
 def _content_length(method: str, response: Response) -> str:
-    """Return the body's; for HEAD the one that the function declares for a GET."""
+    """Return the body's length; for HEAD the Content-Length of the function."""
     if method == "HEAD":
         for name, value in response.headers:
             if name.lower() == "content-length" and value.isdigit():

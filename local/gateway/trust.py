@@ -1,7 +1,7 @@
-"""The issuer that the API on this machine trusts: the embedded one, or that of TOKEN_ISSUER.
+"""The issuer that the API on this machine trusts: the embedded one, or TOKEN_ISSUER.
 
-TOKEN_AUDIENCE, ROLES_CLAIM and ROLE_PREFIX of the shell hold for both. `SIGN_IN=off` ends that
-requests without a token are a local administrator's; with another issuer they never are.
+TOKEN_AUDIENCE, ROLES_CLAIM and ROLE_PREFIX of the shell apply to both. With the embedded issuer,
+requests without a token are those of a local administrator, unless `SIGN_IN=off`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ADMINISTRATOR = "local-admin"
 
 @dataclass(frozen=True)
 class Trust:
-    """What the gateway enforces, and what it serves for the issuer. `notice` is for the console."""
+    """The authorizer, the issuer's documents by path, and a notice for the console."""
 
     authorizer: JwtAuthorizer
     documents: dict[str, bytes]
@@ -26,12 +26,12 @@ class Trust:
 
 
 def trust(directory: Path, port: int, shell: Mapping[str, str]) -> Trust:
-    """Return what the variables of the shell ask for; the issuer's key is in the directory."""
+    """Return the trust that the shell's variables configure; the directory has the issuer's key."""
     settings = token_settings(port, shell)
     url, audiences = settings["TOKEN_ISSUER"], settings["TOKEN_AUDIENCE"].split()
     if url != issuer_url(port):
         return Trust(
-            JwtAuthorizer(url, audiences, DiscoveredKeys(url)), {}, f"Tokens are of {url}."
+            JwtAuthorizer(url, audiences, DiscoveredKeys(url)), {}, f"Tokens are issued by {url}."
         )
     issuer = embedded_issuer(directory, port, shell)
     signs_in = shell.get("SIGN_IN") != "off"

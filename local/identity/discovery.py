@@ -1,7 +1,7 @@
-"""The keys of another issuer, by OpenID discovery, cached as API Gateway caches them.
+"""The keys of another issuer, by OpenID discovery, cached as in API Gateway.
 
-An issuer that is away does not matter while its keys are cached. Without them every token is
-rejected, with AWS's own descriptions, and the next token asks the issuer again.
+While the keys are cached, the issuer may be unavailable. Without keys every token is rejected, with
+AWS's own descriptions, and each token causes another request to the issuer.
 """
 
 import http.client
@@ -18,7 +18,7 @@ from local.identity.issuer import DISCOVERY_PATH
 from local.identity.parsing import InvalidToken
 
 CACHE_SECONDS = 7200.0
-# A token with an unknown key ID makes the issuer's keys be fetched again, at most this often.
+# The minimum time between two fetches of the keys for tokens with an unknown key ID.
 REFRESH_SECONDS = 10.0
 TIMEOUT_SECONDS = 1.5
 MAX_DOCUMENT_BYTES = 1024 * 1024
@@ -76,7 +76,7 @@ def _document(url: str, name: str) -> dict[str, Any]:
 
 
 def _usable(jwk: Any) -> tuple[str, RSAKey] | None:
-    """Return the id and the key, None for any but an RSA key for signatures."""
+    """Return the id and the key, None unless it is an RSA key for signatures."""
     try:
         if jwk["kty"] != "RSA" or jwk.get("use", "sig") != "sig":
             return None

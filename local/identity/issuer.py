@@ -1,7 +1,7 @@
 """The embedded OpenID issuer: its key, its two documents, and tokens for any role and subject.
 
-The key is made once in a checkout, in the ignored folder `.local`, readable by its owner only. The
-issuer's URL has the gateway's port, so the same subject at another port is another identity.
+The key is created once per checkout, in the ignored folder `.local`, readable by its owner only.
+The issuer's URL has the gateway's port, so the same subject at another port is another caller.
 """
 
 import base64
@@ -52,7 +52,7 @@ class Issuer:
         self._role_prefix = role_prefix
 
     def claims(self, role: str | None, subject: str) -> Claims:
-        """Return the claims of a token that is valid from now on; without a role for None."""
+        """Return the claims of a token that is valid from now on; the role may be None."""
         now = int(time.time())
         return {
             "iss": self.url,
@@ -70,7 +70,7 @@ class Issuer:
         return {"typ": "JWT", "alg": ALGORITHM, "kid": self.key.kid}
 
     def sign(self, header: dict[str, Any], claims: Claims) -> str:
-        """Return a token. Its signature is RS256's, whatever the header says."""
+        """Return a token, signed with RS256 whatever its header."""
         return sign(self.key, _json(header), _json(claims))
 
     def find_key(self, kid: str) -> RSAKey | None:
@@ -78,7 +78,7 @@ class Issuer:
         return self.key if kid == self.key.kid else None
 
     def documents(self) -> dict[str, bytes]:
-        """Return what the gateway serves for the issuer, JSON by path."""
+        """Return the issuer's documents, JSON by path."""
         contents: dict[str, dict[str, Any]] = {
             DISCOVERY_PATH: {
                 "issuer": self.url,
@@ -101,7 +101,7 @@ def sign(key: RSAKey, header: bytes, payload: bytes) -> str:
 
 
 def base64url(data: bytes) -> str:
-    """Return it without padding."""
+    """Return the data in base64url, without padding."""
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
@@ -110,9 +110,9 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def checkout_key(directory: Path) -> RSAKey:
-    """Return the key in this folder, which is made when it is missing.
+    """Return the key in this folder, which is created if it is missing.
 
-    Programs that make it at the same time get the same one. Raises LocalError for an unusable file.
+    Concurrent programs get the same key. Raises LocalError for an unusable file.
     """
     path = directory / "issuer-key.json"
     if not path.exists():
@@ -120,7 +120,7 @@ def checkout_key(directory: Path) -> RSAKey:
     try:
         return RSAKey.import_key(json.loads(path.read_bytes()))
     except (ValueError, TypeError, AttributeError, JoseError) as error:
-        raise LocalError(f"{path} is not a key: delete it, and a new one is made") from error
+        raise LocalError(f"{path} is not a key: delete it, and a new one is created") from error
 
 
 def _make_key(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The strict form of a signed token, checked before a library reads it.
+"""The strict form of a signed token, checked before a library parses it.
 
-The usual libraries let pass duplicate members, padding, altered tail bits, other encodings,
-numbers that are not finite and unknown critical headers: two readers could then see two tokens.
+The usual libraries accept duplicate members, padding, altered tail bits, other encodings, numbers
+that are not finite and unknown critical headers, which two parsers may read differently.
 """
 
 import base64
@@ -20,7 +20,7 @@ PART = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class InvalidToken(Exception):
-    """Must not be accepted; the text is the error description for the client."""
+    """The token must not be accepted; the message is the error description for the client."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ParsedToken:
 
 
 def parse_token(token: str) -> ParsedToken:
-    """Raises InvalidToken for anything but the one form of a token (RFC 7515, compact)."""
+    """Return a token in RFC 7515's compact form. Raises InvalidToken for any other form."""
     if len(token) > MAX_TOKEN_CHARACTERS:
         raise InvalidToken("the token is too long")
     parts = token.split(".")
@@ -43,7 +43,7 @@ def parse_token(token: str) -> ParsedToken:
 
 
 def _decoded(part: str) -> bytes:
-    """Base64url without padding, in the one form that encoding would give."""
+    """Decode base64url without padding, in its canonical form only."""
     if not PART.fullmatch(part):
         raise InvalidToken("the token is not base64url")
     try:
@@ -63,7 +63,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
             parse_constant=_reject_number,
             parse_float=_finite,
         )
-        json.dumps(value, ensure_ascii=False).encode()  # raises for half a surrogate pair
+        json.dumps(value, ensure_ascii=False).encode()  # raises for a lone surrogate
     except (ValueError, RecursionError):
         raise InvalidToken("the token is not JSON") from None
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The settings of tokens, for the gateway and the functions alike. Imports no cryptography."""
+"""The settings of tokens, for both the gateway and the functions. Imports no cryptography."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ def issuer_url(port: int) -> str:
 
 
 def token_settings(port: int, shell: Mapping[str, str]) -> dict[str, str]:
-    """Return the shell's settings; what it does not set is that of the embedded issuer."""
+    """Return the shell's settings; the defaults are those of the embedded issuer."""
     defaults = {
         "TOKEN_ISSUER": issuer_url(port),
         "TOKEN_AUDIENCE": AUDIENCE,

@@ -1,4 +1,4 @@
-"""The check of a token as API Gateway's JWT authorizers do it, after the strict parser.
+"""The check of a token as in API Gateway's JWT authorizers, after the strict parser.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
 """
@@ -15,7 +15,7 @@ from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
 from local.identity.parsing import ALGORITHMS, InvalidToken, parse_token
 
-# Members of the header that are unknown are ignored, as RFC 7515 demands.
+# Unknown members of the header are ignored, as RFC 7515 requires.
 REGISTRY = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
 
 
@@ -23,13 +23,13 @@ class Keys(Protocol):
     """The public keys of an issuer."""
 
     def find_key(self, kid: str) -> RSAKey | None:
-        """Return the key with this id, if there is one. Raises InvalidToken without a key set."""
+        """Return the key with this id, None if there is none. Raises InvalidToken without keys."""
 
 
 def verify_token(
     token: str, *, issuer: str, audiences: Sequence[str], keys: Keys
 ) -> dict[str, Any]:
-    """Return the claims. Raises InvalidToken unless this issuer made it for one of the audiences.
+    """Return the claims. Raises InvalidToken unless the issuer made it for one of the audiences.
 
     The audience is in `aud` or, for a token without `aud`, in `client_id`.
     """
@@ -55,7 +55,7 @@ def _validate(claims: dict[str, Any], issuer: str, audiences: Sequence[str]) -> 
         "exp": {"essential": True},
         "aud" if "aud" in claims else "client_id": {"essential": True, "values": list(audiences)},
     }
-    # The time with its fraction, which that of a token issued in this second may have too.
+    # The time with its fraction, as a token's times may have one too.
     JWTClaimsRegistry(time, **expected).validate(claims)  # type: ignore[arg-type]
 
 

@@ -178,7 +178,7 @@ def test_a_taken_port_is_one_line(run_local: RunLocal) -> None:
         port = other.getsockname()[1]
         finished = run_local("run", PORT=str(port))
     assert finished.code == 1
-    assert finished.stderr.startswith(f"error: port {port} is taken by another program; ")
+    assert finished.stderr.startswith(f"error: port {port} is in use by another program; ")
     assert "PORT=" in finished.stderr
     assert finished.stderr.count("\n") == 1
 
