@@ -12,7 +12,7 @@ generate    files that are generated from the code: OpenAPI document, sample eve
 import sys
 from pathlib import Path
 
-# For imports of the functions and `shared` by this package, the tests and the benchmarks. Workers do
-# not import this package: their path follows from the template.
+# For imports of the functions and `shared` by this package, tests and benchmarks. Workers do not
+# import this package: their path follows from the template.
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "functions"), str(ROOT / "layers" / "shared")]

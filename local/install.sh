@@ -1,21 +1,21 @@
 #!/bin/sh
 # Usage: install.sh VENV UV [PYTHON]
-# Makes the virtual environment VENV with all packages of uv.lock, their hashes checked, and puts the
-# uv that does it, as local/uv-requirements.txt pins it, at UV (DIRECTORY/bin/uv). The two are apart
-# because uv replaces an environment whose Python has changed, with everything that is in it.
-# PYTHON is the name or path of the Python to use. By default it is VENV's own, or on the PATH that of
-# Lambda, or else any that will do. With GROUP in the environment only that group of pyproject.toml is
-# installed.
+# Creates the virtual environment VENV with all packages of uv.lock, hashes checked, by a uv that is
+# installed at UV (DIRECTORY/bin/uv), as local/uv-requirements.txt pins it. The two are separate, as uv
+# replaces an environment whose Python has changed, with all its contents.
+# PYTHON is the name or path of the Python to use. By default it is VENV's own, or the PATH's of Lambda's
+# version, or else any that is supported. With GROUP in the environment only that group of
+# pyproject.toml is installed.
 set -eu
 venv=$1 uv=$2 wanted=${3:-}
 tools=${uv%/bin/uv}
-# The machine's own certificates, by uv's new name and its old one: some networks need them.
+# Trust the machine's own certificates (uv's new and old name); some networks need them.
 export UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true
 
 fail() { printf 'make: %s\n' "$1" >&2; exit 1; }
 
-# The interpreter itself: what the PATH has may be a version manager's shim, or belong to an active
-# environment, and uv would find another Python there than the one that it is asked for.
+# Print the interpreter itself: the PATH may have a version manager's shim, or an active environment,
+# with which uv would find another Python.
 interpreter() {
     "$1" -c '
 import sys
@@ -28,21 +28,21 @@ find_python() {
     for name in ${wanted:-"$venv/bin/python" python3.13 python3.12 python3.14 python3.11 python3}; do
         interpreter "$name" && return
     done
-    # Versions that uv installed are on no PATH.
+    # Versions that uv installed are not on the PATH.
     [ -z "$wanted" ] && uv python find --no-project --system --no-python-downloads '>=3.11,<3.15' 2>/dev/null
 }
 
 install_uv() {
     cmp -s local/uv-requirements.txt "$tools/requirements.txt" && [ -x "$uv" ] && return
     rm -rf "$tools"
-    # A uv on the PATH is used only for this: it may be any version, or a shim of nothing.
+    # A uv on the PATH is used only for this: it may be of any version, or a shim without a uv.
     if ! uv pip install --quiet --python "$python" --target "$tools" --require-hashes \
         --requirements local/uv-requirements.txt 2>/dev/null; then
         "$python" -m venv "$tools" ||
-            fail 'this Python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv'
+            fail 'this Python cannot create a virtual environment; on Debian or Ubuntu: apt install python3-venv'
         "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
             --requirement local/uv-requirements.txt ||
-            fail 'pip could not install uv; is the network there?'
+            fail 'pip could not install uv; is there a network?'
     fi
     cp local/uv-requirements.txt "$tools/requirements.txt"
 }
@@ -51,7 +51,7 @@ python=$(find_python) ||
     fail "Python 3.11 to 3.14 is needed, and ${wanted:-no python3 on the PATH} is ${wanted:+not }one."
 echo "make: installing the packages of uv.lock into $venv, with $python"
 install_uv
-# uv replaces the environment of another Python, but none that is broken.
+# uv replaces the environment of another Python, but not a broken one.
 "$venv/bin/python" -c '' 2>/dev/null || rm -rf "$venv"
 UV_PROJECT_ENVIRONMENT=$venv "$uv" sync --frozen --quiet --inexact --python "$python" ${GROUP:+--only-group "$GROUP"} ||
     fail 'uv could not install the packages; its message is above.'

@@ -1,6 +1,6 @@
-"""Values of a table's columns by their types alone, in SQL of a row's number `n`.
+"""Values of a table's columns, derived from their types: SQL with a row's number `n`.
 
-Demo data has them in columns of which it knows no better values, and tests in all columns.
+Demo data uses them for columns that it does not know, tests for all columns.
 """
 
 from collections.abc import Collection
@@ -29,21 +29,21 @@ VALUES: dict[type, str] = {
 
 
 def needed_values(table: Table, known: Collection[str]) -> dict[str, str]:
-    """Return the values of the other columns that have no default, and may not be null.
+    """Return values for the other columns that have no default and are not nullable.
 
-    A foreign key is the first id of the table that it refers to.
+    A foreign key gets the first id of the table that it refers to.
     """
     needed = [one for one in table.columns if is_given(one) and not one.nullable]
     return {column.name: _needed(column) for column in needed if column.name not in known}
 
 
 def is_given(column: Column[Any]) -> bool:
-    """Whether an INSERT gives the column, as the database does not."""
+    """Whether an INSERT sets the column, as the database generates no value."""
     return column.identity is None and column.server_default is None
 
 
 def value_of(type_: TypeEngine[Any], name: str) -> str:
-    """Return the value of a column of that name in row n, equal in no two rows if it can be."""
+    """Return the value of a column in row n, unique if its type allows that."""
     if isinstance(type_, ARRAY):
         return f"ARRAY[{value_of(type_.item_type, name)}]"
     if isinstance(type_, Enum):
@@ -52,9 +52,7 @@ def value_of(type_: TypeEngine[Any], name: str) -> str:
         return f"jsonb_build_object('row', '{name} ' || n)"
     if isinstance(type_, Numeric) and type_.precision is not None:
         return f"n % {10 ** (type_.precision - (type_.scale or 0))}"
-    assert type_.python_type in VALUES, (
-        f"{name}: say in VALUES which value a {type_!r} has in row n"
-    )
+    assert type_.python_type in VALUES, f"{name}: add a value of {type_!r} in row n to VALUES"
     return VALUES[type_.python_type].format(name=name)
 
 

@@ -1,10 +1,10 @@
-"""`python -m local demo-data`: fills the database with fake users and posts.
+"""`python -m local demo-data`: add fake users and posts to the database.
 
-Adds to existing rows, in batches of `BATCH_ROWS`; each is one COPY in one transaction, so finished
-batches stay when a run ends early. The created_at of users ascends with their id within a run, over
-three years up to now; posts go to the users of the same run or, without any, to existing users. A
-column that a model has gained, and that needs a value, gets one of its type. Row counts stay exact,
-by the tables' own triggers. When `run` returns, no stale page is cached.
+Rows are added to existing ones in batches of `BATCH_ROWS`, each one COPY in one transaction, so
+that finished batches stay if a run is interrupted. The created_at of users ascends with their id
+within a run, over three years up to now. The authors of posts are users of the same run or, without
+any, existing users. Other columns that need a value get one of their type. The tables' triggers
+keep row counts exact, and when `run` returns, no stale page is cached.
 
 Indexes and constraints stay in place during the load: the API may run at the same time.
 """
@@ -36,28 +36,27 @@ if TYPE_CHECKING:
 BATCH_ROWS = 5_000
 NOTICE_EVERY_SECONDS = 5.0
 REDIS_TIMEOUT_SECONDS = 3.0
-ADVISORY_LOCK = 4_410_926_733  # any number that nothing else in the database locks
+ADVISORY_LOCK = 4_410_926_733  # arbitrary, but unique in the database
 
 DEFAULT_ROWS = {"users": 10_000, "posts": 50_000}
 COLUMNS = {
     "users": ("name", "email", "created_at"),
     "posts": ("user_id", "title", "content", "created_at"),
 }
-"""Of the values of a row; those that a table no longer has are left out."""
+"""The columns of a row's values; those that a table no longer has are left out."""
 
 AUTHOR_SHARE = 0.35
-"""The other users only read."""
+"""The share of users who write posts; up to `FEW_USERS`, all of them do."""
 FEW_USERS = 100
-"""If there are no more, all of them may write."""
 MAX_AUTHORS = 1_000_000
-"""They are kept in memory, 16 bytes each."""
+"""Authors are kept in memory, 16 bytes each."""
 
 SESSION_SETTINGS = {
     # The database's own settings are for the API's short statements.
     "statement_timeout": "0",
     "transaction_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
-    # While it waits for an open transaction to end, requests wait behind it.
+    # While it waits for an open transaction, requests wait for it.
     "lock_timeout": "10s",
     # VACUUM does not mark rows as visible to all transactions before they are on the disk.
     "synchronous_commit": "on",
@@ -90,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, database_url: str, redis_url: str) -> int:
-    """Return the exit code 0. Raises LocalError, which says which rows of the run stay."""
+    """Return the exit code 0. Raises LocalError, with the number of rows that were added."""
     import psycopg
 
     console = Console()
@@ -112,7 +111,7 @@ def run(arguments: argparse.Namespace, database_url: str, redis_url: str) -> int
         reason = str(error).partition("\n")[0]
         raise LocalError(f"PostgreSQL: {reason} ({_text(loaded)} were added)") from None
     except KeyboardInterrupt:
-        console.step(f"Interrupted; what was finished stays: {_text(loaded)}")
+        console.step(f"Interrupted; {_text(loaded)} were added")
         raise
     seconds = monotonic() - started
     console.step(f"Added {_text(loaded)} in {seconds:.1f} s; there are {_text(totals)} now")
@@ -131,19 +130,19 @@ def _text(row_counts: dict[str, int]) -> str:
 
 @contextmanager
 def _session(database_url: str) -> Iterator["Connection"]:
-    """Raises LocalError when another run is in progress."""
+    """Open a session. Raises LocalError if another run is in progress."""
     import psycopg
 
     with psycopg.connect(database_url, autocommit=True) as connection:
         for name, value in SESSION_SETTINGS.items():
             connection.execute(f"SET {name} = '{value}'")
-        # Two runs at once would make the same addresses.
+        # Two concurrent runs would generate the same addresses.
         if not _value(connection, "SELECT pg_try_advisory_lock(%s)", ADVISORY_LOCK):
             raise LocalError("demo data is being loaded already; wait for it")
         try:
             yield connection
         finally:
-            # By itself, PostgreSQL releases it only some time after the connection was closed.
+            # Otherwise PostgreSQL releases it only some time after the connection was closed.
             with suppress(psycopg.Error):
                 connection.execute("SELECT pg_advisory_unlock(%s)", (ADVISORY_LOCK,))
 
@@ -209,10 +208,10 @@ def _numbered(
 
 @contextmanager
 def _deferred_search_index(connection: "Connection", table: str) -> Iterator[None]:
-    """Collect the index entries of a batch and sort them in together: a third of the time.
+    """Collect the index entries of a batch, and insert them together, in a third of the time.
 
-    Within the transaction, so that a killed load leaves the index as it was. The cost: requests of
-    a running API that use the table wait for the end of a batch, about 0.2 s.
+    This is part of the transaction, so a killed load leaves the index unchanged. The cost: requests
+    of a running API that use the table wait for the end of a batch, about 0.2 s.
     """
     indexes = [name for (name,) in connection.execute(UNBUFFERED_INDEXES, (table,))]
     for index in indexes:
@@ -224,7 +223,7 @@ def _deferred_search_index(connection: "Connection", table: str) -> Iterator[Non
 
 
 def _authors(connection: "Connection", random: Random, above_id: int, now: datetime) -> Authors:
-    """Return some of the users above that id. Raises LocalError when there are none."""
+    """Return some of the users above that id. Raises LocalError if there are none."""
     count = _value(connection, "SELECT count(*) FROM users WHERE id > %s", above_id)
     share = min(AUTHOR_SHARE, MAX_AUTHORS / count) if count > FEW_USERS else 1
     authors = Authors(array("q"), array("d"))
@@ -240,12 +239,12 @@ def _authors(connection: "Connection", random: Random, above_id: int, now: datet
 
 
 def _invalidate_pages(database_url: str, redis_url: str, console: Console) -> None:
-    """Without a fence: a page that is being populated is voided like all others."""
+    """Void all pages; a page that is being populated is not stored."""
     from redis import Redis, RedisError
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    os.environ["DATABASE_URL"] = database_url  # or there are no settings
+    os.environ["DATABASE_URL"] = database_url  # required by the settings
     from shared.cache.scripts import ALL_TABLES, VOID_TABLES, key, new_token
 
     try:
@@ -268,8 +267,8 @@ def _value(connection: "Connection", query: str, *parameters: object) -> Any:
 
 @contextmanager
 def _progress(console: Console, table: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with each number of rows: it moves a bar on a terminal, else it
-    prints a line every few seconds."""
+    """Yield a function to call with the size of each batch: it advances a progress bar on a
+    terminal, else it prints a line every few seconds."""
     from rich import progress
     from rich.console import Console as Terminal
 

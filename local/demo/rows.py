@@ -2,8 +2,8 @@
 
 Memory does not grow with the number of rows, and the same seed of `Random` gives the same rows.
 
-Common values are common as in life: the n-th name of a list is about 1/n as frequent as the first.
-The user in the middle has a name that no other user has, `RAREST_NAME`.
+Frequencies follow Zipf's law: the n-th name of a list is about 1/n as frequent as the first. The
+user in the middle has a unique name, `RAREST_NAME`.
 """
 
 from array import array
@@ -18,14 +18,14 @@ from local.demo.vocabulary import Language, Name, languages
 
 RAREST_NAME = "Xanthe Quillfeather"
 EMAIL_DOMAINS = ("example.com", "example.org", "example.net")
-"""Reserved for examples (RFC 2606), so that no mail reaches anyone."""
+"""Reserved for examples (RFC 2606), so that mail is not delivered."""
 
 SPAN_SECONDS = 3 * 365.25 * 24 * 3600
 """Users joined within this time up to now."""
 USER_GROWTH = 2.3
 """Exponent: on the last day ten times as many users join as on the first."""
 POST_GROWTH = 2 * USER_GROWTH
-"""More and more users write."""
+"""Exponent: the number of authors grows too."""
 MAX_PARAGRAPHS = 12
 
 User = tuple[str, str, datetime]
@@ -67,7 +67,7 @@ def post_rows(random: Random, count: int, authors: Authors, now: datetime) -> It
     start = authors.joined[0]
     for moment in _moments(random, count, start, now.timestamp(), POST_GROWTH):
         joined = bisect_right(authors.joined, moment.timestamp(), lo=joined)
-        # The earlier they joined, the more they write.
+        # Authors write more the earlier they joined.
         author = authors.ids[int(joined * random.random() ** 2)]
         language = _common(random, languages())
         yield author, _any(random, language.titles), _content(random, language), moment

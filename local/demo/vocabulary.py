@@ -23,7 +23,7 @@ NAME_FORMS = {
 }
 
 DRAWS = 60
-"""For each list of a language; a value that is drawn twice is in it once."""
+"""The number of draws for each list of a language, which has each value once."""
 MAX_LETTERS = 24
 """Two names, a dot and an id fit in the 64 characters before an address's @."""
 
@@ -36,14 +36,14 @@ class Name(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Given and family names that go together: both may depend on the gender."""
+    """Given and family names that can be combined: both may depend on the gender."""
 
     given: Sequence[Name]
     family: Sequence[Name]
 
 
 class Language(NamedTuple):
-    """All lists begin with the most common values."""
+    """The vocabulary of a language; all lists begin with the most common values."""
 
     name_form: str
     names: Sequence[Names]

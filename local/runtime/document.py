@@ -1,4 +1,4 @@
-"""The OpenAPI document of a running API, made again when the code is newer: /docs follows it."""
+"""The OpenAPI document of a running API, generated again if the code is newer."""
 
 import subprocess
 import sys
@@ -16,13 +16,13 @@ FILE = ROOT / "functions" / "meta" / "openapi.json"
 def current_document(
     project: Path, functions: Iterable[Function], say: Callable[[str], None]
 ) -> Callable[[str], None]:
-    """Return what is to be called with the path of each request.
+    """Return a function to call with the path of each request, which updates the document.
 
-    It does nothing for another project's template. Where the code cannot be imported, the document
-    stays as it is, and `say` gets a line.
+    It does nothing for another project's template. If the code cannot be imported, the document is
+    left unchanged, and `say` is called with a line of text.
     """
     lock = threading.Lock()
-    made_of = 0  # the newest code; the document is not written, and older, if it says the same
+    made_of = 0  # the newest code; the file may be older, as it is not written if it is equal
 
     def before(path: str) -> None:
         nonlocal made_of
@@ -38,9 +38,9 @@ def current_document(
 
 
 def _make(say: Callable[[str], None]) -> bool:
-    """Write the document if it is another one now; return whether the code could be imported."""
+    """Write the document if it has changed; return whether the code could be imported."""
     command = [sys.executable, "-m", "local.generate.openapi"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        say(f"the OpenAPI document stays as it was: {done.stderr.strip().splitlines()[-1]}")
+        say(f"the OpenAPI document is unchanged: {done.stderr.strip().splitlines()[-1]}")
     return done.returncode == 0

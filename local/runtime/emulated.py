@@ -1,11 +1,11 @@
-"""A worker of AWS's own programs: the Lambda emulator, which runs the Python runtime client.
+"""A worker with AWS's own programs: the Lambda emulator, which runs the Python runtime client.
 
 The emulator starts the runtime with its first invocation, kills it at the function's timeout, and
 responds over HTTP on loopback ports.
 
-A page in a browser can post to any loopback port that it finds, and the emulator asks for nothing.
-So events carry a secret (`bootstrap/lambda_bootstrap.py`), and the ports are on a random one of the
-16 million loopback addresses: the emulator's other port, where the runtime fetches events, takes no
+A web page can post to any loopback port that it finds, and the emulator has no authentication. So
+events carry a secret (`bootstrap/lambda_bootstrap.py`), and the ports are on one of 16 million
+loopback addresses, at random: the emulator's other port, where the runtime fetches events, has no
 secret.
 """
 
@@ -30,14 +30,14 @@ from local.runtime.worker import Invocation, Worker, python_command, start_threa
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 MACHINES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 START_SECONDS = 10.0
-# The emulator enforces the function's timeout; this is for an emulator that hangs itself.
+# The emulator enforces the function's timeout; this is in case the emulator itself hangs.
 GRACE_SECONDS = 15.0
 INIT_REPORT = re.compile(rb"INIT REPORT\(durationMs: ([0-9.]+)\)")
 ERROR_KEYS = {"errorMessage", "errorType", "requestId", "stackTrace"}
 
 
 class EmulatedWorker(Worker):
-    """Runs one function in AWS's emulator; `emulator_path` says whether it can."""
+    """Runs one function in AWS's emulator, if there is an `emulator_path`."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -108,10 +108,10 @@ class EmulatedWorker(Worker):
 
 
 def emulator_path() -> Path | None:
-    """Return the emulator, which is a part of aws-sam-cli; None where it does not run.
+    """Return the emulator, which is part of aws-sam-cli; None if it does not run here.
 
-    It is made for Linux, and so is the runtime client. Without /proc its processes, each in a group
-    of its own, could not be found and ended.
+    The emulator and the runtime client are for Linux. Without /proc the emulator's processes, each
+    in a group of its own, could not be found and ended.
     """
     machine = MACHINES.get(platform.machine())
     if sys.platform != "linux" or machine is None or not Path("/proc/self").exists():
@@ -123,16 +123,16 @@ def emulator_path() -> Path | None:
 
 
 def _free_ports(host: str) -> tuple[int, int]:
-    """Return two ports; no other program is likely to take them from a random address."""
+    """Return two ports; on a random address no other program is likely to bind them."""
     with socket.create_server((host, 0)) as first, socket.create_server((host, 0)) as second:
         return first.getsockname()[1], second.getsockname()[1]
 
 
 def _function_error(status: int, payload: bytes) -> str | None:
-    """Return the type of the error that the emulator's response describes, None for a success.
+    """Return the type of the error in the emulator's response, None for a success.
 
-    The emulator's status is 200 for an exception of the handler and for a timeout. An exception has
-    the four keys that the runtime client writes; a timeout is plain text instead of JSON.
+    The status is 200 also for an exception, which has the four keys of the runtime client, and for
+    a timeout, which is plain text instead of JSON.
     """
     if status == 200 and payload.startswith(b"Task timed out after "):
         return "Sandbox.Timedout"

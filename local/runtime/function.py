@@ -1,4 +1,4 @@
-"""A function of the template, ready to run on this machine, and the environment that it sees."""
+"""A function of the template, ready to run on this machine, and its environment."""
 
 import contextlib
 import os
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-DEBUG_SECONDS = 900  # the longest that Lambda runs a function
+DEBUG_SECONDS = 900  # Lambda's maximum timeout
 CodeState = dict[str, tuple[int, int]]
-"""When each file was changed, in nanoseconds, and its size in bytes, by its path."""
+"""The modification time of each file, in nanoseconds, and its size in bytes, by path."""
 
 
 @dataclass(frozen=True)
 class Function:
     """A function of the template.
 
-    `environment` is what SAM resolved, AWS_* included; `import_roots` are put on PYTHONPATH in this
-    order; a change in one of the `code` directories makes a worker outdated. With a `debug_port` it
-    waits there for a debugger before it starts; None runs it without.
+    `environment` is resolved by SAM, AWS_* included; `import_roots` are PYTHONPATH, in this order;
+    a change in one of the `code` directories makes a worker stale. With a `debug_port` the function
+    waits there for a debugger before it starts.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Function:
     debug_port: int | None = None
 
     def debugged(self, port: int) -> "Function":
-        """Return it with a debugger's port, and all the time that Lambda can give it."""
+        """Return the function with a debugger's port, and Lambda's maximum timeout."""
         return replace(
             self,
             debug_port=port,
@@ -39,11 +39,11 @@ class Function:
         )
 
     def code_state(self) -> CodeState:
-        """Return the state of all files of the code, which takes less than a millisecond."""
+        """Return the state of all files of the code, within a millisecond."""
         return dict(item for directory in self.code for item in _states(str(directory)))
 
     def worker_environment(self) -> dict[str, str]:
-        """Return all that the function sees; of the developer's variables only declared ones."""
+        """Return the complete environment; of the developer's variables only declared ones."""
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
@@ -62,7 +62,7 @@ class Function:
 
 
 def _states(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Without bytecode, and what editors and version control hide."""
+    """Yield the states of files, except bytecode and files of editors and version control."""
     with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith((".", "__pycache__")) or entry.name.endswith("~"):

@@ -9,7 +9,7 @@ PLATFORM_WORDS = ("START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line; `fields` is its JSON object, None for anything else."""
+    """A line of output; `fields` is its JSON object, None if it is something else."""
 
     text: str
     fields: dict[str, Any] | None
@@ -26,21 +26,21 @@ class LogLine:
 
 
 def parse_log_line(raw: bytes) -> LogLine:
-    """Parse a line in UTF-8; bytes that are not become U+FFFD."""
+    """Parse a line in UTF-8; invalid bytes become U+FFFD."""
     # The runtime client joins the lines of a text traceback by CR and indents by U+00A0.
     text = raw.decode(errors="replace").rstrip("\r\n").replace("\r", "\n").replace("\u00a0", " ")
     return LogLine(text, _json_object(text))
 
 
 def traceback_of(fields: dict[str, Any]) -> list[str]:
-    """Return its lines, from the runtime client's list or from a logger's text."""
+    """Return the lines of a traceback, from the runtime client's list or from a logger's text."""
     lines = fields.get("stackTrace") or fields.get("exception") or []
     text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines)
     return text.rstrip().splitlines()
 
 
 def readable(line: str) -> str:
-    """Return a line of JSON with its traceback as lines below it, and any other line as it is."""
+    """Return a line of JSON with its traceback in lines below it, any other line unchanged."""
     fields = _json_object(line) or {}
     if not (traceback := traceback_of(fields)):
         return line

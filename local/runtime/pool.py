@@ -1,12 +1,12 @@
-"""The workers of all functions: which one takes a request, when one is started or stopped.
+"""The workers of all functions: which one gets a request, when one is started or stopped.
 
-As in Lambda, a worker serves one request at a time, an idle one is used again (the most recently
-used first), and a busy one means another is started. One whose code has changed since it was
-started is not used again: the files are looked at before each request, which so runs what they say.
+As in Lambda, a worker serves one request at a time, idle workers are reused (the most recently used
+first), and if all are busy another is started. The files are checked before each request, and a
+worker whose code has changed is not used again, so a request runs the present code.
 
-Unlike Lambda, at most `MAX_WORKERS` exist, and no more serve their first request at a time than
-this machine has processors: a burst of cold starts that share two processors would run into the
-functions' timeouts, while a warm worker is free in milliseconds.
+Unlike in Lambda, there are at most `MAX_WORKERS`, and no more cold starts at a time than this
+machine has processors: a burst of them would exceed the functions' timeouts, while a warm worker is
+free in milliseconds.
 """
 
 import os
@@ -40,10 +40,10 @@ def usual_worker_type() -> type[Worker]:
 
 
 class WorkerPool:
-    """Starts, reuses and retires workers. Safe to use from many threads.
+    """Starts, reuses and retires workers; thread-safe.
 
-    `on_log` gets every line of every worker, on threads of the workers. `worker_type` is the usual
-    one by default.
+    `on_log` is called with every line of every worker, on the workers' threads. `worker_type` is
+    `usual_worker_type()` by default.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class WorkerPool:
     def invoke(self, function: Function, event: bytes) -> Invocation:
         """Run the function in an idle or new worker.
 
-        Raises WorkersBusy after `wait_seconds`, LocalError when no worker can be started.
+        Raises WorkersBusy after `wait_seconds`, LocalError if no worker can be started.
         """
         state = function.code_state()
         self._retire(lambda one: one.function.name == function.name and one.code_state != state)
@@ -129,7 +129,7 @@ class WorkerPool:
         return worker
 
     def _wait_for_place(self, function: Function) -> None:
-        """Return when there is an idle worker of the function, or a place for a new one."""
+        """Return once there is an idle worker of the function, or a new one may be started."""
         deadline = time.monotonic() + self._wait_seconds
         while not self._closed:
             if self._idle_worker(function) or self._can_start(function):
@@ -149,7 +149,7 @@ class WorkerPool:
         if sum(not worker.is_warm for worker in self._all) >= self._max_starting:
             return False
         if function.debug_port and any(w.function == function and not w.broken for w in self._all):
-            return False  # a debugger's port serves one
+            return False  # there is one port for a debugger
         return len(self._all) < self._max_workers or bool(self._idle)
 
     def _release(self, worker: Worker) -> None:

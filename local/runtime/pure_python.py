@@ -1,8 +1,8 @@
 """A worker without AWS's programs, for machines on which they do not run, such as macOS.
 
 The runtime (`bootstrap/lambda_loop.py`) gets events from a socket that it inherits: no port is
-open, and no other program can send it one. START, END and REPORT are written here, into the
-function's own output, so that they are in order with it.
+open, and no other program can send events. START, END and REPORT are written here into the
+function's output, so that they are in order with it.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ class PythonWorker(Worker):
         self._log.close()
         super().stop()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # a process of the function may hold its end
+            self._socket.shutdown(socket.SHUT_RDWR)  # a child of the function may hold its end
         self._replies.close()
         self._socket.close()
 
@@ -94,7 +94,7 @@ class PythonWorker(Worker):
     def _exchange(self, request_id: str, event: bytes, deadline: float) -> tuple[str, bytes]:
         """Return the kind of the reply, and its payload.
 
-        Raises TimeoutError, and another OSError or ValueError when the process has ended.
+        Raises TimeoutError, and another OSError or ValueError if the process has ended.
         """
         remaining_seconds = deadline - time.monotonic()
         self._socket.settimeout(remaining_seconds)
@@ -115,7 +115,9 @@ class PythonWorker(Worker):
 
     def _receive(self, deadline: float) -> tuple[str, bytes]:
         self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-        kind, size = self._replies.readline().decode().split()  # a ValueError at the end
+        kind, size = (
+            self._replies.readline().decode().split()
+        )  # ValueError at the end of the stream
         payload = self._replies.read(int(size))
         if len(payload) < int(size):
             raise ConnectionResetError

@@ -1,9 +1,9 @@
-"""A small process that cleans up behind its owner, however the owner ends.
+"""A small process that cleans up after its owner, however the owner ends.
 
 The owner holds the write end of a pipe to it. When the pipe closes, even by SIGKILL of the owner,
-the reaper ends the sessions that it watches, and after a killed owner runs a command, such as one
-that stops services. PR_SET_PDEATHSIG would not do: the kernel sends it when the starting *thread*
-ends, and it does not reach the runtime below the emulator. The cost is an idle Python process.
+the reaper ends the sessions that it watches and, if the owner was killed, runs a command, such as
+one that stops services. PR_SET_PDEATHSIG does not suffice: the kernel sends it when the starting
+*thread* ends, and it does not reach the runtime below the emulator. The cost is an idle process.
 
 Protocol, a line each on stdin: `watch PID`, `forget PID`, where PID leads a session, and `close 0`
 at an orderly end.
@@ -26,9 +26,9 @@ EXIT_SECONDS = 2.0
 
 
 class Reaper:
-    """Starts a reaper process; close it (or leave the `with` block) after an orderly end.
+    """Starts a reaper process; close it, or leave the `with` block, at an orderly end.
 
-    `after_kill` is a command that is run after another end, if any.
+    `after_kill` is a command to run if the owner was killed.
     """
 
     def __init__(self, after_kill: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ class Reaper:
         )
 
     def spawn(self, command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
-        """Start a process in a session of its own, which ends with the owner at the latest.
+        """Start a process in a session of its own, which does not outlive the owner.
 
         Raises LocalError after `close`.
         """
@@ -62,7 +62,7 @@ class Reaper:
             self._write(f"forget {process.pid}\n")  # the PID may be reused
 
     def close(self) -> None:
-        """Let the reaper finish and wait for it."""
+        """Let the reaper finish, and wait for it."""
         with self._lock, contextlib.suppress(BrokenPipeError):
             self._write("close 0\n")
             self._stdin.close()
@@ -80,7 +80,7 @@ class Reaper:
         return self._process.stdin
 
     def _write(self, line: str) -> None:
-        # A reaper that was killed protects no longer; an orderly end does without it.
+        # The reaper may have been killed; an orderly end does not need it.
         with contextlib.suppress(BrokenPipeError, ValueError):
             self._stdin.write(line.encode())
             self._stdin.flush()
@@ -89,9 +89,9 @@ class Reaper:
 def end_session(leader: int) -> None:
     """Kill every process of the leader's session, the leader last.
 
-    Where there is no /proc, that is the leader's process group. It would not be enough for the
-    emulator, which gives the runtime a group of its own. The emulator is halted first: gone, it
-    would leave the runtime time for a traceback, and alive, it might start another one.
+    Without /proc, kill the leader's process group, which does not suffice for the emulator: its
+    runtime has a group of its own. The emulator is stopped first: if it were killed, the runtime
+    would write a traceback, and if it ran, it could start another runtime.
     """
     _send(signal.SIGSTOP, leader)
     for _ in range(2):  # a process may fork while the list is read

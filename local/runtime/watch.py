@@ -1,7 +1,7 @@
-"""Says which files of the code and of the template change.
+"""Report changes of the code and the template to the developer.
 
-For the developer: what a request runs does not depend on it (`local.runtime.pool`). Files are
-polled: not every file system reports changes, such as that of a container, or of Windows under WSL.
+Requests run the present code without this (`local.runtime.pool`). Files are polled, as not every
+file system reports changes: those of containers, or of Windows under WSL, do not.
 """
 
 import threading

@@ -1,14 +1,14 @@
-"""A worker, Lambda's execution environment for one function, and what comes of an event.
+"""A worker, which is Lambda's execution environment for one function, and its invocations.
 
 There are two kinds. `emulated` has AWS's own programs: the Lambda emulator and the Python runtime
-client. `pure_python` stands in for both where they do not run. The tests of `tests/local` and
+client. `pure_python` replaces both where they do not run. The tests of `tests/local` and
 `tests/e2e` pass with either, and `tests/local/test_workers.py` compares them event by event.
 
-A worker serves one invocation at a time; the pool sees to that. It kills a function that runs into
-its timeout. After a crash or a timeout it is `broken` and must be stopped.
+The pool gives a worker one invocation at a time. The worker kills a function that exceeds its
+timeout. After a crash or a timeout it is `broken`, and must be stopped.
 
-The function's time limit includes the initialisation here, as in the emulator; Lambda itself gives
-a cold start 10 seconds more.
+The function's timeout includes the initialisation, as in the emulator; in Lambda a cold start has
+10 more seconds.
 """
 
 import os
@@ -35,9 +35,9 @@ REPORTED_INIT = re.compile(r"Init Duration: [0-9.]+ ms")
 class Invocation:
     """The result of one event.
 
-    `payload` is the function's JSON. `function_error` is the error's type, None for a success;
-    the payload then describes the error. `init_milliseconds` is None when the worker was warm.
-    `report` and `cache` come from the log, which may arrive after the payload: `wait_for_logs`.
+    `payload` is the function's JSON. `function_error` is the type of the error that the payload
+    describes, None for a success. `init_milliseconds` is None if the worker was warm. `report` and
+    `cache` are read from the log, which may arrive after the payload (`wait_for_logs`).
     """
 
     payload: bytes = b""
@@ -48,11 +48,11 @@ class Invocation:
     _logged: threading.Event = field(default_factory=threading.Event)
 
     def wait_for_logs(self, seconds: float) -> None:
-        """Wait until the REPORT line was read, at most this long; after a crash there is none."""
+        """Wait for the REPORT line, at most this long; after a crash there is none."""
         self._logged.wait(seconds)
 
     def read(self, line: LogLine) -> None:
-        """Take in a log line of this invocation."""
+        """Process a log line of this invocation."""
         if line.text.startswith("REPORT "):
             self.report = line.text.strip()
             self._logged.set()
@@ -63,15 +63,15 @@ class Invocation:
 class Worker(ABC):
     """Runs one function; `start` it, `invoke` it serially, `stop` it.
 
-    `on_log` gets every line of the function, and the platform's, on a thread of the worker. It
-    `is_warm` after its first invocation.
+    `on_log` is called with every line of the function and the platform, on a thread of the worker.
+    `is_warm` is true after the first invocation.
     """
 
     def __init__(
         self, function: Function, reaper: Reaper, on_log: Callable[[Function, LogLine], None]
     ) -> None:
         self.function = function
-        self.code_state = function.code_state()  # before anything of it is read
+        self.code_state = function.code_state()  # before the code is loaded
         self.is_warm = False
         self.stale = False
         self.broken = False
@@ -85,7 +85,7 @@ class Worker(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start the processes. Raises LocalError when they do not come up."""
+        """Start the processes. Raises LocalError if they do not start."""
 
     @abstractmethod
     def _run(self, event: bytes, invocation: Invocation) -> None:
@@ -130,7 +130,7 @@ class Worker(ABC):
             if line.text.startswith("START "):
                 invocation = self._pending
             if line.text.startswith("REPORT "):
-                # The emulator reports how long starting the initialisation took, not its length.
+                # The emulator reports the time to start the initialisation, not its duration.
                 length = f"Init Duration: {self._init_milliseconds:.2f} ms"
                 line = LogLine(REPORTED_INIT.sub(length, line.text), None)
             invocation.read(line)
@@ -139,7 +139,7 @@ class Worker(ABC):
 
 
 def python_command(function: Function) -> list[str]:
-    """Return the command that starts Python, in a debugger if the function has a port for one."""
+    """Return the command that starts Python, with a debugger if the function has a port for it."""
     if function.debug_port is None:
         return [sys.executable]
     address = f"127.0.0.1:{function.debug_port}"

@@ -1,11 +1,11 @@
 """PostgreSQL and Valkey for this machine: real servers from Python wheels, shared by programs.
 
-The first program that needs them starts them, later ones attach, and the last one that ends stops
-them: each holds a shared lock on a file, which the kernel releases however the program ends. A
-reaper stops the servers of a killed program.
+The first program starts them, later ones attach, and the last one stops them: each holds a shared
+lock on a file, which the kernel releases however the program ends. A reaper stops the servers of a
+killed program.
 
 Both listen on Unix sockets only, in a directory that no other user may enter, so they need no
-password and no port. PostgreSQL's data stays between runs, Valkey's does not.
+password and no port. PostgreSQL's data is kept between runs, Valkey's is not.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ def running_services(
     redis_url: str | None = None,
     ephemeral: bool = False,
 ) -> Iterator[Services]:
-    """Provide both services, ready for requests, for the time of the `with` block.
+    """Run both services, ready for requests, during the `with` block.
 
-    A URL that is given is checked and used instead of an own server; the data of own servers is
-    below `directory`. `ephemeral` trades durability for speed. Raises LocalError when a given URL
-    does not respond within 3 seconds, or when a server does not start.
+    A given URL is checked, and used instead of a built-in server, whose data is below `directory`.
+    `ephemeral` trades durability for speed. Raises LocalError if a given URL does not respond
+    within 3 seconds, or a server does not start.
     """
     if database_url:
         database_url = checked_database(database_url)
@@ -83,7 +83,7 @@ def stop_unused_services(directory: Path) -> None:
 
 
 def empty_services(directory: Path) -> None:
-    """Delete the data of own servers. Raises LocalError while a program uses them."""
+    """Delete the data of the built-in servers. Raises LocalError while a program uses them."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "services.users").open("w") as users, _exclusive(directory):
         if _is_used(users):
@@ -96,7 +96,7 @@ def empty_services(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
-    """Held while servers are started or stopped; waits for another process that does it."""
+    """Hold a lock while servers are started or stopped; waits for other processes."""
     with (directory / "services.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -113,7 +113,7 @@ def _leave(directory: Path, users: IO[str]) -> None:
 
 
 def _is_used(users: IO[str]) -> bool:
-    """Whether another program uses the servers; if not, none can begin to before this lock ends."""
+    """Whether another program uses the servers; if not, no other can while the lock is held."""
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -122,7 +122,7 @@ def _is_used(users: IO[str]) -> bool:
 
 
 def _collect(servers: "list[subprocess.Popen[bytes] | None]") -> None:
-    """Take note of own servers that have ended; the servers of other programs keep running."""
+    """Reap this program's servers, if they have ended; other programs may still use them."""
     for server in filter(None, servers):
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(COLLECT_SECONDS)

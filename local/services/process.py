@@ -1,7 +1,7 @@
-"""A server process behind a Unix socket: where it listens, how it is started and stopped.
+"""A server process with a Unix socket: where it listens, how it is started and stopped.
 
-A server holds a lock on the log that it writes, as do its own processes, for as long as they live:
-the PID in its file may be another program's by now.
+A server and its child processes hold a lock on its log as long as they run: the PID in its file may
+have been reused.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ START_SECONDS = 15.0
 STOP_SECONDS = 2.0
 CONNECT_SECONDS = 3.0
 POLL_SECONDS = 0.01
-# macOS allows 104 bytes for a socket's path, Linux 108, with the name and its NUL in it.
+# macOS allows 104 bytes for a socket's path, Linux 108, including the file's name and NUL.
 MAX_SOCKET_DIRECTORY_BYTES = 104 - len("/.s.PGSQL.5432") - 1
 
 
 def socket_directory(directory: Path) -> Path:
-    """Return it, below the data, or in the temporary directory if that path is too long.
+    """Return the sockets' directory, in the temporary directory if that path is too long.
 
-    Raises LocalError when it is not private to this user.
+    Raises LocalError if it is not private to this user.
     """
     sockets = directory / "sockets"
     if len(os.fsencode(sockets)) > MAX_SOCKET_DIRECTORY_BYTES:
@@ -61,7 +61,7 @@ def listens(path: Path) -> bool:
 
 
 def is_alive(log: Path) -> bool:
-    """Whether the server with this log runs, or any of its processes."""
+    """Whether the server with this log, or one of its child processes, runs."""
     with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -93,14 +93,14 @@ def spawn(
 ) -> "subprocess.Popen[bytes]":
     """Start a program in a session of its own, so that Ctrl-C does not reach it.
 
-    With `data`, in this directory and as the user who owns it.
+    With `data` it runs in this directory, and as the user who owns it.
     """
     user = server_user()
     switch: dict[str, Any] = {}
     if data and user.pw_uid != os.getuid():
         switch = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     with log.open("wb") as output:
-        fcntl.flock(output, fcntl.LOCK_EX)  # which the program inherits with the file
+        fcntl.flock(output, fcntl.LOCK_EX)  # the program inherits it with the file
         return subprocess.Popen(
             command,
             cwd=data or "/",
@@ -114,7 +114,7 @@ def spawn(
 
 
 def stop(log: Path, pid: int, *signals: signal.Signals) -> None:
-    """End the server with this log and PID, if it runs, finally by SIGKILL."""
+    """End the server with this log and PID, if it runs, by these signals and then SIGKILL."""
     for number in (*signals, signal.SIGKILL):
         if not is_alive(log):
             return
@@ -134,7 +134,7 @@ def pid_in(file: Path) -> int | None:
 
 @cache
 def server_user() -> pwd.struct_passwd:
-    """Return this user, for root `nobody`: PostgreSQL does not run as root."""
+    """Return this user, but `nobody` for root, as which PostgreSQL does not run."""
     return pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
 
 
@@ -144,7 +144,7 @@ def give_to_server_user(path: Path) -> None:
 
 
 def package_directory(module: str, project: str) -> Path:
-    """Return it without an import: one makes directories then, the other takes a second."""
+    """Return it without importing the package, which creates directories or takes a second."""
     specification = importlib.util.find_spec(module)
     if specification is None or specification.origin is None:
         raise LocalError(f"{project} is not installed: run `make install`")
@@ -152,7 +152,7 @@ def package_directory(module: str, project: str) -> Path:
 
 
 def reason_in(log: Path) -> str:
-    """Return the last line that tells of an error, else the last line."""
+    """Return the last line with an error, else the last line."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "FATAL" in line or "error" in line.lower()]
     return (errors or lines or ["no message"])[-1]

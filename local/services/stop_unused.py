@@ -1,4 +1,4 @@
-"""Stops the servers of a directory unless a program uses them: what a reaper runs.
+"""Stop the servers of a directory unless a program uses them; the command of a reaper.
 
 python -m local.services.stop_unused DIRECTORY
 """
@@ -10,8 +10,7 @@ from pathlib import Path
 from local.services import stop_unused_services
 
 SETTLE_SECONDS = 1.0
-"""A server can be found this long after its start; the program that started it may be killed
-before."""
+"""After this time a started server can be found, even if the program that started it was killed."""
 
 if __name__ == "__main__":
     time.sleep(SETTLE_SECONDS)

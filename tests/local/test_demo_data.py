@@ -345,7 +345,7 @@ def test_an_interrupted_run_leaves_its_finished_batches(
 
     assert rows_and_totals(database) == {"users": (4000, 4000), "posts": (0, 0)}
     last_line = capsys.readouterr().out.splitlines()[-1]
-    assert last_line.endswith("Interrupted; what was finished stays: 4,000 users and 0 posts")
+    assert last_line.endswith("Interrupted; 4,000 users and 0 posts were added")
 
 
 def test_cached_pages_from_before_are_invalidated(api: httpx.Client, load: Load) -> None:

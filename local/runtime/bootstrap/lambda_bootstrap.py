@@ -1,10 +1,10 @@
-"""AWS's runtime client for a function, which takes only events that the local gateway sent.
+"""AWS's runtime client for a function, which accepts only events of the local gateway.
 
     python -m lambda_bootstrap users.handler.handler
 
-The Lambda emulator runs whatever is posted to its port, which any page in a browser can do. So an
-event comes here as `{"secret": …, "event": …}` with a secret of this process, and anything else is
-an error before the function sees it. All else is `python -m awslambdaric`.
+The Lambda emulator runs whatever is posted to its port, as any web page can do. So an event must be
+`{"secret": …, "event": …}` with the secret of this process; the function does not get any other.
+The rest is `python -m awslambdaric`.
 
 This folder is last on the function's PYTHONPATH: keep everything else out of it.
 """
@@ -22,7 +22,7 @@ from lambda_development import install
 
 
 class GatewayEvents(LambdaMarshaller):  # type: ignore[misc]
-    """Unwraps events; a forged one raises the error that the caller gets."""
+    """Unwraps events; a forged one is an error of the invocation."""
 
     def __init__(self, secret: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a function's process does on a developer's machine only.
+"""Changes to a function's process that apply only on a developer's machine.
 
 This folder is last on the function's PYTHONPATH: keep everything else out of it.
 """
@@ -20,10 +20,10 @@ SETTLED_SECONDS = 2.0
 
 
 class SettledBytecode(SourceFileLoader):
-    """Loads a file, and neither reads nor writes bytecode of one that was changed just now.
+    """Loads a file; neither reads nor writes bytecode of a file that was changed just now.
 
-    Python takes bytecode for current if its file's size and time of change, in whole seconds, are
-    those of the source: after two changes within a second it may not be.
+    To Python bytecode is current if it has the source's size and modification time, in whole
+    seconds, which it may have after two changes within a second.
     """
 
     def path_stats(self, path: str) -> Mapping[str, Any]:
@@ -34,7 +34,7 @@ class SettledBytecode(SourceFileLoader):
 
 
 def install() -> None:
-    """Load files as they are, and let `breakpoint()` say how it is used."""
+    """Load the present files, and have `breakpoint()` explain how to debug."""
     loaders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (SettledBytecode, SOURCE_SUFFIXES))
     sys.path_hooks.insert(0, FileFinder.path_hook(*loaders))
     sys.path_importer_cache.clear()

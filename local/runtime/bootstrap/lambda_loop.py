@@ -1,12 +1,12 @@
-"""What AWS's Python runtime client does, for machines that it is not made for.
+"""A replacement of AWS's Python runtime client, for machines on which it does not run.
 
     python -m lambda_loop HANDLER DESCRIPTOR
 
-The descriptor is a socket. An event comes as a line `REQUEST_ID DEADLINE_MILLISECONDS SIZE` and so
-many bytes; a reply is a line `KIND SIZE` and so many bytes: an empty `init` before the first
-response, `response` or `error` to each event, and `init_error` at the end.
+The descriptor is a socket. An event is a line `REQUEST_ID DEADLINE_MILLISECONDS SIZE` and SIZE
+bytes; a reply is a line `KIND SIZE` and SIZE bytes: an empty `init` before the first response,
+`response` or `error` to each event, and `init_error` at the end.
 
-What a function and its logs see is as awslambdaric has it; `tests/local/test_workers.py` compares
+Functions and their logs are the same as with awslambdaric; `tests/local/test_workers.py` compares
 the two. This folder is last on the function's PYTHONPATH: keep everything else out of it.
 """
 
@@ -28,11 +28,11 @@ from simplejson.raw_json import RawJSON
 ARN = "arn:aws:lambda:us-east-1:012345678912:function:"  # the emulator's
 TIME = "%Y-%m-%dT%H:%M:%S"
 LOGS_JSON = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
-OF_RECORDS = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+RECORD_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 
 class Fault(Exception):
-    """An error that the runtime finds, with the type that Lambda gives it."""
+    """An error of the runtime, with its type in Lambda."""
 
     def __init__(self, kind: str, message: str, stack: list[str] | None = None) -> None:
         super().__init__(message)
@@ -65,7 +65,7 @@ class Context:
 
 
 class Platform:
-    """The other end of the socket."""
+    """The worker at the other end of the socket."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
@@ -73,7 +73,7 @@ class Platform:
         self._replies = os.fdopen(os.dup(descriptor), "wb")
 
     def receive(self) -> tuple[str, int, bytes]:
-        """Return the id, the deadline and the event. Ends the process with the platform."""
+        """Return the id, the deadline and the event. Exits if the socket is closed."""
         head = self._events.readline().decode()
         if not head:
             sys.exit()
@@ -113,13 +113,13 @@ class LogFormatter(logging.Formatter):
         fields["requestId"] = self.request_id
         if record.exc_info:
             fields["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
-        extra = {key: value for key, value in vars(record).items() if key not in OF_RECORDS}
+        extra = {key: value for key, value in vars(record).items() if key not in RECORD_ATTRIBUTES}
         present = {key: value for key, value in (extra | fields).items() if value is not None}
         return str(json.dumps(present, ensure_ascii=False, default=str))
 
 
 def main(handler_name: str, descriptor: int) -> NoReturn:
-    """Initialise with the first event, and answer one after another."""
+    """Initialise with the first event, and respond to one event after another."""
     os.environ.pop("PYTHONUNBUFFERED", None)
     platform = Platform(descriptor)
     logging.Formatter.converter = time.gmtime
