@@ -1,5 +1,5 @@
-# How SAM builds everything in template.yaml. Each architecture's Makefile includes it, and says in
-# LAYERS where it is. By the environment of `make install`, or where there is none by any Python.
+# The build targets of SAM for template.yaml. Each architecture's Makefile includes this file, and sets
+# LAYERS to its folder. They use the environment of `make install`, or without it any Python.
 OWN_PYTHON := $(LAYERS)/../.venv/bin/python
 PYTHON := $(shell test -x "$(OWN_PYTHON)" && echo '$(OWN_PYTHON)' || echo python3)
 BUILD := "$(PYTHON)" "$(LAYERS)/build.py"

@@ -4,13 +4,13 @@
     python layers/build.py shared DIRECTORY
     python layers/build.py function meta arm64 DIRECTORY
 
-Third-party packages are cross-built: binary wheels for the target's architecture and Python as
-uv.lock pins them, hashes checked. A function contains only the packages of its own dependency
-group (of the same name, if there is one) that the layer does not contain.
+Third-party packages are cross-built: binary wheels for the target's architecture and Python, pinned
+by uv.lock, hashes checked. A function contains the packages of its own dependency group (of the
+same name, if there is one) that the layer does not contain.
 
-All code is compiled to bytecode of Lambda's Python, marked as never to be checked against its
-source: SAM's zips have no dates, so ordinary bytecode would be discarded on every cold start. It
-has no docstrings and asserts, which makes it a third smaller.
+All code is compiled to bytecode of Lambda's Python with unchecked hashes: SAM's zips have no dates,
+so ordinary bytecode would be discarded on every cold start. It has no docstrings and asserts, which
+makes it a third smaller.
 """
 
 import argparse
@@ -33,11 +33,11 @@ PYTHON_VERSION = "3.13"
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 HOST = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 LAMBDA_IMAGE = f"public.ecr.aws/lambda/python:{PYTHON_VERSION}-{HOST}"
-# email-validator imports it only to check deliverability, which is never done here.
+# email-validator imports it only to check deliverability, which the schemas do not.
 EXCLUDED_PACKAGES = ("dnspython",)
 # Not needed at run time: stubs, tests, sources of extensions, entry points, pip's metadata, other
-# databases, pydantic's version 1 (FastAPI imports it if present, in 20 ms), and all of Powertools
-# except its logger and metrics.
+# databases, pydantic's version 1 (FastAPI imports it if present, in 20 ms), and Powertools except
+# its logger and metrics.
 EXCLUDED_FILES = (
     "**/*.pyi",
     "**/py.typed",
@@ -71,7 +71,7 @@ VERSION_MANAGERS = (
 
 
 class BuildError(Exception):
-    """The build failed; the message says what to do."""
+    """The build failed; the message has the remedy."""
 
 
 def main() -> None:
@@ -164,10 +164,10 @@ def _copy_code(source: Path, target: Path) -> None:
 
 
 def _add_release(directory: Path) -> None:
-    """Add a hash of the template, so that another text of it is another layer.
+    """Add a hash of the template, so that any change of its text is a change of the layer.
 
     SAM publishes a version of a function whose text in the template changed, which Lambda rejects
-    if its code, layers and configuration are still the same, such as after a mere rewording.
+    if code, layers and configuration are the same, as after a rewording.
     """
     digest = hashlib.sha256((ROOT / "template.yaml").read_bytes()).hexdigest()
     (directory / "template.sha256").write_text(f"{digest}\n", encoding="utf-8")
@@ -191,7 +191,7 @@ def compile_bytecode(directory: Path, path_in_lambda: str) -> None:
     else:
         _compile_in_container(directory, options)
     # Python reads `.opt-2` files only with -OO, which would ignore the bytecode of Lambda's own
-    # modules; so they get the ordinary name.
+    # modules, so they get the ordinary name.
     for bytecode in directory.rglob("*.opt-2.pyc"):
         bytecode.rename(bytecode.with_name(bytecode.name.replace(".opt-2", "")))
 
@@ -199,8 +199,8 @@ def compile_bytecode(directory: Path, path_in_lambda: str) -> None:
 def _compile_in_container(directory: Path, options: list[str]) -> None:
     if not docker_responds():
         raise BuildError(
-            f"Python {PYTHON_VERSION} is needed to make its bytecode: "
-            f"`uv python install {PYTHON_VERSION}`, or start Docker, whose Lambda image has one."
+            f"Python {PYTHON_VERSION} is needed to compile its bytecode: "
+            f"`uv python install {PYTHON_VERSION}`, or start Docker for Lambda's image."
         )
     _run(
         [
@@ -212,7 +212,7 @@ def _compile_in_container(directory: Path, options: list[str]) -> None:
 
 
 def docker_responds() -> bool:
-    """Return whether a Docker engine responds; the command alone may be there without one."""
+    """Return whether a Docker engine responds; the command may exist without one."""
     return _succeeds(["docker", "info"])
 
 
@@ -269,7 +269,7 @@ def _report_size(arguments: argparse.Namespace, directory: Path) -> None:
 
 
 def _zipped_bytes(files: list[Path]) -> int:
-    """Return the size of a zip of the files, which is made in memory."""
+    """Return the size of a zip of the files, created in memory."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
         for path in files:

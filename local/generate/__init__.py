@@ -1,1 +1,1 @@
-"""Files made from the code and committed; a test fails when they are not current."""
+"""Committed files that are generated from the code; a test fails if they are outdated."""

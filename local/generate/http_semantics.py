@@ -1,8 +1,8 @@
-"""What HTTP adds to the operations of the OpenAPI document: errors, headers, conditions, security.
+"""Errors, headers, conditions and security of the operations in the OpenAPI document.
 
-FastAPI knows routes, bodies, parameters and successful responses. The rest follows from the kind of
-an operation, its permission and method, and the errors that its route names. It is said here,
-since it would cost a function's cold start. What operations share is a component.
+FastAPI documents routes, bodies, parameters and successful responses. The rest follows from an
+operation's kind, permission, method and errors. It is added here, as it would cost the functions'
+cold starts. Parts that operations share are components.
 """
 
 import json
@@ -44,7 +44,7 @@ Errors = set[type[ApiError]]
 
 
 class Kind(NamedTuple):
-    """What all operations of a kind have: `headers` are of the successful response."""
+    """What the operations of a kind share; `headers` are those of the successful response."""
 
     errors: tuple[type[ApiError], ...] = ()
     conditions: tuple[str, ...] = ()
@@ -52,8 +52,8 @@ class Kind(NamedTuple):
 
 
 CONDITIONS = {
-    "If-Match": "Do it only if the resource still has one of these ETags; `*` for any.",
-    "If-None-Match": "Do it only if the resource has none of these ETags.",
+    "If-Match": "Respond with 412 unless the resource has one of these ETags; `*` for any.",
+    "If-None-Match": "Respond with 304 if the resource has one of these ETags; `*` for any.",
 }
 KINDS = {
     "create": Kind(headers=("ETag", "Location")),
@@ -66,7 +66,7 @@ KINDS = {
     "link": Kind((NotFound,)),
     "unlink": Kind((NotFound,)),
 }
-"""Those of `shared.http.resource`; a path without a parameter is never `NotFound`."""
+"""The kinds of `shared.http.resource`; a path without a parameter is never `NotFound`."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Encoding": {
@@ -74,11 +74,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "const": IDENTITY},
     },
     "Accept-Patch": {
-        "description": "In response to PATCH: the media types that it takes, by RFC 5789.",
+        "description": "In response to PATCH: the media types that it accepts, by RFC 5789.",
         "schema": {"type": "string", "const": ", ".join(PATCH_TYPES)},
     },
     "ETag": {
-        "description": "The version of what the response shows, for If-Match and If-None-Match.",
+        "description": "The version of the response, for If-Match and If-None-Match.",
         "schema": {"type": "string", "pattern": '^"[!#-~]+"$', "examples": [EXAMPLE_TAG]},
     },
     "Link": {
@@ -86,11 +86,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "examples": ['</articles?limit=10&cursor=AAAA>; rel="next"']},
     },
     "Location": {
-        "description": "Path of what was created.",
+        "description": "Path of the created resource.",
         "schema": {"type": "string", "format": "uri-reference", "examples": ["/articles/1"]},
     },
     "RateLimit": {
-        "description": "What is left of the caller's limit, and the seconds until it is whole.",
+        "description": "Requests that the caller may send at once, and seconds until one more.",
         "schema": {"type": "string", "examples": ['"read";r=299;t=1']},
     },
     "RateLimit-Policy": {
@@ -102,7 +102,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "format": "int32", "minimum": 1, "examples": [1]},
     },
     "WWW-Authenticate": {
-        "description": "What kind of token is needed, as defined by RFC 6750.",
+        "description": "The required kind of token, as defined by RFC 6750.",
         "schema": {"type": "string", "examples": ['Bearer realm="users-and-posts"']},
     },
     "X-Request-Id": {
@@ -112,7 +112,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 NEVER_REQUIRED = ("Accept-Encoding", "Accept-Patch", "Link", *LIMIT_HEADERS)
-"""Only for a compressed body; for PATCH; not on the last page; not without a limit."""
+"""Sent only for a compressed body; for PATCH; except on the last page; with a limit."""
 ERROR_HEADERS: dict[type[ApiError], tuple[str, ...]] = {
     Unauthorized: ("WWW-Authenticate",),
     Forbidden: ("WWW-Authenticate",),
@@ -127,7 +127,7 @@ GATEWAYS_MESSAGES: dict[type[ApiError], str] = {
     InternalError: "Internal Server Error",
     ServiceUnavailable: "Service Unavailable",
 }
-"""API Gateway's own responses: without a valid token, above its throttling, and where the function
+"""API Gateway's own responses: without a valid token, above its throttling, and if the function
 crashed, took too long, or could not be started. They lack X-Request-Id and Retry-After."""
 STOPPING = (None, "NO ACTION", "RESTRICT")
 """The actions of foreign keys that stop a deletion."""
@@ -136,7 +136,7 @@ BY_NAME = {error.__name__: error for error in concrete_errors()}
 
 
 def add_http_semantics(document: dict[str, Any]) -> None:
-    """Complete FastAPI's document, and move what operations share to its components."""
+    """Complete FastAPI's document, and move shared parts to its components."""
     components: Components = document["components"] | {"responses": {}, "headers": {}}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -214,14 +214,14 @@ def _add_responses(
         names = {"X-Request-Id", *LIMIT_HEADERS, *response.get("headers", {})}
         if status == success:
             names.update(kind.headers)
-        # A retried create may have the response of a release without ETags.
+        # The response to a retried create has no ETag.
         optional = ("ETag",) if status == "201" else ()
         response["headers"] = _headers(components, names, optional)
     if "content" not in responses[success]:
         responses[success] = _shared(components, "responses", "NoContent", responses[success])
     if "If-None-Match" in kind.conditions:
         not_modified = {
-            "description": "What If-None-Match names has not changed; without a body.",
+            "description": "If-None-Match has the current ETag; the response has no body.",
             "headers": _headers(components, ("ETag", "X-Request-Id", *LIMIT_HEADERS)),
         }
         responses["304"] = _shared(components, "responses", "NotModified", not_modified)
@@ -232,7 +232,7 @@ def _add_responses(
 
 
 def _problem(components: Components, errors: list[type[ApiError]]) -> dict[str, Any]:
-    """Return the response to errors of one status."""
+    """Return the response with these errors, which have one status."""
     content: dict[str, Any] = {}
     content[PROBLEM_MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
     names, optional = ["X-Request-Id"], set[str]()
@@ -277,7 +277,7 @@ def _shared(components: Components, section: str, name: str, content: Any) -> di
 def _share_parameters(document: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters that several operations have, by name, and refer to them.
 
-    Of parameters that share a name alone, the one that most operations have is a component.
+    Of different parameters with one name, the most frequent is a component.
     """
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     texts = [json.dumps(one) for operation in operations for one in operation.get("parameters", [])]

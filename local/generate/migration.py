@@ -1,10 +1,10 @@
-"""A migration to what the models declare: `python -m local.generate.migration "more tickets"`.
+"""A migration to the models: `python -m local.generate.migration "more tickets"`.
 
 Alembic's autogenerate compares the models with an ephemeral database at the latest revision. A new
-table with an id and a time of creation gets the triggers of a resource's; the counts and the stored
-responses of a dropped one are deleted. Without a difference no file is written. A column that is
-dropped beside one of its type that is added is named: Alembic knows no renaming, and the values
-would be lost. Read the file before you commit it.
+table with an id and created_at gets the triggers of a resource's table; the counts and stored
+responses of a dropped table are deleted. Without a difference no file is written. If a column is
+dropped, and another one of its type is added, a warning is printed: Alembic does not detect a
+renaming, and the values would be lost. Read the file before you commit it.
 """
 
 import sys
@@ -49,13 +49,13 @@ def main() -> None:
             is_written = write_migration(config, message)
         engine.dispose()
     if not is_written:
-        print("the models are what the migrations make: nothing to write")
+        print("the models are equal to the migrated database: nothing to write")
 
 
 def write_migration(config: Config, message: str, folder: Path | None = None) -> bool:
-    """Write what leads from the config's database, at the head, to the models.
+    """Write the migration from the config's database, at the head, to the models.
 
-    Return whether there was anything to write.
+    Return whether there was a difference.
     """
     head = ScriptDirectory.from_config(config).get_current_head()
     assert head is not None
@@ -71,7 +71,7 @@ def write_migration(config: Config, message: str, folder: Path | None = None) ->
 
 
 def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
-    """Leave nothing of a script without operations; add the types of enumerations; warn."""
+    """Drop a script without operations; add the types of enumerations; warn about renamings."""
     script: MigrationScript = scripts[0]
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
@@ -86,7 +86,7 @@ def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
 
 
 def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:
-    """Drop tables after all that refers to them, and create them again before."""
+    """Drop tables after the tables that refer to them, and create them again before."""
     referred = {
         one.table_name: {key.target_fullname.split(".")[0] for key in one.to_table().foreign_keys}
         for one in upgrade.ops
@@ -104,7 +104,7 @@ def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:
 
 
 def renamed(upgrade: OpContainer) -> Iterator[str]:
-    """Yield a warning for each dropped column that may be an added one's earlier name."""
+    """Yield a warning for each dropped column that may have been renamed."""
     dropped = [one for one in _operations(upgrade) if isinstance(one, DropColumnOp)]
     added = [one for one in _operations(upgrade) if isinstance(one, AddColumnOp)]
     for old in dropped:
@@ -113,7 +113,7 @@ def renamed(upgrade: OpContainer) -> Iterator[str]:
             if new.table_name == old.table_name and str(new.column.type) == str(old_type):
                 yield (
                     f"WARNING: {old.table_name}.{old.column_name} is dropped, with its values, and "
-                    f"{new.column.name} is added. If that is a new name, write instead: "
+                    f"{new.column.name} is added. If it was renamed, write instead: "
                     f'op.alter_column("{old.table_name}", "{old.column_name}", '
                     f'new_column_name="{new.column.name}")'
                 )
@@ -122,7 +122,7 @@ def renamed(upgrade: OpContainer) -> Iterator[str]:
 def _add_types(ops: OpContainer, reverse: OpContainer) -> None:
     """Create the types of enumerations that `ops` add, and drop them in `reverse`.
 
-    Alembic creates those of a new table only, and drops none.
+    Alembic creates the types of a new table only, and drops none.
     """
     of_columns = _enums(one.column for one in _operations(ops) if isinstance(one, AddColumnOp))
     of_tables = _enums(
@@ -137,7 +137,7 @@ def _add_types(ops: OpContainer, reverse: OpContainer) -> None:
 
 
 def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
-    """The statements that create the types of columns, by the types' names."""
+    """Return the statements that create the types of columns, by the types' names."""
     types = (column.type for column in columns)
     return {
         str(one.name): f"CREATE TYPE {one.name} AS ENUM ({', '.join(map(repr, one.enums))})"

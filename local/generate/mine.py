@@ -1,12 +1,12 @@
 """Make the repository a product's own: `python -m local.generate.mine shop "Shop API"`.
 
-The product's names take the place of this project's in every file: stacks, roles, databases,
-metrics, README; CHANGELOG is begun again. `--lab drop` removes what proves the layer rather than
-the product: searches, attacks, failures, benchmarks with their results, decision records;
+The product's names replace this project's in every file: stacks, roles, databases, metrics, README;
+CHANGELOG is started again. `--lab drop` removes tests of the layer rather than of the product:
+model checking, attacks, failures, benchmarks with their results, decision records;
 `--examples drop` removes the example's resources. Finally this command removes itself.
 
-The working tree must be clean: then `git diff` shows what was changed, and `git restore .` with
-`git clean -fd` takes it back.
+The working tree must be clean: then `git diff` shows the changes, and `git restore .` with
+`git clean -fd` undoes them.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from tests.parallel import LABORATORY
 TITLE = "Users & Posts API"
 NAME = "users-and-posts"
 SHORT_NAME = "blog"
-"""This project's names: for people, of stacks and packages, and of databases and their roles."""
+"""This project's names: the API's title, of stacks and packages, and of databases and roles."""
 PRODUCT = re.compile(r"[a-z][a-z0-9]{0,10}(-[a-z0-9]{1,10})?")
-"""A product's name: that of its stacks ends with the stage's, and has up to 30 characters."""
+"""A product's name; with the stage's, that of a stack has up to 30 characters."""
 EXAMPLES = {"posts", "users"}
 THIS = Gone(frozenset({"local.generate.mine"}), re.compile(r"\bgenerate[./]mine\b|make mine\b"))
 KEPT = frozenset({"clients", "e2e", "rehearsal"})
-"""Folders of the laboratory by which a product is deployed and released."""
+"""Folders of the laboratory that a product needs for deployments and releases."""
 CHECKS = """#!/usr/bin/env bash
 # The checks that every change must pass.
 set -euo pipefail
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
-    """Change the files; yield what was removed."""
+    """Change the files; yield a line for each removed one."""
     _check(name, title)
     _rename(name, title)
     if lab == "drop":
@@ -103,7 +103,7 @@ def _check(name: str, title: str) -> None:
 
 
 def _rename(name: str, title: str) -> None:
-    """Put the product's names into every file but the measured results."""
+    """Put the product's names into every file except the measured results."""
     names = {
         re.escape(TITLE): title,
         re.escape(html.escape(TITLE)): html.escape(title),

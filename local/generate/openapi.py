@@ -1,6 +1,6 @@
 """The merged OpenAPI document of all functions: `python -m local.generate.openapi` writes it.
 
-It is committed where MetaFunction serves it; a test fails when it is not current.
+It is committed where MetaFunction serves it; a test fails if it is outdated.
 """
 
 import inspect
@@ -61,7 +61,7 @@ PROBLEM_SCHEMA = {
         "errors": {
             "type": "array",
             "maxItems": MAX_ERRORS,
-            "description": "The invalid fields; `detail` says how many more there are.",
+            "description": "The invalid fields; `detail` has the number of further ones.",
             "items": {
                 "type": "object",
                 "required": ["in", "field", "message"],
@@ -80,7 +80,7 @@ PROBLEM_SCHEMA = {
     },
 }
 FASTAPIS_ERRORS = ("HTTPValidationError", "ValidationError")
-"""Schemas of FastAPI's own 422, which an `InvalidRequest` takes the place of."""
+"""Schemas of FastAPI's own 422, which an `InvalidRequest` replaces."""
 SECURITY_SCHEMES = {
     "token": {
         "type": "http",
@@ -88,7 +88,7 @@ SECURITY_SCHEMES = {
         "bearerFormat": "JWT",
         "description": (
             "An access token of the API's issuer, which `/.well-known/oauth-protected-resource` "
-            "names. The `x-permission` of an operation is what it needs."
+            "names. Its roles must grant the `x-permission` of an operation."
         ),
     }
 }
@@ -123,7 +123,7 @@ def merged_openapi() -> dict[str, Any]:
 
 
 def _make_bounds_exact(node: Any) -> None:
-    """Make the bounds of integers integers again; FastAPI's model of a schema has floats.
+    """Convert the bounds of integers to integers, as FastAPI's model of a schema has floats.
 
     As a float, the largest bigint would be one more. An integer without bounds is a count.
     """

@@ -1,9 +1,8 @@
-"""Removes what names something that is gone: tests, pages, make targets.
+"""Remove references to removed code: tests, pages and their parts, make targets.
 
-A test is dropped if it names what is gone, or needs a fixture, a helper or an import that is
+A test is dropped if it names removed code, or needs a fixture, a helper or an import that is
 dropped; then helpers that no test needs any more. Of a page, sections, code blocks and rows of
-tables are dropped, or all of it. So nothing that is left fails for what is gone, and nothing is
-listed by hand.
+tables are dropped, or the whole page. So the rest passes, and nothing is listed by hand.
 """
 
 import ast
@@ -30,13 +29,13 @@ ALL_OF_IT = ": all of it"
 
 @dataclass(frozen=True)
 class Gone:
-    """What is gone: modules with what is in them, and a pattern of the texts that name it."""
+    """Removed code: modules with their names, and a pattern of texts that refer to it."""
 
     modules: frozenset[str]
     named: re.Pattern[str]
 
     def also(self, pattern: str) -> "Gone":
-        """Return this and what the pattern names."""
+        """Return the same, with another pattern."""
         return Gone(self.modules, re.compile(f"{self.named.pattern}|{pattern}", re.MULTILINE))
 
     def has_module(self, module: str) -> bool:
@@ -45,7 +44,7 @@ class Gone:
 
 @dataclass
 class Module:
-    """A Python file, the names that its definitions had, and those that are gone."""
+    """A Python file, its statements, the dropped ones, and the names that are gone."""
 
     path: Path
     name: str
@@ -64,7 +63,7 @@ class Module:
         return "".join(self.lines[first_line(node) - 1 : node.end_lineno])
 
     def code_of(self, node: ast.stmt) -> str:
-        """Return the text of a statement without what describes it."""
+        """Return the text of a statement without docstrings and comments."""
         lines = list(self.lines)
         for one in ast.walk(node):
             if isinstance(one, ast.Expr) and _is_text(one) and one.end_lineno:
@@ -86,7 +85,7 @@ class Module:
             self.dropped.append(following[0])
 
     def text(self) -> str:
-        """Return the file without what was dropped."""
+        """Return the file without the dropped statements."""
         lines: list[str | None] = list(self.lines)
         for node in self.dropped:
             first, last = first_line(node), node.end_lineno or node.lineno
@@ -97,13 +96,13 @@ class Module:
 
 
 def first_line(node: ast.stmt) -> int:
-    """Return the number of its first line, decorators included."""
+    """Return the number of a statement's first line, decorators included."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def defined_by(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a top-level statement defines; none for an import."""
+    """Yield the names that a top-level statement defines, except imports."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
     elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -113,7 +112,7 @@ def defined_by(node: ast.stmt) -> Iterator[str]:
 
 
 def used_by(node: ast.stmt) -> set[str]:
-    """Return the names that a statement uses: also its parameters, which are fixtures."""
+    """Return the names that a statement uses, including parameters, which are fixtures."""
     used: set[str] = set()
     for one in ast.walk(node):
         if isinstance(one, ast.Name):
@@ -136,7 +135,7 @@ def is_test(node: ast.stmt) -> bool:
 
 
 def prune(root: Path, gone: Gone, titles: Collection[str] = ()) -> Iterator[str]:
-    """Drop tests, pages, sections with these titles, and make targets; yield the first two."""
+    """Drop tests, pages, sections with these titles, and make targets; yield tests and pages."""
     for path in sorted(root.glob("tests/**/*.*")):
         is_text = path.suffix in (".diff", ".toml", ".ts")
         if is_text and gone.named.search(path.read_text(encoding="utf-8")):
@@ -156,7 +155,7 @@ def prune(root: Path, gone: Gone, titles: Collection[str] = ()) -> Iterator[str]
 
 
 def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
-    """Prune the makefile, and then the pages, which may name its targets."""
+    """Prune the makefile, then pages, which may name its targets."""
     makefile = root / "Makefile"
     targets = _unneeded_targets(makefile.read_text(encoding="utf-8"), gone, root)
     edit(makefile, lambda text: _without_targets(text, targets))
@@ -171,7 +170,7 @@ def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
-    """Write the changed text of a file, if there is any change."""
+    """Change the text of a file; it is written only if it differs."""
     text = path.read_text(encoding="utf-8")
     if (changed := change(text)) != text:
         path.write_text(changed, encoding="utf-8")
@@ -182,7 +181,7 @@ def without_lines(text: str, pattern: re.Pattern[str]) -> str:
 
 
 def _unneeded_targets(makefile: str, gone: Gone, root: Path) -> list[str]:
-    """Return the targets that name what is gone, or run what is not there."""
+    """Return the targets that name removed code, or run missing modules."""
     found = []
     for target, recipe in re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE):
         modules = re.findall(r"-m ((?:tests|local|benchmarks)[.\w]*)", recipe)
@@ -193,7 +192,7 @@ def _unneeded_targets(makefile: str, gone: Gone, root: Path) -> list[str]:
 
 
 def _without_commands(history: str, targets: Iterable[str]) -> str:
-    """Return a page of what once was, in which the commands of these targets are only text."""
+    """Return a page of history in which the commands of these targets are plain text."""
     for target in targets:
         history = history.replace(f"`make {target}`", f"make {target}")
     return history
@@ -207,7 +206,7 @@ def _without_targets(makefile: str, targets: Iterable[str]) -> str:
 
 
 def prune_tests(root: Path, gone: Gone) -> list[str]:
-    """Drop from `tests/` what names or needs what is gone; return what was dropped, a line each."""
+    """Drop the tests and helpers that need removed code; return a line for each."""
     modules = [Module.read(path, root) for path in sorted(root.glob("tests/**/*.py"))]
     before = _words(modules)
     while sum(_drop_dependents(module, modules, gone) for module in modules):
@@ -218,7 +217,7 @@ def prune_tests(root: Path, gone: Gone) -> list[str]:
 
 
 def _drop_dependents(module: Module, modules: Iterable[Module], gone: Gone) -> bool:
-    """Drop what names or needs what is gone; return whether there was anything."""
+    """Drop statements that name or need removed code; return whether there were any."""
     by_name = {one.name: one for one in modules}
     known = module.gone | set(_gone_imports(module, by_name, gone))
     for fixtures in modules:
@@ -249,7 +248,7 @@ def _gone_imports(module: Module, modules: Mapping[str, Module], gone: Gone) -> 
 
 
 def _gone_attributes(module: Module, modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield what is gone of modules that are imported themselves, such as `targets.url`."""
+    """Yield the dropped names of modules that are imported themselves, such as `targets.url`."""
     for node in module.nodes:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
@@ -259,7 +258,7 @@ def _gone_attributes(module: Module, modules: Mapping[str, Module]) -> Iterator[
 
 
 def _names(node: ast.stmt, module: Module, gone: Gone) -> bool:
-    """Whether the statement imports a module that is gone, or names what is gone."""
+    """Whether the statement imports a removed module, or refers to removed code."""
     for one in ast.walk(node):
         if isinstance(one, ast.ImportFrom) and gone.has_module(str(one.module)):
             return True
@@ -278,7 +277,7 @@ def _words(modules: Iterable[Module]) -> Counter[str]:
 
 
 def _drop_unused(module: Module, before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Drop definitions that were used before, and are not any more."""
+    """Drop definitions that were used before, but are not any more."""
     unused = [
         node
         for node in module.left()
@@ -296,7 +295,7 @@ def _own_uses(module: Module, node: ast.stmt, name: str) -> int:
 
 
 def _write(module: Module, modules: Sequence[Module], root: Path) -> Iterator[str]:
-    """Write what is left of a module, and yield what is not; delete it if nothing is left."""
+    """Write the rest of a module, or delete it if nothing is left; yield the dropped tests."""
     if not module.dropped:
         return
     path = module.path.relative_to(root)
@@ -322,7 +321,7 @@ def _imports(module: Module, name: str) -> Iterator[str]:
 
 
 def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:
-    """Return a page without what is about what is gone, and without links to it."""
+    """Return a page without the parts about removed code, and without links to it."""
     kept = [""]
     is_response = False  # of a request that was dropped
     for part in CODE.split(_without_sections(text, gone, titles)):
@@ -347,7 +346,7 @@ def _without_empty_sections(page: str) -> str:
 
 
 def _pruned_prose(text: str, gone: Gone) -> str:
-    """Return text without rows, items and sentences that name what is gone."""
+    """Return text without rows, items and sentences that name removed code."""
     lines = (_without_listed(line, gone) for line in text.splitlines(keepends=True))
     text = "".join(line for line in lines if not _is_item(line, gone))
     text = PARAGRAPH.sub(lambda found: _pruned_paragraph(found[0], gone), text)
@@ -355,7 +354,7 @@ def _pruned_prose(text: str, gone: Gone) -> str:
 
 
 def _is_about_it(sentence: str, gone: Gone) -> bool:
-    """Whether a sentence names what is gone, or begins with a link to it."""
+    """Whether a sentence names removed code, or begins with a link to it."""
     pointer = re.match(r"(?:- |\d+\. )?\[[^\]]+\]\(([^)]+)\)", sentence)
     named = pointer[1] if pointer else LINK.sub(lambda link: link[1], sentence)
     return gone.named.search(named) is not None
@@ -376,7 +375,7 @@ def _pruned_paragraph(paragraph: str, gone: Gone) -> str:
 
 
 def _without_listed(line: str, gone: Gone) -> str:
-    """Return a row of a table without some of its links, if it has others."""
+    """Return a row of a table without links to removed pages, if it has others."""
     if not line.startswith("|"):
         return line
     left = LISTED.sub(lambda link: "" if gone.named.search(link[2]) else link[0], line)
@@ -384,14 +383,14 @@ def _without_listed(line: str, gone: Gone) -> str:
 
 
 def _is_item(line: str, gone: Gone) -> bool:
-    """Whether a line is a row of a table that names what is gone, or an item that links to it."""
+    """Whether a line is a row of a table that names removed code, or an item that links to it."""
     links = re.match(r"- \[[^\]]+\]\(([^)]+)\)", line)
     named = links[1] if links else line if line.startswith("|") else ""
     return gone.named.search(named) is not None
 
 
 def _pruned_code(block: str, gone: Gone) -> str:
-    """Return a block without commands that name what is gone; nothing of other code that does."""
+    """Return a block without commands that name removed code; other code that does is dropped."""
     if not gone.named.search(block):
         return block
     if not re.match(r"```(sh)?\n", block):
@@ -403,12 +402,12 @@ def _pruned_code(block: str, gone: Gone) -> str:
 
 
 def without_links(text: str, gone: Gone) -> str:
-    """Return text in which links to what is gone are only their texts."""
+    """Return text in which links to removed pages are plain text."""
     return LINK.sub(lambda link: link[1] if gone.named.search(link[2]) else link[0], text)
 
 
 def _without_sections(text: str, gone: Gone, titles: Collection[str]) -> str:
-    """Return a page without sections that have one of these titles, or name it in their title."""
+    """Return a page without sections whose title is one of these, or names removed code."""
     kept: list[str] = []
     dropped_level = 0
     for part in CODE.split(text):
@@ -423,7 +422,7 @@ def _without_sections(text: str, gone: Gone, titles: Collection[str]) -> str:
 
 
 def _is_about(page: str, gone: Gone) -> bool:
-    """Whether most of a page's code names what is gone, a step of a recipe, or three files."""
+    """Whether most of a page's code names removed code, or a step of a recipe, or three files."""
     code = [part for part in CODE.split(page) if part.startswith("```")]
     naming = [part for part in code if gone.named.search(part)]
     files = [name for name in re.findall(r"`(functions/\S+\.py)`", page) if gone.named.search(name)]

@@ -1,13 +1,13 @@
-"""What a release consists of: `python -m local.generate.release [v1.2.0]` writes it to dist/.
+"""The artifacts of a release: `python -m local.generate.release [v1.2.0]` writes them to dist/.
 
-    build.zip              what `sam build` makes
+    build.zip              the output of `sam build`
     openapi.json           the contract
     python-client.zip      a package that is generated from it
     typescript-client.zip  its types, for openapi-fetch
     notes.md               the version's section of CHANGELOG.md
 
-The version stands in pyproject.toml only. Exits with 1 if the tag is another one, or CHANGELOG.md
-has no section of it.
+The version is in pyproject.toml only. Exits with 1 if the tag is of another version, or
+CHANGELOG.md has no section for it.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def sam_build(folder: Path) -> Path:
 
 
 def python_client(folder: Path) -> Path:
-    """Write a package, named as the folder is."""
+    """Write a package with the name of the folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     options: list[str | Path] = ["--meta", "none", "--path", OPENAPI_FILE, "--output-path", folder]
     _run([UV, "tool", "run", PYTHON_GENERATOR, "generate", *options], folder.parent)
@@ -81,7 +81,7 @@ def python_client(folder: Path) -> Path:
 
 
 def typescript_client(folder: Path) -> Path:
-    """Write `schema.ts`, and `package.json` with the version of openapi-fetch that it is for."""
+    """Write `schema.ts`, and `package.json` with the matching version of openapi-fetch."""
     with tempfile.TemporaryDirectory() as packages:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(NODE_PACKAGES / name, packages)

@@ -1,10 +1,10 @@
 """Remove resources: `python -m local.generate.remove tickets`.
 
-The function of each, its tables, its tests and sample events, and its section of the API's page
-are removed; a migration drops the tables, and what follows from the routes is written again. So are
-other tests that name it, the pages about it, and the demo data and the benchmarks if they need it;
-these are printed. A resource to which another table refers is refused, and a working tree that is
-not clean: `git restore .` with `git clean -fd` takes the removal back.
+The function of each, its models, tests and sample events, and its section of the API's page are
+removed, a migration drops its tables, and files that follow from the routes are generated again.
+Other tests that name it, the pages about it, and the demo data and benchmarks if they need it are
+removed too, and printed. A resource to which another table refers is not removed. The working tree
+must be clean, so that `git restore .` with `git clean -fd` undoes the removal.
 """
 
 import ast
@@ -53,7 +53,7 @@ HISTORY = (
     "docs/adr/",
     "local/generate/mine.py",
 )
-"""Files that name what was there once."""
+"""Files that may name removed resources."""
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def remove(names: Collection[str]) -> Iterator[str]:
-    """Remove these resources; yield what else was removed, and where they are still named."""
+    """Remove these resources; yield other removed files, and the places that still name them."""
     _check(names)
     gone, models = gone_with(names), _own_models(names)
     functions = {_logical_id(name): name for name in names}
@@ -91,7 +91,7 @@ def remove(names: Collection[str]) -> Iterator[str]:
 
 
 def _with_removal(changelog: str, names: Iterable[str]) -> str:
-    """Add to the release to come what clients have to know."""
+    """Add the removal to the breaking changes of the next release."""
     lines = "".join(f"- `/{name}` and what is below it are gone.\n" for name in names)
     before, heading, after = changelog.partition("## Unreleased\n\n")
     if after.startswith("### Breaking\n\n"):
@@ -116,14 +116,14 @@ def _check(names: Collection[str]) -> None:
 
 
 def gone_with(names: Collection[str]) -> Gone:
-    """Return what is gone without these resources."""
+    """Return the code that is removed with these resources."""
     modules = {f"{package}{name}" for name in names for package in ("", "tests.")}
     modules |= {f"{MODELS}.{name}" for name in _own_models(names)}
     return Gone(frozenset(modules), re.compile("|".join(map(_pattern, names)), re.MULTILINE))
 
 
 def _pattern(name: str) -> str:
-    """What names a resource: its path, folders, modules, table, function or operations."""
+    """Return a pattern of texts that name a resource: its path, folders, table, operations, …"""
     modules = "|".join(file.stem for file in (FUNCTIONS / name).glob("[a-z]*.py"))
     return "|".join(
         [
@@ -152,7 +152,7 @@ def _logical_id(name: str) -> str:
 
 
 def _block_of(name: str) -> str:
-    """The block of a function in the template; the group is its name."""
+    """Return a pattern of a function's block in the template; the group is its name."""
     lines = r"(?:    .*\n)"
     return rf"^  (\w+):\n(?={lines}+?      CodeUri: functions/{name}\n){lines}+\n?"
 
@@ -164,7 +164,7 @@ def _without_functions(text: str, names: Iterable[str]) -> str:
 
 
 def _own_models(names: Collection[str]) -> set[str]:
-    """Return what these functions import from the models, and no other code does."""
+    """Return the names that only these functions import from the models."""
     own = set(names)
     others: set[str] = set()
     for path in _files("functions/**/*.py", "layers/**/*.py"):
@@ -184,13 +184,13 @@ def _remove_models(models: Collection[str]) -> None:
         if node in dropped or (isinstance(node, ast.ClassDef) and node.name in needed):
             module.drop(node)
     text = module.text()
-    for name in models:  # a caller's own row has no table then to refer to
+    for name in models:  # the table of owners may be gone
         text = re.sub(rf', ForeignKey\("{name}\.id"[^)]*\)', "", text)
     MODELS_FILE.write_text(text, encoding="utf-8")
 
 
 def _remove_demo_data() -> Iterator[str]:
-    """Remove the command and its rows, but not the values of columns, which tests use as well."""
+    """Remove the command and its rows, but not the values of columns, which tests use too."""
     for name in DEMO_MODULES:
         (ROOT / "local" / "demo" / f"{name}.py").unlink()
     yield "removed: demo data"
@@ -205,7 +205,7 @@ def _remove_demo_data() -> Iterator[str]:
 
 
 def remove_benchmarks() -> Iterator[str]:
-    """Remove the benchmarks; yield what was removed with them."""
+    """Remove the benchmarks; yield the removed files."""
     shutil.rmtree(ROOT / "benchmarks")
     (ROOT / "docs" / "benchmarks.md").unlink()
     yield "removed: benchmarks, docs/benchmarks.md"
@@ -225,7 +225,7 @@ def _need(folder: Path, gone: Gone) -> bool:
 
 
 def _with_example(text: str, functions: dict[str, str]) -> str:
-    """Name another function in comments and settings that name one of these."""
+    """Replace these functions in comments and settings by another one."""
     for logical_id, name in functions.items():
         text = text.replace(logical_id, f"{EXAMPLE.title()}Function")
         text = text.replace(f"functions/{name}", f"functions/{EXAMPLE}")

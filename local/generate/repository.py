@@ -1,4 +1,4 @@
-"""The repository, as the commands that change it see it: `resource`, `remove` and `mine`."""
+"""The repository, for the commands that change it: `resource`, `remove` and `mine`."""
 
 import subprocess
 import sys
@@ -12,26 +12,26 @@ FUNCTIONS = ROOT / "functions"
 
 
 class Refused(Exception):
-    """A command that is not carried out, before anything is written; the message says why."""
+    """A command is rejected before anything is written; the message has the reason."""
 
 
 def require_clean_tree() -> None:
-    """Raise `Refused` if git could not take back what is removed."""
+    """Raise `Refused` if git could not undo the changes."""
     changes = subprocess.run(
         ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     if changes.stdout:
-        raise Refused(f"commit first, so that this can be taken back:\n{changes.stdout}")
+        raise Refused(f"commit first, so that this can be undone:\n{changes.stdout}")
 
 
 def resources() -> list[str]:
-    """Return the functions that serve a table of their name."""
+    """Return the names of the functions that serve a table with the same name."""
     folders = (file.parent.name for file in FUNCTIONS.glob("*/routes.py"))
     return sorted(name for name in folders if name in METADATA.tables)
 
 
 def listed_files() -> Iterator[Path]:
-    """Yield the files with text that are committed, or would be."""
+    """Yield the text files that are committed, or would be."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     for path in sorted(ROOT / name for name in listed.stdout.splitlines()):
@@ -40,9 +40,9 @@ def listed_files() -> Iterator[Path]:
 
 
 def generate(root: Path, message: str) -> None:
-    """Write a migration to the models, and all that follows from the routes.
+    """Write a migration to the models, and the files that follow from the routes.
 
-    Each generator is a program of its own, as this one has the models of before.
+    Each generator is a process of its own, as this one has imported the former models.
     """
     run_module(root, "local.generate.migration", message)
     for generated in ("openapi", "sample_events", "api_page"):
@@ -57,6 +57,6 @@ def run_module(root: Path, module: str, *arguments: str) -> None:
 
 
 def tidy() -> None:
-    """Drop imports that nothing uses any more, and format the code."""
+    """Drop unused imports, and format the code."""
     for command in (["format", "--quiet"], ["check", "--fix", "--silent"]):
         subprocess.run([sys.executable, "-m", "ruff", *command], cwd=ROOT, check=False)

@@ -1,8 +1,8 @@
 """A resource: `python -m local.generate.resource tickets --fields 'title:str'`.
 
 Writes its model, a migration, its function and the function's block of the template, and a test of
-its own rules; then what follows from the routes. Nothing is written unless all names are valid.
-docs/adding-a-resource.md explains what is written (`local.generate.resource_files`).
+its own rules; then the files that follow from the routes. Nothing is written unless all names are
+valid. docs/adding-a-resource.md explains the files (`local.generate.resource_files`).
 """
 
 import argparse
@@ -28,17 +28,17 @@ MODELS = "layers/shared/shared/database/models.py"
 MIGRATIONS = "functions/migrations/versions"
 TEMPLATE = "template.yaml"
 BEFORE = "  MetaFunction:\n"
-"""The line of the template before which a function is inserted."""
+"""The line of the template before which the function is inserted."""
 OWNER = "    user_id: Named[int] = Column(BigInteger)\n"
-"""The line of the identities' model that refers to no table of owners."""
+"""The line of the identities' model without a table of owners."""
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_CHARACTERS = 26
-"""Of a name, so that an index with two of them has PostgreSQL's 63 characters at most."""
+"""Of a name, so that an index with two names has at most PostgreSQL's 63 characters."""
 FIELD = re.compile(r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d+(,\d+)?)\))?(?P<null>\?)?")
 SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"})
-"""Fields of these names would hide what the columns after them use."""
+"""Fields with these names would hide names that later columns use."""
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
-"""Names that the files of each function use for something else."""
+"""Names that the files of each function use otherwise."""
 
 LINE = "One line"
 TYPES: dict[str, Type] = {
@@ -58,11 +58,11 @@ TYPES: dict[str, Type] = {
         "dict[str, JsonValue]",
     ),
 }
-"""The types of fields by their names; `str(80)` has another length, `decimal(12,2)` digits."""
+"""The types of fields by name; `str(80)` sets the length, `decimal(12,2)` the digits."""
 DIGITS = "12,2"
-"""Of a decimal: all, and those after the point."""
+"""The default digits of a decimal: all, and those after the point."""
 MAX_DIGITS = 1000
-"""Of PostgreSQL."""
+"""PostgreSQL's limit."""
 
 
 def main() -> None:
@@ -113,7 +113,7 @@ def new_resource(
 
 
 def _taken_by(name: str) -> str | None:
-    """Return what has the name. Folders without code are left of a resource that is gone."""
+    """Return a description of what has the name; folders without code may be left over."""
     if name in OF_A_FUNCTION:
         return "a module of each function"
     if name in METADATA.tables:
@@ -136,7 +136,7 @@ def _check_name(what: str, name: str, given: str) -> None:
 
 def _check_word(given: str, name: str) -> None:
     if keyword.iskeyword(name) or name in RESERVED_WORDS:
-        raise Refused(f"{given}: Python or SQL has this word")
+        raise Refused(f"{given}: this is a reserved word of Python or SQL")
 
 
 def singular(name: str) -> str:
@@ -144,7 +144,7 @@ def singular(name: str) -> str:
     for plural, singular in ((r"ies", "y"), (r"(ss|x|ch|sh|z)es", r"\1"), (r"([^s])s", r"\1")):
         if re.search(f"{plural}$", name):
             return re.sub(f"{plural}$", singular, name)
-    raise Refused(f"NAME={name} is no plural: say what one of them is called, ITEM=…")
+    raise Refused(f"NAME={name} is not a regular plural: name one item, ITEM=…")
 
 
 def _parent(of: str) -> Parent:
@@ -174,7 +174,7 @@ def _field(text: str) -> Field:
     _check_name("a field", name, text)
     _check_word(text, name)
     if name in SHADOWING or any(hasattr(base, name) for base in (BaseModel, Row)):
-        raise Refused(f"{text}: a field cannot have this name, which Python's classes use")
+        raise Refused(f"{text}: a field cannot have this name, which its classes use")
     return Field(name, _type(text, match["type"], match["numbers"]), match["null"] is not None)
 
 
@@ -199,9 +199,9 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
 
 
 def write(new: NewResource) -> Iterator[str]:
-    """Write the resource, and what follows from it; yield the paths of files to read.
+    """Write the resource, and the files that follow from it; yield the paths of files to read.
 
-    If a step fails, nothing is left of it.
+    If a step fails, everything is undone.
     """
     function, tests = f"functions/{new.name}", f"tests/{new.name}"
     written = {
@@ -244,9 +244,9 @@ def _undone_if_it_fails(paths: Iterable[str]) -> Iterator[None]:
 
 
 def _with_model(models: str, new: NewResource) -> str:
-    """Return the models with another one, and its imports before theirs, to be merged."""
+    """Return the models with another one, and with its imports, which ruff merges."""
     if new.has_owners:
-        assert models.count(OWNER) == 1, f"{MODELS} has not exactly one {OWNER!r}"
+        assert models.count(OWNER) == 1, f"{MODELS} must have exactly one {OWNER!r}"
         models = models.replace(OWNER, f"{OWNER[:-2]}, {files.foreign_key(new.name)})\n")
     model = files.model(new)
     imports = files.imports_of(model, files.MODEL_IMPORTS)

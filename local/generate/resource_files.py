@@ -1,6 +1,6 @@
-"""The files of a new resource, as `local.generate.resource` writes them, before they are formatted.
+"""The files of a new resource, for `local.generate.resource`, which then formats them.
 
-They are what a person would write: docs/adding-a-resource.md explains them on an example.
+docs/adding-a-resource.md explains them by an example.
 """
 
 import re
@@ -9,18 +9,18 @@ from typing import NamedTuple
 
 
 class Type(NamedTuple):
-    """How a field's type is written, and a value of it."""
+    """The spellings of a field's type, and a value."""
 
     column: str
-    """In the model."""
+    """The type in the model."""
     value: str
-    """In Python, as the database returns it."""
+    """The Python type that the database returns."""
     body: str
-    """In the schema of a request's body."""
+    """The type in the schema of a request's body."""
     sample: str
-    """In the body of a test's request."""
+    """A value in the body of a test's request."""
     shown: str = ""
-    """In the schema of a response; empty: as `value`."""
+    """The type in the schema of a response; empty: as `value`."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Parent:
-    """The resource whose rows the new one's rows belong to, and are deleted with."""
+    """The resource to whose rows the new rows belong; they are deleted with them."""
 
     name: str
     item: str
     is_owner: bool
-    """Whether its rows are callers: then they write their own rows of the new resource."""
+    """Whether callers own its rows: then they may write their own rows of the new resource."""
 
     @property
     def key(self) -> str:
@@ -72,7 +72,7 @@ class NewResource:
 
     @property
     def title(self) -> str:
-        """Its name in sentences: `line items`."""
+        """The name in sentences: `line items`."""
         return self.name.replace("_", " ")
 
     @property
@@ -85,7 +85,7 @@ class NewResource:
 
     @property
     def description(self) -> str:
-        """Of its migration: `Comments of tickets`."""
+        """The description of the migration: `Comments of tickets`."""
         of = f" of {self.parent.name.replace('_', ' ')}" if self.parent else ""
         return f"{self.title.capitalize()}{of}"
 
@@ -95,7 +95,7 @@ class NewResource:
 
 
 def camel(name: str) -> str:
-    """Return the name of a class: `LineItem` of `line_item`."""
+    """Return the name of a class: `LineItem` for `line_item`."""
     return name.title().replace("_", "")
 
 
@@ -184,7 +184,7 @@ class {new.item_class}Public(Shown):
 
 
 class {new.item_class}Page(OffsetPage[{new.item_class}Public]):
-    """A page of the {new.title}."""
+    """A page of {new.title}."""
 {parameters}'''
     doc = f'"""Request and response schemas of the {new.title}."""\n\n'
     return f"{doc}{imports_of(code, SCHEMA_IMPORTS)}\n{code}"
@@ -306,7 +306,7 @@ def deployment(new: NewResource) -> str:
 
 
 def test(new: NewResource) -> str:
-    """The test of the resource's own rules: who writes it, and what it is of."""
+    """Return the tests of the resource's own rules: its callers and its parent."""
     parent = new.parent
     sample = ", ".join(f'"{one.name}": {one.type.sample}' for one in new.fields)
     if parent is None:
@@ -432,7 +432,7 @@ MODEL_IMPORTS = {
 
 
 def imports_of(code: str, known: dict[str, tuple[str, ...]]) -> str:
-    """Return the imports of the known names that the code has."""
+    """Return the imports of the known names that the code uses."""
     used = set(re.findall(r"\w+", code))
     found = {module: sorted(used.intersection(names)) for module, names in known.items()}
     return "".join(

@@ -1,7 +1,7 @@
 """Sample events, one for every route and for the migrations.
 
-`python -m local.generate.sample_events` writes them. They are made from the OpenAPI document and
-committed below `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1.
+`python -m local.generate.sample_events` writes them. They are generated from the OpenAPI document,
+and committed in `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1.
 """
 
 import json
@@ -60,7 +60,7 @@ def _event(method: str, path: str, body: Any) -> dict[str, Any]:
         headers.append(("content-type", "application/json"))
     request = Request(method, target, headers, content, source_ip="127.0.0.1")
     event = default_event(request, 3000)
-    # They would change every file each time.
+    # Random values would change every file each time.
     del event["headers"]["x-amzn-trace-id"]
     return event | {"requestContext": event["requestContext"] | FIXED_CONTEXT}
 
@@ -74,12 +74,12 @@ def _example_body(document: dict[str, Any], operation: dict[str, Any]) -> Any:
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
-    """Return a value that the JSON Schema allows: its first example, or one made of its type.
+    """Return a value that the JSON Schema allows: its first example, or one derived from its type.
 
-    Of alternatives it is the last that is not null, such as the text of a decimal; of listed
-    values it is the last, and of true and false too, that is not the default.
+    Of alternatives it is the last one that is not null, such as the text of a decimal; of
+    enumerated values the last one that is not the default, as of true and false.
 
-    Raises `ValueError` for a type of which no value can be made: give such a field an example,
+    Raises `ValueError` for a type without a known value: give such a field an example,
     `Field(examples=[…])`.
     """
     if "$ref" in schema:

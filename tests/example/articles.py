@@ -50,7 +50,7 @@ class ArticlePublic(Shown):
 
 
 class ArticlePage(OffsetPage[ArticlePublic]):
-    """A page of the articles."""
+    """A page of articles."""
 
 
 class ArticleCount(Shown):
@@ -59,7 +59,7 @@ class ArticleCount(Shown):
 
 
 class ArticleCountPage(CursorPage[ArticleCount]):
-    """A page of the writers that have articles, with their numbers."""
+    """A page of writers that have articles, with their numbers of articles."""
 
 
 class ArticleListParameters(PageParameters):

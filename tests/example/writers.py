@@ -46,11 +46,11 @@ class WriterPublic(Shown):
 
 
 class WriterPage(OffsetPage[WriterPublic]):
-    """A page of the writers."""
+    """A page of writers."""
 
 
 class WriterSearchPage(CursorPage[WriterPublic]):
-    """A page of the writers of a name."""
+    """A page of writers with a name."""
 
 
 class WriterSearchParameters(CursorParameters):

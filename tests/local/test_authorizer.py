@@ -153,7 +153,7 @@ def test_only_a_request_without_the_header_is_signed_in(issuer: Issuer, project:
             "SIGN_IN=off ends that",
         ),
         ({"SIGN_IN": "off"}, None, "need a token"),
-        ({"TOKEN_ISSUER": "https://issuer.example"}, None, "of https://issuer.example"),
+        ({"TOKEN_ISSUER": "https://issuer.example"}, None, "by https://issuer.example"),
     ],
 )
 def test_the_shell_decides_who_is_trusted_and_the_console_says_so(

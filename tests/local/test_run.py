@@ -42,7 +42,7 @@ def test_a_run_with_changes_of_code(start: Start, project: Path) -> None:
     for value in range(2, 9):  # files of one size, several in a second
         shared.write_text(f"VALUE = {value}\n")
         assert program.get("/toy").json()["value"] == value
-    program.wait_for("layers/shared/shared/__init__.py changed: new code", 5)
+    program.wait_for("layers/shared/shared/__init__.py changed: the next request", 5)
 
     assert program.get("/toy?mode=break").status_code == 200
     program.wait_for("breakpoint() needs a debugger: python -m local run --debug ToyFunction")
@@ -153,7 +153,7 @@ def test_a_schema_that_is_not_the_codes_is_told(
     """At the start, and when a file of the migrations changes."""
     write_project(tmp_path, migrations=MIGRATE % ("2", "later"))
     program = start("run", "--port", "0", **given)
-    program.wait_for("the database is at revision 3, which is later than this code's 2")
+    program.wait_for("the database is at revision 3, later than this code's 2")
     assert program.url
     migrations = tmp_path / "functions" / "migrations" / "handler.py"
     migrations.write_text(MIGRATE % ("4", "behind"))

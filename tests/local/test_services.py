@@ -222,7 +222,7 @@ def test_a_database_url_is_passed_on_as_libpq_reads_it(services: Services, schem
         ("postgresql://user:sec@ret@host/blog", "not a PostgreSQL URL"),
         ("postgresql://user:secret@host:port/blog", "not a PostgreSQL URL"),
         ("postgresql://user:secret@host/blog?unknown=1", "parameter unknown is unknown to libpq"),
-        ("postgresql+asyncpg://user:secret@host/blog?ssl=1", "parameter ssl is none of true"),
+        ("postgresql+asyncpg://user:secret@host/blog?ssl=1", "parameter ssl is not one of true"),
         ("postgresql://user:secret%zz@host/blog", "cannot be read"),
         ("secret", "not a PostgreSQL URL"),
     ],
