@@ -6,7 +6,7 @@
 
 export PORT ?= 3000
 export SAM_CLI_TELEMETRY := 0
-# Bytecode is kept, tests' too: without it each process of `make test` starts a second later.
+# Keep bytecode, also of tests: without it each process of `make test` starts a second later.
 unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,10 +38,10 @@ demo-data: $(READY)  ## fill the database with realistic users and posts (USERS=
 token: $(READY)  ## print a token for the API of `make run` (ROLE=author SUBJECT=ada)
 	@$(BIN)/python -m local token $(if $(ROLE),--role "$$ROLE") $(if $(SUBJECT),--subject "$$SUBJECT")
 
-test: $(READY)   ## run the tests that prove the product, in parallel (ARGS='tests/layer -k name' for some)
+test: $(READY)   ## run the product's tests, in parallel (ARGS='tests/layer -k name' for some)
 	@$(BIN)/pytest $(ARGS)
 
-test-all: $(READY)  ## run all tests, the laboratory's as well (ARGS='-n 2' in two processes)
+test-all: $(READY)  ## run all tests, those of the laboratory included (ARGS='-n 2' in two processes)
 	@$(BIN)/pytest --laboratory $(ARGS)
 
 smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_TOKEN=… READER_TOKEN=…)
@@ -50,10 +50,10 @@ smoke: $(READY)  ## check a deployed API (STAGE=staging, or BASE_URL=… ADMIN_T
 failed-events: $(READY)  ## print why a stage's last deployment failed, nested stacks included (STAGE=staging)
 	@$(BIN)/python -m tests.smoke.stage "$$STAGE"
 
-shapes: $(READY)   ## change a resource in every way, in a copy, and run its suites there (minutes)
+shapes: $(READY)   ## change a resource in many ways, in copies, and run its suites there (minutes)
 	@$(BIN)/pytest -v -m 'not smoke' tests/shapes $(ARGS)
 
-rehearse: $(READY)  ## deploy all profiles to an AWS of this machine (minutes)
+rehearse: $(READY)  ## deploy all profiles to a simulated AWS on this machine (minutes)
 	@$(BIN)/pytest -v -n 2 -m rehearsal tests/rehearsal $(ARGS)
 
 test-tokens: $(READY)  ## send forged tokens to a running API (BASE_URL=…; see docs/development.md)
@@ -67,7 +67,7 @@ lint: $(READY)   ## check format, style and types
 cost: $(READY)   ## estimate what a profile costs a month (PROFILE=standard ARGS=--proxy)
 	@$(BIN)/python -m tests.template.cost $(if $(PROFILE),--profile "$$PROFILE") $(ARGS) 2>/dev/null
 
-scan: $(READY)   ## look for what is not secure in the templates and their IAM policies
+scan: $(READY)   ## scan the templates and their IAM policies for insecure settings
 	@$(BIN)/python -m tests.template.scan
 
 format: $(READY)  ## format the code
@@ -109,10 +109,10 @@ debugger: $(READY)  ## install the debugger for `sam local … --config-env debu
 up:              ## start PostgreSQL and Valkey in Docker, for sam local
 	docker compose -f local/compose.yaml up -d --wait
 
-down:            ## stop PostgreSQL and Valkey in Docker; their data stays
+down:            ## stop PostgreSQL and Valkey in Docker; their data is kept
 	docker compose -f local/compose.yaml down
 
-clean:           ## remove everything that the other targets made, including the local databases
+clean:           ## remove everything that the other targets created, including the local databases
 	rm -rf $(VENV) .tools .local .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -46,7 +46,7 @@ class PostCount(Shown):
 
 
 class PostCountPage(CursorPage[PostCount]):
-    """A page of users that have posts, in the order of their ids, with their numbers of posts."""
+    """A page of users that have posts, in the order of their ids, with their post counts."""
 
 
 class PostListParameters(PageParameters):

@@ -13,7 +13,7 @@ from tests.failures.rows import Outcome, Row, rows
 from tests.failures.test_redis import HEALTHY_SECONDS, assert_list_is_current
 from tests.in_process import LambdaTransport
 
-LEFT = Outcome("nothing: the connection is left")
+LEFT = Outcome("nothing: the connection is closed")
 LIMITS = {"READ_LIMIT": "100000", "WRITE_LIMIT": "100000"}
 
 

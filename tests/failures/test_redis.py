@@ -22,7 +22,7 @@ HEALTHY_SECONDS = 0.25
 """The longest time of a request when nothing fails, on a busy machine."""
 PATCH = WRITES[1]
 
-SKIPPED = Outcome("nothing; readers skip Redis for 2 s and probe it, writers ask it each time")
+SKIPPED = Outcome("nothing; readers skip Redis for 2 s and probe it, writers always try it")
 FOLLOWED = Outcome("nothing: the new primary is used at once")
 RECOVERED = Outcome(
     "nothing: the cache is used again, but no page from before a write that it missed"
