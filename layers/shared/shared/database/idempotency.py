@@ -136,7 +136,7 @@ def _remember(
 
 
 def _primary_key(transaction: Transaction, request: IdempotentRequest) -> tuple[str, ...]:
-    """Return the row's primary key; only the subject, which is the last, can have spaces."""
+    """Return the row's primary key; only the subject, its last part, can contain spaces."""
     caller = transaction.access.caller
     issuer, subject = (caller.issuer, caller.subject) if caller else ("", "")
     return request.path, request.key or "", issuer, subject
