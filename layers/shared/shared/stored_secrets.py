@@ -7,6 +7,7 @@ Secrets Manager is called at most once in `REREAD_SECONDS`, whether it responds 
 """
 
 import re
+from math import inf
 from time import monotonic
 
 from shared.process import per_process
@@ -22,25 +23,6 @@ class SecretUnavailable(Exception):
     """The secret could not be read; the message never contains its value."""
 
 
-class Secret:
-    """The value of one secret, cached for `REREAD_SECONDS`."""
-
-    def __init__(self, arn: str) -> None:
-        self._arn = arn
-        self._value: str | None = None
-        self._read_at: float | None = None
-
-    def value(self) -> str:
-        """Return the value, at most `REREAD_SECONDS` old. Raises `SecretUnavailable`."""
-        now = monotonic()
-        if self._read_at is None or now - self._read_at >= REREAD_SECONDS:
-            self._read_at = now
-            self._value = _fetch(self._arn)
-        if self._value is None:
-            raise SecretUnavailable("the secret could not be read a moment ago")
-        return self._value
-
-
 def is_secret(setting: str) -> bool:
     """Whether the setting is the ARN of a secret, in any AWS partition."""
     return re.match(SECRET_ARN, setting) is not None
@@ -51,12 +33,20 @@ def secret_value(arn: str) -> str:
 
     The call to AWS blocks, as the environment's only request needs the value.
     """
-    return secret(arn).value()
+    read_at, value = _reads().get(arn, (-inf, None))
+    if (now := monotonic()) - read_at >= REREAD_SECONDS:
+        _reads()[arn] = now, value
+        value = _fetch(arn)
+        _reads()[arn] = now, value
+    if value is None:
+        raise SecretUnavailable("the secret could not be read a moment ago")
+    return value
 
 
 @per_process
-def secret(arn: str) -> Secret:
-    return Secret(arn)
+def _reads() -> dict[str, tuple[float, str | None]]:
+    """Return the time of each secret's last read, and its value, None before a successful one."""
+    return {}
 
 
 def _fetch(arn: str) -> str:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     BinaryExpression,
     BindParameter,
     ColumnClause,
+    ColumnElement,
     Delete,
     Executable,
     ForeignKeyConstraint,
@@ -250,7 +251,7 @@ def _sources(froms: Sequence[FromClause]) -> Iterator[FromClause]:
 
 
 def _equal_bind(one: Select[Any], source: FromClause, column: str) -> BindParameter[Any] | None:
-    for condition in _conjunction(one.whereclause):
+    for condition in conjuncts(one.whereclause):
         if isinstance(condition, BinaryExpression) and condition.operator is operators.eq:
             sides = (condition.left, condition.right), (condition.right, condition.left)
             for side, other in sides:
@@ -260,11 +261,11 @@ def _equal_bind(one: Select[Any], source: FromClause, column: str) -> BindParame
     return None
 
 
-def _conjunction(condition: ClauseElement | None) -> Iterator[ClauseElement]:
+def conjuncts(condition: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:
     """Yield the conditions that all must be met."""
     if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
         for part in condition.clauses:
-            yield from _conjunction(part)
+            yield from conjuncts(part)
     elif condition is not None:
         yield condition
 

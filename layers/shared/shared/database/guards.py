@@ -5,16 +5,14 @@ version). If a statement matched no row, its other conditions find the row, and 
 it was not written. All of this is derived from the statement, once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Executable, Select, Update, and_, select, true
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BooleanClauseList
+from sqlalchemy import Delete, Executable, Select, Update, and_, select, true
 
 from shared.conditions import Conditions
-from shared.database.dependencies import KNOWN_STATEMENTS
+from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.ownership import SUBJECT, has_parameter, names_caller, owner_values
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
@@ -37,7 +35,7 @@ def guard_values(
 @lru_cache(KNOWN_STATEMENTS)
 def target_of(statement: Update | Delete) -> Select[bool]:
     """Return a query that finds the row without the guards: whether it is the caller's own."""
-    conditions = list(_conjuncts(statement.whereclause))
+    conditions = list(conjuncts(statement.whereclause))
     owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
     guards = (SUBJECT.key, ALLOWED.key)
     rest = [one for one in conditions if not any(has_parameter(one, name) for name in guards)]
@@ -54,11 +52,3 @@ def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
 def sets_nothing(update: Update, values: Mapping[str, object]) -> bool:
     """Whether the update, with these values, has no column to set."""
     return not update._values and values.keys().isdisjoint(update.table.c.keys())
-
-
-def _conjuncts(clause: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:
-    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
-        for part in clause.clauses:
-            yield from _conjuncts(part)
-    elif clause is not None:
-        yield clause
