@@ -1,7 +1,7 @@
 """Users, posts, and exact counts of their rows.
 
-It also sets timeouts of the database, which apply to every session, also through a pooler. The
-cache relies on `transaction_timeout`: a writer's fence outlives its transaction.
+It also sets timeouts of the database, which apply to all sessions, including those through a
+pooler. The cache relies on `transaction_timeout`: a writer's fence outlives its transaction.
 """
 
 import sqlalchemy as sa
@@ -58,7 +58,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # pg_trgm stays: it may have been there before.
+    # pg_trgm is kept: it may have been installed before.
     op.drop_table("posts")
     op.drop_table("users")
     op.drop_table("row_counts")

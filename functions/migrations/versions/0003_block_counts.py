@@ -1,7 +1,7 @@
 """Row counts per block of ids, each with the range of its rows' created_at.
 
-Deep offsets, the users of the last days, and those created after a given time are found without
-reading the rows before. The index on created_at is no longer used.
+Deep offsets, and users created in the last days or after a given time, are found without reading
+earlier rows. The index on created_at is no longer used.
 """
 
 import sqlalchemy as sa
@@ -153,5 +153,5 @@ def downgrade() -> None:
 
 
 def _stop_writers() -> None:
-    """Until the end of the transaction, in the order in which deleting a user locks the tables."""
+    """Lock the tables until the end of the transaction, in the same order as deleting a user."""
     op.execute("LOCK TABLE users, posts, row_counts IN SHARE ROW EXCLUSIVE MODE")

@@ -1,8 +1,8 @@
 """An index for searches of one or two letters, and of text without three consecutive letters.
 
-The trigrams of `users_name_trgm_idx` cannot serve them. A name has about 30 letters and bigrams,
-which cost an insert about as much as its trigrams do. Each search reads the index's whole list of
-pending entries; limiting it to 256 kB instead of 4 MB keeps that below a millisecond.
+The trigrams of `users_name_trgm_idx` do not support them. A name has about 30 letters and bigrams,
+which cost an insert about as much as its trigrams. Each search reads the index's whole list of
+pending entries, which takes less than a millisecond with a limit of 256 kB instead of 4 MB.
 """
 
 import sqlalchemy as sa

@@ -1,8 +1,8 @@
 """Row counts that survive dumps and all statements, and stored responses that are deleted.
 
 Row counts: trigger functions find their tables with any `search_path` (pg_dump empties it), a
-dump's rows of `row_counts` are ignored if triggers count the restored rows, and statements that the
-triggers cannot follow are rejected.
+dump's rows of `row_counts` are ignored if triggers count the restored rows, and statements that
+triggers cannot count are rejected.
 
 Stored responses refer to the created resource by its id, and are deleted with it.
 """
@@ -64,7 +64,7 @@ BEGIN
 END $$
 """
 
-# Planned at each use: a plan made while there are few keys would scan the whole table later.
+# Planned at each use: a cached plan, made while there were few keys, would scan the whole table.
 FORGET_RESPONSES = """
 CREATE FUNCTION forget_responses() RETURNS trigger LANGUAGE plpgsql
 SET plan_cache_mode = force_custom_plan AS $$
@@ -142,6 +142,6 @@ def _store_locations() -> None:
 
 
 def _pin_search_path(function: str) -> None:
-    """Set it to the schema of the tables; the cost per call is not measurable."""
+    """Set the search_path to the tables' schema; the cost per call is not measurable."""
     schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
     op.execute(f"ALTER FUNCTION {function}() SET search_path = pg_catalog, {schema}, pg_temp")

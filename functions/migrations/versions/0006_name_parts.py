@@ -97,7 +97,7 @@ def upgrade() -> None:
         postgresql_using="gin",
         postgresql_with={"fastupdate": False},
     )
-    # Last, since readers wait from here to the end of the transaction.
+    # Last, as readers wait from here to the end of the transaction.
     op.drop_index("users_short_parts_idx", "users")
     op.drop_index("users_name_trgm_idx", "users")
     op.execute("DROP FUNCTION short_parts")

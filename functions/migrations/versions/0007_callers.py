@@ -1,4 +1,4 @@
-"""Callers: the user that is theirs, their own idempotency keys, and the audit log of writes."""
+"""Callers: the user that each one owns, idempotency keys per caller, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

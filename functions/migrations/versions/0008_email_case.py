@@ -1,7 +1,7 @@
-"""Addresses are unique by the rule by which names are found: `fold_case` instead of `lower`.
+"""Addresses are unique by the rule of the search for names: `fold_case` instead of `lower`.
 
-By `lower`, `ΓΙΏΡΓΟΣ@example.gr` and `γιώργος@example.gr` were two. The migration fails, and changes
-nothing, if rows exist that are one by the new rule: which of them is right only people know.
+By `lower`, `ΓΙΏΡΓΟΣ@example.gr` and `γιώργος@example.gr` were different. The migration fails, and
+changes nothing, if existing addresses are equal by the new rule, as people must choose one.
 """
 
 import sqlalchemy as sa
@@ -26,7 +26,7 @@ SHOWN = 100
 
 
 class CollidingAddresses(Exception):
-    """Users have addresses that are one by the new rule; the message has their ids."""
+    """Users have addresses that are equal by the new rule; the message has their ids."""
 
 
 def upgrade() -> None:
@@ -54,6 +54,6 @@ def _reject_collisions() -> None:
 
 def _replace_index(expression: str) -> None:
     op.create_index(NEW_INDEX, "users", [sa.text(expression)], unique=True)
-    # Last, since readers wait from here to the end of the transaction.
+    # Last, as readers wait from here to the end of the transaction.
     op.drop_index(INDEX, "users")
     op.execute(f"ALTER INDEX {NEW_INDEX} RENAME TO {INDEX}")

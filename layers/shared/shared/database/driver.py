@@ -170,7 +170,7 @@ class BoundedConnection(psycopg.AsyncConnection[Any]):
     async def cancel_safe(self, *, timeout: float = CANCEL_SECONDS) -> None:  # noqa: ASYNC109
         """Ask the server once to cancel the query, and close the connection in any case.
 
-        So the next request connects anew, and never waits for the cancelled query.
+        So the next request opens a new connection, and never waits for the cancelled query.
         """
         try:
             await super().cancel_safe(timeout=min(timeout, CANCEL_SECONDS))

@@ -239,7 +239,7 @@ class Resource:
         self, path: str | None = None, *, permission: str = "", raises: Errors = ()
     ) -> Register:
         """PUT: the endpoint changes all fields of an item, and returns its row."""
-        # No ETag (RFC 9110, section 9.3.4): texts are normalized, so what is stored may differ.
+        # No ETag (RFC 9110, section 9.3.4): texts are normalized, so the stored values may differ.
         return self._change("replace", path, permission, raises, has_tag=False)
 
     def update(
