@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from local.errors import LocalError
 from local.generate.prune import Gone, edit, prune
 from local.generate.remove import remove, remove_benchmarks
 from local.generate.repository import (
@@ -27,6 +28,7 @@ from local.generate.repository import (
     resources,
     tidy,
 )
+from local.services import empty_services
 from tests.parallel import LABORATORY
 
 TITLE = "Users & Posts API"
@@ -90,6 +92,7 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
     yield from prune(ROOT, THIS, ["Making it yours"])
     (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
     tidy()
+    yield from _remove_databases()
 
 
 def _check(name: str, title: str) -> None:
@@ -114,6 +117,15 @@ def _rename(name: str, title: str) -> None:
     for path in listed_files():
         if not path.is_relative_to(ROOT / "benchmarks" / "results"):
             edit(path, lambda text: _replaced(text, names))
+
+
+def _remove_databases() -> Iterator[str]:
+    """Remove the local databases, which have this project's name."""
+    try:
+        empty_services(ROOT / ".local")
+        yield "removed: the local databases; make run makes new ones"
+    except LocalError as error:
+        yield f"the local databases have the old name: {error}; then make reset"
 
 
 def _camel_case(name: str) -> str:

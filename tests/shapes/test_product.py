@@ -77,8 +77,11 @@ def check(folder: Path) -> float:
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = committed(tmp_path_factory.mktemp("product"))
+    database = folder / ".local" / "postgres"  # as `make run` leaves it, of the old name
+    database.mkdir(parents=True)
     dropping = ("--lab", "drop", "--examples", "drop")
     python(folder, "local.generate.mine", "shop", "Shop API", *dropping)
+    assert not database.exists()
     commit(folder)
     page = (folder / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
     for command in blocks(page.partition(OWNERS)[2], "sh")[0].splitlines():
