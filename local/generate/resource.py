@@ -245,11 +245,12 @@ def _undone_if_it_fails(paths: Iterable[str]) -> Iterator[None]:
 
 def _with_model(models: str, new: NewResource) -> str:
     """Return the models with another one, and with its imports, which ruff merges."""
+    model = code = files.model(new)
     if new.has_owners:
         assert models.count(OWNER) == 1, f"{MODELS} must have exactly one {OWNER!r}"
-        models = models.replace(OWNER, f"{OWNER[:-2]}, {files.foreign_key(new.name)})\n")
-    model = files.model(new)
-    imports = files.imports_of(model, files.MODEL_IMPORTS)
+        owner = f"{OWNER[:-2]}, {files.foreign_key(new.name)})\n"
+        models, code = models.replace(OWNER, owner), f"{model}{owner}"
+    imports = files.imports_of(code, files.MODEL_IMPORTS)
     first = next(one for one in ast.parse(models).body if isinstance(one, ast.ImportFrom))
     lines = models.splitlines(keepends=True)
     return "".join([*lines[: first.lineno - 1], imports, *lines[first.lineno - 1 :], "\n", model])
