@@ -112,7 +112,8 @@ def _resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
 
 def _sentence(described: Schema) -> str:
     """Return the first sentence of a description, for a cell of a table."""
-    first = re.split(r"(?<=\.)\s", described.get("description", ""))[0]
+    descriptions = (one.get("description") for one in (described, *described.get("anyOf", ())))
+    first = re.split(r"(?<=\.)\s", next(filter(None, descriptions), ""))[0]
     return first.replace("|", r"\|")
 
 
