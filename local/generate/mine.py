@@ -76,6 +76,7 @@ def main() -> None:
     try:
         for line in make_mine(chosen.name, chosen.title, chosen.lab, chosen.examples):
             print(line)
+        print("Read what changed (git diff), then: make test; then git add -A and git commit")
     except Refused as refusal:
         sys.exit(str(refusal))
 
