@@ -138,7 +138,7 @@ class Conflict(ApiError):
 
 class AlreadyTaken(Conflict):
     title, code = "Already taken", "already-taken"
-    description = "Another resource has a value that must be unique; nothing was written."
+    description = "A value that must be unique is used by another resource; nothing was written."
 
 
 class ResourceInUse(ApiError):
