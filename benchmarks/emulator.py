@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from local.runtime.emulated import INVOKE_PATH, emulator_path
@@ -65,12 +64,7 @@ class Emulator:
                     raise
                 time.sleep(0.003)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.close()
         end_session(self._process.pid)
         self._process.wait()

@@ -34,7 +34,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, LiteralString, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -83,12 +82,7 @@ class SlowNetwork:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()  # ends with its stdin
 
     def database_url(self, database: str) -> str:
