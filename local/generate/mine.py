@@ -22,7 +22,7 @@ from local.generate.prune import Gone, edit, prune
 from local.generate.remove import remove, remove_benchmarks
 from local.generate.repository import (
     ROOT,
-    Refused,
+    CommandError,
     listed_files,
     require_clean_tree,
     resources,
@@ -77,8 +77,8 @@ def main() -> None:
         for line in make_mine(chosen.name, chosen.title, chosen.lab, chosen.examples):
             print(line)
         print("Read what changed (git diff), then: make test; then git add -A and git commit")
-    except Refused as refusal:
-        sys.exit(str(refusal))
+    except CommandError as error:
+        sys.exit(str(error))
 
 
 def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
@@ -98,11 +98,13 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
 
 def _check(name: str, title: str) -> None:
     if not name:
-        raise Refused("say, for example, NAME=shop TITLE='Shop API'")
+        raise CommandError("say, for example, NAME=shop TITLE='Shop API'")
     if not PRODUCT.fullmatch(name):
-        raise Refused(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
+        raise CommandError(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
     if not title.isprintable() or not title.strip() or set(title) & set("\"'\\"):
-        raise Refused("TITLE must be one line without quotes and backslashes, such as Shop API")
+        raise CommandError(
+            "TITLE must be one line without quotes and backslashes, such as Shop API"
+        )
     require_clean_tree()
 
 

@@ -26,7 +26,7 @@ from local.generate.prune import (
 from local.generate.repository import (
     FUNCTIONS,
     ROOT,
-    Refused,
+    CommandError,
     generate,
     listed_files,
     require_clean_tree,
@@ -61,8 +61,8 @@ def main() -> None:
         require_clean_tree()
         for line in remove(" ".join(sys.argv[1:]).split()):
             print(line)
-    except Refused as refusal:
-        sys.exit(str(refusal))
+    except CommandError as error:
+        sys.exit(str(error))
 
 
 def remove(names: Collection[str]) -> Iterator[str]:
@@ -102,14 +102,16 @@ def _with_removal(changelog: str, names: Iterable[str]) -> str:
 
 def _check(names: Collection[str]) -> None:
     if not names or not set(names) <= set(resources()):
-        raise Refused(f"say which resource: NAME={' or '.join(resources()) or '(there is none)'}")
+        raise CommandError(
+            f"say which resource: NAME={' or '.join(resources()) or '(there is none)'}"
+        )
     removed = _own_models(names)
     for table in METADATA.sorted_tables:
         for key in table.foreign_keys:
             referred = key.column.table.name
             stays = table.name not in removed and table is not identities
             if stays and referred in removed:
-                raise Refused(
+                raise CommandError(
                     f"{table.name}.{key.parent.name} refers to {referred}: "
                     f"remove {table.name} first, or its column"
                 )

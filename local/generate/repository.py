@@ -11,17 +11,17 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
 
 
-class Refused(Exception):
+class CommandError(Exception):
     """A command is rejected before anything is written; the message has the reason."""
 
 
 def require_clean_tree() -> None:
-    """Raise `Refused` if git could not undo the changes."""
+    """Raise `CommandError` if git could not undo the changes."""
     changes = subprocess.run(
         ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     if changes.stdout:
-        raise Refused(f"commit first, so that this can be undone:\n{changes.stdout}")
+        raise CommandError(f"commit first, so that this can be undone:\n{changes.stdout}")
 
 
 def resources() -> list[str]:

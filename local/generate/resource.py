@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
-from local.generate.repository import ROOT, Refused, generate, resources, run_module
+from local.generate.repository import ROOT, CommandError, generate, resources, run_module
 from local.generate.resource_files import Field, NewResource, Parent, Type
 from shared.database.models import METADATA, identities
 
@@ -77,8 +77,8 @@ def main() -> None:
         new = new_resource(
             given.name, given.of, given.fields, given.item, has_owners=given.owners == "yes"
         )
-    except Refused as refusal:
-        sys.exit(str(refusal))
+    except CommandError as error:
+        sys.exit(str(error))
     for path in write(new):
         print(f"wrote {path}")
     print(f"Read the migration, then: make test ARGS=tests/{new.name}; then make test")
@@ -87,27 +87,27 @@ def main() -> None:
 def new_resource(
     name: str, of: str, fields: str, item: str = "", *, has_owners: bool = False
 ) -> NewResource:
-    """Return the resource. Raises `Refused`."""
+    """Return the resource. Raises `CommandError`."""
     if not name:
-        raise Refused("say, for example, NAME=tickets FIELDS='title:str due:date?'")
+        raise CommandError("say, for example, NAME=tickets FIELDS='title:str due:date?'")
     _check_name("NAME", name, f"NAME={name}")
     _check_word(f"NAME={name}", name)
     if (owner := _taken_by(name)) is not None:
-        raise Refused(f"NAME={name} is taken, by {owner}")
+        raise CommandError(f"NAME={name} is taken, by {owner}")
     item = item or singular(name)
     _check_name("ITEM", item, f"ITEM={item}")
     if f"class {files.camel(item)}Columns(" in (ROOT / MODELS).read_text(encoding="utf-8"):
-        raise Refused(f"ITEM={item} is taken, by a row of another table")
+        raise CommandError(f"ITEM={item} is taken, by a row of another table")
     parent = _parent(of) if of else None
     if has_owners:
         _check_owners(of)
     parsed = tuple(_field(text) for text in fields.split())
     if not parsed:
-        raise Refused("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
+        raise CommandError("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
     taken = ["id", "created_at", *([parent.key] if parent else [])]
     for field in parsed:
         if field.name in taken:
-            raise Refused(f"{field.name}: the resource has this field already")
+            raise CommandError(f"{field.name}: the resource has this field already")
         taken.append(field.name)
     return NewResource(name, item, parsed, parent, has_owners)
 
@@ -128,7 +128,7 @@ def _taken_by(name: str) -> str | None:
 
 def _check_name(what: str, name: str, given: str) -> None:
     if not IDENTIFIER.fullmatch(name) or len(name) > MAX_CHARACTERS:
-        raise Refused(
+        raise CommandError(
             f"{given}: {what} must be lower-case words with underscores, such as line_items, of"
             f" {MAX_CHARACTERS} characters at most"
         )
@@ -136,29 +136,29 @@ def _check_name(what: str, name: str, given: str) -> None:
 
 def _check_word(given: str, name: str) -> None:
     if keyword.iskeyword(name) or name in RESERVED_WORDS:
-        raise Refused(f"{given}: this is a reserved word of Python or SQL")
+        raise CommandError(f"{given}: this is a reserved word of Python or SQL")
 
 
 def singular(name: str) -> str:
-    """Return the singular of a regular plural. Raises `Refused`."""
+    """Return the singular of a regular plural. Raises `CommandError`."""
     for plural, singular in ((r"ies", "y"), (r"(ss|x|ch|sh|z)es", r"\1"), (r"([^s])s", r"\1")):
         if re.search(f"{plural}$", name):
             return re.sub(f"{plural}$", singular, name)
-    raise Refused(f"NAME={name} is not a regular plural: name one item, ITEM=…")
+    raise CommandError(f"NAME={name} is not a regular plural: name one item, ITEM=…")
 
 
 def _parent(of: str) -> Parent:
     if of not in (known := resources()):
-        raise Refused(f"OF={of}: there is no such resource; there are {', '.join(known)}")
+        raise CommandError(f"OF={of}: there is no such resource; there are {', '.join(known)}")
     resource = getattr(import_module(f"{of}.routes"), of)
     return Parent(of, resource.item, of in _owners())
 
 
 def _check_owners(of: str) -> None:
     if of:
-        raise Refused("OWNERS=yes: its rows belong to callers, so leave out OF")
+        raise CommandError("OWNERS=yes: its rows belong to callers, so leave out OF")
     if owners := _owners():
-        raise Refused(f"OWNERS=yes: {', '.join(owners)} has the callers' own rows already")
+        raise CommandError(f"OWNERS=yes: {', '.join(owners)} has the callers' own rows already")
 
 
 def _owners() -> set[str]:
@@ -169,18 +169,18 @@ def _owners() -> set[str]:
 def _field(text: str) -> Field:
     match = FIELD.fullmatch(text)
     if match is None:
-        raise Refused(f"{text}: a field is name:type, or name:type? if it may be null")
+        raise CommandError(f"{text}: a field is name:type, or name:type? if it may be null")
     name = match["name"]
     _check_name("a field", name, text)
     _check_word(text, name)
     if name in SHADOWING or any(hasattr(base, name) for base in (BaseModel, Row)):
-        raise Refused(f"{text}: a field cannot have this name, which its classes use")
+        raise CommandError(f"{text}: a field cannot have this name, which its classes use")
     return Field(name, _type(text, match["type"], match["numbers"]), match["null"] is not None)
 
 
 def _type(text: str, name: str, numbers: str | None) -> Type:
     if name not in TYPES:
-        raise Refused(f"{text}: there is no such type; there are {', '.join(TYPES)}")
+        raise CommandError(f"{text}: there is no such type; there are {', '.join(TYPES)}")
     type_ = TYPES[name]
     if name == "str" and numbers and "," not in numbers and int(numbers) > 0:
         sample = f'"{LINE[: int(numbers)].strip()}"'
@@ -195,7 +195,7 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
             )
     elif numbers is None:
         return type_
-    raise Refused(f"{text}: only str(80) and decimal({DIGITS}) take numbers like these")
+    raise CommandError(f"{text}: only str(80) and decimal({DIGITS}) take numbers like these")
 
 
 def write(new: NewResource) -> Iterator[str]:

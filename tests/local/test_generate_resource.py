@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.generate import resource
-from local.generate.repository import ROOT, Refused
+from local.generate.repository import ROOT, CommandError
 from local.generate.resource import new_resource
 from local.generate.resource_files import NewResource, Parent, with_article
 from shared.database.models import METADATA, identities
@@ -131,18 +131,18 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
 def test_what_cannot_be_is_refused_before_anything_is_written(
     name: str, of: str, fields: str, message: str
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(CommandError, match=message):
         new_resource(name, of, fields)
 
 
 @pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, "tests", "redis"])
 def test_a_name_that_is_taken_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match="is taken"):
+    with pytest.raises(CommandError, match="is taken"):
         new_resource(name, "", FIELDS)
 
 
 def test_an_item_of_another_table_is_refused() -> None:
-    with pytest.raises(Refused, match="ITEM=row_count is taken"):
+    with pytest.raises(CommandError, match="ITEM=row_count is taken"):
         new_resource("things", "", FIELDS, item="row_count")
 
 
@@ -158,7 +158,7 @@ def test_a_name_of_a_folder_of_tests_is_refused(
     monkeypatch.setattr(resource, "ROOT", tmp_path)
     assert new_resource("things", "", FIELDS).name == "things"  # its code is gone
     (compiled.parents[1] / "test_things.py").touch()
-    with pytest.raises(Refused, match="is taken, by the folder tests/things"):
+    with pytest.raises(CommandError, match="is taken, by the folder tests/things"):
         new_resource("things", "", FIELDS)
 
 
@@ -186,19 +186,19 @@ def files_of(folder: Path) -> dict[Path, bytes]:
 def test_the_field_of_the_other_resource_is_taken(of: str) -> None:
     parent = new_resource("things", of, FIELDS).parent
     assert isinstance(parent, Parent)
-    with pytest.raises(Refused, match="has this field already"):
+    with pytest.raises(CommandError, match="has this field already"):
         new_resource("things", of, f"{parent.key}:int")
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])
 def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
-    with pytest.raises(Refused, match="leave out OF"):
+    with pytest.raises(CommandError, match="leave out OF"):
         new_resource("things", of, FIELDS, has_owners=True)
 
 
 @pytest.mark.skipif(OWNER is None, reason="there are no owners")
 def test_owners_are_of_one_table() -> None:
-    with pytest.raises(Refused, match=f"OWNERS=yes: {OWNER} has the callers' own rows"):
+    with pytest.raises(CommandError, match=f"OWNERS=yes: {OWNER} has the callers' own rows"):
         new_resource("things", "", FIELDS, has_owners=True)
 
 
