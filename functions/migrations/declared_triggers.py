@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from shared.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED
+from shared.database.dependencies import DERIVED_FROM, ROWS_OF, UNTRACKED
 from shared.database.models import METADATA
 
 TRIGGERS = text("""
@@ -55,12 +55,12 @@ def _check(fired: str, function: str, written: str) -> None:
     if table is not None and fired in METADATA.tables and not _is_declared(table.info, fired):
         raise UndeclaredTrigger(
             f"a trigger of {fired} ({function}) writes {written}, whose cached pages would be "
-            f"stale: give the model of {written} info={{KEPT_FROM: ({fired!r},)}}"
+            f"stale: give the model of {written} info={{DERIVED_FROM: ({fired!r},)}}"
         )
 
 
 def _is_declared(info: Mapping[Any, Any], fired: str) -> bool:
-    return UNTRACKED in info or ROWS_OF in info or fired in info.get(KEPT_FROM, ())
+    return UNTRACKED in info or ROWS_OF in info or fired in info.get(DERIVED_FROM, ())
 
 
 def _written_by(function: str, sources: Mapping[str, str]) -> set[str]:

@@ -38,7 +38,7 @@ from local.services import Services
 from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
-from shared.database.dependencies import KEPT_FROM, SCOPE, UNTRACKED, UnknownTables
+from shared.database.dependencies import DERIVED_FROM, SCOPE, UNTRACKED, UnknownTables
 from shared.database.models import row_counts
 from shared.request import Record
 from tests.conftest import Worker
@@ -86,7 +86,7 @@ title_counts = Table(
     SHAPES,
     key(),
     Column("titles", BigInteger),
-    info={KEPT_FROM: ("books",)},
+    info={DERIVED_FROM: ("books",)},
 )
 log = Table("log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
 

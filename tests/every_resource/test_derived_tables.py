@@ -12,7 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import delete, text
 
-from shared.database.dependencies import KEPT_FROM, ROWS_OF, UNTRACKED, changes_of, dependencies_of
+from shared.database.dependencies import (
+    DERIVED_FROM,
+    ROWS_OF,
+    UNTRACKED,
+    changes_of,
+    dependencies_of,
+)
 from shared.database.models import METADATA
 from shared.database.transactions import Reader, Transaction
 from tests.every_resource.document import ALL_WRITES, DOCUMENT, LISTS, Write, target_of
@@ -37,7 +43,7 @@ async def locked(connection: Any, mode: str) -> set[str]:
 
 
 def _is_apart(name: str) -> bool:
-    return not {ROWS_OF, KEPT_FROM, UNTRACKED}.isdisjoint(METADATA.tables[name].info)
+    return not {ROWS_OF, DERIVED_FROM, UNTRACKED}.isdisjoint(METADATA.tables[name].info)
 
 
 @pytest.fixture

@@ -54,9 +54,9 @@ def test_a_trigger_that_writes_another_table_must_be_declared(
     connection: Connection, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_trigger(connection, body)
-    with pytest.raises(UndeclaredTrigger, match=r"of users info=\{KEPT_FROM: \('posts',\)\}"):
+    with pytest.raises(UndeclaredTrigger, match=r"of users info=\{DERIVED_FROM: \('posts',\)\}"):
         check_triggers(connection)
-    monkeypatch.setitem(METADATA.tables["users"].info, "kept_from", ("posts",))
+    monkeypatch.setitem(METADATA.tables["users"].info, "derived_from", ("posts",))
     check_triggers(connection)
 
 

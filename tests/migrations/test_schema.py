@@ -8,7 +8,7 @@ from sqlalchemy import Table, create_engine
 
 from local.services import Services
 from migrations.handler import handler
-from migrations.leaving import is_compared, leaving_columns
+from migrations.retired_columns import is_compared, retired_columns
 from shared.cache.scripts import FENCE_SECONDS
 from shared.database.models import BLOCK_IDS, METADATA
 from tests.conftest import Worker
@@ -71,7 +71,7 @@ def test_models_and_migrations_make_the_same_catalog(
         METADATA.create_all(connection, checkfirst=False)
     engine.dispose()
 
-    found = {one for one in catalog(schema, "public") if one[2] not in leaving_columns(one[1])}
+    found = {one for one in catalog(schema, "public") if one[2] not in retired_columns(one[1])}
     assert len(found) > 20
     assert catalog(schema, "declared") == found
 

@@ -9,8 +9,8 @@ tables that it changes (`shared.cache.pages`). Neither is declared:
 - A table may name a column as its scope: `info={SCOPE: "writer_id"}`. A page that shows only rows
   of one scope depends on that scope instead of the whole table.
 - A table that is never cached, such as the audit log, is untracked: `info={UNTRACKED: True}`.
-- A table that triggers derive from others counts as those: `info={KEPT_FROM: ("articles",)}` or, if
-  each row names its source table in a column, `info={ROWS_OF: "column"}`.
+- A table that triggers derive from others counts as those: `info={DERIVED_FROM: ("articles",)}` or,
+  if each row names its source table in a column, `info={ROWS_OF: "column"}`.
 
 The statement does not tell which tables a trigger or a function of the database reads or writes. A
 test runs every operation, and compares the derived tables with the locks that PostgreSQL reports.
@@ -45,7 +45,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
 
 SCOPE = "scope"
-KEPT_FROM = "kept_from"
+DERIVED_FROM = "derived_from"
 ROWS_OF = "rows_of"
 UNTRACKED = "untracked"
 WHOLE_TABLE = ""
@@ -80,7 +80,7 @@ class _NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which a delete cascades need not be named, nor those that are `KEPT_FROM` others.
+    Tables to which a delete cascades need not be named, nor those that are `DERIVED_FROM` others.
     """
     return _NamedText(text, reads, changes)
 
@@ -179,7 +179,7 @@ def _scopes_read(
         elif (column := element.info.get(ROWS_OF)) is not None:
             wholes |= _tables_of_rows(selects, element, column)
         else:
-            wholes |= set(element.info.get(KEPT_FROM, ()))
+            wholes |= set(element.info.get(DERIVED_FROM, ()))
             scope = element.info.get(SCOPE)
             found[element.name] = scope and _common_bind(selects, element, scope)
     named = statement_tables(statement)

@@ -37,7 +37,7 @@ ID_RANGE = f"id BETWEEN 1 AND {2**63 - BLOCK_IDS - 1}"
 
 CONFLICT = "conflict"
 """In the `info` of a constraint or unique index: the message to a client that violates it."""
-LEAVING = "leaving"
+RETIRED = "retired"
 """In the `info` of a table: columns of the database that the model no longer has, and that the next
 release drops; the previous release still reads them."""
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from shared.database.models import LEAVING, METADATA
+from shared.database.models import METADATA, RETIRED
 
 
 def is_compared(item: Any, name: str | None, kind: str, *_: object) -> bool:
     """Whether Alembic compares the object with the models (its `include_object`)."""
-    return kind != "column" or name not in leaving_columns(item.table.name)
+    return kind != "column" or name not in retired_columns(item.table.name)
 
 
-def leaving_columns(table: str) -> tuple[str, ...]:
+def retired_columns(table: str) -> tuple[str, ...]:
     """Return the columns of a table that its model no longer has."""
-    return METADATA.tables[table].info.get(LEAVING, ()) if table in METADATA.tables else ()
+    return METADATA.tables[table].info.get(RETIRED, ()) if table in METADATA.tables else ()
