@@ -78,7 +78,8 @@ migration: $(READY)  ## write a migration to what the models declare (MESSAGE='â
 	@$(BIN)/python -m local.generate.migration "$$MESSAGE"
 
 resource: $(READY)  ## write a resource and its tests (NAME=tickets FIELDS='title:str due:date?')
-	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --fields "$$FIELDS" --owners "$$OWNERS"
+	@$(BIN)/python -m local.generate.resource "$$NAME" --of "$$OF" --item "$$ITEM" --key "$$KEY" --fields "$$FIELDS" \
+		--owners "$$OWNERS"
 
 remove: $(READY)  ## remove resources: tables, function, routes, tests (NAME=tickets, or several)
 	@$(BIN)/python -m local.generate.remove "$$NAME"

@@ -3,21 +3,27 @@
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
-from local.demo.columns import is_given, value_of
+from local.demo.columns import is_given, nth_key, value_of
 from local.generate.http_semantics import restricting
 from local.generate.resource_files import camel
 from shared.database.dependencies import ROWS_OF
 from shared.database.models import METADATA
+from shared.http.fields import Key
+from shared.http.resource import Resource
 from shared.http.route import CACHED, KIND, PERMISSION
 from tests.example.models import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
+
+MAX_ROWS = 99
+"""Of tables whose keys are texts."""
 
 FUNCTION_NAMES = sorted(handler.parent.name for handler in FUNCTIONS.glob("*/handler.py"))
 """Every Lambda function."""
@@ -40,6 +46,16 @@ def routes_of(function: str) -> list[APIRoute]:
 
 
 _ROUTES = [route for resource in RESOURCES for route in routes_of(resource)]
+RESOURCE_OF: dict[str, Resource] = {
+    name: one
+    for name in RESOURCES
+    for one in vars(import_module(f"{name}.routes")).values()
+    if isinstance(one, Resource)
+}
+KEY_PARAMETERS = {
+    f"{one.item}_{one.key}": METADATA.tables[name] for name, one in RESOURCE_OF.items()
+}
+"""The tables of whose rows a parameter of a path or query is the key, by its name."""
 PERMISSIONS: dict[str, str] = {one.name: (one.openapi_extra or {})[PERMISSION] for one in _ROUTES}
 """The permission of each operation on a resource."""
 KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for one in _ROUTES}
@@ -71,13 +87,27 @@ the rows of a test."""
 def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> None:
     """Insert rows number `first` to `last` into the table of every resource, past the cache.
 
-    In an empty database the number is the row's id. A text is its column's name with the number.
+    In an empty database the number is the row's id; `key_of` has its key of another type. A text is
+    its column's name with the number.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
     A link table links these with the second row of that number: 1 with 1 and 2, 3 with 3.
     """
     for table in METADATA.sorted_tables:
         if table.name in RESOURCES or is_link(table):
             insert_rows_of(database, table, first, last)
+
+
+def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
+    """Insert row 1 of every resource, for an operation's sample event.
+
+    But none that a create makes itself, where clients give the key, or that stops a deletion.
+    """
+    insert_rows(database, 1, 1)
+    if (kind := KINDS.get(operation)) in ("create", "delete"):
+        resource = PERMISSIONS[operation].partition(":")[0]
+        delete_referring(database, resource)
+        if kind == "create":
+            database.execute(f"DELETE FROM {resource}".encode())
 
 
 def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, last: int) -> None:
@@ -97,6 +127,28 @@ def delete_referring(database: psycopg.Connection[Any], table: str) -> None:
         database.execute(f"DELETE FROM {child.name}".encode())
 
 
+def key_of(table: Table, number: int) -> int | str:
+    """The key of that row, as it is in JSON and in a path."""
+    (column,) = table.primary_key.columns
+    if column.type.python_type is str:
+        return nth_key(_key_type(table.name).example, number)
+    return number if column.type.python_type is int else str(UUID(int=number))
+
+
+def _key_type(name: str) -> Key:
+    """The type of the keys that clients give to the resource's items."""
+    resource = RESOURCE_OF[name]
+    metadata = resource.schema.model_fields[resource.key].metadata
+    [key] = [one for one in metadata if isinstance(one, Key)]
+    return key
+
+
+def key_for(parameter: str, number: int) -> int | str:
+    """The key of that row as the value of a parameter; the number, if it is no resource's key."""
+    table = KEY_PARAMETERS.get(parameter)
+    return number if table is None else key_of(table, number)
+
+
 def is_link(table: Table) -> bool:
     """Whether its key is the ids of rows of other tables."""
     return all(column.foreign_keys for column in table.primary_key)
@@ -104,14 +156,30 @@ def is_link(table: Table) -> bool:
 
 def values_of(table: Table) -> dict[str, str]:
     """The columns that an INSERT gives, each with its value in row n, in SQL."""
-    return {column.name: _value(column) for column in table.columns if is_given(column)}
+    return {
+        column.name: _value(column)
+        for column in table.columns
+        if is_given(column) or (column.primary_key and column.identity is None)
+    }
 
 
 def _value(column: Column[Any]) -> str:
     """The column's value in row n; of those that may be null, every third is."""
-    if column.foreign_keys and column is [*column.table.primary_key][-1]:
-        return "n"
-    if column.foreign_keys:
-        return "CASE WHEN n % 2 = 0 THEN 1 ELSE n END"
+    for key in column.foreign_keys:
+        is_own = column is [*column.table.primary_key][-1]
+        return _key(key.column.table, "n" if is_own else "CASE WHEN n % 2 = 0 THEN 1 ELSE n END")
+    if column.primary_key:
+        return _key(column.table, "n")
     value = value_of(column.type, column.name)
     return f"CASE WHEN n % 3 > 0 THEN {value} END" if column.nullable else value
+
+
+def _key(table: Table, number: str) -> str:
+    """The key of the row of that number, in SQL."""
+    (column,) = table.primary_key.columns
+    if column.type.python_type is int:
+        return number
+    if column.type.python_type is UUID:
+        return f"lpad(to_hex({number}), 32, '0')::uuid"
+    keys = ", ".join(f"'{key_of(table, n)}'" for n in range(1, MAX_ROWS + 1))
+    return f"(ARRAY[{keys}])[{number}]"

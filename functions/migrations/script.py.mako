@@ -2,16 +2,26 @@
     import re
 
     def resources(statements):
-        """The tables that are created with both columns that the triggers of a resource's need."""
+        """The triggers of each table that is created with a key of one column."""
         tables = re.findall(r"op\.create_table\(\s*[\"'](\w+)[\"'](.*?)\n    \)", statements or "", re.S)
-        return [name for name, columns in tables if re.search(r"Column\(.id.,", columns)
-                and re.search(r"Column\(.created_at.,", columns)]
+        found = {}
+        for name, columns in tables:
+            for key in re.findall(r"PrimaryKeyConstraint\([\"'](\w+)[\"'](?:, name=[^\n]*)?\)", columns):
+                is_id = key == "id" and re.search(r"Column\(.id., sa\.BigInteger\(\)", columns)
+                has_time = re.search(r"Column\(.created_at.,", columns)
+                found[name] = {
+                    **({"count_rows_of": f'"{name}"'} if is_id and has_time else {}),
+                    **({"forget_responses_of": f'"{name}"'} if is_id else
+                       {"forget_responses_by_key": f'"{name}", "{key}"'}),
+                }
+        return found
 
     def without_id_range(statements):
         """count_rows_of makes that constraint."""
         return re.sub(r"\n *sa\.CheckConstraint\([^\n]*_id_range[\"']\)+,?", "", statements or "pass")
 
     created, dropped = resources(upgrades), resources(downgrades)
+    triggers = sorted({one for made in (created, dropped) for names in made.values() for one in names})
 %>\
 """${message}."""
 
@@ -20,9 +30,9 @@ from alembic import op
 % if imports:
 ${imports}
 % endif
-% if created or dropped:
+% if triggers:
 
-from migrations.triggers import count_rows_of, forget_responses_of
+from migrations.triggers import ${", ".join(triggers)}
 % endif
 
 revision = ${repr(up_revision)}
@@ -40,9 +50,10 @@ def downgrade() -> None:
     ${without_id_range(downgrades)}
 ${rows_of(dropped, created)}\
 <%def name="rows_of(made, gone)">\
-% for table in made:
-    count_rows_of("${table}")
-    forget_responses_of("${table}")
+% for one in made.values():
+% for trigger, arguments in one.items():
+    ${trigger}(${arguments})
+% endfor
 % endfor
 % for table in gone:
     op.execute("DELETE FROM row_counts WHERE table_name = '${table}'")

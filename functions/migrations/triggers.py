@@ -1,7 +1,7 @@
 """Triggers of resources' tables, for use in migrations.
 
-The functions that they call exist since revision 0005. Do not change this module: applied
-migrations depend on it.
+The functions that they call exist since revision 0005, `forget_responses_by_key` since 0009. Do not
+change this module: applied migrations depend on it.
 """
 
 from alembic import op
@@ -43,6 +43,19 @@ def forget_responses_of(table: str) -> None:
         f"CREATE TRIGGER {table}_forget_responses AFTER DELETE ON {table} "
         "REFERENCING OLD TABLE AS deleted "
         f"FOR EACH STATEMENT EXECUTE FUNCTION forget_responses('/{table}')"
+    )
+    op.execute(
+        f"CREATE TRIGGER {table}_forget_all_responses AFTER TRUNCATE ON {table} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION forget_responses('/{table}')"
+    )
+
+
+def forget_responses_by_key(table: str, key: str) -> None:
+    """As `forget_responses_of`, of a table whose key is this column, and not an integer."""
+    op.execute(
+        f"CREATE TRIGGER {table}_forget_responses AFTER DELETE ON {table} "
+        "REFERENCING OLD TABLE AS deleted "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION forget_responses_by_key('/{table}', '{key}')"
     )
     op.execute(
         f"CREATE TRIGGER {table}_forget_all_responses AFTER TRUNCATE ON {table} "

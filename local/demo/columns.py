@@ -3,6 +3,7 @@
 Demo data uses them for columns that it does not know, tests for all columns.
 """
 
+import string
 from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, JSON, Column, Enum, Numeric, Table
 from sqlalchemy.types import TypeEngine
 
+LETTERS = [string.ascii_lowercase, string.ascii_uppercase]
 VALUES: dict[type, str] = {
     bool: "n % 2 = 0",
     bytes: "convert_to('{name} ' || n, 'UTF8')",
@@ -26,6 +28,23 @@ VALUES: dict[type, str] = {
     UUID: "lpad(to_hex(n), 32, '0')::uuid",
 }
 """The value of each type in row n."""
+
+
+def nth_key(example: str, number: int) -> str:
+    """Return the key number `number` of a table whose first key, number 1, is the example.
+
+    Its digits count up or, if it has none, its letters. Raises `ValueError` beyond the last one.
+    """
+    counted = [string.digits] if any(map(str.isdigit, example)) else LETTERS
+    key, rest = list(example), number - 1
+    for place in reversed(range(len(key))):
+        for symbols in counted:
+            if key[place] in symbols:
+                rest, symbol = divmod(symbols.index(key[place]) + rest, len(symbols))
+                key[place] = symbols[symbol]
+    if rest:
+        raise ValueError(f"{example} has no key number {number}: give the Key another example")
+    return "".join(key)
 
 
 def needed_values(table: Table, known: Collection[str]) -> dict[str, str]:

@@ -21,8 +21,10 @@ from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
 from local.generate.repository import ROOT, CommandError, generate, resources, run_module
-from local.generate.resource_files import Field, NewResource, Parent, Type
+from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from shared.database.models import METADATA, identities
+from shared.http.fields import Key as KeyType
+from shared.http.resource import Resource
 
 MODELS = "layers/shared/shared/database/models.py"
 MIGRATIONS = "functions/migrations/versions"
@@ -70,12 +72,18 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--of", default="")
     parser.add_argument("--item", default="")
+    parser.add_argument("--key", default="")
     parser.add_argument("--fields", default="")
     parser.add_argument("--owners", choices=("", "yes"), default="")
     given = parser.parse_args()
     try:
         new = new_resource(
-            given.name, given.of, given.fields, given.item, has_owners=given.owners == "yes"
+            given.name,
+            given.of,
+            given.fields,
+            given.item,
+            given.key,
+            has_owners=given.owners == "yes",
         )
     except CommandError as error:
         sys.exit(str(error))
@@ -85,7 +93,7 @@ def main() -> None:
 
 
 def new_resource(
-    name: str, of: str, fields: str, item: str = "", *, has_owners: bool = False
+    name: str, of: str, fields: str, item: str = "", key: str = "", *, has_owners: bool = False
 ) -> NewResource:
     """Return the resource. Raises `CommandError`."""
     if not name:
@@ -100,16 +108,17 @@ def new_resource(
         raise CommandError(f"ITEM={item} is taken, by a row of another table")
     parent = _parent(of) if of else None
     if has_owners:
-        _check_owners(of)
+        _check_owners(of, key)
     parsed = tuple(_field(text) for text in fields.split())
     if not parsed:
         raise CommandError("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
-    taken = ["id", "created_at", *([parent.key] if parent else [])]
+    type_ = _key(key)
+    taken = [type_.name, "id", "created_at", *([parent.key] if parent else [])]
     for field in parsed:
         if field.name in taken:
             raise CommandError(f"{field.name}: the resource has this field already")
         taken.append(field.name)
-    return NewResource(name, item, parsed, parent, has_owners)
+    return NewResource(name, item, parsed, parent, has_owners, type_)
 
 
 def _taken_by(name: str) -> str | None:
@@ -151,12 +160,14 @@ def _parent(of: str) -> Parent:
     if of not in (known := resources()):
         raise CommandError(f"OF={of}: there is no such resource; there are {', '.join(known)}")
     resource = getattr(import_module(f"{of}.routes"), of)
-    return Parent(of, resource.item, of in _owners())
+    return Parent(of, resource.item, of in _owners(), _key_of(resource))
 
 
-def _check_owners(of: str) -> None:
+def _check_owners(of: str, key: str) -> None:
     if of:
         raise CommandError("OWNERS=yes: its rows belong to callers, so leave out OF")
+    if key:
+        raise CommandError("OWNERS=yes: callers' rows have integers for ids, so leave out KEY")
     if owners := _owners():
         raise CommandError(f"OWNERS=yes: {', '.join(owners)} has the callers' own rows already")
 
@@ -166,16 +177,39 @@ def _owners() -> set[str]:
     return {key.column.table.name for key in identities.foreign_keys}
 
 
+def _key_of(resource: Resource) -> Key:
+    """Return how rows refer to an item of a resource."""
+    field = resource.schema.model_fields[resource.key]
+    for one in field.metadata:
+        if isinstance(one, KeyType):
+            body = f"Annotated[str, Key({one.pattern!r}, {one.example!r})]"
+            return files.TEXT_KEY._replace(body=body, name=resource.key, example=one.example)
+    type_ = files.ID_KEY if field.annotation is int else files.UUID_KEY
+    return type_._replace(name=resource.key)
+
+
+def _key(name: str) -> Key:
+    """Return a generated UUID, a text that clients give, or an id. Raises `CommandError`."""
+    if name in ("", "uuid"):
+        return files.UUID_KEY if name else files.ID_KEY
+    _check_field(name, f"KEY={name}")
+    return files.TEXT_KEY._replace(name=name)
+
+
 def _field(text: str) -> Field:
     match = FIELD.fullmatch(text)
     if match is None:
         raise CommandError(f"{text}: a field is name:type, or name:type? if it may be null")
     name = match["name"]
-    _check_name("a field", name, text)
-    _check_word(text, name)
-    if name in SHADOWING or any(hasattr(base, name) for base in (BaseModel, Row)):
-        raise CommandError(f"{text}: a field cannot have this name, which its classes use")
+    _check_field(name, text)
     return Field(name, _type(text, match["type"], match["numbers"]), match["null"] is not None)
+
+
+def _check_field(name: str, given: str) -> None:
+    _check_name("a field", name, given)
+    _check_word(given, name)
+    if name in SHADOWING or any(hasattr(base, name) for base in (BaseModel, Row)):
+        raise CommandError(f"{given}: a field cannot have this name, which its classes use")
 
 
 def _type(text: str, name: str, numbers: str | None) -> Type:

@@ -6,6 +6,9 @@ docs/adding-a-resource.md explains them by an example.
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import UUID
+
+from local.demo.columns import nth_key
 
 
 class Type(NamedTuple):
@@ -47,6 +50,46 @@ class Field:
         return f"{annotation} | None" if self.is_nullable else annotation
 
 
+class Key(NamedTuple):
+    """How the key of a resource is written: of its own items, and of rows that refer to them."""
+
+    column: str
+    """The type of the column."""
+    value: str
+    """In Python, as the database returns it."""
+    body: str
+    """In paths, bodies and responses."""
+    name: str = "id"
+    query: str = ""
+    """In a query; empty: as `body`."""
+    example: str = "key-1000"
+    """Of a text."""
+
+    def of_row(self, number: int) -> str:
+        """Return the key of a row that the tests insert."""
+        match self.value:
+            case "int":
+                return str(number)
+            case "UUID":
+                return str(UUID(int=number))
+        return nth_key(self.example, number)
+
+    def in_json(self, *rows: int) -> str:
+        """Return the keys of such rows as JSON, and Python, writes them."""
+        keys = map(self.of_row, rows)
+        return ", ".join(keys if self.value == "int" else (f'"{key}"' for key in keys))
+
+
+ID_KEY = Key("BigInteger", "int", "Id", query="IdParameter")
+UUID_KEY = Key("Uuid", "UUID", "UUID")
+TEXT_KEY = Key('Text(collation="C")', "str", "Annotated[str, Key()]")
+GENERATED = {
+    ID_KEY: "Column(BigInteger, Identity(always=True), primary_key=True)",
+    UUID_KEY: "Column(Uuid, server_default=func.gen_random_uuid(), primary_key=True)",
+}
+"""The columns of keys that the database generates."""
+
+
 @dataclass(frozen=True)
 class Parent:
     """The resource to whose rows the new rows belong; they are deleted with them."""
@@ -55,10 +98,11 @@ class Parent:
     item: str
     is_owner: bool
     """Whether callers own its rows: then they may write their own rows of the new resource."""
+    type: Key = ID_KEY
 
     @property
     def key(self) -> str:
-        return f"{self.item}_id"
+        return f"{self.item}_{self.type.name}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +113,22 @@ class NewResource:
     parent: Parent | None = None
     has_owners: bool = False
     """Whether its rows are callers, who write their own, and what belongs to it."""
+    type: Key = ID_KEY
+    """Of its key; a text is given by clients."""
+
+    @property
+    def key(self) -> str:
+        """The parameter of its path."""
+        return f"{self.item}_{self.type.name}"
+
+    @property
+    def path_type(self) -> str:
+        """The type of that parameter."""
+        return f"{self.item_class}{camel(self.type.name)}" if self.has_text_key else self.type.body
+
+    @property
+    def has_text_key(self) -> bool:
+        return self.type.value == "str"
 
     @property
     def title(self) -> str:
@@ -104,23 +164,31 @@ def with_article(noun: str) -> str:
     return f"{'an' if is_vowel else 'a'} {noun}"
 
 
-def foreign_key(table: str) -> str:
-    return f'ForeignKey("{table}.id", ondelete="CASCADE")'
+def foreign_key(table: str, key: str = "id") -> str:
+    return f'ForeignKey("{table}.{key}", ondelete="CASCADE")'
 
 
 def model(new: NewResource) -> str:
+    key = GENERATED.get(new.type, f"Column({new.type.column}, primary_key=True)")
     lines = [
-        "id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)",
+        f"{new.type.name}: Named[{new.type.value}] = {key}",
         *(f"{one.name}: Named[{one.value}] = Column({one.type.column})" for one in new.fields),
         "created_at: Named[datetime] = Column(DateTime(timezone=True), server_default=func.now())",
     ]
     index = info = ""
     if parent := new.parent:
-        key = foreign_key(parent.name)
-        lines.insert(1, f"{parent.key}: Named[int] = Column(BigInteger, {key})")
-        index = f'\n    Index("{new.name}_{parent.key}_id_idx", "{parent.key}", "id"),'
+        refers = foreign_key(parent.name, parent.type.name)
+        column = f"Column({parent.type.column}, {refers})"
+        lines.insert(1, f"{parent.key}: Named[{parent.type.value}] = {column}")
+        names = f'"{parent.key}", "{new.type.name}"'
+        index = f'\n    Index("{new.name}_{parent.key}_{new.type.name}_idx", {names}),'
         info = f'\n    info={{SCOPE: "{parent.key}"}},'
     columns = f"{new.item_class}Columns"
+    check = (
+        f'\n    CheckConstraint(ID_RANGE, name="{new.name}_id_range"),'
+        if new.type == ID_KEY
+        else ""
+    )
     return f"""
 class {columns}(TypedColumns):
     {_indented(lines)}
@@ -129,8 +197,7 @@ class {columns}(TypedColumns):
 {new.name} = Table(
     "{new.name}",
     METADATA,
-    {columns},
-    CheckConstraint(ID_RANGE, name="{new.name}_id_range"),{index}{info}
+    {columns},{check}{index}{info}
 )
 """
 
@@ -146,7 +213,7 @@ with fast_imports(deferred=("shared.database", "{new.name}.queries")):
 
 app = create_app({new.name}.router)
 handler = lambda_handler(app)
-prepare(handler, "/{new.name}", "/{new.name}/1")
+prepare(handler, "/{new.name}", "/{new.name}/{new.type.of_row(1)}")
 '''
 
 
@@ -159,19 +226,30 @@ def schemas(new: NewResource) -> str:
     parameters = ""
     if parent := new.parent:
         for lines in (create, update, shown):
-            lines.insert(0, f"{parent.key}: Id")
+            lines.insert(0, f"{parent.key}: {parent.type.body}")
         whose = f'Field(description="Only this {parent.item.replace("_", " ")}\'s.")'
         parameters = f"""
 
 class {new.item_class}ListParameters(PageParameters):
-    {parent.key}: Annotated[IdParameter | None, {whose}] = None
+    {parent.key}: Annotated[{parent.type.query or parent.type.body} | None, {whose}] = None
 """
-    code = f'''
-class {new.item_class}Create(Body):
-    """All fields of {new.an_item}, to create or replace one."""
+    key = replaced = ""
+    if new.has_text_key:
+        key = f"{new.path_type} = {new.type.body}\n\n"
+        replaced = f'''
+
+class {new.item_class}Create({new.item_class}Replace):
+    """All fields of {new.an_item}, to create one."""
+
+    {new.type.name}: {new.path_type}
+'''
+    body, purpose = ("Replace", "replace") if new.has_text_key else ("Create", "create or replace")
+    code = f'''{key}
+class {new.item_class}{body}(Body):
+    """{"The other" if key else "All"} fields of {new.an_item}, to {purpose} one."""
 
     {_indented(create)}
-
+{replaced}
 
 class {new.item_class}Update(Changes, total=False):
     """The fields of {new.an_item} to change; a field that is left out keeps its value."""
@@ -180,7 +258,7 @@ class {new.item_class}Update(Changes, total=False):
 
 
 class {new.item_class}Public(Shown):
-    {_indented(["id: Id", *shown, "created_at: datetime"])}
+    {_indented([f"{new.type.name}: {new.path_type}", *shown, "created_at: datetime"])}
 
 
 class {new.item_class}Page(OffsetPage[{new.item_class}Public]):
@@ -200,7 +278,7 @@ def queries(new: NewResource) -> str:
         bind = "bindparam, "
         of_one = (
             f"OF_{parent.item.upper()} = PagedQuery(select(*{new.name}.c).where({column} == "
-            f'bindparam("{parent.key}")), {new.name}.c.id, counted=True)\n'
+            f'bindparam("{parent.key}")), {new.name}.c.{new.type.name}, counted=True)\n'
         )
     return f'''"""SQL of the {new.title}: statements built once, each run in one round trip."""
 
@@ -210,36 +288,43 @@ from shared.database import Item, PagedQuery
 from shared.database.models import {new.name}
 
 ITEM = Item({new.name}{owner})
-ALL = PagedQuery(select(*{new.name}.c), {new.name}.c.id, counted=True)
+ALL = PagedQuery(select(*{new.name}.c), {new.name}.c.{new.type.name}, counted=True)
 {of_one}'''
 
 
 def routes(new: NewResource) -> str:
     name, item, class_ = new.name, new.item, new.item_class
-    created, raises, error, scope, which = "", "", "", "", ""
-    if new.has_owners:
-        created, error = "raises=[AlreadyTaken]", "from shared.errors import AlreadyTaken\n"
+    key, type_, replace = new.key, new.path_type, "Create"
+    scope, which, named = "", "", ""
+    taken = ["AlreadyTaken"] if new.has_owners or new.has_text_key else []
+    unknown = ["InvalidReference"] if new.parent else []
+    order = "oldest first" if new.type == ID_KEY else f"by {new.type.name}"
     parameters, paged = "PageParameters", "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
-        created = raises = "raises=[InvalidReference]"
-        error = "from shared.errors import InvalidReference\n"
         scope = f', scope="{parent.key}"'
         which = f": all, or one {parent.item.replace('_', ' ')}'s"
         parameters, paged = f"{class_}ListParameters", ""
         listing = f"""listing = queries.ALL if query.{parent.key} is None else queries.OF_{parent.item.upper()}
     values = {{"{parent.key}": query.{parent.key}}}
     return await listing.fetch(reader, query.position, query.limit, values)"""
-    names = [f"{class_}{name}" for name in ("Create", "Page", "Public", "Update")]
-    schemas = ", ".join([*names, parameters] if parent else names)
+    if new.has_text_key:
+        replace, named = "Replace", f', key="{new.type.name}"'
+    errors = [*taken, *unknown]
+    created, raises = map(_raises, (errors, unknown))
+    error = f"from shared.errors import {', '.join(errors)}\n" if errors else ""
+    types = {"Id": "from shared.http.fields import Id\n", "UUID": "from uuid import UUID\n\n"}
+    names = [f"{class_}{one}" for one in ("Create", "Page", "Public", "Update")]
+    names += [parameters] if parent else []
+    names += [f"{class_}Replace", type_] if new.has_text_key else []
+    schemas = ", ".join(names)
     return f'''"""HTTP routes of the {new.title}."""
 
 from {name} import queries
 from {name}.schemas import {schemas}
-{error}from shared.http.fields import Id
-{paged}from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
+{error}{types.get(type_, "")}{paged}from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 
-{name} = Resource("{name}", "{item}", {class_}Public)
+{name} = Resource("{name}", "{item}", {class_}Public{named})
 
 
 @{name}.create({created})
@@ -250,33 +335,37 @@ async def create_{item}(transaction: Transaction, body: {class_}Create) -> Row:
 
 @{name}.list({class_}Page, cached=True{scope})
 async def list_{name}(reader: Reader, query: {parameters}) -> PageResult:
-    """List {new.title}, oldest first{which}."""
+    """List {new.title}, {order}{which}."""
     {listing}
 
 
 @{name}.read()
-async def get_{item}(reader: Reader, {item}_id: Id) -> Row:
+async def get_{item}(reader: Reader, {key}: {type_}) -> Row:
     """Return one {new.item_title}."""
-    return await queries.ITEM.find(reader, {item}_id)
+    return await queries.ITEM.find(reader, {key})
 
 
 @{name}.replace({raises})
-async def replace_{item}(transaction: Transaction, {item}_id: Id, body: {class_}Create) -> Row:
+async def replace_{item}(transaction: Transaction, {key}: {type_}, body: {class_}{replace}) -> Row:
     """Replace all fields of {new.an_item}."""
-    return await queries.ITEM.update(transaction, {item}_id, body.model_dump())
+    return await queries.ITEM.update(transaction, {key}, body.model_dump())
 
 
 @{name}.update({raises})
-async def update_{item}(transaction: Transaction, {item}_id: Id, body: {class_}Update) -> Row:
+async def update_{item}(transaction: Transaction, {key}: {type_}, body: {class_}Update) -> Row:
     """Change the given fields of {new.an_item}."""
-    return await queries.ITEM.update(transaction, {item}_id, body)
+    return await queries.ITEM.update(transaction, {key}, body)
 
 
 @{name}.delete()
-async def delete_{item}(transaction: Transaction, {item}_id: Id) -> None:
+async def delete_{item}(transaction: Transaction, {key}: {type_}) -> None:
     """Delete {new.an_item}."""
-    await queries.ITEM.delete(transaction, {item}_id)
+    await queries.ITEM.delete(transaction, {key})
 '''
+
+
+def _raises(errors: list[str]) -> str:
+    return f"raises=[{', '.join(errors)}]" if errors else ""
 
 
 def deployment(new: NewResource) -> str:
@@ -308,7 +397,10 @@ def deployment(new: NewResource) -> str:
 def test(new: NewResource) -> str:
     """Return the tests of the resource's own rules: its callers and its parent."""
     parent = new.parent
+    key = new.type
     sample = ", ".join(f'"{one.name}": {one.type.sample}' for one in new.fields)
+    if new.has_text_key:
+        sample += f', "{key.name}": {key.in_json(0)}'
     if parent is None:
         pytest = "" if new.has_owners else "import pytest\n\n"
         return f'''"""Rules of the {new.title}; those of every resource are in tests/every_resource."""
@@ -328,6 +420,7 @@ BODY = {{{sample}}}
         )
     )
     whose = parent.item.replace("_", " ")
+    one = parent.type.in_json(1)
     return f'''"""Rules of the {new.title}; those of every resource are in tests/every_resource."""
 
 from typing import Any
@@ -339,17 +432,17 @@ import psycopg
 from tests.resources import insert_rows
 
 Database = psycopg.Connection[Any]
-BODY = {{"{parent.key}": 1, {sample}}}
+BODY = {{"{parent.key}": {one}, {sample}}}
 
 
-def ids(api: httpx.Client, **filters: int) -> list[int]:
-    return [one["id"] for one in api.get("/{new.name}", params=filters).json()["data"]]
+def keys(api: httpx.Client, **filters: Any) -> list[Any]:
+    return [one["{key.name}"] for one in api.get("/{new.name}", params=filters).json()["data"]]
 
 
 def test_{new.name}_of_one_{parent.item}_are_listed(api: httpx.Client, database: Database) -> None:
     insert_rows(database, 1, 3)  # 1 and 2 are of {whose} 1, 3 is of {whose} 3
-    assert ids(api) == [1, 2, 3]
-    assert ids(api, {parent.key}=1) == [1, 2]
+    assert keys(api) == [{key.in_json(1, 2, 3)}]
+    assert keys(api, {parent.key}={one}) == [{key.in_json(1, 2)}]
 
 
 def test_{new.name}_of_an_unknown_{parent.item}_are_rejected(api: httpx.Client) -> None:
@@ -362,8 +455,8 @@ def test_{new.name}_are_deleted_with_their_{parent.item}(
     api: httpx.Client, database: Database
 ) -> None:
     insert_rows(database, 1, 3)
-    assert api.delete("/{parent.name}/1").status_code == 204
-    assert ids(api) == [3]
+    assert api.delete("/{parent.name}/{parent.type.of_row(1)}").status_code == 204
+    assert keys(api) == [{key.in_json(3)}]
 
 {rules}'''
 
@@ -391,16 +484,17 @@ def test_callers_have_one_{new.item}_each_and_write_no_other(api_of: ApiOf) -> N
 
 
 def _written_by_owners(new: NewResource, parent: Parent) -> str:
+    key, other = new.type, parent.type.in_json(3)
     return f'''
 def test_callers_write_only_their_own_{new.name}(api_of: ApiOf, database: Database) -> None:
     insert_rows(database, 1, 3)
-    database.execute("INSERT INTO identities VALUES (%s, 'ada', 1)", [ISSUER])
+    database.execute("INSERT INTO identities VALUES (%s, 'ada', %s)", [ISSUER, {parent.type.in_json(1)}])
     ada = api_of("author", subject="ada")
     assert ada.post("/{new.name}", json=BODY).status_code == 201
-    assert ada.post("/{new.name}", json=BODY | {{"{parent.key}": 3}}).status_code == 403
-    assert ada.patch("/{new.name}/1", json={{"{parent.key}": 3}}).status_code == 403
-    assert ada.delete("/{new.name}/3").status_code == 403
-    assert ada.delete("/{new.name}/1").status_code == 204
+    assert ada.post("/{new.name}", json=BODY | {{"{parent.key}": {other}}}).status_code == 403
+    assert ada.patch("/{new.name}/{key.of_row(1)}", json={{"{parent.key}": {other}}}).status_code == 403
+    assert ada.delete("/{new.name}/{key.of_row(3)}").status_code == 403
+    assert ada.delete("/{new.name}/{key.of_row(1)}").status_code == 204
 '''
 
 
@@ -412,7 +506,7 @@ SCHEMA_IMPORTS = {
     "pydantic": ("Field", "JsonValue", "StrictBool"),
     "shared.http.fields": (
         *("Body", "Changes", "Content", "Date", "Id", "IdParameter", "Integer", "JsonObject"),
-        *("Line", "OneLine", "Shown", "Timestamp"),
+        *("Key", "Line", "OneLine", "Shown", "Timestamp"),
     ),
     "shared.http.pagination": ("OffsetPage", "PageParameters"),
 }

@@ -1,7 +1,8 @@
 """Sample events, one for every route and for the migrations.
 
 `python -m local.generate.sample_events` writes them. They are generated from the OpenAPI document,
-and committed in `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1.
+and committed in `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1,
+and other keys the examples of their types.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway.events import Request, default_event
-from local.generate.openapi import OPENAPI_FILE
+from local.generate.openapi import OPENAPI_FILE, resolved
 
 EVENTS = Path(__file__).parents[1] / "events"
 FORMATS = {
@@ -23,7 +24,7 @@ FORMATS = {
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
     "uri": "https://example.com/",
-    "uuid": "6f1c7b0e-3a52-4c8e-9d7f-0123456789ab",
+    "uuid": "00000000-0000-0000-0000-000000000001",
 }
 """A text of each format of JSON Schema."""
 HOST = "127.0.0.1:3000"
@@ -49,11 +50,20 @@ def _route_events(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
         for method, operation in methods.items():
             body = _example_body(document, operation)
             name = f"{operation['tags'][0]}-{operation['operationId']}"
-            yield name, _event(method.upper(), path, body)
+            yield name, _event(method.upper(), _example_path(document, path, operation), body)
 
 
-def _event(method: str, path: str, body: Any) -> dict[str, Any]:
-    target = "/".join("1" if part.startswith("{") else part for part in path.split("/"))
+def _example_path(document: dict[str, Any], path: str, operation: dict[str, Any]) -> str:
+    parameters = [resolved(document, one) for one in operation.get("parameters", [])]
+    values = {
+        one["name"]: example(one["schema"], document["components"]["schemas"])
+        for one in parameters
+        if one["in"] == "path"
+    }
+    return path.format(**values)
+
+
+def _event(method: str, target: str, body: Any) -> dict[str, Any]:
     content = b"" if body is None else json.dumps(body).encode()
     headers = [("host", HOST), ("user-agent", "sample-event")]
     if body is not None:

@@ -7,11 +7,12 @@ import httpx
 import psycopg
 import pytest
 
+from shared.database.models import METADATA
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
 from tests.conftest import ApiOf, Worker
 from tests.documentation.curl import blocks
-from tests.resources import KINDS, READS, ROOT, delete_referring, insert_rows
+from tests.resources import KINDS, READS, RESOURCE_OF, ROOT, insert_rows_for, key_of
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -26,17 +27,18 @@ WRITES = [name for name, kind in KINDS.items() if kind and name not in READS]
 
 @pytest.mark.parametrize("operation", WRITES)
 def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation: str) -> None:
-    insert_rows(database, 1, 1)
+    insert_rows_for(database, operation)
     resource, event = EVENTS[operation]
-    if KINDS[operation] == "delete":
-        delete_referring(database, resource)
     response = call(resource, event, claims_of("admin"))
     assert response["statusCode"] in {200, 201, 204}, response
-    written = json.loads(response["body"])["id"] if response["body"] else 1
-    columns = "issuer, subject, action, resource, resource_id, request_id"
+    key = key_of(METADATA.tables[resource], 1)
+    written = json.loads(response["body"])[RESOURCE_OF[resource].key] if response["body"] else key
+    columns = (
+        "issuer, subject, action, resource, coalesce(resource_key, resource_id::text), request_id"
+    )
     request_id = event["requestContext"]["requestId"]
     assert audit_rows(database, columns) == [
-        (ISSUER, "ada", operation, resource, written, request_id)
+        (ISSUER, "ada", operation, resource, str(written), request_id)
     ]
     assert database.execute("SELECT now() - at < '10 s' FROM audit_log").fetchone() == (True,)
 

@@ -5,7 +5,7 @@ Lists of what is each caller's own are those of tests/auth/test_private_lists.py
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
@@ -17,7 +17,15 @@ from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
 from shared.database.models import METADATA
 from shared.http.route import PRIVATE
-from tests.resources import CACHED_LISTS, KINDS, RESOURCES
+from tests.resources import (
+    CACHED_LISTS,
+    KEY_PARAMETERS,
+    KINDS,
+    RESOURCE_OF,
+    RESOURCES,
+    key_for,
+    key_of,
+)
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
 POSITIONS = ("cursor", "page", "skip")
@@ -64,18 +72,18 @@ class PaginatedList:
     def references(self) -> list[str]:
         """The filters, and parameters of the path, that are ids: row 1 of another resource."""
         return [
-            *(name for name, value in self.filters if value == "1"),
+            *(name for name, value in self.filters if value == "1" or name in KEY_PARAMETERS),
             *re.findall(r"\{(\w+)\}", self.template),
         ]
 
     def url(self, **parameters: object) -> str:
         given = dict(self.filters) | {name: str(value) for name, value in parameters.items()}
-        path = self.template
-        for name in re.findall(r"\{(\w+)\}", path):
-            path = path.replace(f"{{{name}}}", given.pop(name, "1"))
+        path = target_of(self.template, 1, given)
+        for name in re.findall(r"\{(\w+)\}", self.template):
+            given.pop(name, None)
         return str(httpx.URL(path, params=given)) if given else path
 
-    def keys(self, response: httpx.Response) -> list[int]:
+    def keys(self, response: httpx.Response) -> list[Any]:
         assert response.status_code == 200, response.text
         return [item[self.key] for item in response.json()["data"]]
 
@@ -96,8 +104,10 @@ class Write:
 
     @property
     def path(self) -> str:
-        path = self.target_of(1)
-        return f"{path.removesuffix('1')}3" if self.kind == "link" else path  # not linked yet
+        path, last = self.target_of(1), self.template.rpartition("/")[2]
+        if self.kind != "link":
+            return path
+        return f"{path.rpartition('/')[0]}/{target_of(last, 3)}"  # not linked yet
 
     @property
     def documented(self) -> dict[str, Any]:
@@ -141,13 +151,13 @@ class Write:
         ok = responses.get("200") or responses["201"]
         return [*documented(ok["content"]["application/json"]["schema"])["properties"]]
 
-    def target_of(self, row_id: object) -> str:
-        """Its own path, for that row."""
-        return target_of(self.template, row_id)
+    def target_of(self, row: int | str) -> str:
+        """Its own path, for the row of that number, or with that text for its key."""
+        return target_of(self.template, row)
 
-    def path_of(self, row_id: object) -> str:
+    def path_of(self, number: int) -> str:
         """The path of the item."""
-        return f"/{self.table}/{row_id}"
+        return path_of(self.table, number)
 
     def send(self, api: httpx.Client, path: str | None = None) -> httpx.Response:
         return api.request(self.method, path or self.path, json=self.body)
@@ -170,9 +180,18 @@ def _is_item(path: str, resource: str) -> bool:
     return re.fullmatch(rf"/{resource}/{{\w+}}", path) is not None
 
 
-def target_of(template: str, row_id: object) -> str:
-    """The path with that id for each of its parameters."""
-    return "/".join(str(row_id) if part.startswith("{") else part for part in template.split("/"))
+def path_of(resource: str, number: int) -> str:
+    """The path of an item: the row of that number."""
+    return f"/{resource}/{key_of(METADATA.tables[resource], number)}"
+
+
+def target_of(template: str, row: int | str, given: Mapping[str, str] | None = None) -> str:
+    """The path with the key of that row, or that text, for each of its parameters not given."""
+    path = template
+    for name in re.findall(r"\{(\w+)\}", template):
+        key = row if isinstance(row, str) else key_for(name, row)
+        path = path.replace(f"{{{name}}}", (given or {}).get(name) or str(key))
+    return path
 
 
 def stored(value: Any) -> Any:
@@ -211,8 +230,8 @@ def _samples(name: str, schema: dict[str, Any]) -> list[str]:
     """Values of a filter, but for its default, that rows of `insert_rows` match."""
     if "enum" in schema:
         return [value for value in schema["enum"] if value != schema.get("default")]
-    if schema.get("type") == "integer":
-        return ["1"]
+    if schema.get("type") == "integer" or name in KEY_PARAMETERS:
+        return [str(key_for(name, 1))]
     return [LONG_AGO] if "anyOf" in schema else [name]
 
 
@@ -229,6 +248,18 @@ def _writes() -> Iterator[Write]:
                 yield Write(KINDS[name], method.upper(), template, table, BODIES[name])
 
 
+def _body(event: dict[str, Any]) -> dict[str, Any] | None:
+    """The key of its own that a create gives is changed: the sample's is that of row 1."""
+    if "body" not in event:
+        return None
+    body: dict[str, Any] = json.loads(event["body"])
+    name = event["rawPath"].split("/")[1]
+    if event["requestContext"]["http"]["method"] == "POST" and name in RESOURCE_OF:
+        key = RESOURCE_OF[name].key
+        body |= {key: key_of(METADATA.tables[name], 0)} if key in body else {}
+    return body
+
+
 def of_kinds(*kinds: str) -> list[Write]:
     return [write for write in WRITES if write.kind in kinds]
 
@@ -237,11 +268,8 @@ LISTS = list(_paginated_lists())
 """Those that show all callers the same."""
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
-BODIES = {
-    name.partition("-")[2]: json.loads(event["body"]) if "body" in event else None
-    for name, event in sample_events().items()
-}
-"""The body of each operation's sample event."""
+BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
+"""The body of each operation's sample event; an item that it creates has the key of row 0."""
 ALL_WRITES = list(_writes())
 WRITES = [write for write in ALL_WRITES if write.kind]
 """Those of a kind; the others are plain routes, of which little is known."""

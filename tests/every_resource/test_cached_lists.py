@@ -17,7 +17,7 @@ from tests.valkey import empty
 
 Database = psycopg.Connection[Any]
 
-HEADER = rb"[0-9a-f]{16}(;\w+@\w*=[0-9a-f]{16}\+[0-9a-f]{16})+\n"
+HEADER = rb"[0-9a-f]{16}(;\w+@[\w.~%-]*=[0-9a-f]{16}\+[0-9a-f]{16})+\n"
 CACHED = [listed for listed in LISTS if listed.is_cached]
 cached_list = pytest.mark.parametrize("listed", CACHED, ids=str)
 

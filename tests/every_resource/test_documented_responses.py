@@ -18,7 +18,7 @@ from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.every_resource.document import BODIES, CREATES, DOCUMENT, documented, target_of
 from tests.in_process import LambdaTransport
-from tests.resources import KINDS, RESOURCES, delete_referring
+from tests.resources import KINDS, RESOURCE_OF, RESOURCES, delete_referring
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
 HTTP_HEADERS = {
@@ -50,8 +50,8 @@ class Operation:
     def target(self) -> str:
         return self.target_of(1)
 
-    def target_of(self, row_id: int) -> str:
-        return target_of(self.path, row_id)
+    def target_of(self, row: int | str) -> str:
+        return target_of(self.path, row)
 
     @property
     def table(self) -> str:
@@ -162,13 +162,14 @@ def conflict(caller: Caller, operation: Operation) -> httpx.Response:
     """A retried create of what was deleted; a change to what another has, or that was made; a
     deletion of what others refer to."""
     if operation.takes_key:
-        key = {"Idempotency-Key": "one"}
-        created = caller.send(operation, headers=key)
+        headers = {"Idempotency-Key": "one"}
+        created = caller.send(operation, headers=headers)
         if created.status_code == 409:  # what it would create is there
             return created
-        deletion = f"DELETE FROM {operation.table} WHERE id = %s"
-        caller.database.execute(deletion.encode(), [created.json()["id"]])
-        return caller.send(operation, headers=key)
+        key = RESOURCE_OF[operation.table].key
+        deletion = f"DELETE FROM {operation.table} WHERE {key}::text = %s"
+        caller.database.execute(deletion.encode(), [str(created.json()[key])])
+        return caller.send(operation, headers=headers)
     for create in CREATES:
         if create.table == operation.table:
             caller.send(Operation("POST", create.template))
@@ -189,14 +190,14 @@ def of_another_type(caller: Caller, operation: Operation) -> httpx.Response:
 
 
 def invalid(caller: Caller, operation: Operation) -> httpx.Response:
-    """An unknown field, an id that no row has, or an unknown parameter; or a malformed header."""
+    """An unknown field, an id that no row can have, an unknown parameter, or a malformed header."""
     if operation.body is not None:
         return caller.send(operation, content=b'{"nix": 1}')
-    if "{" in operation.path:
-        return caller.send(operation, target=operation.target_of(0))
-    refused = caller.send(operation, target=f"{operation.target}?nix=1")
-    if refused.status_code == 422:
-        return refused
+    targets = [operation.target_of("0")] if "{" in operation.path else []
+    for target in (*targets, f"{operation.target}?nix=1"):
+        refused = caller.send(operation, target=target)
+        if refused.status_code == 422:
+            return refused
     return caller.send(operation, headers={"If-Match": "nix"})
 
 

@@ -17,7 +17,10 @@ from tests.every_resource.document import (
     of_kinds,
     stored,
 )
-from tests.resources import RESOURCES
+from tests.resources import (
+    RESOURCE_OF,
+    key_for,
+)
 
 Database = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -35,10 +38,11 @@ bodies = chosen([write for write in WRITES if write.body])
 bodies_with_required_fields = chosen([write for write in WRITES if write.required])
 
 
-def rows_of(api: httpx.Client, table: str) -> dict[int, Row]:
-    """Every row by its id, each read by its own path."""
-    ids = [row["id"] for row in api.get(f"/{table}?skip=0&limit=100").json()["data"]]
-    return {row_id: row_in(api.get(f"/{table}/{row_id}"), table) for row_id in ids}
+def rows_of(api: httpx.Client, table: str) -> dict[str, Row]:
+    """Every row by its path, by which it is read."""
+    rows = api.get(f"/{table}?skip=0&limit=100").json()["data"]
+    paths = [f"/{table}/{row[RESOURCE_OF[table].key]}" for row in rows]
+    return {path: row_in(api.get(path), table) for path in paths}
 
 
 def row_in(response: httpx.Response, table: str) -> Row:
@@ -63,13 +67,15 @@ def test_a_created_item_is_returned_with_its_id_and_time(
 
     assert response.status_code == 201
     assert response.headers["content-type"] == "application/json"
-    assert response.headers["location"] == write.path_of(FEW_ROWS + 1)
+    location = response.headers["location"]
+    assert location == f"/{write.table}/{response.json()[RESOURCE_OF[write.table].key]}"
+    assert location not in before
     assert created == created | shown(write, stored(write.body or {}))
     assert set(response.json()) == set(write.shown)
     if "created_at" in created:
         age = datetime.now(UTC) - datetime.fromisoformat(created["created_at"])
         assert abs(age) < timedelta(minutes=1)
-    assert rows_of(api, write.table) == before | {FEW_ROWS + 1: created}
+    assert rows_of(api, write.table) == before | {location: created}
 
 
 @bodies_with_required_fields
@@ -109,15 +115,16 @@ def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_writ
 @chosen(of_kinds("replace", "update"))
 def test_an_item_is_changed_and_no_other(api: httpx.Client, few_rows: None, write: Write) -> None:
     assert write.body
+    item = write.path_of(ITEM)
     before = rows_of(api, write.table)
     for body in (*(partial(write) if write.kind == "update" else whole(write)), write.body):
         given = shown(write, stored(left_out(write, body) | body))
-        expected = rows_of(api, write.table)[ITEM] | given
+        expected = rows_of(api, write.table)[item] | given
         response = api.request(write.method, write.target_of(ITEM), json=body)
         assert (response.status_code, row_in(response, write.table)) == (200, expected)
-        assert rows_of(api, write.table) == before | {ITEM: expected}
+        assert rows_of(api, write.table) == before | {item: expected}
     given = shown(write, stored(write.body))
-    assert all(before[ITEM][name] != value for name, value in given.items())
+    assert all(before[item][name] != value for name, value in given.items())
 
 
 def shown(write: Write, body: Row) -> Row:
@@ -152,7 +159,7 @@ def test_a_deleted_item_is_gone_and_no_other(
 ) -> None:
     before = rows_of(api, write.table)
     response = write.send(api, write.target_of(ITEM))
-    del before[ITEM]
+    del before[write.path_of(ITEM)]
 
     assert (response.status_code, response.content) == (204, b"")
     assert rows_of(api, write.table) == before
@@ -160,18 +167,32 @@ def test_a_deleted_item_is_gone_and_no_other(
     assert write.send(api, write.target_of(ITEM)).status_code == 404
 
 
-READS = [Write("read", "GET", f"/{resource}/{{id}}", resource, None) for resource in RESOURCES]
-item_requests = pytest.mark.parametrize(
-    "request_", [*READS, *(write for write in WRITES if write.kind != "create")], ids=str
+READS = [
+    Write("read", "GET", f"/{name}/{{{one.item}_{one.key}}}", name, None)
+    for name, one in RESOURCE_OF.items()
+]
+ITEM_REQUESTS = [*READS, *(write for write in WRITES if write.kind != "create")]
+
+
+def has_ids(request: Write) -> bool:
+    """Whether the keys in its path are integers."""
+    names = re.findall(r"\{(\w+)\}", request.template)
+    return all(isinstance(key_for(name, 1), int) for name in names)
+
+
+ID_REQUESTS = [request for request in ITEM_REQUESTS if has_ids(request)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "row"),
+    [(one, 99) for one in ITEM_REQUESTS]
+    + [(one, row) for one in ID_REQUESTS for row in (2**31, 2**63 - 1)],
+    ids=str,
 )
-
-
-@item_requests
-@pytest.mark.parametrize("row_id", [99, 2**31, 2**63 - 1])
 def test_an_unknown_item_is_not_found(
-    api: httpx.Client, few_rows: None, request_: Write, row_id: int
+    api: httpx.Client, few_rows: None, request_: Write, row: int
 ) -> None:
-    response = request_.send(api, request_.target_of(row_id))
+    response = request_.send(api, request_.target_of(row))
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
@@ -179,12 +200,25 @@ def test_an_unknown_item_is_not_found(
     assert re.search(r"[Tt]here is no (such )?\w+", response.json()["detail"])
 
 
-@item_requests
-def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
-    no_ids = ["-1", "+1", "1.0", "1e3", "0x1", "null", "x", "1/", "1/2", "%31%00", "1%0A"]
-    no_ids += ["%2531", "%D9%A1", str(2**64), "9" * 5000]  # decoded twice; an Arabic-Indic digit
+NO_KEYS = ["-1", "+1", "%31%00", "1%0A", "1/", "1/2", "%2531", "%D9%A1", "9" * 5000]
+"""Of any type; some are decoded twice, or have an Arabic-Indic digit."""
+NO_IDS = [*NO_KEYS, "1.0", "1e3", "0x1", "null", "x", str(2**64)]
+
+
+@pytest.mark.parametrize("request_", ITEM_REQUESTS, ids=str)
+def test_an_invalid_key_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
     before = rows_of(api, request_.table)
-    for status, invalid in ((422, ["0", str(2**63)]), (404, no_ids)):
+    for key in NO_KEYS:
+        response = request_.send(api, request_.target_of(key))
+        assert response.status_code == 404, key
+        assert response.headers["content-type"] == "application/problem+json"
+    assert rows_of(api, request_.table) == before
+
+
+@pytest.mark.parametrize("request_", ID_REQUESTS, ids=str)
+def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
+    before = rows_of(api, request_.table)
+    for status, invalid in ((422, ["0", str(2**63)]), (404, NO_IDS)):
         for row_id in invalid:
             response = request_.send(api, request_.target_of(row_id))
             assert response.status_code == status, row_id
@@ -192,8 +226,8 @@ def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: 
     assert rows_of(api, request_.table) == before
 
 
-@pytest.mark.parametrize("resource", RESOURCES)
-def test_zeros_may_lead_an_id(api: httpx.Client, few_rows: None, resource: str) -> None:
-    item = api.get(f"/{resource}/1")
+@pytest.mark.parametrize("read", [one for one in READS if has_ids(one)], ids=str)
+def test_zeros_may_lead_an_id(api: httpx.Client, few_rows: None, read: Write) -> None:
+    item = read.send(api, read.target_of(1))
     assert item.status_code == 200
-    assert api.get(f"/{resource}/0001").json() == item.json()
+    assert read.send(api, read.target_of("0001")).json() == item.json()

@@ -1,6 +1,8 @@
 """Pages of every list: by skip, by page, and by following next."""
 
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -11,6 +13,10 @@ from shared.http.fields import MAX_ID
 from shared.http.pagination import MAX_LIMIT
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import LISTS, WHOLE_LISTS, PaginatedList
+from tests.resources import (
+    RESOURCE_OF,
+    key_for,
+)
 
 pytestmark = pytest.mark.usefixtures("filled_api")
 
@@ -40,7 +46,7 @@ def follow(api: httpx.Client, url: str) -> Iterator[httpx.Response]:
         assert response.headers.get("link") == (f'<{next_url}>; rel="next"' if next_url else None)
 
 
-def all_keys(api: httpx.Client, listed: PaginatedList) -> list[int]:
+def all_keys(api: httpx.Client, listed: PaginatedList) -> list[Any]:
     [response] = follow(api, listed.url(limit=MAX_LIMIT))
     keys = listed.keys(response)
     assert len(keys) > 10
@@ -60,8 +66,12 @@ def test_a_list_shows_every_row_in_order(
 ) -> None:
     statement = f"SELECT DISTINCT {listed.key} FROM {listed.table} ORDER BY 1"
     with psycopg.connect(services.database_url) as database:
-        found = [key for (key,) in database.execute(statement.encode())]
+        found = [json_key(key) for (key,) in database.execute(statement.encode())]
     assert all_keys(filled_api, listed) == found
+
+
+def json_key(key: object) -> object:
+    return str(key) if isinstance(key, UUID) else key
 
 
 @every_list
@@ -70,8 +80,10 @@ def test_an_item_is_what_its_own_path_returns(
 ) -> None:
     items = filled_api.get(listed.url(limit=2)).json()["data"]
     assert len(items) == 2
-    if listed.key == "id":
-        assert items == [filled_api.get(f"/{listed.table}/{item['id']}").json() for item in items]
+    resource = RESOURCE_OF.get(listed.table)
+    if resource is not None and resource.key == listed.key:
+        paths = [f"/{listed.table}/{item[listed.key]}" for item in items]
+        assert items == [filled_api.get(path).json() for path in paths]
 
 
 @every_list
@@ -247,14 +259,16 @@ def test_a_list_of_a_row_shows_only_what_belongs_to_it(
     filled_api: httpx.Client, listed: PaginatedList, name: str
 ) -> None:
     items = filled_api.get(listed.url(limit=MAX_LIMIT)).json()["data"]
-    assert {item.get(name, 1) for item in items} == {1}
+    first = key_for(name, 1)
+    assert {item.get(name, first) for item in items} == {first}
     assert len(items) == ROWS // 2 + 1  # row 1 itself, and every other one
 
 
 @lists_of_a_row
-@pytest.mark.parametrize("row_id", [1000, MAX_ID])
+@pytest.mark.parametrize("row", [99, MAX_ID])
 def test_a_list_of_an_unknown_row_is_empty(
-    filled_api: httpx.Client, listed: PaginatedList, name: str, row_id: int
+    filled_api: httpx.Client, listed: PaginatedList, name: str, row: int
 ) -> None:
-    page = filled_api.get(listed.url(**{name: row_id})).json()
+    unknown = row if isinstance(key_for(name, 1), int) else key_for(name, 99)
+    page = filled_api.get(listed.url(**{name: unknown})).json()
     assert (page["data"], page["total"], page["total_pages"]) == ([], 0, 0)

@@ -33,8 +33,8 @@ def test_following_next_repeats_and_loses_no_item_while_others_are_written(
 ) -> None:
     insert_rows(database, 1, ROWS)
     there_before = set(listed.keys(api.get(listed.url(limit=100))))
-    deletion = f"DELETE FROM {listed.table} WHERE {listed.key} = ANY(%s)".encode()
-    met: list[int] = []
+    deletion = f"DELETE FROM {listed.table} WHERE {listed.key}::text = ANY(%s)".encode()
+    met: list[Any] = []
     next_url, written = listed.url(limit=3), ROWS
     while next_url:
         response = api.get(next_url)
@@ -45,7 +45,8 @@ def test_following_next_repeats_and_loses_no_item_while_others_are_written(
             written += 1
             insert_rows(database, written, written)
             delete_referring(database, listed.table)
-            database.execute(deletion, [keys[1:]])  # the row that the cursor names is the last
+            seen = [str(key) for key in keys[1:]]  # the row that the cursor names is the last
+            database.execute(deletion, [seen])
 
     assert len(met) == len(set(met))
     assert set(met) >= there_before

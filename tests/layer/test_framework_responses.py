@@ -2,19 +2,18 @@
 
 import gzip
 import json
-import re
 import sys
 
 import httpx
 import pytest
 
 from meta.pages import SWAGGER_UI_FILES
-from tests.every_resource.document import DOCUMENT, WRITES, Write
+from tests.every_resource.document import DOCUMENT, WRITES, Write, target_of
 from tests.in_process import LambdaTransport
 
 UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))
 ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD, OPTIONS") | {
-    re.sub(r"{\w+}", "1", path): ", ".join(
+    target_of(path, 1): ", ".join(
         sorted(
             {method.upper() for method in operations}
             | {"OPTIONS"}

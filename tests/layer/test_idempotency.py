@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -118,17 +118,30 @@ def test_an_expired_key_is_a_new_one(api: httpx.Client, database: psycopg.Connec
     assert post(api, "/writers", other, "key-1").content == first.content
 
 
+class Created(NamedTuple):
+    body: dict[str, Any]
+    location: str
+
+
 @pytest.fixture
-def created(api: httpx.Client) -> dict[str, Any]:
-    """Bodies by path: one resource of each kind, created with a key, in their references' order."""
+def created(api: httpx.Client) -> dict[str, Created]:
+    """By path: one resource of each kind, created with a key, in their references' order."""
     events = [json.loads(file.read_text()) for file in EVENTS.glob("*-create_*.json")]
     bodies = {event["rawPath"]: json.loads(event["body"]) for event in events} | OF_EXAMPLE
     tables = [*METADATA.sorted_tables, *EXAMPLE.sorted_tables]
-    paths = [path for table in tables if (path := f"/{table.name}") in bodies]
-    assert len(paths) == len(bodies)
-    for path in paths:
-        assert post(api, path, bodies[path], "key").headers["location"] == f"{path}/1"
-    return {path: bodies[path] for path in paths}
+    found: dict[str, Created] = {}
+    keys: dict[str, Any] = {}
+    for table in tables:
+        if (path := f"/{table.name}") not in bodies:
+            continue
+        for key in table.foreign_keys:
+            bodies[path][key.parent.name] = keys[key.column.table.name]
+        response = post(api, path, bodies[path], "key")
+        found[path] = Created(bodies[path], response.headers["location"])
+        [column] = table.primary_key.columns
+        keys[table.name] = response.json()[column.name]
+    assert found.keys() == bodies.keys()
+    return found
 
 
 def stored(database: psycopg.Connection[Any]) -> dict[str, bool]:
@@ -138,29 +151,32 @@ def stored(database: psycopg.Connection[Any]) -> dict[str, bool]:
     return {path: body is not None for path, body, _ in rows}
 
 
-def exists(api: httpx.Client, path: str) -> bool:
-    return api.get(f"{path}/1").status_code == 200
+def exists(api: httpx.Client, created: Created) -> bool:
+    return api.get(created.location).status_code == 200
 
 
 def test_a_stored_response_is_forgotten_with_its_resource_which_is_not_created_again(
-    api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any]
+    api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Created]
 ) -> None:
-    for path in reversed(created):
+    for path, one in reversed(created.items()):
         assert stored(database)[path]
-        assert api.delete(f"{path}/1").status_code == 204
+        assert api.delete(one.location).status_code == 204
         assert not stored(database)[path]
-        again = post(api, path, created[path], "key")
+        again = post(api, path, one.body, "key")
         assert again.status_code == 409
         assert again.json()["type"] == "/problems#resource-deleted"
-        assert not exists(api, path)
-        assert post(api, path, created[path], "other-key").status_code == 201
+        assert not exists(api, one)
+        assert post(api, path, one.body, "other-key").status_code == 201
 
 
 @pytest.mark.parametrize(
     "statement", ["DELETE FROM writers", "TRUNCATE writers CASCADE"], ids=["DELETE", "TRUNCATE"]
 )
 def test_responses_of_a_cascade_are_forgotten_in_its_transaction(
-    api: httpx.Client, database: psycopg.Connection[Any], created: dict[str, Any], statement: str
+    api: httpx.Client,
+    database: psycopg.Connection[Any],
+    created: dict[str, Created],
+    statement: str,
 ) -> None:
     with database.transaction(force_rollback=True):
         database.execute(statement)
@@ -168,7 +184,7 @@ def test_responses_of_a_cascade_are_forgotten_in_its_transaction(
     assert stored(database) == dict.fromkeys(created, True)
 
     database.execute(statement)
-    assert stored(database) == {path: exists(api, path) for path in created}
+    assert stored(database) == {path: exists(api, one) for path, one in created.items()}
 
 
 def test_other_responses_are_not_forgotten(

@@ -10,6 +10,7 @@ from local.generate.http_semantics import GATEWAYS_MESSAGES
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
 from shared.errors import AlreadyTaken, RequestInProgress
 from shared.http.route import PERMISSION
+from tests.every_resource.document import target_of
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
 
@@ -144,7 +145,7 @@ def test_a_query_takes_an_integer_up_to_its_maximum(
             parameter = resolved(document, reference)
             if parameter["in"] == "query" and "maximum" in parameter["schema"]:
                 name, maximum = parameter["name"], parameter["schema"]["maximum"]
-                target = re.sub(r"\{\w+\}", "1", path)
+                target = target_of(path, 1)
                 assert api.get(target, params={name: maximum}).status_code == 200
                 assert api.get(target, params={name: maximum + 1}).status_code == 422
                 tried += 1

@@ -11,6 +11,7 @@ from migrations.handler import handler
 from migrations.retired_columns import is_compared, retired_columns
 from shared.cache.scripts import FENCE_SECONDS
 from shared.database.models import BLOCK_IDS, METADATA
+from shared.database.paged_query import has_row_counts
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
@@ -145,7 +146,7 @@ def test_every_cascade_finds_its_rows_by_an_index(migrated: Schema) -> None:
     assert set(references) <= set(indexed)
 
 
-@pytest.mark.parametrize("table", RESOURCE_TABLES, ids=str)
+@pytest.mark.parametrize("table", [one for one in RESOURCE_TABLES if has_row_counts(one)], ids=str)
 def test_ids_are_generated_and_within_the_range_of_pages(migrated: Schema, table: Table) -> None:
     columns, values = zip(*values_of(table).items(), strict=True)
     insert = f"INSERT INTO {table.name} (id, {', '.join(columns)})"

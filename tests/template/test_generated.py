@@ -10,7 +10,7 @@ import pytest
 
 from local.generate import openapi, sample_events
 from tests.in_process import LambdaContext, handler_of
-from tests.resources import KINDS, delete_referring, insert_rows
+from tests.resources import insert_rows_for
 
 EVENTS = sorted(Path(sample_events.EVENTS).glob("*.json"))
 
@@ -41,10 +41,7 @@ def test_there_is_a_sample_event_for_every_operation_and_no_other() -> None:
 def test_a_sample_event_is_answered_with_success(
     api: httpx.Client, database: psycopg.Connection[Any], path: Path
 ) -> None:
-    insert_rows(database, 1, 1)
-    resource, _, operation = path.stem.partition("-")
-    if KINDS.get(operation) == "delete":
-        delete_referring(database, resource)
+    insert_rows_for(database, path.stem.partition("-")[2])
     event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     answer: dict[str, Any] = handler_of(event["rawPath"])(event, LambdaContext())
     assert 200 <= answer["statusCode"] < 300, answer

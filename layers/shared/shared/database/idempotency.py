@@ -20,25 +20,26 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import Row
 
-from shared.database.transactions import Transaction
+from shared.database.transactions import Transaction, resource_columns
 from shared.errors import InvalidRequest, RequestInProgress, ResourceDeleted
 from shared.observability import database_time
+from shared.page import ItemKey
 from shared.settings import settings
 
 # A statement of its own, so that the look-up sees what the lock's last holder committed.
 LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s::text, 0))"
 # In SQL: SQLAlchemy takes 0.4 ms to make these two statements, as long as PostgreSQL to run them.
 EARLIER = """
-SELECT fingerprint, resource_id, body FROM idempotency_keys
+SELECT fingerprint, resource_id, resource_key, body FROM idempotency_keys
 WHERE path = %s AND key = %s AND issuer = %s AND subject = %s AND expires_at > now()
 """
 REMEMBER = """
 INSERT INTO idempotency_keys
-    (path, key, issuer, subject, fingerprint, resource_id, body, expires_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))
+    (path, key, issuer, subject, fingerprint, resource_id, resource_key, body, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s))
 ON CONFLICT (path, key, issuer, subject) DO UPDATE SET
     fingerprint = excluded.fingerprint, resource_id = excluded.resource_id,
-    body = excluded.body, expires_at = excluded.expires_at
+    resource_key = excluded.resource_key, body = excluded.body, expires_at = excluded.expires_at
 """
 
 HEADER = "Idempotency-Key"
@@ -48,13 +49,13 @@ ResourceRow = Row[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """The response to a create request: the resource's id below `path`, and its JSON.
+    """The response to a create request: the resource's key below `path`, and its JSON.
 
     `version` is that of the created row, None for a retry, as the row may have changed since.
     """
 
     path: str
-    id: int
+    key: ItemKey
     body: str
     version: str | None = None
 
@@ -64,11 +65,13 @@ class IdempotentRequest:
     """A request to create a resource below `path`; `key` is None if the client sent none.
 
     `content` identifies the request's content: a key must not be used with another.
+    `identified_by` is the column of the resource's own key.
     """
 
     path: str
     content: str
     key: str | None
+    identified_by: str = "id"
 
     @property
     def fingerprint(self) -> bytes:
@@ -91,21 +94,23 @@ async def execute_idempotently(
     if earlier is None:
         row = await insert_resource(transaction)
         body = schema.model_validate(row).model_dump_json()
-        created = StoredResponse(request.path, row.id, body, row.this_version)
+        created = StoredResponse(
+            request.path, getattr(row, request.identified_by), body, row.this_version
+        )
         _remember(transaction, request, created)
         return created
-    fingerprint, resource_id, first_body = earlier
+    fingerprint, resource_id, resource_key, first_body = earlier
     if first_body is None:
         raise ResourceDeleted("The resource that this Idempotency-Key created was deleted.")
     if fingerprint != request.fingerprint:
         message = "was used before with another body; send a new key with a new request"
         raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
-    return StoredResponse(request.path, resource_id, first_body)
+    return StoredResponse(request.path, resource_key or resource_id, first_body)
 
 
 async def _find_earlier(
     transaction: Transaction, request: IdempotentRequest
-) -> tuple[bytes | None, int, str | None] | None:
+) -> tuple[bytes | None, int, str | None, str | None] | None:
     """Return fingerprint, resource and body of the key's row, None if there is none.
 
     Takes the key's advisory lock without waiting. Raises `RequestInProgress` if another request
@@ -128,7 +133,7 @@ def _remember(
 ) -> None:
     if request.key is None:
         return
-    response = (request.fingerprint, created.id, created.body)
+    response = (request.fingerprint, *resource_columns(created.key), created.body)
     key = _primary_key(transaction, request)
     transaction.execute_with_commit(
         REMEMBER, (*key, *response, settings().idempotency_key_ttl_seconds)

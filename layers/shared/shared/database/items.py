@@ -1,7 +1,7 @@
 """The statements that insert, find, update and delete one row of a resource.
 
-Rows have the table's columns and `this_version`. Updates and deletes check the row's version
-against If-Match, and its owner.
+Rows have the table's columns, the key first, and `this_version`. Updates and deletes check the
+row's version against If-Match, and its owner.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     BindParameter,
     Column,
+    ColumnElement,
     Row,
     Table,
     bindparam,
@@ -28,39 +28,42 @@ from shared.database.models import identities
 from shared.database.ownership import ISSUER, SUBJECT, is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
+from shared.page import ItemKey
 
-# Not `item_id`: an update's parameters are named by columns too.
-ITEM_ID = bindparam("this_item_id", type_=BigInteger)
-NEW_OWNER = bindparam("this_item_new_owner", type_=BigInteger)
-"""The row's new owner; None keeps the present one."""
+# Not `item_key`: an update's parameters are named by columns too.
+ITEM_KEY = "this_item_key"
+NEW_OWNER = "this_item_new_owner"
+"""The parameter for the row's new owner; None keeps the present one."""
 
 ItemRow = Row[*tuple[Any, ...]]
 """The columns of a table, and `this_version`."""
 
 
 class Item:
-    """The statements of a table whose key is `id`.
+    """The statements of a table whose key is one column: an id, a UUID or a text.
 
     `owner` is the column with the id of the user who owns a row: callers who may write only their
     own rows can neither create rows for other users, nor give them rows. In the table of users it
-    is `id`: such a caller creates one user, its own. Without an owner, only callers who may write
-    all rows may write.
+    is the key: such a caller creates one user, its own. Without an owner, only callers who may
+    write all rows may write.
     """
 
-    def __init__(self, table: Table, *, owner: Column[int] | None = None) -> None:
-        self.columns = (*table.c, version(table))
+    def __init__(self, table: Table, *, owner: Column[Any] | None = None) -> None:
+        (key,) = table.primary_key.columns
+        self.columns = _returned(table)
         self._table = table
-        self._has_owners = owner is table.c.id
+        self._has_owners = owner is key
         self._owner = None if self._has_owners else owner
-        is_item = table.c.id == ITEM_ID
+        is_item = key == bindparam(ITEM_KEY, type_=key.type)
         guards = [meets_conditions(table)]
         if owner is not None:
             guards.append(is_own(owner))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
-        self._delete = delete(table).where(is_item, *guards).returning(table.c.id)
+        self._delete = delete(table).where(is_item, *guards).returning(key)
         if self._owner is not None:
-            guards.append(is_own(func.coalesce(NEW_OWNER, self._owner)))
+            new_owner = bindparam(NEW_OWNER, type_=self._owner.type)
+            guards.append(is_own(func.coalesce(new_owner, self._owner)))
         self._update = update(table).where(is_item, *guards).returning(*self.columns)
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
@@ -78,46 +81,52 @@ class Item:
             statement, {f"new_{name}": value for name, value in values.items()}
         )
 
-    async def find(self, reader: Reader, item_id: int) -> ItemRow:
+    async def find(self, reader: Reader, item: ItemKey) -> ItemRow:
         """Return the row. Raises `NotFound`."""
-        return await reader.find(self._find, {ITEM_ID.key: item_id})
+        return await reader.find(self._find, {ITEM_KEY: item})
 
     async def update(
-        self, transaction: Transaction, item_id: int, values: Mapping[str, object]
+        self, transaction: Transaction, item: ItemKey, values: Mapping[str, object]
     ) -> ItemRow:
         """Set these values, and return the row.
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed`, `Conflict` and `InvalidReference`.
         """
-        given = {ITEM_ID.key: item_id, **values}
+        given = {ITEM_KEY: item, **values}
         if self._owner is not None:
-            given[NEW_OWNER.key] = values.get(self._owner.name)
+            given[NEW_OWNER] = values.get(self._owner.name)
         return await transaction.change(self._update, given)
 
-    async def delete(self, transaction: Transaction, item_id: int) -> None:
+    async def delete(self, transaction: Transaction, item: ItemKey) -> None:
         """Delete the row. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
-        await transaction.change(self._delete, {ITEM_ID.key: item_id})
+        await transaction.change(self._delete, {ITEM_KEY: item})
 
 
 @lru_cache(KNOWN_STATEMENTS)
 def _insert_owned(
-    table: Table, owner: Column[int], names: tuple[str, ...]
+    table: Table, owner: Column[Any], names: tuple[str, ...]
 ) -> TypedReturnsRows[*tuple[Any, ...]]:
     """Return the statement that inserts these columns if the owner is the caller's own user."""
     given = _given(table, names)
     row = select(*given.values()).where(is_own(given[owner.name]))
-    return insert(table).from_select(names, row).returning(*table.c, version(table))
+    return insert(table).from_select(names, row).returning(*_returned(table))
 
 
 @lru_cache(KNOWN_STATEMENTS)
 def _insert_owner(table: Table, names: tuple[str, ...]) -> TypedReturnsRows[*tuple[Any, ...]]:
     """Return the statement that inserts a user with these columns, and the caller as its owner."""
-    created = insert(table).values(_given(table, names)).returning(*table.c, version(table))
+    created = insert(table).values(_given(table, names)).returning(*_returned(table))
     rows = created.cte("created")
+    key, *_ = rows.c
     own = insert(identities).from_select(
-        ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, rows.c.id)
+        ["issuer", "subject", "user_id"], select(ISSUER, SUBJECT, key)
     )
     return select(*rows.c).add_cte(own.cte("own"))
+
+
+def _returned(table: Table) -> tuple[ColumnElement[Any], ...]:
+    (key,) = table.primary_key.columns
+    return (key, *(one for one in table.c if one is not key), version(table))
 
 
 def _given(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:

@@ -4,16 +4,17 @@ The audit log has the first of the two ids.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Table, bindparam, delete, select, true
+from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from shared.database.ownership import is_own
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
+from shared.page import ItemKey
 
-FIRST_ID = bindparam("first_id", type_=BigInteger)
-SECOND_ID = bindparam("second_id", type_=BigInteger)
+FIRST_ID, SECOND_ID = "first_id", "second_id"
 
 
 class Link:
@@ -23,9 +24,11 @@ class Link:
     of a table that it links. Without it, only callers who may write all rows may write.
     """
 
-    def __init__(self, table: Table, owner: Column[int] | None = None) -> None:
+    def __init__(self, table: Table, owner: Column[Any] | None = None) -> None:
         first, second = table.primary_key.columns
-        ids = {first.name: FIRST_ID, second.name: SECOND_ID}
+        first_id = bindparam(FIRST_ID, type_=first.type)
+        second_id = bindparam(SECOND_ID, type_=second.type)
+        ids = {first.name: first_id, second.name: second_id}
         link = insert(table).from_select(
             list(ids), select(*ids.values()).where(_may_write(table, owner, ids))
         )
@@ -36,14 +39,14 @@ class Link:
         self._delete = (
             delete(table)
             .where(
-                first == FIRST_ID,
-                second == SECOND_ID,
+                first == first_id,
+                second == second_id,
                 _may_write(table, owner, dict(table.c.items())),
             )
             .returning(first)
         )
 
-    async def insert(self, transaction: Transaction, first_id: int, second_id: int) -> None:
+    async def insert(self, transaction: Transaction, first_id: ItemKey, second_id: ItemKey) -> None:
         """Insert the link unless it exists.
 
         Raises `NotFound` if one of the rows does not exist, and `Forbidden`.
@@ -53,17 +56,17 @@ class Link:
         except InvalidReference as unknown:
             raise NotFound(unknown.detail) from None
 
-    async def delete(self, transaction: Transaction, first_id: int, second_id: int) -> None:
+    async def delete(self, transaction: Transaction, first_id: ItemKey, second_id: ItemKey) -> None:
         """Delete the link. Raises `NotFound` if it does not exist, and `Forbidden`."""
         await transaction.change(self._delete, _values(first_id, second_id))
 
 
-def _values(first_id: int, second_id: int) -> dict[str, int]:
-    return {FIRST_ID.key: first_id, SECOND_ID.key: second_id}
+def _values(first_id: ItemKey, second_id: ItemKey) -> dict[str, ItemKey]:
+    return {FIRST_ID: first_id, SECOND_ID: second_id}
 
 
 def _may_write(
-    table: Table, owner: Column[int] | None, link: Mapping[str, ColumnElement[int]]
+    table: Table, owner: Column[Any] | None, link: Mapping[str, ColumnElement[Any]]
 ) -> ColumnElement[bool]:
     """Return the condition that the caller may write the link with these columns."""
     if owner is None:

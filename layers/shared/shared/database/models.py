@@ -143,15 +143,17 @@ row_counts = Table("row_counts", METADATA, RowCountColumns, info={ROWS_OF: "tabl
 class IdempotencyKeyColumns(TypedColumns):
     """The first response to a caller's POST with the key (see `shared.database.idempotency`).
 
-    A trigger empties `fingerprint` and `body` when the resource is deleted. `issuer` and `subject`
-    are empty for anonymous callers.
+    The resource has a `resource_id` or, where its key is not an integer, a `resource_key`. A
+    trigger empties `fingerprint` and `body` when it is deleted. `issuer` and `subject` are empty
+    for anonymous callers.
     """
 
     path: Named[str] = Column(Text, primary_key=True)
     key: Named[str] = Column(Text, primary_key=True)
     issuer: Named[str] = Column(Text, primary_key=True, server_default="")
     subject: Named[str] = Column(Text, primary_key=True, server_default="")
-    resource_id: Named[int] = Column(BigInteger)
+    resource_id: Named[int | None] = Column(BigInteger)
+    resource_key: Named[str | None] = Column(Text)
     fingerprint: Named[bytes | None] = Column(LargeBinary)
     body: Named[str | None] = Column(Text)
     expires_at: Named[datetime] = Column(DateTime(timezone=True))
@@ -163,6 +165,12 @@ idempotency_keys = Table(
     IdempotencyKeyColumns,
     Index("idempotency_keys_expires_at_idx", "expires_at"),
     Index("idempotency_keys_resource_idx", "path", "resource_id"),
+    Index(
+        "idempotency_keys_resource_key_idx",
+        "path",
+        "resource_key",
+        postgresql_where=text("resource_key IS NOT NULL"),
+    ),
     info={UNTRACKED: True},
 )
 
@@ -170,8 +178,9 @@ idempotency_keys = Table(
 class AuditColumns(TypedColumns):
     """A write of one row, in the same transaction: caller, action, resource and request.
 
-    Its only personal data is the token's subject, null for anonymous callers. Rows that are deleted
-    by cascade are not logged.
+    The row is named by its `resource_id` or, if its key is not an integer, its `resource_key`. Its
+    only personal data is the token's subject, null for anonymous callers. Rows that are deleted by
+    cascade are not logged.
     """
 
     id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)
@@ -180,7 +189,8 @@ class AuditColumns(TypedColumns):
     subject: Named[str | None] = Column(Text)
     action: Named[str] = Column(Text)
     resource: Named[str] = Column(Text)
-    resource_id: Named[int] = Column(BigInteger)
+    resource_id: Named[int | None] = Column(BigInteger)
+    resource_key: Named[str | None] = Column(Text)
     request_id: Named[str] = Column(Text)
 
 

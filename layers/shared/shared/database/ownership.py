@@ -7,6 +7,7 @@ may write only their own rows.
 """
 
 from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Executable, Text, bindparam, or_, select
 from sqlalchemy.sql import visitors
@@ -26,7 +27,7 @@ OWN_USER_ID = (
 )
 
 
-def is_own(user_id: ColumnElement[int]) -> ColumnElement[bool]:
+def is_own(user_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that the caller may write the rows of that user."""
     return or_(EVERYTHING, user_id == OWN_USER_ID)
 

@@ -1,8 +1,9 @@
 """Queries of one page of a table, in the order of a key.
 
-A page begins after a key (cheap at any depth) or at an offset. In a whole table the row counts tell
-which block of ids has the offset; within the block, or in a part of a table, an index-only scan of
-the key finds it. One row more than the page is read, to know whether there is a next page.
+A page begins after a key (cheap at any depth) or at an offset. In a whole table with row counts
+these tell which block of ids has the offset; within the block, in a part of a table, or in a table
+without row counts, an index-only scan of the key finds it. One row more than the page is read, to
+know whether there is a next page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    FromClause,
     Row,
     ScalarSelect,
     Select,
@@ -41,7 +43,7 @@ class PagedQuery:
     """
 
     statement: Select[*tuple[Any, ...]]
-    key: Column[int]
+    key: Column[Any]
     counted: bool = False
 
     async def fetch(
@@ -55,10 +57,12 @@ class PagedQuery:
     ) -> PageResult:
         """Return up to `limit` rows from `start`; `parameters` are those of the statement.
 
-        The total is read in the same round trip, unless the page has no rows.
+        The total is read in the same round trip, unless the page has no rows. Raises
+        `InvalidRequest` for the cursor of a list with keys of another type.
         """
-        page = _page(self, descending, after=start.after > 0, offset=start.offset > 0)
-        bounds = {"page_after": start.after, "page_offset": start.offset, "page_rows": limit + 1}
+        after = start.key(self.key.type.python_type)
+        page = _page(self, descending, after=after is not None, offset=start.offset > 0)
+        bounds = {"page_after": after, "page_offset": start.offset, "page_rows": limit + 1}
         given = {**(parameters or {}), **bounds}
         rows = (await reader.execute(page, given)).all()
         if not self.counted:
@@ -68,7 +72,9 @@ class PagedQuery:
 
     @cached_property
     def is_whole_table(self) -> bool:
-        """Whether the statement selects every row of the key's table, which has row counts."""
+        """Whether the statement selects every row of the key's table, and it has row counts."""
+        if self.key.identity is None or not has_row_counts(self.key.table):
+            return False
         every_row = select(*self.statement.selected_columns)
         is_single = self.statement.get_final_froms() == [self.key.table]
         return is_single and self.statement.compare(every_row)
@@ -81,9 +87,15 @@ class PagedQuery:
         return self.statement.with_only_columns(func.count(), maintain_column_froms=True)
 
 
+def has_row_counts(table: FromClause) -> bool:
+    """Whether the triggers of its migration count the rows: by ids, and times of creation."""
+    id_ = table.c.get("id")
+    return isinstance(id_, Column) and id_.identity is not None and "created_at" in table.c
+
+
 def to_page(
     rows: Sequence[Row[*tuple[Any, ...]]],
-    key: Column[int],
+    key: Column[Any],
     limit: int,
     total: int = 0,
 ) -> PageResult:
@@ -105,7 +117,8 @@ def _page(
     statement, key = query.statement, query.key
     order = key.desc() if descending else key.asc()
     if after:
-        statement = statement.where(key < AFTER if descending else key > AFTER)
+        last = bindparam(AFTER.key, type_=key.type)
+        statement = statement.where(key < last if descending else key > last)
     if offset:
         keys = statement.with_only_columns(key).order_by(order)
         whole = query.is_whole_table
@@ -117,7 +130,7 @@ def _page(
     return page.add_columns(query.total.scalar_subquery().label("this_total"))
 
 
-def _counted_key(keys: Select[int], key: Column[int], descending: bool) -> ScalarSelect[int]:
+def _counted_key(keys: Select[int], key: Column[Any], descending: bool) -> ScalarSelect[int]:
     """Return the key at OFFSET, NULL past the end: find its block by the counts, then the key."""
     rows = func.sum(row_counts.c.row_count)
     block_order = row_counts.c.block.desc() if descending else row_counts.c.block.asc()

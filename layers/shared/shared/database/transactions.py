@@ -42,6 +42,7 @@ from shared.errors import (
     PreconditionFailed,
 )
 from shared.observability import database_time, logger
+from shared.page import ItemKey
 from shared.request import Access, ApiRequest
 from shared.settings import settings
 
@@ -50,8 +51,8 @@ from shared.settings import settings
 UNKNOWN_OUTCOMES = ("08", "57P", "40003")
 
 AUDIT = """
-INSERT INTO audit_log (issuer, subject, action, resource, resource_id, request_id)
-VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO audit_log (issuer, subject, action, resource, resource_id, resource_key, request_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 P = ParamSpec("P")
@@ -139,7 +140,7 @@ class Transaction:
         self.driver = driver
         self._invalidation = invalidation
         self.request = request
-        self._written: list[int] = []
+        self._written: list[ItemKey] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
@@ -154,7 +155,8 @@ class Transaction:
     ) -> Row[*Ts]:
         """Insert one row of a resource, and return it.
 
-        The audit log gets the row's `id` or, for a link table, which has none, its first column.
+        The audit log gets the row's `id` or, if it has none, its first column: `Item` returns the
+        key first, and a link table has no key of its own.
 
         Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
         for another reason, such as a SELECT that found nothing.
@@ -210,7 +212,7 @@ class Transaction:
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append(_id_of(row))
+            self._written.append(_key_of(row))
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row
@@ -276,8 +278,8 @@ class Transaction:
         with database_time(self.request.record):
             async with self.driver.pipeline():
                 is_audited = settings().audit_retention_days > 0
-                for row_id in self._written if is_audited else ():
-                    await self.driver.execute(AUDIT, self._audit_values(row_id))
+                for written in self._written if is_audited else ():
+                    await self.driver.execute(AUDIT, self._audit_values(written))
                 if self._last is not None:
                     await self.driver.execute(*self._last)
                 # The driver's `commit` would await its own round trip within the pipeline.
@@ -285,10 +287,11 @@ class Transaction:
         if ended.statusmessage == "ROLLBACK":
             raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
 
-    def _audit_values(self, row_id: int) -> Sequence[object]:
+    def _audit_values(self, key: ItemKey) -> Sequence[object]:
         access = self.access
         caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
-        return (*caller, access.operation, access.resource, row_id, self.request.gateway_id)
+        named = (access.operation, access.resource, *resource_columns(key))
+        return (*caller, *named, self.request.gateway_id)
 
 
 async def read(
@@ -374,9 +377,14 @@ async def _roll_back(driver: BoundedConnection, invalidation: Invalidation) -> N
     await run_both(driver.end_transaction(), clear_fences())
 
 
-def _id_of(row: Row[*tuple[Any, ...]]) -> int:
-    found: int = row.id if "id" in row._fields else next(iter(row))
+def _key_of(row: Row[*tuple[Any, ...]]) -> ItemKey:
+    found: ItemKey = row.id if "id" in row._fields else next(iter(row))
     return found
+
+
+def resource_columns(key: ItemKey) -> tuple[int | None, str | None]:
+    """Return `resource_id` and `resource_key` of a row of a resource, in the layer's own tables."""
+    return (key, None) if isinstance(key, int) else (None, str(key))
 
 
 def _not_found(request: ApiRequest) -> NotFound:

@@ -3,7 +3,8 @@
 A foreign key that refers to no row is an `InvalidReference` of its column, one that prevents a
 deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is an error
 with that text: `AlreadyTaken` for unique values, else a `Conflict`, such as a check that is a rule
-of the resource. Any other violation is a bug.
+of the resource. A key that a client sends, and another row has, is `AlreadyTaken` too. Any other
+violation is a bug.
 """
 
 from collections.abc import Iterable
@@ -41,9 +42,19 @@ def client_error(violation: IntegrityError, statement: Executable) -> ApiError |
         if one.name == name and CONFLICT in one.info:
             error = AlreadyTaken if isinstance(one, UNIQUE) else Conflict
             return error(one.info[CONFLICT])
+        if one.name == name and isinstance(one, PrimaryKeyConstraint):
+            return _taken(one)
         if one.name == name and isinstance(one, ForeignKeyConstraint):
             return _in_use(one) if isinstance(statement, Delete) else _unknown(one)
     return None
+
+
+def _taken(key: PrimaryKeyConstraint) -> AlreadyTaken | None:
+    """None unless it is one column that clients give."""
+    given = [one for one in key.columns if one.identity is None and one.server_default is None]
+    if len(given) != 1 or len(key.columns) != 1:
+        return None
+    return AlreadyTaken(f"{given[0].name}: another one has it.")
 
 
 def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
@@ -51,5 +62,5 @@ def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
 
 
 def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
-    column = key.column_keys[0]
-    return InvalidReference(f"{column}: there is no such {column.removesuffix('_id')}.")
+    column, referred = key.column_keys[0], key.elements[0].column.name
+    return InvalidReference(f"{column}: there is no such {column.removesuffix(f'_{referred}')}.")

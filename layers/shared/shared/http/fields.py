@@ -3,6 +3,7 @@
 An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
 `"1"` are rejected. In a route's path `{article_id:id}` matches only digits, so that
 `/articles/search` is another route, and at most 19, the length of the largest bigint.
+`{file_id:uuid}` matches a UUID, `{country_code:key}` a text that may be a `Key`.
 
 The maximum length of a text is part of the contract. It applies to the text as it is stored, so
 that any response can be sent back: a line is stored in Unicode's form NFC, an address as
@@ -94,6 +95,49 @@ class IdConvertor(Convertor[int]):
 
 
 register_url_convertor("id", IdConvertor())
+
+
+MAX_KEY_CHARACTERS = 40
+KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~-]{{0,{MAX_KEY_CHARACTERS - 1}}}")
+"""Texts that are keys: in a URL they stand for themselves, and none is `.` or `..`."""
+
+
+class Key(GroupedMetadata):
+    """Annotates a text that is the key of an item, given by clients: `Key("[A-Z]{2}", "DE")`.
+
+    `pattern` is that of all keys, `example` one of them.
+    """
+
+    def __init__(self, pattern: str = KEY.pattern, example: str = "key-1000") -> None:
+        self.pattern = pattern
+        self.example = example
+        if not (re.fullmatch(pattern, example) and KEY.fullmatch(example)):
+            raise TypeError(f"The example {example} of a key does not match {pattern}")
+
+    def __iter__(self) -> Iterator[object]:
+        yield Field(
+            max_length=MAX_KEY_CHARACTERS, pattern=f"^({self.pattern})$", examples=[self.example]
+        )
+        yield AfterValidator(_key)
+
+
+def _key(value: str) -> str:
+    if not KEY.fullmatch(value):
+        raise PydanticCustomError("key", "must be letters and digits, and then also . _ ~ -")
+    return value
+
+
+class KeyConvertor(Convertor[str]):
+    regex = KEY.pattern
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("key", KeyConvertor())
 
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

@@ -9,6 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from math import ceil
 from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 from starlette.responses import Response
@@ -16,11 +17,13 @@ from starlette.responses import Response
 from shared.conditions import content_tag
 from shared.errors import InvalidRequest
 from shared.http.conditional import conditional_response
-from shared.http.fields import DECIMAL_DIGITS, MAX_ID, QueryParameters
-from shared.page import PagePosition, PageResult
+from shared.http.fields import DECIMAL_DIGITS, KEY, MAX_ID, QueryParameters
+from shared.page import ItemKey, PagePosition, PageResult, invalid_cursor
 from shared.request import ApiRequest
 
 MAX_LIMIT = 100
+UUID_MARK, TEXT_MARK = b"\xf0", b"\xf1"
+"""Begin a cursor whose key is not an integer, whose own first byte is below them."""
 POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
@@ -80,7 +83,7 @@ class CursorParameters(QueryParameters):
         return self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
 
     def _found_position(self) -> PagePosition:
-        return PagePosition(after=decode_cursor(self.cursor) if self.cursor else 0)
+        return PagePosition(after=decode_cursor(self.cursor) if self.cursor else None)
 
 
 class PageParameters(CursorParameters):
@@ -176,24 +179,47 @@ def page_response(request: ApiRequest, content: bytes) -> Response:
     return conditional_response(request.conditions, body, content_tag(body), headers)
 
 
-def encode_cursor(position: int) -> str:
-    """Return the cursor of the page after `position` (0 to `MAX_ID`)."""
-    return urlsafe_b64encode(struct.pack(">q", position)).rstrip(b"=").decode()
+def encode_cursor(key: ItemKey) -> str:
+    """Return the cursor of the page after this key; an id is from 0 to `MAX_ID`."""
+    return urlsafe_b64encode(_packed(key)).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str) -> int:
-    """Return the position in a cursor. Raises `InvalidRequest` if it is malformed."""
+def decode_cursor(cursor: str) -> ItemKey:
+    """Return the key in a cursor. Raises `InvalidRequest` if it is malformed."""
     try:
-        (position,) = struct.unpack(">q", urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        key = _unpacked(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, struct.error):
-        position = -1
-    if position < 0 or encode_cursor(position) != cursor:
-        message = "is not a cursor of this list; take it from the link `next`"
-        raise InvalidRequest([{"in": "query", "field": "cursor", "message": message}])
-    return int(position)
+        key = ""
+    if key == "" or encode_cursor(key) != cursor:
+        raise invalid_cursor()
+    return key
 
 
-def next_url(path: str, next_key: int | None, **parameters: object) -> str | None:
+def _packed(key: ItemKey) -> bytes:
+    match key:
+        case int():
+            return struct.pack(">q", key)
+        case UUID():
+            return UUID_MARK + key.bytes
+        case str():
+            return TEXT_MARK + bytes([len(key)]) + key.encode()
+
+
+def _unpacked(packed: bytes) -> ItemKey:
+    """Raises `ValueError` and `struct.error`."""
+    mark, rest = packed[:1], packed[1:]
+    if mark == UUID_MARK:
+        return UUID(bytes=rest)
+    if mark == TEXT_MARK and rest[:1] == bytes([len(rest) - 1]):
+        text = rest[1:].decode()
+        return text if KEY.fullmatch(text) else ""
+    (number,) = struct.unpack(">q", packed)
+    if number < 0:
+        raise ValueError
+    return int(number)
+
+
+def next_url(path: str, next_key: ItemKey | None, **parameters: object) -> str | None:
     """Return path and query of the page after `next_key`; None on the last page."""
     if next_key is None:
         return None

@@ -15,12 +15,14 @@ and conditions, and the OpenAPI document follows from it. An operation of no kin
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 from fastapi import Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from shared import database
 from shared.cache.fences import Fences
@@ -28,7 +30,7 @@ from shared.cache.pages import Loaded, PageCache
 from shared.conditions import content_tag, resource_tag
 from shared.errors import ApiError, RequestInProgress, ResourceDeleted
 from shared.http.conditional import conditional_response, json_response
-from shared.http.fields import without_null
+from shared.http.fields import Key, without_null
 from shared.http.pagination import (
     CursorPage,
     CursorParameters,
@@ -109,16 +111,18 @@ KEY_PARAMETER = inspect.Parameter(
 class Resource:
     """A resource at `/{name}`, whose items are at `/{name}/{id}`.
 
-    `item` is the name of one item in messages and, before `_id`, of its path parameter.
-    Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation names
-    another.
+    `key` is the field of `schema`, and column of the table, that identifies an item: an `Id`, a
+    `UUID`, or a text that is a `Key`. `item` is the name of one item in messages and, before `_id`
+    (or `_` and another key), of its path parameter. Permissions are `{name}:read`, `{name}:create`
+    and `{name}:write`, unless an operation names another.
     """
 
-    def __init__(self, name: str, item: str, schema: type[BaseModel]) -> None:
+    def __init__(self, name: str, item: str, schema: type[BaseModel], key: str = "id") -> None:
         self.name = name
         self.item = item
         self.schema = schema
-        self.item_path = f"/{{{item}_id:id}}"
+        self.key = key
+        self.item_path = f"/{{{item}_{key}:{_convertor(schema, key)}}}"
         self.router = api_router(name)
 
     def create(
@@ -137,13 +141,13 @@ class Resource:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
-            keyed = database.IdempotentRequest(f"/{self.name}", _content(arguments), key)
+            keyed = database.IdempotentRequest(f"/{self.name}", _content(arguments), key, self.key)
             async with database.transaction(request, Fences(request)) as transaction:
                 stored = await database.execute_idempotently(
                     transaction, keyed, insert, self.schema
                 )
                 content = stored.body.encode()
-                headers = {"Location": f"{request.base_path}{stored.path}/{stored.id}"}
+                headers = {"Location": f"{request.base_path}{stored.path}/{stored.key}"}
                 if stored.version is not None:
                     headers["ETag"] = f'"{resource_tag(stored.version, content)}"'
                 return json_response(content, 201, headers)
@@ -305,6 +309,7 @@ class Resource:
     ) -> Register:
         """`path` is relative to the resource's, None for that of an item."""
         at = self.item_path if path is None else path
+        self._check_path(at)
         default = f"{self.name}:{ACTIONS.get(kind, 'write')}"
 
         def register(endpoint: Endpoint) -> Endpoint:
@@ -327,6 +332,35 @@ class Resource:
             return endpoint
 
         return register
+
+    def _check_path(self, path: str) -> None:
+        """Raise `TypeError` if the path could be an item's: one of both would not be reached."""
+        word = path.split("/")[1] if path else "{"
+        key = self.schema.model_fields[self.key]
+        if "{" in word or key.annotation is not str:
+            return
+        with suppress(ValueError):
+            TypeAdapter(Annotated[key.annotation, *key.metadata]).validate_python(word)
+            raise TypeError(
+                f"{word} could be a key of {self.name}: give its Key a pattern that excludes the"
+                f" path /{self.name}{path}"
+            )
+
+
+def _convertor(schema: type[BaseModel], key: str) -> str:
+    """Return the convertor of the key in paths. Raises `TypeError` for another type than those."""
+    field = schema.model_fields.get(key)
+    if field is not None and field.annotation is int:
+        return "id"
+    if field is not None and field.annotation is UUID:
+        return "uuid"
+    if field is not None and any(isinstance(one, Key) for one in field.metadata):
+        return "key"
+    raise TypeError(
+        f"{schema.__name__} has no {key} that is an Id, a UUID, or a text that is a Key, such as"
+        f' {key}: Annotated[str, Key("[A-Z]{{2}}", "DE")] (shared.http.fields); a Resource whose'
+        " items are identified by another field names it: key=…"
+    )
 
 
 def _signature(
