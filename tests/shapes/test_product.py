@@ -163,10 +163,10 @@ def test_a_resource_to_which_another_refers_stays(tmp_path: Path) -> None:
     assert run(["git", "status", "--porcelain"], folder) == ""
 
 
-def test_resources_are_removed_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [["posts"], ["posts", "users"]], ids=",".join)
+def test_resources_are_removed_one_after_the_other(tmp_path: Path, names: list[str]) -> None:
     folder = committed(tmp_path)
-    python(folder, "local.generate.remove", "posts")
-    commit(folder)
-    check(folder)
-    python(folder, "local.generate.remove", "users")
+    for name in names:
+        python(folder, "local.generate.remove", name)
+        commit(folder)
     check(folder)
