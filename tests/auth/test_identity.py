@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.gateway.authorizer import printed_claim
-from shared.auth.identity import MAX_CLAIM_CHARACTERS, caller_of
+from shared.auth.identity import caller_of
 from shared.auth.permissions import authorize
 from shared.errors import Forbidden, Unauthorized
 from shared.gateway import verified_claims
@@ -39,6 +39,7 @@ ACCEPTED = {
         "nbf": f"{NOW - 5}.25",
         "iat": f"{NOW}.999999",
     },
+    "the latest expiry": {"exp": "999999999999"},
     "times as Go prints floats": {"exp": "4.1024448000005e+09", "nbf": "1.7e+09"},
 }
 REJECTED: dict[str, dict[str, Any]] = {
@@ -170,7 +171,7 @@ def test_without_claims_there_is_no_token(authorizer: object) -> None:
         ("Admin", {"Admin"}),
         ("[blog:admin /blog/authors]", {"blog:admin", "/blog/authors"}),
         ("42", {"42"}),
-        ("a" * MAX_CLAIM_CHARACTERS, {"a" * MAX_CLAIM_CHARACTERS}),
+        ("a" * 10_240, {"a" * 10_240}),
     ],
 )
 def test_roles_are_one_name_or_an_array_of_names(
@@ -224,6 +225,7 @@ def test_roles_are_one_name_or_an_array_of_names(
         "[\u0430dmin admin]",
         f"[{'a ' * 6000}admin]",
         f"[{'a' * 20_000} admin]",
+        "a" * 10_241,
     ],
 )
 def test_any_other_form_names_no_role_and_is_logged_without_its_value(

@@ -1,12 +1,13 @@
 """Limits: a caller's reads and writes are counted apart, over all workers, on Redis's clock."""
 
+import asyncio
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
@@ -17,8 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.services import Services
-from shared.auth.limits import COUNT_REQUEST, Limit, Limits, limits, network_of, rejected_until
+from shared.auth.limits import (
+    COUNT_REQUEST,
+    Limit,
+    Limits,
+    limits,
+    network_of,
+    rejected_until,
+    within_limit,
+)
 from shared.cache.redis_connection import Call, RedisConnection
+from shared.request import ApiRequest
 from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
 from tests.conftest import ApiOf, Worker
@@ -187,16 +197,20 @@ def test_no_limit_is_set_by_default(resource: str, worker: Worker) -> None:
 
 
 @pytest.mark.usefixtures("database")
-def test_without_redis_there_is_no_limit(worker: Worker) -> None:
+def test_without_redis_there_is_no_limit(worker: Worker, capfd: pytest.CaptureFixture[str]) -> None:
     worker.restart(**LIMITED, REDIS_URL=None)
     with client_of() as api:
         assert {api.get("/writers").status_code for _ in range(5)} == {200}
+    assert "LimitUnavailable" not in capfd.readouterr().out
 
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("path", ["/writers", "/writers/stats"])
 def test_while_redis_is_unavailable_all_are_let_through_and_counted(
-    path: str, worker: Worker, capfd: pytest.CaptureFixture[str]
+    path: str,
+    worker: Worker,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     worker.restart(**LIMITED, REDIS_URL="redis://127.0.0.1:1/0")
     with client_of() as api:
@@ -205,6 +219,22 @@ def test_while_redis_is_unavailable_all_are_let_through_and_counted(
     assert [response.status_code for response in responses] == [200] * 5 + [201]
     assert not any("RateLimit" in response.headers for response in responses)
     assert capfd.readouterr().out.count('"LimitUnavailable":1') == 6
+    assert not [one for one in caplog.records if one.name == "asyncio"]  # an error left unread
+
+
+@pytest.mark.usefixtures("limited")
+def test_no_count_outlives_a_request_that_was_cancelled(worker: Worker) -> None:
+    async def cancelled(*, counts: bool) -> set[asyncio.Task[Any]]:
+        request = ApiRequest(source_address="192.0.2.1")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0), within_limit(request):
+                if counts:
+                    request.begin_counting()
+                await asyncio.sleep(60)
+        return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    assert not worker.run(cancelled(counts=True))
+    assert not worker.run(cancelled(counts=False))
 
 
 @pytest.mark.usefixtures("limited")
@@ -316,6 +346,13 @@ def test_half_of_a_limit_may_come_at_once_by_default(
     assert limits() == Limits(Limit("read", quota, 60, burst), None)
 
 
+@pytest.mark.parametrize(("quota", "burst", "microseconds"), [(6, 3, 3_333_334), (5, 1, 2_500_000)])
+def test_what_follows_the_burst_is_spread_evenly_over_the_window_and_no_faster(
+    quota: int, burst: int, microseconds: int
+) -> None:
+    assert Limit("read", quota, 10, burst).interval_microseconds == microseconds
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     burst=st.integers(1, 5),
@@ -336,12 +373,14 @@ def test_the_script_decides_as_the_algorithms_definition(
         transaction = cache.pipeline(transaction=True)
         transaction.time()
         transaction.eval(COUNT_REQUEST.text, 1, "limit", interval, limit.burst, "ada")
-        (seconds, microseconds), decided = transaction.execute()
+        transaction.zscore("limit", "ada")
+        (seconds, microseconds), decided, stored = transaction.execute()
         now = seconds * 1_000_000 + microseconds
         wait = max(due, now) - now - (burst - 1) * interval
         if wait <= 0:
             due = max(due, now) + interval
         assert decided == (-wait if wait > 0 else due - now)
+        assert stored == due
 
 
 @given(quota=st.integers(2, 60), data=st.data())

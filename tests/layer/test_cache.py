@@ -18,7 +18,7 @@ from shared.cache import pages as protocol
 from shared.cache.fences import Fences
 from shared.cache.health import check_redis
 from shared.cache.pages import MAX_PAGE_BYTES, Loaded, PageCache
-from shared.cache.redis_connection import Call, Script
+from shared.cache.redis_connection import Call, RedisConnection, Script
 from shared.cache.scripts import FENCE_SECONDS, redis_scripts
 from shared.request import Record
 from tests.conftest import Worker
@@ -132,16 +132,15 @@ def test_a_hit_is_served_without_the_database(fetch: Fetch, record: Record) -> N
     assert outcome(record) == "hit"
 
 
+def look_ups(cache: Client) -> int:
+    return int(cache.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
 def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
     fetch(Database())
-    before = cache.info("commandstats")
+    before = look_ups(cache)
     fetch(Database())
-    after = cache.info("commandstats")
-
-    def calls(stats: dict[str, Any]) -> int:
-        return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
-
-    assert calls(after) - calls(before) == 1
+    assert look_ups(cache) - before == 1
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff", b"\n;things@=1+1", b"x" * MAX_PAGE_BYTES])
@@ -389,6 +388,7 @@ def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
     found: bytes,
 ) -> None:
     monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 0.1)
+    monkeypatch.setattr(protocol, "LEASE_WAIT_SECONDS", 60)
 
     async def change_an_article_of_7() -> bytes:
         fences = Fences(REQUEST)
@@ -398,7 +398,8 @@ def test_a_reader_waits_for_a_tables_fence_to_be_narrowed_but_not_for_long(
         await asyncio.sleep(0.01)
         if narrows:
             await fences.ready({"articles": {"7"}})
-        content = await reading
+        async with asyncio.timeout(10):
+            content = await reading
         await fences.committed({"articles": {"7"}})
         return content
 
@@ -453,6 +454,100 @@ def test_a_write_whose_other_fence_was_rejected_awaits_its_clearing(
     assert worker.run(fetch_of("articles of 7", b"after")) == b"after"
 
 
+@pytest.mark.parametrize(
+    ("likely", "changed", "frozen", "sent"),
+    [
+        pytest.param("7", {"7"}, False, ["run", "post"], id="as it was likely"),
+        pytest.param(None, None, False, ["run", "post"], id="the whole table"),
+        pytest.param(None, {"7"}, False, ["run", "post", "post"], id="narrowed"),
+        pytest.param("8", {"7", "8"}, False, ["run", "run", "post"], id="a move"),
+        pytest.param("7", {"7"}, True, ["run", "run"], id="frozen"),
+    ],
+)
+def test_a_write_awaits_its_clearing_only_if_its_fences_may_be_gone(
+    worker: Worker,
+    cache: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    likely: str | None,
+    changed: set[str] | None,
+    frozen: bool,
+    sent: list[str],
+) -> None:
+    calls = []
+
+    def watched(name: str) -> None:
+        original = getattr(RedisConnection, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            calls.append(name)
+            return await original(*arguments, **named)
+
+        monkeypatch.setattr(RedisConnection, name, call)
+
+    async def change() -> None:
+        fences = Fences(REQUEST)
+        fences.start({"articles": likely})
+        await fences.ready({"articles": changed})
+        if frozen:
+            later = time.monotonic() + FENCE_SECONDS
+            monkeypatch.setattr("shared.cache.fences.monotonic", lambda: later)
+        await fences.committed({"articles": changed})
+
+    watched("run")
+    watched("post")
+    worker.run(change())
+    assert calls == sent
+    worker.run(arrived())
+    assert not cache.exists("fences")
+
+
+def test_a_clearing_that_was_lost_voids_its_tables_before_redis_is_used_again(
+    worker: Worker, cache: Client
+) -> None:
+    async def change_an_article_of_7() -> None:
+        fences = Fences(REQUEST)
+        fences.start({"articles": "7"})
+        await fences.ready({"articles": {"7"}})
+        cache.client_pause(10_000, all=False)
+        await fences.committed({"articles": {"7"}})
+
+    worker.run(fetch_of("articles of 7", b"old"))
+    worker.run(arrived())
+    before = tokens(cache)
+    worker.run(change_an_article_of_7())
+    cache.client_kill_filter(_type="normal", skipme=True)
+    cache.client_unpause()
+    assert tokens(cache) == before
+    worker.run(fetch_of("articles of 7", b"new"))
+    assert tokens(cache)["articles"] != before["articles"]
+
+
+def test_a_write_sets_its_fences_also_while_readers_do_not_ask_redis(
+    worker: Worker, cache: Client
+) -> None:
+    """They do elsewhere: another worker's circuit is closed."""
+    fenced = []
+
+    async def look() -> None:
+        fenced.append(cache.zcard("fences"))
+
+    worker.run(arrived())
+    redis_scripts().breaker.failed()
+    worker.run(write(while_fenced=look))
+    assert fenced == [1]
+
+
+def test_a_write_that_fails_at_once_leaves_no_fence(worker: Worker, cache: Client) -> None:
+    async def fail() -> None:
+        fences = Fences(REQUEST)
+        fences.start({"things": None})
+        await fences.rolled_back()
+
+    worker.run(fail())
+    worker.run(arrived())
+    assert not cache.exists("fences")
+
+
 def test_a_scope_that_is_not_the_statements_is_not_trusted(worker: Worker, cache: Client) -> None:
     """The page depends on the whole table, whatever the route says."""
     depends_on = {"articles": ""}
@@ -473,7 +568,13 @@ def test_a_page_that_depends_on_nothing_is_not_stored(worker: Worker, cache: Cli
 
 
 def test_tokens_of_scopes_expire_after_their_pages(worker: Worker, cache: Client) -> None:
-    worker.run(ALL.fetch(REQUEST, PAGE, Database(b"page", {"articles": "7"}).load, scope="7"))
+    """Also where an earlier page made the token, which is about to expire."""
+
+    async def load() -> Loaded:
+        cache.expire("scope:articles:7", 5)
+        return Loaded(b"page", {"articles": "7"})
+
+    worker.run(ALL.fetch(REQUEST, PAGE, load, scope="7"))
     worker.run(arrived())
     assert cache.ttl("scope:articles:7") > cache.ttl(f"articles:{PAGE}") > 0
     cache.delete("scope:articles:7")
@@ -497,6 +598,18 @@ def test_while_a_fence_is_set_no_page_is_served_or_populated(
     assert outcome(record) == "bypass"
     assert fetch(Database(b"after")) == b"after"
     assert fetch(Database(b"later")) == b"after"
+
+
+def test_a_reader_does_not_wait_for_a_fence_of_what_it_reads(
+    worker: Worker, cache: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 60)
+
+    async def read() -> None:
+        async with asyncio.timeout(10):
+            assert await fetch_of("articles of 7", b"during") == b"during"
+
+    worker.run(write({"articles": {"7"}}, while_fenced=read))
 
 
 def test_a_reader_from_before_a_write_populates_no_page_after_it(
@@ -608,6 +721,16 @@ def test_a_reader_waits_for_a_lease_only_so_long(
     assert cache.get(LEASE) == b"another reader"
 
 
+def test_a_reader_asks_less_and_less_often_while_it_waits(
+    fetch: Fetch, cache: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LEASE_WAIT_SECONDS", 0.3)
+    cache.set(LEASE, b"another reader")
+    before = look_ups(cache)
+    fetch(Database())
+    assert 2 < look_ups(cache) - before < 20  # 60 at the first pace
+
+
 def test_a_lease_ends_with_its_holder(worker: Worker, cache: Client) -> None:
     lifetimes = []
 
@@ -666,7 +789,8 @@ def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Cl
 
     with pytest.raises(LookupError):
         worker.run(THINGS.fetch(REQUEST, PAGE, load))
-    assert not cache.exists(KEY)
+    worker.run(arrived())
+    assert not cache.exists(KEY, LEASE)
 
 
 def test_without_a_redis_everything_goes_to_the_database(worker: Worker, record: Record) -> None:
