@@ -16,6 +16,7 @@ import pytest
 import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from local.services import Services
 from shared.auth.limits import (
@@ -27,6 +28,7 @@ from shared.auth.limits import (
     rejected_until,
     within_limit,
 )
+from shared.cache.pages import Loaded, PageCache
 from shared.cache.redis_connection import Call, RedisConnection
 from shared.request import ApiRequest
 from shared.settings import SettingsError
@@ -235,6 +237,29 @@ def test_no_count_outlives_a_request_that_was_cancelled(worker: Worker) -> None:
 
     assert not worker.run(cancelled(counts=True))
     assert not worker.run(cancelled(counts=False))
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_cached_page_is_found_and_counted_once_however_often_redis_is_asked(
+    worker: Worker, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.cache.pages.LEASE_WAIT_SECONDS", 0.05)
+    cache.set("things:1:lease", b"another reader")
+
+    async def load() -> Loaded:
+        return Loaded(b"page", {"things": ""})
+
+    async def read() -> tuple[str | None, int]:
+        request = ApiRequest()
+        async with within_limit(request):
+            assert await PageCache("things", BaseModel).fetch(request, "1", load) == b"page"
+        limit = parameters(dict(request.limit_headers)[b"ratelimit"].decode(), "read")
+        return request.record.cache, limit["r"]
+
+    assert worker.run(read()) == ("bypass", 2)
+    cache.delete("things:1:lease")
+    assert worker.run(read()) == ("miss", 1)
+    assert worker.run(read()) == ("hit", 0)
 
 
 @pytest.mark.usefixtures("limited")

@@ -1,6 +1,7 @@
 """The cache's protocol, step by step, on a real Redis."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Set
@@ -522,6 +523,28 @@ def test_a_clearing_that_was_lost_voids_its_tables_before_redis_is_used_again(
     assert tokens(cache)["articles"] != before["articles"]
 
 
+def test_a_rejected_command_voids_all_tables_before_redis_is_used_again(
+    worker: Worker, cache: Client
+) -> None:
+    """Another worker's invalidation may have been rejected as well."""
+    for name in PAGES:
+        worker.run(fetch_of(name, b"old"))
+    worker.run(arrived())
+    before, epoch = tokens(cache), cache.hget("generations", "epoch")
+    redis_scripts().breaker.pause_seconds = 0
+    cache.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
+    try:
+        worker.run(fetch_of("writers", b"while it is rejected"))
+    finally:
+        cache.execute_command("ACL", "SETUSER", "default", "+eval", "+evalsha")
+    assert worker.run(fetch_of("writers", b"new")) == b"new"
+    worker.run(arrived())
+    after = tokens(cache)
+    assert after.keys() == before.keys()
+    assert not [name for name in before if after[name] == before[name]]
+    assert cache.hget("generations", "epoch") == epoch
+
+
 def test_a_write_sets_its_fences_also_while_readers_do_not_ask_redis(
     worker: Worker, cache: Client
 ) -> None:
@@ -612,14 +635,21 @@ def test_a_reader_does_not_wait_for_a_fence_of_what_it_reads(
     worker.run(write({"articles": {"7"}}, while_fenced=read))
 
 
+@pytest.mark.parametrize("known", [False, True])
 def test_a_reader_from_before_a_write_populates_no_page_after_it(
-    worker: Worker, cache: Client
+    worker: Worker, cache: Client, known: bool
 ) -> None:
+    """Whether the table has tokens already, or that page makes them."""
+
     async def overtaken_load() -> Loaded:
         await write()
         return Loaded(b"before", THINGS_AT_ALL)
 
+    if known:
+        worker.run(THINGS.fetch(REQUEST, "2:10", Database().load))
+        worker.run(arrived())
     assert worker.run(THINGS.fetch(REQUEST, PAGE, overtaken_load)) == b"before"
+    worker.run(arrived())
     assert not cache.exists(KEY)
     assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"after").load)) == b"after"
 
@@ -721,6 +751,16 @@ def test_a_reader_waits_for_a_lease_only_so_long(
     assert cache.get(LEASE) == b"another reader"
 
 
+def test_a_look_up_that_is_repeated_goes_on_with_the_lease_of_its_first_attempt(
+    fetch: Fetch, cache: Client, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The response to the first was lost."""
+    monkeypatch.setattr(protocol, "new_token", lambda: "0123456789abcdef")
+    cache.set(LEASE, b"0123456789abcdef")
+    fetch(Database())
+    assert outcome(record) == "miss"
+
+
 def test_a_reader_asks_less_and_less_often_while_it_waits(
     fetch: Fetch, cache: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -803,7 +843,9 @@ def test_without_a_redis_everything_goes_to_the_database(worker: Worker, record:
     assert outcome(record) == "bypass"
 
 
-def test_an_unavailable_redis_is_an_error_and_then_skipped(worker: Worker, record: Record) -> None:
+def test_an_unavailable_redis_is_an_error_and_then_skipped(
+    worker: Worker, record: Record, capsys: pytest.CaptureFixture[str]
+) -> None:
     worker.restart(REDIS_URL=NO_REDIS)
     assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "error"
@@ -811,6 +853,11 @@ def test_an_unavailable_redis_is_an_error_and_then_skipped(worker: Worker, recor
     record.cache = None
     assert worker.run(THINGS.fetch(REQUEST, PAGE, Database(b"page").load)) == b"page"
     assert outcome(record) == "bypass"
+    worker.run(write())
+    assert outcome(record) == "error"  # as writes ask it every time
+    [logged] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (logged["message"], logged["error"]) == ("redis error", "ConnectionError")
+    assert "127.0.0.1:1" in logged["reason"]
 
 
 def test_a_write_goes_through_without_redis(worker: Worker, record: Record) -> None:

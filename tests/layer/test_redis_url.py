@@ -81,6 +81,7 @@ def test_others_are_rejected_by_name_and_cost_the_cache_alone(
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     (logged,) = [line for line in lines if line["message"] == "redis is not used"]
     assert message in logged["reason"]
+    assert logged["error"] == "InvalidRedisUrl"
     assert not [line for line in lines if line["level"] == "WARNING"]
     assert "s3cret" not in json.dumps(lines)
     with pytest.raises(LocalError, match=r"^REDIS_URL: ") as raised:
