@@ -1,7 +1,7 @@
 """Triggers of resources' tables, for use in migrations.
 
-The functions that they call exist since revision 0005, `forget_responses_by_key` since 0009. Do not
-change this module: applied migrations depend on it.
+Revision 0005 creates the functions that they call, except `forget_responses_by_key`, which is of
+0009. Do not change this module: applied migrations depend on it.
 """
 
 from alembic import op
@@ -51,7 +51,7 @@ def forget_responses_of(table: str) -> None:
 
 
 def forget_responses_by_key(table: str, key: str) -> None:
-    """As `forget_responses_of`, of a table whose key is this column, and not an integer."""
+    """Do the same as `forget_responses_of` for a table whose primary key is not an integer."""
     op.execute(
         f"CREATE TRIGGER {table}_forget_responses AFTER DELETE ON {table} "
         "REFERENCING OLD TABLE AS deleted "

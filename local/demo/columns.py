@@ -31,7 +31,7 @@ VALUES: dict[type, str] = {
 
 
 def nth_key(example: str, number: int) -> str:
-    """Return the key number `number` of a table whose first key, number 1, is the example.
+    """Return text key `number` of a table: the example is number 1.
 
     Its digits count up or, if it has none, its letters. Raises `ValueError` beyond the last one.
     """
@@ -43,7 +43,7 @@ def nth_key(example: str, number: int) -> str:
                 rest, symbol = divmod(symbols.index(key[place]) + rest, len(symbols))
                 key[place] = symbols[symbol]
     if rest:
-        raise ValueError(f"{example} has no key number {number}: give the Key another example")
+        raise ValueError(f"{number} keys like {example} do not exist: give the Key another example")
     return "".join(key)
 
 

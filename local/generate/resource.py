@@ -167,9 +167,9 @@ def _check_owners(of: str, key: str) -> None:
     if of:
         raise CommandError("OWNERS=yes: its rows belong to callers, so leave out OF")
     if key:
-        raise CommandError("OWNERS=yes: callers' rows have integers for ids, so leave out KEY")
+        raise CommandError("OWNERS=yes: rows that callers own have integer ids, so leave out KEY")
     if owners := _owners():
-        raise CommandError(f"OWNERS=yes: {', '.join(owners)} has the callers' own rows already")
+        raise CommandError(f"OWNERS=yes: callers own the rows of {', '.join(owners)} already")
 
 
 def _owners() -> set[str]:
@@ -178,7 +178,7 @@ def _owners() -> set[str]:
 
 
 def _key_of(resource: Resource) -> Key:
-    """Return how rows refer to an item of a resource."""
+    """Return the key of a resource, as rows that refer to it declare it."""
     field = resource.schema.model_fields[resource.key]
     for one in field.metadata:
         if isinstance(one, KeyType):
@@ -189,7 +189,10 @@ def _key_of(resource: Resource) -> Key:
 
 
 def _key(name: str) -> Key:
-    """Return a generated UUID, a text that clients give, or an id. Raises `CommandError`."""
+    """Return an id if the name is empty, a UUID, or a text key of this name.
+
+    Raises `CommandError`.
+    """
     if name in ("", "uuid"):
         return files.UUID_KEY if name else files.ID_KEY
     _check_field(name, f"KEY={name}")

@@ -51,22 +51,22 @@ class Field:
 
 
 class Key(NamedTuple):
-    """How the key of a resource is written: of its own items, and of rows that refer to them."""
+    """A primary key, as the files of its resource, and of those that refer to it, declare it."""
 
     column: str
     """The type of the column."""
     value: str
-    """In Python, as the database returns it."""
+    """The Python type, as the database returns it."""
     body: str
-    """In paths, bodies and responses."""
+    """The type in paths, bodies and responses."""
     name: str = "id"
     query: str = ""
-    """In a query; empty: as `body`."""
+    """The type in a query; empty if it is `body`."""
     example: str = "key-1000"
-    """Of a text."""
+    """One key, if it is a text."""
 
     def of_row(self, number: int) -> str:
-        """Return the key of a row that the tests insert."""
+        """Return the key of row `number` in the tests."""
         match self.value:
             case "int":
                 return str(number)
@@ -75,7 +75,7 @@ class Key(NamedTuple):
         return nth_key(self.example, number)
 
     def in_json(self, *rows: int) -> str:
-        """Return the keys of such rows as JSON, and Python, writes them."""
+        """Return the keys of these rows as a list's items in JSON and Python."""
         keys = map(self.of_row, rows)
         return ", ".join(keys if self.value == "int" else (f'"{key}"' for key in keys))
 
@@ -92,7 +92,7 @@ GENERATED = {
 
 @dataclass(frozen=True)
 class Parent:
-    """The resource to whose rows the new rows belong; they are deleted with them."""
+    """The resource that the new rows belong to; they are deleted with its rows."""
 
     name: str
     item: str
@@ -112,9 +112,8 @@ class NewResource:
     fields: tuple[Field, ...]
     parent: Parent | None = None
     has_owners: bool = False
-    """Whether its rows are callers, who write their own, and what belongs to it."""
+    """Whether callers own its rows: each may write its own, and the rows that belong to it."""
     type: Key = ID_KEY
-    """Of its key; a text is given by clients."""
 
     @property
     def key(self) -> str:

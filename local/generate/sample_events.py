@@ -2,7 +2,7 @@
 
 `python -m local.generate.sample_events` writes them. They are generated from the OpenAPI document,
 and committed in `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1,
-and other keys the examples of their types.
+other keys the example of their type.
 """
 
 import json

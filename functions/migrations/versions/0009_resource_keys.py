@@ -1,6 +1,6 @@
-"""Keys of resources that are not integers, in the audit log and the stored responses.
+"""Store keys that are not integers, in `resource_key` of the audit log and the stored responses.
 
-Both tables keep `resource_id`, which the release before writes and reads; it is null in rows of
+Both tables keep `resource_id`, which the previous release reads and writes. It is null for
 resources with other keys, which that release does not serve.
 """
 

@@ -8,22 +8,19 @@ from uuid import UUID
 from shared.errors import InvalidRequest
 
 ItemKey = int | str | UUID
-"""The key of an item, by which lists are ordered."""
+"""The primary key of an item, by which lists are ordered."""
 K = TypeVar("K", int, str, UUID)
 
 
 @dataclass(frozen=True, slots=True)
 class PagePosition:
-    """The start of a page: after `offset` rows, or after the key `after`, None for neither."""
+    """The start of a page: after `offset` rows or, unless it is None, after the key `after`."""
 
     offset: int = 0
     after: ItemKey | None = None
 
     def key(self, type_: type[K]) -> K | None:
-        """Return the key after which the page begins.
-
-        Raises `InvalidRequest` if the keys of the list are of this type, and the cursor's is not.
-        """
+        """Return `after`. Raises `InvalidRequest` if it is of another type than the list's keys."""
         if self.after is None or isinstance(self.after, type_):
             return self.after
         raise invalid_cursor()

@@ -33,14 +33,14 @@ from shared.page import ItemKey
 # Not `item_key`: an update's parameters are named by columns too.
 ITEM_KEY = "this_item_key"
 NEW_OWNER = "this_item_new_owner"
-"""The parameter for the row's new owner; None keeps the present one."""
+"""The parameter for the row's new owner; None keeps the current one."""
 
 ItemRow = Row[*tuple[Any, ...]]
 """The columns of a table, and `this_version`."""
 
 
 class Item:
-    """The statements of a table whose key is one column: an id, a UUID or a text.
+    """The statements of a table whose primary key is one column: an id, a UUID or a text.
 
     `owner` is the column with the id of the user who owns a row: callers who may write only their
     own rows can neither create rows for other users, nor give them rows. In the table of users it

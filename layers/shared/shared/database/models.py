@@ -143,9 +143,9 @@ row_counts = Table("row_counts", METADATA, RowCountColumns, info={ROWS_OF: "tabl
 class IdempotencyKeyColumns(TypedColumns):
     """The first response to a caller's POST with the key (see `shared.database.idempotency`).
 
-    The resource has a `resource_id` or, where its key is not an integer, a `resource_key`. A
-    trigger empties `fingerprint` and `body` when it is deleted. `issuer` and `subject` are empty
-    for anonymous callers.
+    The resource's key is in `resource_id` if it is an integer, otherwise in `resource_key`. A
+    trigger empties `fingerprint` and `body` when the resource is deleted. `issuer` and `subject`
+    are empty for anonymous callers.
     """
 
     path: Named[str] = Column(Text, primary_key=True)
@@ -178,8 +178,8 @@ idempotency_keys = Table(
 class AuditColumns(TypedColumns):
     """A write of one row, in the same transaction: caller, action, resource and request.
 
-    The row is named by its `resource_id` or, if its key is not an integer, its `resource_key`. Its
-    only personal data is the token's subject, null for anonymous callers. Rows that are deleted by
+    The row's key is in `resource_id` if it is an integer, otherwise in `resource_key`. The only
+    personal data is the token's subject, null for anonymous callers. Rows that are deleted by
     cascade are not logged.
     """
 

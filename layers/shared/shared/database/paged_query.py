@@ -1,9 +1,8 @@
 """Queries of one page of a table, in the order of a key.
 
-A page begins after a key (cheap at any depth) or at an offset. In a whole table with row counts
-these tell which block of ids has the offset; within the block, in a part of a table, or in a table
-without row counts, an index-only scan of the key finds it. One row more than the page is read, to
-know whether there is a next page.
+A page begins after a key (cheap at any depth) or at an offset. In a whole table, the row counts, if
+it has them, tell which block of ids has the offset; otherwise, and within the block, an index-only
+scan of the key finds it. One row more than the page is read, to know whether there is a next page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,7 +71,7 @@ class PagedQuery:
 
     @cached_property
     def is_whole_table(self) -> bool:
-        """Whether the statement selects every row of the key's table, and it has row counts."""
+        """Whether the statement selects every row of a table with row counts."""
         if self.key.identity is None or not has_row_counts(self.key.table):
             return False
         every_row = select(*self.statement.selected_columns)
@@ -88,7 +87,7 @@ class PagedQuery:
 
 
 def has_row_counts(table: FromClause) -> bool:
-    """Whether the triggers of its migration count the rows: by ids, and times of creation."""
+    """Whether the table's triggers maintain row counts: it has identity ids and `created_at`."""
     id_ = table.c.get("id")
     return isinstance(id_, Column) and id_.identity is not None and "created_at" in table.c
 

@@ -155,8 +155,8 @@ class Transaction:
     ) -> Row[*Ts]:
         """Insert one row of a resource, and return it.
 
-        The audit log gets the row's `id` or, if it has none, its first column: `Item` returns the
-        key first, and a link table has no key of its own.
+        The audit log gets the row's `id` or, if it has none, its first column: the key of an
+        `Item`, the first id of a `Link`.
 
         Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
         for another reason, such as a SELECT that found nothing.
@@ -383,7 +383,7 @@ def _key_of(row: Row[*tuple[Any, ...]]) -> ItemKey:
 
 
 def resource_columns(key: ItemKey) -> tuple[int | None, str | None]:
-    """Return `resource_id` and `resource_key` of a row of a resource, in the layer's own tables."""
+    """Return a key as the columns `resource_id` and `resource_key` of the layer's own tables."""
     return (key, None) if isinstance(key, int) else (None, str(key))
 
 

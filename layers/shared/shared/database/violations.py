@@ -3,7 +3,7 @@
 A foreign key that refers to no row is an `InvalidReference` of its column, one that prevents a
 deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is an error
 with that text: `AlreadyTaken` for unique values, else a `Conflict`, such as a check that is a rule
-of the resource. A key that a client sends, and another row has, is `AlreadyTaken` too. Any other
+of the resource. A key that clients send is `AlreadyTaken` if another row has it. Any other
 violation is a bug.
 """
 
@@ -50,11 +50,11 @@ def client_error(violation: IntegrityError, statement: Executable) -> ApiError |
 
 
 def _taken(key: PrimaryKeyConstraint) -> AlreadyTaken | None:
-    """None unless it is one column that clients give."""
+    """Return the error of a duplicate key, None unless the key is one column that clients send."""
     given = [one for one in key.columns if one.identity is None and one.server_default is None]
     if len(given) != 1 or len(key.columns) != 1:
         return None
-    return AlreadyTaken(f"{given[0].name}: another one has it.")
+    return AlreadyTaken(f"{given[0].name}: this value is already in use.")
 
 
 def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:

@@ -3,7 +3,7 @@
 An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
 `"1"` are rejected. In a route's path `{article_id:id}` matches only digits, so that
 `/articles/search` is another route, and at most 19, the length of the largest bigint.
-`{file_id:uuid}` matches a UUID, `{country_code:key}` a text that may be a `Key`.
+`{file_id:uuid}` matches a UUID, `{country_code:key}` a text key.
 
 The maximum length of a text is part of the contract. It applies to the text as it is stored, so
 that any response can be sent back: a line is stored in Unicode's form NFC, an address as
@@ -99,13 +99,13 @@ register_url_convertor("id", IdConvertor())
 
 MAX_KEY_CHARACTERS = 40
 KEY = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~-]{{0,{MAX_KEY_CHARACTERS - 1}}}")
-"""Texts that are keys: in a URL they stand for themselves, and none is `.` or `..`."""
+"""Text keys: they need no escaping in a URL, and none is `.` or `..`."""
 
 
 class Key(GroupedMetadata):
-    """Annotates a text that is the key of an item, given by clients: `Key("[A-Z]{2}", "DE")`.
+    """Annotates a text key, which clients send to create an item: `Key("[A-Z]{2}", "DE")`.
 
-    `pattern` is that of all keys, `example` one of them.
+    `pattern` matches all keys, `example` is one of them.
     """
 
     def __init__(self, pattern: str = KEY.pattern, example: str = "key-1000") -> None:
@@ -123,7 +123,8 @@ class Key(GroupedMetadata):
 
 def _key(value: str) -> str:
     if not KEY.fullmatch(value):
-        raise PydanticCustomError("key", "must be letters and digits, and then also . _ ~ -")
+        message = "must begin with a letter or digit, followed by letters, digits and . _ ~ -"
+        raise PydanticCustomError("key", message)
     return value
 
 

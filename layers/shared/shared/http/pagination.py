@@ -6,6 +6,7 @@ to hide the key, which clients know. With the filters of another list it continu
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import suppress
 from math import ceil
 from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
@@ -23,7 +24,7 @@ from shared.request import ApiRequest
 
 MAX_LIMIT = 100
 UUID_MARK, TEXT_MARK = b"\xf0", b"\xf1"
-"""Begin a cursor whose key is not an integer, whose own first byte is below them."""
+"""The first byte of a cursor with a UUID or a text; that of an integer is smaller."""
 POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
@@ -186,13 +187,11 @@ def encode_cursor(key: ItemKey) -> str:
 
 def decode_cursor(cursor: str) -> ItemKey:
     """Return the key in a cursor. Raises `InvalidRequest` if it is malformed."""
-    try:
+    with suppress(ValueError, struct.error):
         key = _unpacked(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, struct.error):
-        key = ""
-    if key == "" or encode_cursor(key) != cursor:
-        raise invalid_cursor()
-    return key
+        if encode_cursor(key) == cursor:
+            return key
+    raise invalid_cursor()
 
 
 def _packed(key: ItemKey) -> bytes:
@@ -206,13 +205,12 @@ def _packed(key: ItemKey) -> bytes:
 
 
 def _unpacked(packed: bytes) -> ItemKey:
-    """Raises `ValueError` and `struct.error`."""
+    """Raises `ValueError` or `struct.error` if the cursor is malformed."""
     mark, rest = packed[:1], packed[1:]
     if mark == UUID_MARK:
         return UUID(bytes=rest)
-    if mark == TEXT_MARK and rest[:1] == bytes([len(rest) - 1]):
-        text = rest[1:].decode()
-        return text if KEY.fullmatch(text) else ""
+    if mark == TEXT_MARK and KEY.fullmatch(text := rest[1:].decode()):
+        return text
     (number,) = struct.unpack(">q", packed)
     if number < 0:
         raise ValueError

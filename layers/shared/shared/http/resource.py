@@ -111,10 +111,10 @@ KEY_PARAMETER = inspect.Parameter(
 class Resource:
     """A resource at `/{name}`, whose items are at `/{name}/{id}`.
 
-    `key` is the field of `schema`, and column of the table, that identifies an item: an `Id`, a
-    `UUID`, or a text that is a `Key`. `item` is the name of one item in messages and, before `_id`
-    (or `_` and another key), of its path parameter. Permissions are `{name}:read`, `{name}:create`
-    and `{name}:write`, unless an operation names another.
+    `key` is the name of the primary key in the table and in `schema`: an `Id`, a `UUID`, or a text
+    with a `Key`. `item` is the name of one item in messages; its path parameter is `{item}_{key}`.
+    Permissions are `{name}:read`, `{name}:create` and `{name}:write`, unless an operation names
+    another.
     """
 
     def __init__(self, name: str, item: str, schema: type[BaseModel], key: str = "id") -> None:
@@ -334,21 +334,21 @@ class Resource:
         return register
 
     def _check_path(self, path: str) -> None:
-        """Raise `TypeError` if the path could be an item's: one of both would not be reached."""
-        word = path.split("/")[1] if path else "{"
+        """Raise `TypeError` if the path could be an item's: one of the two would be unreachable."""
+        segment = path.split("/")[1] if path else "{"
         key = self.schema.model_fields[self.key]
-        if "{" in word or key.annotation is not str:
+        if "{" in segment or key.annotation is not str:
             return
         with suppress(ValueError):
-            TypeAdapter(Annotated[key.annotation, *key.metadata]).validate_python(word)
+            TypeAdapter(Annotated[key.annotation, *key.metadata]).validate_python(segment)
             raise TypeError(
-                f"{word} could be a key of {self.name}: give its Key a pattern that excludes the"
+                f"{segment} could be a key of {self.name}: give its Key a pattern that excludes the"
                 f" path /{self.name}{path}"
             )
 
 
 def _convertor(schema: type[BaseModel], key: str) -> str:
-    """Return the convertor of the key in paths. Raises `TypeError` for another type than those."""
+    """Return the key's convertor in paths. Raises `TypeError` if its type has none."""
     field = schema.model_fields.get(key)
     if field is not None and field.annotation is int:
         return "id"
@@ -357,9 +357,9 @@ def _convertor(schema: type[BaseModel], key: str) -> str:
     if field is not None and any(isinstance(one, Key) for one in field.metadata):
         return "key"
     raise TypeError(
-        f"{schema.__name__} has no {key} that is an Id, a UUID, or a text that is a Key, such as"
-        f' {key}: Annotated[str, Key("[A-Z]{{2}}", "DE")] (shared.http.fields); a Resource whose'
-        " items are identified by another field names it: key=…"
+        f"{schema.__name__}.{key} must be an Id, a UUID, or a text with a Key, such as {key}:"
+        ' Annotated[str, Key("[A-Z]{2}", "DE")] (shared.http.fields); if the primary key is'
+        ' another field, name it: Resource(…, key="…")'
     )
 
 
