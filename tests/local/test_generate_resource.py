@@ -198,7 +198,7 @@ def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
 
 @pytest.mark.skipif(OWNER is None, reason="there are no owners")
 def test_owners_are_of_one_table() -> None:
-    with pytest.raises(CommandError, match=f"OWNERS=yes: {OWNER} has the callers' own rows"):
+    with pytest.raises(CommandError, match=f"OWNERS=yes: callers own the rows of {OWNER}"):
         new_resource("things", "", FIELDS, has_owners=True)
 
 

@@ -125,7 +125,7 @@ def test_without_credentials_postgresql_is_unavailable_and_the_log_says_why(
     worker.restart(AWS_ACCESS_KEY_ID=None)
     assert api.get("/writers/1").status_code == 503
     (line,) = logged(capfd, "database error")
-    assert line["reason"] == "the environment has no credentials of AWS"
+    assert line["reason"] == "the environment has no AWS credentials"
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_without_credentials_only_the_cache_is_lost_and_the_log_says_why(
     worker.restart(AWS_ACCESS_KEY_ID=None)
     assert api.get("/writers").status_code == 200
     (line,) = logged(capfd, "redis error")
-    assert line["reason"] == "the environment has no credentials of AWS"
+    assert line["reason"] == "the environment has no AWS credentials"
 
 
 def logged(capfd: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
