@@ -45,7 +45,7 @@ OF_THE_EXAMPLE = (
 GAP = re.compile(
     r"^(#+) .*\n+(?=#{1,6} |\Z)(?!\1#)"  # a section without text
     r"|^.*[:;,]\n\n(?!```|\||- |1\. |<).*"  # a sentence that does not end
-    r"|^.*(?: ,|,,|\(\)|\band ,| \.(?:\s|$)).*",  # a link that was taken out of a list
+    r"|^.*(?: ,|,,| \(\)|\band ,| \.(?:\s|$)).*",  # a link that was taken out of a list
     re.MULTILINE,
 )
 OWNERS = "## Owners"
