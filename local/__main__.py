@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--subject", default="local-user", help="default: %(default)s")
     token.add_argument("--claims", type=_json_object, default={}, metavar="JSON", help=OVERRIDES)
     token.add_argument("--header", type=_json_object, default={}, metavar="JSON", help=OVERRIDES)
-    token.add_argument("--port", type=int, help="of the gateway; default: $PORT or 3000")
+    token.add_argument("--port", type=int, help="the gateway's; default: $PORT or 3000")
     return parser
 
 
@@ -355,7 +355,7 @@ def _watching(
     console: Console,
     is_outdated: threading.Event,
 ) -> Iterator[None]:
-    """Say what changes, and what follows from it; set the event when the template has changed."""
+    """Print notices of changed files and pending migrations; set the event for a new template."""
     from local.runtime.watch import watching
 
     migrations = template.functions.get(MIGRATIONS)

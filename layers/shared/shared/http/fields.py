@@ -43,7 +43,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import IntegerConvertor, StringConvertor, register_url_convertor
 from typing_extensions import TypedDict
 
 DIGITS = re.compile("[0-9]{1,19}")  # the largest bigint has 19
@@ -84,14 +84,8 @@ Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
 """The values of a column of the type integer."""
 
 
-class IdConvertor(Convertor[int]):
-    regex = "[0-9]{1,19}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
+class IdConvertor(IntegerConvertor):
+    regex = DIGITS.pattern
 
 
 register_url_convertor("id", IdConvertor())
@@ -128,14 +122,8 @@ def _key(value: str) -> str:
     return value
 
 
-class KeyConvertor(Convertor[str]):
+class KeyConvertor(StringConvertor):
     regex = KEY.pattern
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("key", KeyConvertor())

@@ -1,4 +1,4 @@
-"""A resource, and the kinds of operations on it, which define what their endpoints share.
+"""Resources, and the kinds of operations on them.
 
     articles = Resource("articles", "article", ArticlePublic)
 
