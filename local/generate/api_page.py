@@ -5,11 +5,11 @@ writes them; a test fails when they are not current.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.generate.openapi import merged_openapi
+from local.generate.openapi import merged_openapi, resolved
 from shared.auth.permissions import ROLES, Grant, grant_of
 from shared.http.route import PERMISSION
 
@@ -28,12 +28,12 @@ TYPES = {
     "email": "e-mail address",
     "uuid": "UUID",
 }
-"""How a type of JSON, or a format of a text, is called."""
-Schema = Mapping[str, Any]
+"""The names of JSON's types, and of formats of texts, in the tables."""
+Schema = dict[str, Any]
 
 
 def with_tables(page: str) -> str:
-    """Return the page with the present tables in place of its own."""
+    """Return the page with current tables in place of its own."""
     document = merged_openapi()
     operations = [
         (f"{method.upper()} {path}", operation)
@@ -45,7 +45,7 @@ def with_tables(page: str) -> str:
         row
         for name, operation in operations
         if name.startswith("POST ")
-        for row in _fields(name, operation, document["components"]["schemas"])
+        for row in _fields(name, operation, document)
     )
     return _with_rows(_with_rows(page, ROUTES, routes), FIELDS, fields)
 
@@ -58,7 +58,7 @@ def _with_rows(page: str, header: str, rows: Iterator[str]) -> str:
 
 
 def _route(name: str, operation: Schema, page: str) -> str:
-    """Return the row of a route, which leads to its section if there is one."""
+    """Return the row of a route, with a link to its section if there is one."""
     shown = f"`{name}`"
     if f"\n### {name}\n" in page:
         anchor = re.sub(r"[^\w\- ]", "", name).replace(" ", "-").lower()
@@ -69,27 +69,27 @@ def _route(name: str, operation: Schema, page: str) -> str:
     return f"| {shown} | {_sentence(operation)} | {needed} | {' | '.join(grants)} |\n"
 
 
-def _fields(name: str, operation: Schema, schemas: Mapping[str, Schema]) -> Iterator[str]:
-    """Yield the rows of what the body of a route has."""
+def _fields(name: str, operation: Schema, document: Schema) -> Iterator[str]:
+    """Yield the rows of the fields of a route's body."""
     if "requestBody" not in operation:
         return
     [content] = operation["requestBody"]["content"].values()
-    body = _resolved(content["schema"], schemas)
+    body = resolved(document, content["schema"])
     for field, schema in body["properties"].items():
-        value = " or ".join(_types(schema, schemas))
+        value = " or ".join(_types(schema, document))
         optional = "" if field in body.get("required", ()) else "; may be left out"
         yield f"| `{name}` | `{field}` | {value}{optional} | {_sentence(schema)} |\n"
 
 
-def _types(schema: Schema, schemas: Mapping[str, Schema]) -> Iterator[str]:
-    schema = _resolved(schema, schemas)
+def _types(schema: Schema, document: Schema) -> Iterator[str]:
+    schema = resolved(document, schema)
     if "anyOf" in schema:
         for one in schema["anyOf"]:
-            yield from _types(one, schemas)
+            yield from _types(one, document)
     elif "enum" in schema:
         yield from (f"`{value}`" for value in schema["enum"])
     elif schema.get("type") == "array":
-        yield f"array of {' or '.join(_types(schema['items'], schemas))}"
+        yield f"array of {' or '.join(_types(schema['items'], document))}"
     elif schema.get("format") in TYPES:
         yield TYPES[schema["format"]]
     elif schema.get("type") == "string":
@@ -103,11 +103,6 @@ def _text(schema: Schema) -> str:
         return "text"
     least = f"{schema['minLength']} to " if schema.get("minLength") else "up to "
     return f"text of {least}{schema['maxLength']:,} characters"
-
-
-def _resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
-    reference = schema.get("$ref")
-    return schemas[reference.rpartition("/")[2]] if reference else schema
 
 
 def _sentence(described: Schema) -> str:

@@ -99,7 +99,8 @@ def merged_openapi() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
     tags: list[dict[str, str]] = []
-    for name in sorted(_function_names(), key=lambda name: (name == "meta", name)):
+    names = [routes.parent.name for routes in FUNCTIONS.glob("*/routes.py")]
+    for name in sorted(names, key=lambda name: (name == "meta", name)):
         module = import_module(f"{name}.routes")
         tags.append({"name": name, "description": inspect.cleandoc(module.__doc__ or "")})
         app = import_module(f"{name}.handler").app
@@ -138,10 +139,6 @@ def _make_bounds_exact(node: Any) -> None:
             for bound in {"minimum", "maximum"} & node.keys():
                 node[bound] = min(int(node[bound]), MAX_ID)
         _make_bounds_exact(list(node.values()))
-
-
-def _function_names() -> list[str]:
-    return [routes.parent.name for routes in FUNCTIONS.glob("*/routes.py")]
 
 
 def resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

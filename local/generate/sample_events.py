@@ -118,7 +118,7 @@ def _of_type(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return FORMATS.get(schema.get("format", "")) or _example_text(schema)
         case None:
             return "value"
-    raise ValueError(f"no value is known of {schema}: give the field an example")
+    raise ValueError(f"no value is known for {schema}: give the field an example")
 
 
 def _example_object(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _example_text(schema: dict[str, Any]) -> str:
     for one in ("1", text) if pattern else (text,):  # of a decimal, whose pattern has no end
         if len(one) >= minimum and re.search(pattern, one):
             return one
-    raise ValueError(f"no text is known of {schema}: give the field an example")
+    raise ValueError(f"no text is known for {schema}: give the field an example")
 
 
 def as_text(event: dict[str, Any]) -> str:
