@@ -207,7 +207,7 @@ def _scale_plot(figures: Mapping[str, Any]) -> str:
     chart = _chart(
         pygal.XY,
         "Milliseconds by number of users: this project (solid), baseline (dashed)",
-        tuple(colour for colour in pairs for _ in range(2)),
+        tuple(color for color in pairs for _ in range(2)),
     )
     chart.logarithmic = True
     chart.xrange = (8_000, 1_200_000)
@@ -259,8 +259,8 @@ def _hits_plot(figures: Mapping[str, Any]) -> str:
 def _bars(title: str, kinds: Mapping[str, Mapping[str, float]]) -> str:
     """Both systems' values, by kind of request."""
     systems = ("project", "baseline")
-    colours = tuple(SERIES_OF_PLOT[system] for system in systems)
-    chart = _chart(pygal.HorizontalBar, title, colours)
+    colors = tuple(SERIES_OF_PLOT[system] for system in systems)
+    chart = _chart(pygal.HorizontalBar, title, colors)
     from_below = list(kinds)[::-1]
     chart.x_labels = from_below
     for system in systems:
@@ -283,14 +283,14 @@ def _svg(chart: Any) -> str:
     return re.sub("<!--.*?-->", "", chart.render(is_unicode=True))
 
 
-def _chart(kind: Any, title: str, colours: tuple[str, ...]) -> Any:
+def _chart(kind: Any, title: str, colors: tuple[str, ...]) -> Any:
     chart = kind(
         title=title,
         style=Style(
             font_family="sans-serif",
             background="white",
             plot_background="white",
-            colors=colours,
+            colors=colors,
             opacity=0.9,
         ),
         width=900,

@@ -1,6 +1,6 @@
 """The output on the terminal: steps, requests, logs, errors.
 
-It has colours only on a terminal, and never with NO_COLOR. Writing to a closed terminal does not
+It has colors only on a terminal, and never with NO_COLOR. Writing to a closed terminal does not
 fail the program.
 """
 
@@ -31,8 +31,8 @@ QUIET_KEYS = frozenset(
 )
 # The runtime client writes this before the error itself.
 RUNTIME_WARNING = "LAMBDA_WARNING: Unhandled exception."
-COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34}
-COLOURS |= {"magenta": 35, "cyan": 36}
+COLORS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34}
+COLORS |= {"magenta": 35, "cyan": 36}
 
 
 class Console:
@@ -45,7 +45,7 @@ class Console:
         self._verbose = verbose
         self._stream = stream or sys.stdout
         self._lock = threading.Lock()
-        self._coloured = (
+        self._colored = (
             not self._stream.closed and self._stream.isatty() and not os.environ.get("NO_COLOR")
         )
 
@@ -76,7 +76,7 @@ class Console:
             self._clock(),
             f"{exchange.method:<6}",
             _printable(exchange.target),
-            self._paint(str(exchange.status), _status_colour(exchange.status)),
+            self._paint(str(exchange.status), _status_color(exchange.status)),
             f"{exchange.milliseconds:.1f} ms",
         ]
         if exchange.function_name:
@@ -102,8 +102,8 @@ class Console:
         if "errorType" in fields and not message:
             message = f"{fields['errorType']}: {fields.get('errorMessage', '')}"
         pairs = [f"{key}={_text(value)}" for key, value in fields.items() if key not in QUIET_KEYS]
-        colour = "red" if LEVELS[level] >= LEVELS["ERROR"] else "yellow"
-        head = " ".join([self._paint(level, colour), function_name, message, *pairs])
+        color = "red" if LEVELS[level] >= LEVELS["ERROR"] else "yellow"
+        head = " ".join([self._paint(level, color), function_name, message, *pairs])
         self._write(_indented("\n".join([head, *traceback_of(fields)])))
 
     def _marks(self, exchange: "Exchange") -> list[str]:
@@ -121,8 +121,8 @@ class Console:
     def _clock(self) -> str:
         return self._paint(time.strftime("%H:%M:%S"), "dim")
 
-    def _paint(self, text: str, colour: str) -> str:
-        return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
+    def _paint(self, text: str, color: str) -> str:
+        return f"\x1b[{COLORS[color]}m{text}\x1b[0m" if self._colored else text
 
     def _write(self, text: str) -> None:
         encoding = self._stream.encoding or "utf-8"
@@ -132,7 +132,7 @@ class Console:
             self._stream.flush()
 
 
-def _status_colour(status: int) -> str:
+def _status_color(status: int) -> str:
     return "red" if status >= 500 else "yellow" if status >= 400 else "green"
 
 

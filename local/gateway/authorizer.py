@@ -69,7 +69,7 @@ class JwtAuthorizer:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether no web page of another host sent it, which must not act as an administrator."""
+    """Whether the request is not from another host's page, which must not act as administrator."""
     origins = [value for name, value in request.headers if name.lower() == "origin"]
     return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)
 

@@ -41,7 +41,7 @@ class EmulatedWorker(Worker):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._initialised = threading.Event()
+        self._initialized = threading.Event()
         self._secret = secrets.token_hex(16)
         self._address = ("", 0)
 
@@ -76,7 +76,7 @@ class EmulatedWorker(Worker):
     def _run(self, event: bytes, invocation: Invocation) -> None:
         status, invocation.payload = self._post(event)
         if not self.is_warm:
-            self._initialised.wait(1.0)
+            self._initialized.wait(1.0)
         invocation.function_error = _function_error(status, invocation.payload)
         if status != 200 or invocation.function_error == "Sandbox.Timedout":
             self.broken = True
@@ -99,11 +99,11 @@ class EmulatedWorker(Worker):
         for raw in stream:
             if b"Process runtime-" in raw and b" exited" in raw:
                 self.broken = True
-            if (report := INIT_REPORT.search(raw)) and not self._initialised.is_set():
+            if (report := INIT_REPORT.search(raw)) and not self._initialized.is_set():
                 self._init_milliseconds = float(report[1])
-                self._initialised.set()
+                self._initialized.set()
         self.broken = True
-        self._initialised.set()
+        self._initialized.set()
         stream.close()
 
 

@@ -2,7 +2,7 @@
 
 As in Lambda, a worker serves one request at a time, idle workers are reused (the most recently used
 first), and if all are busy another is started. The files are checked before each request, and a
-worker whose code has changed is not used again, so a request runs the present code.
+worker whose code has changed is not used again, so a request runs the current code.
 
 Unlike in Lambda, there are at most `MAX_WORKERS`, and no more cold starts at a time than this
 machine has processors: a burst of them would exceed the functions' timeouts, while a warm worker is

@@ -80,7 +80,7 @@ class PythonWorker(Worker):
             message = f"RequestId: {request_id} Error: {self._exit_reason()}"
             kind, payload = "exit", _error("Runtime.ExitError", message)
         if not self._init_milliseconds:
-            self._set_initialised()
+            self._set_initialized()
         invocation.payload = payload
         if kind == "timeout":
             invocation.function_error = "Sandbox.Timedout"
@@ -103,7 +103,7 @@ class PythonWorker(Worker):
         self._socket.sendall(head.encode() + event)
         kind, payload = self._receive(deadline)
         if kind == "init":
-            self._set_initialised()
+            self._set_initialized()
             kind, payload = self._receive(deadline)
         if len(payload) <= MAX_RESPONSE_BYTES:
             return kind, payload
@@ -123,7 +123,7 @@ class PythonWorker(Worker):
             raise ConnectionResetError
         return kind, payload
 
-    def _set_initialised(self) -> None:
+    def _set_initialized(self) -> None:
         self._init_milliseconds = 1000 * (time.monotonic() - self._started)
 
     def _exit_reason(self) -> str:

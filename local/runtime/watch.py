@@ -1,6 +1,6 @@
 """Report changes of the code and the template to the developer.
 
-Requests run the present code without this (`local.runtime.pool`). Files are polled, as not every
+Requests run the current code without this (`local.runtime.pool`). Files are polled, as not every
 file system reports changes: those of containers, or of Windows under WSL, do not.
 """
 

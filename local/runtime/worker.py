@@ -7,7 +7,7 @@ client. `pure_python` replaces both where they do not run. The tests of `tests/l
 The pool gives a worker one invocation at a time. The worker kills a function that exceeds its
 timeout. After a crash or a timeout it is `broken`, and must be stopped.
 
-The function's timeout includes the initialisation, as in the emulator; in Lambda a cold start has
+The function's timeout includes the initialization, as in the emulator; in Lambda a cold start has
 10 more seconds.
 """
 
@@ -130,7 +130,7 @@ class Worker(ABC):
             if line.text.startswith("START "):
                 invocation = self._pending
             if line.text.startswith("REPORT "):
-                # The emulator reports the time to start the initialisation, not its duration.
+                # The emulator reports the time to start the initialization, not its duration.
                 length = f"Init Duration: {self._init_milliseconds:.2f} ms"
                 line = LogLine(REPORTED_INIT.sub(length, line.text), None)
             invocation.read(line)

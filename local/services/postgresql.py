@@ -32,7 +32,7 @@ INITDB = (
     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
     f"--lc-ctype={'en_US' if sys.platform == 'darwin' else 'C'}.UTF-8",
 )
-COPIES = Path(__file__).parents[2] / ".local" / "initialised"
+COPIES = Path(__file__).parents[2] / ".local" / "initialized"
 """New clusters: `initdb` takes a second, a copy for an ephemeral server a tenth of that."""
 # PostgreSQL would make any other path absolute.
 DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."
@@ -61,7 +61,7 @@ def start(directory: Path, *, ephemeral: bool) -> "subprocess.Popen[bytes] | Non
     _make_passable(directory)
     data = directory / "postgres"
     if not data.exists():
-        _initialise(directory, ephemeral)
+        _initialize(directory, ephemeral)
     sockets = process.socket_directory(directory)
     settings = [
         "listen_addresses=",
@@ -104,7 +104,7 @@ def _pid_file(directory: Path) -> Path:
     return directory / "postgres" / "postmaster.pid"
 
 
-def _initialise(directory: Path, ephemeral: bool) -> None:
+def _initialize(directory: Path, ephemeral: bool) -> None:
     """Create the cluster; it is renamed when it is complete, so half a cluster is never used."""
     unfinished = directory / "postgres.new"
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,7 +1,7 @@
 """What Schemathesis cannot read from the OpenAPI document.
 
 Requests that keep to the schema and are rejected all the same, as the contract says, are adjusted
-before they are sent; the behaviour tests cover them.
+before they are sent; the behavior tests cover them.
 """
 
 import re

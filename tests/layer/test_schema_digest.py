@@ -13,7 +13,7 @@ from shared.schema_digest import schema_digest
 from tests.worker_process import PYTHON_PATH
 
 
-class Colour(Enum):
+class Color(Enum):
     RED = "red"
 
 
@@ -63,7 +63,7 @@ FORMS: list[type[BaseModel]] = [
     model(id=str, name=str),
     model(id=int, name=str | None),
     model(id=int, name=list[str]),
-    model(id=int, name=Colour),
+    model(id=int, name=Color),
     model(id=int, name=Inner),
     model(id=int, name=list[Inner]),
     model(id=int, name=Annotated[str, Field(serialization_alias="label")]),

@@ -57,14 +57,14 @@ def test_a_request_cannot_control_the_terminal() -> None:
     assert "/\\x1b[2J\\xff" in stream.getvalue()
 
 
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_colours_are_for_terminals_that_want_them(
-    monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_colors_are_for_terminals_that_want_them(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, colored: bool
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
     stream = Terminal()
     Console(stream=stream).exchange(exchange())
-    assert ("\x1b[" in stream.getvalue()) is coloured
+    assert ("\x1b[" in stream.getvalue()) is colored
 
 
 def test_quiet_lines_are_hidden() -> None:

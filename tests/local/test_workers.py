@@ -1,6 +1,6 @@
 """Both kinds of workers, event by event: neither a function nor its caller can tell them apart.
 
-Not compared is an exit at the initialisation: the emulator's response to it is empty. Lambda's is
+Not compared is an exit at the initialization: the emulator's response to it is empty. Lambda's is
 that of a later exit, and so is that of `pure_python`.
 """
 
@@ -118,11 +118,11 @@ def handler(event, context):
     print("asleep")
     time.sleep(9)
 
-# an initialisation without an end
+# an initialization without an end
 import time
 time.sleep(9)
 
-# an initialisation with an error
+# an initialization with an error
 raise ValueError("early")
 
 # a missing module

@@ -8,7 +8,7 @@
     ├── Forbidden                403  the caller lacks the permission, or the resource is another's
     ├── NotFound                 404  no such path, or no such resource
     ├── MethodNotAllowed         405  the path does not support the method; see `Allow`
-    ├── Conflict                 409  a rule of the resource does not allow it in its present state
+    ├── Conflict                 409  a rule of the resource does not allow it in its current state
     │   └── AlreadyTaken              a field's value must be unique and is in use
     ├── ResourceInUse            409  others refer to the resource, which cannot be deleted
     ├── RequestInProgress        409  another request with the same `Idempotency-Key` is in progress

@@ -34,7 +34,7 @@ class SettledBytecode(SourceFileLoader):
 
 
 def install() -> None:
-    """Load the present files, and have `breakpoint()` explain how to debug."""
+    """Load the current files, and have `breakpoint()` explain how to debug."""
     loaders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (SettledBytecode, SOURCE_SUFFIXES))
     sys.path_hooks.insert(0, FileFinder.path_hook(*loaders))
     sys.path_importer_cache.clear()

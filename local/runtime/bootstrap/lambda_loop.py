@@ -119,7 +119,7 @@ class LogFormatter(logging.Formatter):
 
 
 def main(handler_name: str, descriptor: int) -> NoReturn:
-    """Initialise with the first event, and respond to one event after another."""
+    """Initialize with the first event, and respond to one event after another."""
     os.environ.pop("PYTHONUNBUFFERED", None)
     platform = Platform(descriptor)
     logging.Formatter.converter = time.gmtime

@@ -15,7 +15,7 @@ The dependencies are `{digest of its schema};{table}@{scope}={token}+{token};…
 that its statements read, the table's token, and the token of the selected scope or of `all`. They
 are derived from the statements (`shared.database.dependencies`), as are the changes of a write.
 
-A hit compares the page's tokens with the present ones. A miss takes the page's lease and the
+A hit compares the page's tokens with the current ones. A miss takes the page's lease and the
 tokens, reads the database, and stores the page if the tokens are still the same. A writer sets
 fences on its changes before it commits: pages that depend on them are not served until the writer
 has given new tokens to `all` and to the scopes of its row, before and after, or to the table. If
