@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := .tools/uv/bin/uv
-# What is typed, such as MESSAGE='5 $ a "day"', reaches a recipe's environment as it is typed.
+# Variables, such as MESSAGE='5 $ a "day"', reach a recipe's environment unchanged.
 $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(eval export $(name))\
 	$(eval override $(name) := $$(value $(name)))))
 # The Python of a new .venv, such as `make install PYTHON=python3.12`; empty: the best on the PATH.

@@ -5,8 +5,8 @@ CloudFormation sends its event, and waits for the response, which is a PUT to th
 outside of it, and invokes MigrationsFunction there. It always responds: a migration that fails
 fails the deployment, with its reason, before any function is changed.
 
-A deployment that is rolled back leaves the schema as it is, which suits the release before. So the
-event of a roll-back succeeds without the database, which may be what the deployment failed for:
+A deployment that is rolled back leaves the schema unchanged, which the previous release supports.
+So the event of a roll-back succeeds without the database, which may be why the deployment failed:
 a `Delete`, or an `Update` to a version that is not a later one, as Lambda never gives a number
 twice.
 """

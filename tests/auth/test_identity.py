@@ -302,7 +302,7 @@ def test_the_header_authorization_is_nothing_to_a_function(api_of: ApiOf) -> Non
 
 
 @pytest.mark.parametrize("missing", ["TOKEN_ISSUER", "TOKEN_AUDIENCE"])
-def test_nobody_is_let_in_where_a_setting_is_missing(
+def test_no_caller_is_accepted_if_a_setting_is_missing(
     worker: Worker, api_of: ApiOf, missing: str
 ) -> None:
     worker.restart(**{missing: None})

@@ -308,7 +308,9 @@ def test_a_caller_may_call_again_when_the_limit_said_so(
         assert api.get("/writers").status_code == 200
 
 
-def test_limits_name_nobody_and_forget_callers(api_of: ApiOf, worker: Worker, cache: Any) -> None:
+def test_limits_contain_no_names_and_forget_callers(
+    api_of: ApiOf, worker: Worker, cache: Any
+) -> None:
     worker.restart(
         **REQUIRED,
         **LIMITED | {"READ_LIMIT": "1000"},

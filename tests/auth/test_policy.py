@@ -85,7 +85,7 @@ def test_roles_add_up(api_of: ApiOf) -> None:
     assert api_of("reader", "admin", "author").delete("/writers/1").status_code == 404
 
 
-def test_who_may_not_call_is_told_nothing_else(api_of: ApiOf) -> None:
+def test_a_missing_permission_precedes_all_other_errors(api_of: ApiOf) -> None:
     """403 comes before what is wrong with the body, the parameters or the resource."""
     reader = api_of("reader")
     assert reader.post("/writers", content=b"{").status_code == 403

@@ -55,7 +55,7 @@ def test_every_module_finds_its_imports() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_command_says_which_parts_there_are() -> None:
+def test_the_command_lists_its_parts() -> None:
     done = run("-m", "benchmarks", "none")
     assert done.returncode == 2
     assert "none is not one of cold, credentials, warm," in done.stderr

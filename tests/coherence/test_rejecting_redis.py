@@ -364,7 +364,7 @@ def reply_with(reply: bytes) -> Callable[[FailingProxy], None]:
         reply_with(b"*2\r\n$8\r\nanothers\r\n$-1\r\n"),
     ],
 )
-def test_a_worker_whose_clearing_has_no_valid_reply_voids_what_it_wrote(
+def test_a_worker_whose_clearing_has_no_valid_reply_voids_its_write(
     start: Start, first: ValkeyServer, name: FailingProxy, reply: Callable[[FailingProxy], None]
 ) -> None:
     fleet = start(url_of(name))

@@ -298,7 +298,7 @@ def test_no_page_is_older_than_a_write(
         ("an author is deleted, as text", {"labels in a CTE"}),
     ],
 )
-def test_a_write_leaves_pages_of_what_it_does_not_change(
+def test_a_write_leaves_unrelated_pages(
     worker: Worker,
     tables: psycopg.Connection[Any],
     record: Record,

@@ -165,7 +165,7 @@ def test_head_is_get_without_its_content(api: httpx.Client) -> None:
             assert head.headers[name] == get.headers[name]
 
 
-def test_health_says_that_no_service_is_down(api: httpx.Client) -> None:
+def test_health_reports_all_services_up(api: httpx.Client) -> None:
     health = api.get("/health").json()
     assert health["redis"] in ("up", "none")
     assert health["postgresql"] in ("up", "unchecked")  # the latter where the database pauses

@@ -34,7 +34,7 @@ def test_an_operation_needs_a_token_unless_it_is_public(
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", PERMISSIONS)
-def test_a_role_may_do_what_it_has_the_permission_for(
+def test_a_role_may_do_what_its_permissions_allow(
     closed_api: httpx.Client, tokens: dict[str, str], operation: str, role: str
 ) -> None:
     status = send(closed_api, EVENTS[operation], tokens[role]).status_code

@@ -262,7 +262,7 @@ def test_what_is_not_there_is_not_found_whatever_the_condition(
 
 
 @changes
-def test_an_invalid_body_is_told_before_a_condition(
+def test_an_invalid_body_precedes_a_condition(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     if write.body is None:

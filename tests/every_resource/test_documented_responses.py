@@ -195,9 +195,9 @@ def invalid(caller: Caller, operation: Operation) -> httpx.Response:
         return caller.send(operation, content=b'{"nix": 1}')
     targets = [operation.target_of("0")] if "{" in operation.path else []
     for target in (*targets, f"{operation.target}?nix=1"):
-        refused = caller.send(operation, target=target)
-        if refused.status_code == 422:
-            return refused
+        rejected = caller.send(operation, target=target)
+        if rejected.status_code == 422:
+            return rejected
     return caller.send(operation, headers={"If-Match": "nix"})
 
 

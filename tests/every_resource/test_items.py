@@ -154,9 +154,7 @@ def left_out(write: Write, body: Row) -> Row:
 
 
 @chosen(of_kinds("delete"))
-def test_a_deleted_item_is_gone_and_no_other(
-    api: httpx.Client, few_rows: None, write: Write
-) -> None:
+def test_a_delete_deletes_one_item(api: httpx.Client, few_rows: None, write: Write) -> None:
     before = rows_of(api, write.table)
     response = write.send(api, write.target_of(ITEM))
     del before[write.path_of(ITEM)]

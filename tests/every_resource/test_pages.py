@@ -75,7 +75,7 @@ def json_key(key: object) -> object:
 
 
 @every_list
-def test_an_item_is_what_its_own_path_returns(
+def test_an_item_of_a_page_equals_the_response_at_its_own_path(
     filled_api: httpx.Client, listed: PaginatedList
 ) -> None:
     items = filled_api.get(listed.url(limit=2)).json()["data"]

@@ -46,7 +46,7 @@ def test_the_readmes_commands_are_what_is_run() -> None:
     assert made == CHECKS
 
 
-def test_a_mac_runs_what_the_readme_says() -> None:
+def test_a_mac_runs_the_commands_of_the_readme() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/macos.yml").read_text(encoding="utf-8"))
     job = workflow["jobs"]["macos"]
     assert job["runs-on"] == "macos-latest"
@@ -165,7 +165,7 @@ def test_what_signs_in_to_aws_installs_no_package_of_the_tests() -> None:
     ]
 
 
-def test_a_deployment_that_fails_says_why() -> None:
+def test_a_failed_deployment_prints_its_reason() -> None:
     steps = yaml.safe_load(
         (ROOT / ".github/workflows/deploy-stage.yml").read_text(encoding="utf-8")
     )["jobs"]["deploy"]["steps"]

@@ -78,14 +78,14 @@ NO_ENGINE = "no Docker engine responds: start Docker"
 
 
 @pytest.mark.parametrize("script", [CLIENT_ALONE, None], ids=["alone", "none"])
-def test_without_an_engine_one_line_says_so(machine: Machine, script: str | None) -> None:
+def test_without_an_engine_one_line_is_printed(machine: Machine, script: str | None) -> None:
     if script is not None:
         machine.provide("docker", script)
     [line] = machine.skipped("-m", "docker", "tests/e2e", "tests/template")
     assert re.fullmatch(rf"SKIPPED \[\d\d\] tests: {NO_ENGINE}", line)
 
 
-def test_without_a_python_for_bytecode_one_line_says_so(machine: Machine) -> None:
+def test_without_a_python_for_bytecode_one_line_is_printed(machine: Machine) -> None:
     machine.provide("docker", CLIENT_ALONE)
     machine.provide("python3.13", BROKEN)
     shim = machine.home / ".pyenv" / "versions" / "3.13.9" / "bin" / "python3"
@@ -114,7 +114,7 @@ def test_with_a_python_for_bytecode_only_docker_is_missing(machine: Machine) -> 
     ],
     ids=["broken", "unreachable"],
 )
-def test_without_packages_of_node_one_line_says_so(
+def test_without_packages_of_node_one_line_is_printed(
     machine: Machine, script: str, told: str
 ) -> None:
     machine.provide("npm", script)
@@ -123,7 +123,7 @@ def test_without_packages_of_node_one_line_says_so(
 
 
 @pytest.mark.parametrize("script", [BROKEN, None], ids=["broken", "none"])
-def test_without_a_browser_one_line_says_so(machine: Machine, script: str | None) -> None:
+def test_without_a_browser_one_line_is_printed(machine: Machine, script: str | None) -> None:
     if script is not None:
         machine.provide("chromium", script)
     [line] = machine.skipped("tests/e2e/test_browser.py")

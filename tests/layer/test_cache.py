@@ -110,7 +110,7 @@ def tokens(cache: Client) -> dict[str, str]:
     return {name.decode(): token.decode() for name, token in found.items() if name != b"epoch"}
 
 
-def test_a_miss_stores_the_page_after_what_it_depends_on(
+def test_a_miss_stores_the_page_after_its_dependencies(
     fetch: Fetch, cache: Client, record: Record
 ) -> None:
     assert fetch(Database(b"page")) == b"page"
@@ -318,7 +318,7 @@ async def fetch_of(name: str, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("changes", "voided"), VOIDED)
-def test_a_write_voids_the_pages_that_depend_on_what_it_changes(
+def test_a_write_voids_the_pages_that_depend_on_its_changes(
     worker: Worker, cache: Client, changes: Changes, voided: set[str]
 ) -> None:
     for name in PAGES:
@@ -623,7 +623,7 @@ def test_while_a_fence_is_set_no_page_is_served_or_populated(
     assert fetch(Database(b"later")) == b"after"
 
 
-def test_a_reader_does_not_wait_for_a_fence_of_what_it_reads(
+def test_a_reader_does_not_wait_for_a_fence(
     worker: Worker, cache: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "LEASE_POLL_SECONDS", 60)
@@ -751,7 +751,7 @@ def test_a_reader_waits_for_a_lease_only_so_long(
     assert cache.get(LEASE) == b"another reader"
 
 
-def test_a_look_up_that_is_repeated_goes_on_with_the_lease_of_its_first_attempt(
+def test_a_repeated_look_up_keeps_the_lease_of_its_first_attempt(
     fetch: Fetch, cache: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The response to the first was lost."""
@@ -833,7 +833,7 @@ def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Cl
     assert not cache.exists(KEY, LEASE)
 
 
-def test_without_a_redis_everything_goes_to_the_database(worker: Worker, record: Record) -> None:
+def test_without_a_redis_every_request_uses_the_database(worker: Worker, record: Record) -> None:
     worker.restart(REDIS_URL=None)
     database = Database()
     worker.run(THINGS.fetch(REQUEST, PAGE, database.load))
@@ -860,7 +860,7 @@ def test_an_unavailable_redis_is_an_error_and_then_skipped(
     assert "127.0.0.1:1" in logged["reason"]
 
 
-def test_a_write_goes_through_without_redis(worker: Worker, record: Record) -> None:
+def test_a_write_succeeds_without_redis(worker: Worker, record: Record) -> None:
     worker.restart(REDIS_URL=NO_REDIS)
     written = []
 

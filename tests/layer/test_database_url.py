@@ -102,7 +102,7 @@ def test_a_url_becomes_libpqs(given: str, read: str) -> None:
         ("postgresql://u:s3cret@h/d?ssl=true&sslmode=allow", "remove one"),
     ],
 )
-def test_what_cannot_be_read_is_told_without_the_password(url: str, message: str) -> None:
+def test_an_invalid_url_is_reported_without_its_password(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         libpq_url(url)
     assert "s3cret" not in str(raised.value)

@@ -91,7 +91,7 @@ def test_every_use_of_a_broken_module_shows_what_is_wrong_with_it(
     assert python(f"import toys\n{use}{use}{use}", toys) == [error] * 3
 
 
-def test_a_module_works_once_what_it_imports_is_mended(toys: Path) -> None:
+def test_a_module_works_once_its_import_is_repaired(toys: Path) -> None:
     (toys / "toys" / "heavy.py").write_text("1 / 0\n", encoding="utf-8")
     code = f"""
 import toys

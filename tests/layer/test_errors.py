@@ -76,7 +76,7 @@ def test_every_error_is_returned_as_a_problem(error: type[ApiError]) -> None:
     assert ("retry-after" in response.headers) == worth_repeating
 
 
-def test_an_invalid_request_lists_each_field_and_says_all_in_its_detail() -> None:
+def test_an_invalid_request_lists_each_field_and_has_all_in_its_detail() -> None:
     wrong = [
         {"in": "body", "field": "name", "message": "must not be blank"},
         {"in": "query", "field": "limit", "message": "is too large"},

@@ -224,15 +224,15 @@ class AnyKey(Shown):
 
 
 @pytest.mark.parametrize(("schema", "key"), [(Untyped, "code"), (Untyped, "id"), (AnyKey, "id")])
-def test_a_key_of_another_type_is_refused_at_import(schema: type[Shown], key: str) -> None:
+def test_a_key_of_another_type_is_rejected_at_import(schema: type[Shown], key: str) -> None:
     with pytest.raises(TypeError, match=rf"{schema.__name__}\.{key} must be an Id, a UUID"):
         Resource("things", "thing", schema, key=key)
 
 
-def test_a_path_that_could_be_a_key_is_refused_at_import() -> None:
-    for schema, is_refused in ((PlacePublic, False), (AnyKey, True)):
+def test_a_path_that_could_be_a_key_is_rejected_at_import() -> None:
+    for schema, is_rejected in ((PlacePublic, False), (AnyKey, True)):
         resource = Resource("things", "thing", schema, key="code")
-        if not is_refused:
+        if not is_rejected:
             resource.read("/stats", schema)(get_place)
             continue
         with pytest.raises(TypeError, match="stats could be a key of things"):
@@ -240,7 +240,7 @@ def test_a_path_that_could_be_a_key_is_refused_at_import() -> None:
 
 
 @pytest.mark.parametrize("example", ["de", "D/", ".."])
-def test_an_example_that_is_no_key_is_refused_at_import(example: str) -> None:
+def test_an_example_that_is_not_a_key_is_rejected_at_import(example: str) -> None:
     with pytest.raises(TypeError, match="does not match"):
         Key("[A-Z./]{2}", example)
 

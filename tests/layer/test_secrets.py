@@ -40,7 +40,9 @@ def test_the_database_is_reached_through_the_secret(
     assert worker.run(read(REQUEST, query)) == 42
 
 
-def test_a_secret_without_a_url_is_told_without_its_value(worker: Worker, manager: Manager) -> None:
+def test_a_secret_without_a_url_is_reported_without_its_value(
+    worker: Worker, manager: Manager
+) -> None:
     worker.restart(DATABASE_URL=new_secret(manager, '{"password": "s3cret"}'))
     with pytest.raises(SettingsError, match=r"^DATABASE_URL: not a PostgreSQL URL") as raised:
         database_url()
@@ -69,7 +71,7 @@ def test_a_secret_that_cannot_be_read_is_not_asked_for_again_at_once(manager: Ma
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_the_arn_of_a_secret_is_told_from_a_url(partition: str) -> None:
+def test_the_arn_of_a_secret_is_distinguished_from_a_url(partition: str) -> None:
     assert is_secret(f"arn:{partition}:secretsmanager:eu-west-1:123456789012:secret:blog-AbCdEf")
     assert not is_secret("postgresql://arn:aws:secretsmanager:@127.0.0.1/blog")
 

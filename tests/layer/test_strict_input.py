@@ -93,7 +93,7 @@ def test_a_plain_route_takes_its_own_parameters_once_each_and_no_other(
         assert api.head(path).status_code == status
 
 
-def test_an_unknown_parameter_is_told_by_its_position_and_what_there_is() -> None:
+def test_an_unknown_parameter_is_reported_by_its_position_with_the_known_ones() -> None:
     with serve(plain, nothing) as api:
         assert api.get(f"/plain?limit=1&{SECRET}=1&limit=2").json()["errors"] == [
             {

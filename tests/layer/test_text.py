@@ -225,7 +225,7 @@ AFTER = "is not an e-mail address: the part after the @ is invalid"
         ("s" * 1_100, "String should have at most 254 characters"),
     ],
 )
-def test_a_rejected_address_is_told_by_its_wrong_part_and_not_quoted(
+def test_a_rejected_address_is_reported_by_its_wrong_part_and_not_quoted(
     address: str, message: str
 ) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(EmailAddress)

@@ -156,7 +156,7 @@ def test_only_a_request_without_the_header_is_signed_in(issuer: Issuer, project:
         ({"TOKEN_ISSUER": "https://issuer.example"}, None, "by https://issuer.example"),
     ],
 )
-def test_the_shell_decides_who_is_trusted_and_the_console_says_so(
+def test_the_shell_selects_the_issuer_and_the_console_prints_it(
     tmp_path: Path, shell: dict[str, str], expected: dict[str, Any] | None, notice: str
 ) -> None:
     trusted = trust(tmp_path, 3000, shell)

@@ -128,7 +128,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("queries", "", FIELDS, "is taken, by a module of each function"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(
+def test_invalid_arguments_are_rejected_before_anything_is_written(
     name: str, of: str, fields: str, message: str
 ) -> None:
     with pytest.raises(CommandError, match=message):
@@ -136,17 +136,17 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, "tests", "redis"])
-def test_a_name_that_is_taken_is_refused(name: str) -> None:
+def test_a_name_that_is_taken_is_rejected(name: str) -> None:
     with pytest.raises(CommandError, match="is taken"):
         new_resource(name, "", FIELDS)
 
 
-def test_an_item_of_another_table_is_refused() -> None:
+def test_an_item_of_another_table_is_rejected() -> None:
     with pytest.raises(CommandError, match="ITEM=row_count is taken"):
         new_resource("things", "", FIELDS, item="row_count")
 
 
-def test_a_name_of_a_folder_of_tests_is_refused(
+def test_a_name_of_a_folder_of_tests_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = tmp_path / resource.MODELS

@@ -94,7 +94,7 @@ def test_a_function_with_a_library_for_another_machine_is_rejected(account: Acco
         account.change(function, Architectures=["x86_64"])
 
 
-def test_a_version_that_equals_the_last_one_is_refused(account: Account) -> None:
+def test_a_version_that_equals_the_last_one_is_rejected(account: Account) -> None:
     content = account.put("layer", module=b"")
     code = account.put("code", index=HANDLER)
     function = account.function(code, Layers=[account.layer(content)], MemorySize=128)

@@ -45,9 +45,9 @@ def test_a_rule_of_an_action_takes_back_what_it_wrote(api: httpx.Client) -> None
     user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
     for content in (" \n", "First."):
         api.post("/posts", json={"user_id": user, "title": "On engines", "content": content})
-    refused = api.post("/posts/1/publish")
-    assert refused.status_code == 409
-    assert refused.json()["type"] == "/problems#conflict"
-    assert refused.json()["detail"] == "content: a post without a text cannot be published."
+    rejected = api.post("/posts/1/publish")
+    assert rejected.status_code == 409
+    assert rejected.json()["type"] == "/problems#conflict"
+    assert rejected.json()["detail"] == "content: a post without a text cannot be published."
     assert api.get("/posts/1").json()["published_at"] is None
     assert api.post("/posts/2/publish").json()["published_at"]

@@ -139,12 +139,12 @@ def test_only_a_committed_tree_loses_files(tmp_path: Path, command: tuple[str, .
 
 
 @pytest.mark.parametrize("name", ["Shop", "shop_api", "a-very-long-name-of-a-product", ""])
-def test_a_name_that_no_stack_can_have_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_stack_can_have_is_rejected(tmp_path: Path, name: str) -> None:
     assert "NAME" in refusal(committed(tmp_path), "local.generate.mine", name, "Shop API")
 
 
 def refusal(folder: Path, module: str, *arguments: str) -> str:
-    refused = subprocess.run(
+    rejected = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": f"{folder}:{folder}/functions:{folder}/layers/shared"},
@@ -152,8 +152,8 @@ def refusal(folder: Path, module: str, *arguments: str) -> str:
         text=True,
         check=False,
     )
-    assert refused.returncode == 1, refused.stdout
-    return refused.stderr
+    assert rejected.returncode == 1, rejected.stdout
+    return rejected.stderr
 
 
 def test_a_resource_to_which_another_refers_stays(tmp_path: Path) -> None:

@@ -157,9 +157,9 @@ class OffsetPage(CursorPage[Item]):
 def page_content(
     schema: type[CursorPage[Any]], path: str, parameters: CursorParameters, result: PageResult
 ) -> bytes:
-    """Return the page of the list at `path` as it is cached.
+    """Return the cached form of a page of the list at `path`.
 
-    That is the URL of `next`, if any, a line end, and the body's JSON.
+    It is the URL of `next`, if any, a line end, and the body's JSON.
     """
     page = schema.model_validate(parameters.page_fields(path, result))
     return f"{page.next or ''}\n{page.model_dump_json()}".encode()
