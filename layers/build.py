@@ -176,16 +176,7 @@ def _add_release(directory: Path) -> None:
 def compile_bytecode(directory: Path, path_in_lambda: str) -> None:
     """Compile to bytecode, with a Python of Lambda's version or in Lambda's image."""
     python = target_python()
-    options = [
-        "-q",
-        "-o",
-        "2",
-        "--invalidation-mode",
-        "unchecked-hash",
-        "-p",
-        path_in_lambda,
-        "-s",
-    ]
+    options = ["-q", "-o", "2", "--invalidation-mode", "unchecked-hash", "-p", path_in_lambda, "-s"]
     if python is not None:
         _run([python, "-m", "compileall", *options, str(directory), str(directory)])
     else:

@@ -7,8 +7,7 @@ fails the deployment, with its reason, before any function is changed.
 
 A deployment that is rolled back leaves the schema unchanged, which the previous release supports.
 So the event of a roll-back succeeds without the database, which may be why the deployment failed:
-a `Delete`, or an `Update` to a version that is not a later one, as Lambda never gives a number
-twice.
+a `Delete`, or an `Update` to a version that is not a later one, as Lambda never reuses a number.
 """
 
 import json
@@ -21,12 +20,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 SETTLING_SECONDS = 60.0
-"""How long invocations that Lambda rejects are retried: it takes IAM seconds to let this function
-invoke, and Lambda to connect the other one to the VPC. What is rejected has not run."""
+"""How long rejected invocations are retried: IAM takes seconds to allow this function's, and Lambda
+to connect the other function to the VPC. A rejected invocation has not run."""
 RETRY_SECONDS = 3.0
 MIGRATION_SECONDS = 790.0
-"""More than the timeout of MigrationsFunction, whose outcome is always known; with the time to
-settle and to respond, less than this function's own 900."""
+"""More than the timeout of MigrationsFunction, so that its outcome is always known; with the time
+to settle and to respond, less than this function's own 900."""
 RESPONSE_BYTES = 4096
 """CloudFormation's maximum."""
 RESPONSE_ATTEMPTS = 3
@@ -61,7 +60,7 @@ def _execute(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_included(version: str, in_version: str) -> bool:
-    """Whether these are ARNs of versions of one function, the first one not the later one."""
+    """Whether both are ARNs of versions of one function, and `version` is not the later one."""
     function, _, number = version.rpartition(":")
     other_function, _, other_number = in_version.rpartition(":")
     are_comparable = function == other_function and number.isdigit() and other_number.isdigit()
