@@ -31,10 +31,6 @@ def _libpq_url_or_secret(value: str) -> str:
     return value if re.match(SECRET_ARN, value) else libpq_url(value)
 
 
-def _lower(value: str | None) -> str | None:
-    return value and value.lower()
-
-
 class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, alias_generator=str.upper, populate_by_name=True, hide_input_in_errors=True
@@ -165,7 +161,7 @@ class Settings(BaseModel):
             pattern=r"^[A-Za-z0-9.-]+$",
             description="The API's own host name; requests to it have the base path `BASE_PATH`.",
         ),
-        AfterValidator(_lower),
+        AfterValidator(lambda name: name and name.lower()),
     ] = None
     base_path: Annotated[
         str | None,

@@ -67,21 +67,17 @@ class CursorParameters(QueryParameters):
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
         """Return the fields of a `CursorPage` of the list at `path`."""
-        parameters = {**self._filters(), "limit": self.limit}
+        filters = self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
         return {
             "data": result.rows,
             "limit": self.limit,
-            "next": next_url(path, result.next_key, **parameters),
+            "next": next_url(path, result.next_key, **filters, limit=self.limit),
         }
 
     def filters(self) -> list[object]:
         """Return the values of the parameters that filter and order the list, None if not sent."""
         names = (name for name in type(self).model_fields if name not in POSITION_PARAMETERS)
         return [getattr(self, name) for name in names]
-
-    def _filters(self) -> dict[str, object]:
-        """Return the parameters that filter and order the list, except defaults."""
-        return self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
 
     def _found_position(self) -> PagePosition:
         return PagePosition(after=decode_cursor(self.cursor) if self.cursor else None)

@@ -186,7 +186,7 @@ class Resource:
         pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
-            query = _query(arguments)
+            query = next(one for one in arguments.values() if isinstance(one, CursorParameters))
             access = request.granted()
             is_private = private or access.own_only
 
@@ -379,10 +379,6 @@ def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
     if inspect.isclass(annotation) and issubclass(annotation, CursorParameters):
         annotation = Annotated[annotation, Query()]
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-
-
-def _query(arguments: Arguments) -> CursorParameters:
-    return next(value for value in arguments.values() if isinstance(value, CursorParameters))
 
 
 def _page_key(arguments: Arguments, query: CursorParameters, access: Access | None) -> str | None:
