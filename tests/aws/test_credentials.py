@@ -228,5 +228,5 @@ def test_the_hosts_of_botocore_are_asked_without_tls(host: str) -> None:
 
 
 def test_without_credentials_there_is_an_error() -> None:
-    with pytest.raises(CredentialsUnavailable, match="no credentials"):
+    with pytest.raises(CredentialsUnavailable, match="no AWS credentials"):
         current_credentials()
