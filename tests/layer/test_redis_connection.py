@@ -1,9 +1,12 @@
-"""Calls on the worker's Redis connection: two scripts may share one call."""
+"""Calls on the worker's Redis connection: two scripts may share one, and what it may raise."""
+
+import asyncio
 
 import pytest
 import redis
 
-from shared.cache.redis_connection import Call, Script
+from shared.cache.redis_connection import Call, RedisConnection, Script
+from shared.cache.redis_url import InvalidRedisUrl
 from shared.cache.scripts import redis_scripts
 from tests.conftest import Worker
 
@@ -35,3 +38,57 @@ def test_a_result_that_one_of_the_scripts_cannot_have_is_no_response(worker: Wor
     both = Call(SET, ["one"], ["1"]).before(Call(echo, ["two"], ["2"]))
     with pytest.raises(redis.exceptions.InvalidResponse):
         worker.run(redis_scripts().connection.run(both))
+
+
+@pytest.mark.parametrize("garbled", [b"s3cret\r\n", b":s3cret\r\n", b"$s3cret\r\n", b"+s3cret\r\n"])
+def test_whatever_the_parser_raises_is_an_invalid_response_that_is_not_quoted(
+    worker: Worker, garbled: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(garbled)
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await RedisConnection(f"redis://127.0.0.1:{port}", 5).run(Call(SET, ["one"], ["1"]))
+
+    with pytest.raises(redis.exceptions.InvalidResponse) as raised:
+        worker.run(ask())
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.usefixtures("services")
+def test_a_call_is_posted_on_a_new_connection_where_the_server_has_closed_the_one(
+    worker: Worker, cache: redis.Redis
+) -> None:
+    connection, failed = redis_scripts().connection, []
+    worker.run(connection.run(Call(SET, ["one"], ["1"])))
+    cache.client_kill_filter(_type="normal", skipme=True)
+    worker.run(connection.post(Call(SET, ["one"], ["2"]), lambda: failed.append("2")))
+    worker.run(connection.run(Call(SET, ["two"], ["1"])))
+    assert (cache.get("one"), failed) == (b"2", [])
+
+
+@pytest.mark.usefixtures("services")
+def test_what_is_owed_is_read_before_an_old_connection_is_replaced(
+    worker: Worker, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connections() -> int:
+        return int(cache.info("stats")["total_connections_received"])
+
+    monkeypatch.setattr("shared.cache.redis_connection.CONNECTION_SECONDS", 0.0)
+    connection, failed = redis_scripts().connection, []
+    worker.run(connection.post(Call(SET, ["one"], ["1"]), lambda: failed.append("1")))
+    before = connections()
+    worker.run(connection.run(Call(SET, ["two"], ["1"])))
+    assert (connections() - before, failed) == (1, [])
+
+
+def test_a_url_that_cannot_be_used_is_an_error_of_whatever_is_called(worker: Worker) -> None:
+    connection = RedisConnection("redis://127.0.0.1:1/nix", 1)
+    with pytest.raises(InvalidRedisUrl):
+        worker.run(connection.run(Call(SET, ["one"], ["1"])))
+    with pytest.raises(InvalidRedisUrl):
+        worker.run(connection.post(Call(SET, ["one"], ["1"]), lambda: None))

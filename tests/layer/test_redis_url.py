@@ -7,12 +7,24 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.asyncio.connection import URL_QUERY_ARGUMENT_PARSERS, SSLConnection
+import redis
+from redis.asyncio.connection import (
+    URL_QUERY_ARGUMENT_PARSERS,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from local.errors import LocalError
 from local.services import Services
 from local.services.given import check_redis
-from shared.cache.redis_url import FIXED_OPTIONS, PARAMETERS, TLS_PARAMETERS, connection_options
+from shared.cache.redis_url import (
+    FIXED_OPTIONS,
+    PARAMETERS,
+    TLS_PARAMETERS,
+    connection_options,
+    new_connection,
+)
 from shared.cache.scripts import redis_scripts
 from tests.conftest import Worker
 from tests.resources import ROOT
@@ -129,6 +141,30 @@ def test_tls_that_cannot_be_made_costs_the_cache_alone(
 ) -> None:
     worker.restart(REDIS_URL=f"rediss://127.0.0.1:1/0?{parameter}")
     assert outcomes(api) == ["degraded", "up", "down"]
+
+
+def test_a_unix_socket_needs_no_tls(worker: Worker, services: Services, api: httpx.Client) -> None:
+    worker.restart(REDIS_URL=services.redis_url, TLS_REQUIRED="true")
+    assert isinstance(new_connection(services.redis_url), UnixDomainSocketConnection)
+
+
+def test_a_token_that_cannot_be_made_is_an_error_of_redis(worker: Worker) -> None:
+    key = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
+    worker.restart(REDIS_IAM_CACHE="blog", AWS_REGION=None, **key)
+    with pytest.raises(RedisConnectionError, match="AWS_REGION"):
+        new_connection("redis://127.0.0.1:1/0")
+
+
+def test_a_connection_sends_nothing_of_its_own(
+    api: httpx.Client, worker: Worker, services: Services, cache: redis.Redis
+) -> None:
+    """redis-py would tell the server its version, in two more round trips."""
+    worker.restart(REDIS_URL=services.redis_url)
+    cache.config_resetstat()
+    api.get("/writers")
+    sent = set(cache.info("commandstats"))
+    assert "cmdstat_evalsha" in sent
+    assert not {name for name in sent if name.startswith(("cmdstat_client", "cmdstat_hello"))}
 
 
 def test_every_parameter_is_redis_pys_own() -> None:
