@@ -814,9 +814,15 @@ def test_a_redis_that_forgot_is_in_quarantine_until_the_writes_that_it_forgot_ar
     assert record.cache == "miss"
 
 
-def test_the_quarantine_is_as_long_as_a_fence(fetch: Fetch, cache: Client) -> None:
+@pytest.mark.parametrize("begins", ["a page", "the health check"])
+def test_the_quarantine_is_as_long_as_a_fence(
+    worker: Worker, fetch: Fetch, cache: Client, begins: str
+) -> None:
     cache.flushall()
-    fetch(Database())
+    if begins == "a page":
+        fetch(Database())
+    else:
+        worker.run(check_redis())
     server, ends_at = cache.hget("generations", "epoch").decode().split(":")
     assert server == cache.info("replication")["master_replid"]
     seconds = (int(ends_at) - server_milliseconds(cache)) / 1000
