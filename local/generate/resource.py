@@ -250,11 +250,9 @@ def write(new: NewResource) -> Iterator[str]:
         f"{tests}/__init__.py": "",
         f"{tests}/test_{new.name}.py": files.test(new),
         MODELS: _with_model((ROOT / MODELS).read_text(encoding="utf-8"), new),
-        TEMPLATE: _with_function(
-            (ROOT / TEMPLATE).read_text(encoding="utf-8"), files.deployment(new)
-        ),
     }
-    with _undone_if_it_fails(written):
+    template = (ROOT / TEMPLATE).read_text(encoding="utf-8")
+    with _undone_if_it_fails([*written, TEMPLATE]):
         for path, text in written.items():
             (ROOT / path).parent.mkdir(exist_ok=True)
             (ROOT / path).write_text(text, encoding="utf-8")
@@ -262,7 +260,11 @@ def write(new: NewResource) -> Iterator[str]:
         run_module(ROOT, "ruff", "check", "-q", "--select", "I", "--fix", *python)
         generate(ROOT, new.description)
         run_module(ROOT, "ruff", "format", "-q", *python, MIGRATIONS)
+        # Last: when it changes, `make run` starts again, and migrates the database.
+        template = _with_function(template, files.deployment(new))
+        (ROOT / TEMPLATE).write_text(template, encoding="utf-8")
     yield from written
+    yield TEMPLATE
 
 
 @contextmanager

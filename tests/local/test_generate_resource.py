@@ -178,6 +178,28 @@ def test_nothing_is_left_of_a_resource_that_cannot_be_written(
     assert files_of(tmp_path) == before
 
 
+def test_the_template_changes_after_the_migration_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (resource.MODELS, resource.TEMPLATE):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tmp_path / path)
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "tests").mkdir()
+    template = tmp_path / resource.TEMPLATE
+    before = template.read_text(encoding="utf-8")
+    seen: list[str] = []
+    monkeypatch.setattr(
+        resource, "generate", lambda *_: seen.append(template.read_text(encoding="utf-8"))
+    )
+    monkeypatch.setattr(resource, "run_module", lambda *_: None)
+    new = new_resource("things", "", FIELDS)
+    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    assert resource.TEMPLATE in resource.write(new)
+    assert seen == [before]
+    assert "ThingsFunction:" in template.read_text(encoding="utf-8")
+
+
 def files_of(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.glob("[a-z]*/**/*") if path.is_file()}
 
