@@ -12,6 +12,7 @@ from tests.template.stacks import Stack
 FUNCTIONS = len(RESOURCES) + 1
 """Each resource has one, and the documentation and /health."""
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+PROSE = " ".join(DEPLOYMENT.split())
 
 
 def total(**parameters: str) -> float:
@@ -24,8 +25,8 @@ def test_the_documentation_has_the_cost_of_each_profile(profile: str) -> None:
     assert row
     # A resource that is added makes the alarms a little dearer.
     assert float(row[1]) == pytest.approx(total(Profile=profile), abs=0.5 * FUNCTIONS)
-    assert f"prices of {PRICES['date']}" in DEPLOYMENT
-    assert f"for {PRICES['region']}" in DEPLOYMENT
+    assert f"prices of {PRICES['date']}" in PROSE
+    assert f"for {PRICES['region']}" in PROSE
 
 
 def test_prices_are_of_the_region_that_is_deployed_to() -> None:
@@ -45,7 +46,7 @@ def test_an_alarm_costs_what_it_reads_and_a_metric_what_it_has() -> None:
     assert alarms.dollars == pytest.approx((2 * FUNCTIONS + 2 + 5) * 0.10)
     # 9 of each request's line, and 3 of the access log.
     assert metrics(stack).dollars == pytest.approx((9 * FUNCTIONS + 3) * 0.30)
-    assert f"up to ${9 * 0.30:.2f} for each function" in DEPLOYMENT
+    assert f"up to ${9 * 0.30:.2f} a month for each function" in PROSE
 
 
 def test_what_is_paid_by_use_is_documented() -> None:
@@ -53,7 +54,7 @@ def test_what_is_paid_by_use_is_documented() -> None:
     million = sum(line.dollars for line in million_requests(stack))
     assert f"a million requests (about ${million:.2f})" in " ".join(DEPLOYMENT.split())
     proxy = total(DatabaseProxy="true") - total()
-    assert f"an RDS Proxy (${proxy:.0f} a month)" in DEPLOYMENT
+    assert f"an RDS Proxy (${proxy:.0f} a month)" in PROSE
 
 
 def test_an_option_costs_what_it_adds() -> None:
