@@ -52,7 +52,7 @@ def test_an_alarm_costs_what_it_reads_and_a_metric_what_it_has() -> None:
 def test_what_is_paid_by_use_is_documented() -> None:
     stack = Stack(Architecture="arm64")
     million = sum(line.dollars for line in million_requests(stack))
-    assert f"a million requests (about ${million:.2f})" in " ".join(DEPLOYMENT.split())
+    assert f"a million requests (about ${million:.2f})" in PROSE
     proxy = total(DatabaseProxy="true") - total()
     assert f"an RDS Proxy (${proxy:.0f} a month)" in PROSE
 
