@@ -370,6 +370,7 @@ def _watching(
             else:
                 console.notice(f"{path.name} changed")
                 is_outdated.set()
+                return
         if not changed:
             return
         first = os.path.relpath(changed[0], path.parent)
