@@ -44,11 +44,11 @@ def grant_of(permission: str, *roles: str) -> Grant:
 
 
 def _check_roles() -> None:
-    """Raise `ValueError` for a grant without effect, since every token has more as a reader."""
+    """Raise `ValueError` for a grant below the reader's, which every token has."""
     for role, grants in ROLES.items():
         for name, grant in grants.items():
             if grant < grant_of(name if ":" in name else f":{name}"):
-                raise ValueError(f"{name} of {role} has no effect: {READER} grants more to all")
+                raise ValueError(f"{name} of {role} has no effect: {READER} grants more")
 
 
 _check_roles()

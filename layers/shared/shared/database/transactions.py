@@ -98,7 +98,7 @@ class Reader:
 
     @property
     def access(self) -> Access:
-        """The caller's access. Rows that are read by it depend on the caller."""
+        """The caller's access; a page that is read with it is not shared with other callers."""
         self.names_caller = True
         return self._request.granted()
 

@@ -402,7 +402,7 @@ def _key_part(value: object) -> str:
     if value is None:
         return "all"
     if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
-        raise TypeError(f"a cached list cannot take a {type(value).__name__}: it is no filter")
+        raise TypeError(f"a cached list cannot take a {type(value).__name__}: it is not a filter")
     return "%61ll" if value == "all" else quote(str(value), safe="")
 
 
