@@ -74,6 +74,14 @@ book_labels = Table(
     refers("book_id", "books", ondelete="CASCADE"),
     refers("label_id", "labels", ondelete="CASCADE"),
 )
+marks = Table(
+    "marks",
+    SHAPES,
+    Column("book_id", ForeignKey("books.id", ondelete="CASCADE"), primary_key=True),
+    Column("label_id", ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True),
+    Column("weight", BigInteger),
+    info={SCOPE: "label_id"},
+)
 notes = Table(
     "notes",
     SHAPES,
@@ -96,6 +104,7 @@ INSERT INTO books (author_id, title) VALUES (1, 'One'), (2, 'Two');
 INSERT INTO books (author_id, title, sequel_of) VALUES (1, 'Three', 1);
 INSERT INTO labels (name) VALUES ('old'), ('new');
 INSERT INTO book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
+INSERT INTO marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
 INSERT INTO notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
 INSERT INTO title_counts (titles) VALUES (3);
 INSERT INTO log (line) VALUES ('made');
@@ -109,7 +118,7 @@ class Rows(BaseModel):
     data: list[str]
 
 
-PAGES = PageCache("books", Rows)
+BOOKS, MARKS = PageCache("books", Rows), PageCache("marks", Rows, "books/marks")
 AUTHOR = bindparam("author", type_=BigInteger)
 OF_ADA = {"author": 1}
 sequels = books.alias("sequels")
@@ -136,6 +145,11 @@ READS: dict[str, Any] = {
     "books with a label": select(books.c.title).where(
         exists().where(book_labels.c.book_id == books.c.id)
     ),
+    "books with a mark": select(books.c.title, marks.c.weight)
+    .join(marks, marks.c.book_id == books.c.id)
+    .where(marks.c.label_id == AUTHOR),
+    "marks of a label": select(marks.c.book_id, marks.c.weight).where(marks.c.label_id == AUTHOR),
+    "marks": select(marks.c.book_id),
     "notes": select(notes.c.note),
     "labels in a CTE": select(select(labels.c.name).cte("named")),
     "books and their sequels": select(books.c.title, sequels.c.title).outerjoin(
@@ -150,6 +164,8 @@ READS: dict[str, Any] = {
 }
 ID = bindparam("changed", type_=BigInteger)
 upsert = postgresql.insert(books)
+mark = postgresql.insert(marks)
+KEY_OF_MARKS = list(marks.primary_key)
 WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     "an author is renamed": (
         update(authors).where(authors.c.id == ID).values(name="Eve").returning(authors.c.id),
@@ -199,6 +215,32 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
             index_elements=[books.c.id], set_={"author_id": upsert.excluded.author_id}
         ).returning(books.c.id),
         {"id": 1, "author_id": 2, "title": "One"},
+    ),
+    "a book is marked": (
+        mark.on_conflict_do_update(
+            index_elements=KEY_OF_MARKS, set_={"label_id": mark.excluded.label_id}
+        ).returning(marks.c.book_id),
+        {"book_id": 2, "label_id": 1},
+    ),
+    "a book is marked otherwise": (
+        mark.on_conflict_do_update(
+            index_elements=KEY_OF_MARKS, set_={"weight": mark.excluded.weight}
+        ).returning(marks.c.book_id),
+        {"book_id": 1, "label_id": 1, "weight": 7},
+    ),
+    "a book is marked with another label": (
+        mark.on_conflict_do_nothing().returning(marks.c.book_id),
+        {"book_id": 2, "label_id": 2},
+    ),
+    "a mark moves, by a conflict": (
+        mark.on_conflict_do_update(index_elements=KEY_OF_MARKS, set_={"label_id": 2}).returning(
+            marks.c.book_id
+        ),
+        {"book_id": 1, "label_id": 1},
+    ),
+    "a mark is deleted": (
+        delete(marks).where(marks.c.book_id == ID).returning(marks.c.book_id),
+        {"changed": 1},
     ),
     "a book is deleted": (
         delete(books).where(books.c.id == ID).returning(books.c.id),
@@ -253,7 +295,8 @@ def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any
 
 async def rows_of(name: str) -> str:
     """The rows of a statement: cached, or from the database."""
-    return (await PAGES.fetch(REQUEST, f"{name}:1:10", loading(name), scope="1")).decode()
+    pages = MARKS if "mark" in name else BOOKS
+    return (await pages.fetch(REQUEST, f"{name}:1:10", loading(name), scope="1")).decode()
 
 
 def loading(name: str) -> Callable[[], Any]:
@@ -294,6 +337,7 @@ def test_no_page_is_older_than_a_write(
     [
         ("a book of another author is added", {"books of an author"}),
         ("a book is replaced, and stays", {"books of an author"}),
+        ("a book is marked with another label", {"marks of a label", "books with a mark"}),
         ("a label is renamed, as text", {"books", "books of an author"}),
         ("an author is deleted, as text", {"labels in a CTE"}),
     ],
@@ -377,5 +421,5 @@ def test_a_page_of_a_table_that_is_written_apart_is_not_cached(
         return Loaded(repr(rows).encode(), reader.depends_on)
 
     for _ in range(2):
-        worker.run(PAGES.fetch(REQUEST, "log:1:10", lambda: database.read(REQUEST, query)))
+        worker.run(BOOKS.fetch(REQUEST, "log:1:10", lambda: database.read(REQUEST, query)))
         assert record.cache == "miss"

@@ -287,8 +287,7 @@ def changes_of(statement: Executable) -> TableChanges:
         return TableChanges(statement, dict.fromkeys(by_cascade), others)
     table = _table_of(statement)
     scope = table.info.get(SCOPE)
-    # ON CONFLICT may move an existing row from an unknown scope.
-    if scope is None or getattr(statement, "_post_values_clause", None) is not None:
+    if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope)):
         return TableChanges(statement, by_cascade, others, table.name)
     returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
     if not isinstance(statement, Update):
@@ -299,6 +298,22 @@ def changes_of(statement: Executable) -> TableChanges:
     if scope in _set_by(statement):
         return TableChanges(moving, by_cascade, others, table.name, scope, None, given)
     return TableChanges(returning, by_cascade, others, table.name, scope, moving, given)
+
+
+def _may_move(statement: Insert, scope: str) -> bool:
+    """Return whether ON CONFLICT may move an existing row from another scope.
+
+    It does not if the row conflicts by the scope, as that of a link does, and keeps it.
+    """
+    # No public attribute has the clause; a test fails if this name changes.
+    clause: Any = getattr(statement, "_post_values_clause", None)
+    if clause is None or not hasattr(clause, "update_values_to_set"):
+        return False
+    target = {getattr(one, "name", one) for one in clause.inferred_target_elements or ()}
+    values = dict(clause.update_values_to_set).items()
+    set_to = {getattr(name, "name", name): value for name, value in values}
+    keeps = scope not in set_to or str(set_to[scope]) == f"excluded.{scope}"
+    return scope not in target or not keeps
 
 
 def _returning_scope_before(statement: Update, table: Table, scope: str) -> Update:

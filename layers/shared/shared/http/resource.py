@@ -177,13 +177,16 @@ class Resource:
         """GET: the endpoint takes `CursorParameters`, and returns the `PageResult` of a list.
 
         `cached`: pages with a number are cached, at `{name}{path}:{filters}:{page}:{limit}`.
-        `scope` is the parameter that selects a scope of the table (`shared.database.dependencies`).
+        `scope` is the parameter that selects a scope (`shared.database.dependencies`) of the table,
+        or of another, such as a link table: `likes.post_id`.
         `private`: pages are cached for each caller; otherwise pages that depend on the caller are
         not cached. `below` is the path of the parent item, such as `/writers/{writer_id:id}`: the
         list is at `{below}/{name}{path}`, and cached at `{name}@writers:…`.
         """
         parent = f"@{below.split('/')[1]}" if below else ""
-        pages = PageCache(self.name, schema, f"{self.name}{parent}{path}") if cached else None
+        table, _, selects = scope.rpartition(".")
+        prefix = f"{self.name}{parent}{path}"
+        pages = PageCache(table or self.name, schema, prefix) if cached else None
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             query = next(one for one in arguments.values() if isinstance(one, CursorParameters))
@@ -203,7 +206,7 @@ class Resource:
             if pages is None:
                 return page_response(request, (await load()).content)
             page = _page_key(arguments, query, access if is_private else None)
-            selected = arguments.get(scope, getattr(query, scope, None)) if scope else None
+            selected = arguments.get(selects, getattr(query, selects, None)) if selects else None
             one_scope = "" if selected is None else str(selected)
             return page_response(request, await pages.fetch(request, page, load, one_scope))
 
@@ -395,14 +398,9 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
 
 
 def _key_part(value: object) -> str:
-    """Return a filter's value as an unambiguous part of a key.
-
-    Raises `TypeError` for an object without a text of its own, such as FastAPI's `Request`.
-    """
+    """Return a filter's value as an unambiguous part of a key."""
     if value is None:
         return "all"
-    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
-        raise TypeError(f"a cached list cannot take a {type(value).__name__}: it is not a filter")
     return "%61ll" if value == "all" else quote(str(value), safe="")
 
 
