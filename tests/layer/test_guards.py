@@ -1,8 +1,15 @@
-"""What is left of a statement without its guards, which tells why it matched no row."""
+"""What is left of a statement without its guards, which tells why it matched no row; owners."""
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text, and_, or_, update
+from collections.abc import Iterator
 
+import pytest
+from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Table, Text, and_, or_, update
+
+from shared.database import ownership
 from shared.database.guards import target_of
+from shared.database.items import Item
+from shared.database.links import Link
+from shared.database.models import METADATA
 from shared.database.ownership import is_own
 
 NOTES = Table(
@@ -26,3 +33,48 @@ def test_alternatives_stay_alternatives() -> None:
     for guards in ((), (is_own(NOTES.c.user_id),)):
         found = str(target_of(update(NOTES).where(either, *guards)))
         assert "notes.id = :id_1 OR notes.title = :title_1" in found
+
+
+@pytest.fixture
+def shops() -> Iterator[Table]:
+    """A table of the models, whose rows belong to none of the callers' own."""
+    key = Column("id", BigInteger, primary_key=True)
+    yield Table("shops", METADATA, key, Column("city_id", BigInteger, primary_key=True))
+    METADATA.remove(METADATA.tables["shops"])
+
+
+@pytest.fixture
+def users(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+    """The table of the callers' own rows."""
+    found = Table("shoppers", METADATA, Column("id", BigInteger, primary_key=True))
+    refers = Column("user_id", BigInteger, ForeignKey(found.c.id))
+    monkeypatch.setattr(ownership, "identities", Table("identities", MetaData(), refers))
+    yield found
+    METADATA.remove(found)
+
+
+def test_an_owner_that_refers_to_no_user_is_refused_at_import(shops: Table, users: Table) -> None:
+    with pytest.raises(TypeError, match=r"shops.city_id cannot be .* key to shoppers.id"):
+        Link(shops, owner=shops.c.city_id)
+    Item(users, owner=users.c.id)
+    orders = Table(
+        "orders",
+        METADATA,
+        Column("id", BigInteger, primary_key=True),
+        Column("shopper_id", BigInteger, ForeignKey(users.c.id)),
+    )
+    try:
+        Item(orders, owner=orders.c.shopper_id)
+        with pytest.raises(TypeError, match=r"orders\.id cannot be an owner"):
+            Item(orders, owner=orders.c.id)
+    finally:
+        METADATA.remove(orders)
+
+
+def test_an_owner_is_refused_at_import_where_no_rows_are_callers_own(
+    shops: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_users = Table("identities", MetaData(), Column("user_id", BigInteger))
+    monkeypatch.setattr(ownership, "identities", no_users)
+    with pytest.raises(TypeError, match=r"no table has callers' own rows.*adding-a-resource\.md"):
+        Link(shops, owner=shops.c.city_id)

@@ -25,7 +25,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.database.dependencies import KNOWN_STATEMENTS
 from shared.database.models import identities
-from shared.database.ownership import ISSUER, SUBJECT, is_own
+from shared.database.ownership import ISSUER, SUBJECT, check_owner, is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 from shared.page import ItemKey
@@ -57,6 +57,7 @@ class Item:
         is_item = key == bindparam(ITEM_KEY, type_=key.type)
         guards = [meets_conditions(table)]
         if owner is not None:
+            check_owner(owner)
             guards.append(is_own(owner))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, true
 from sqlalchemy.dialects.postgresql import insert
 
-from shared.database.ownership import is_own
+from shared.database.ownership import check_owner, is_own
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
 from shared.page import ItemKey
@@ -71,6 +71,7 @@ def _may_write(
     """Return the condition that the caller may write the link with these columns."""
     if owner is None:
         return true()
+    check_owner(owner)
     if owner.table is table:
         return is_own(link[owner.name])
     [key] = [one for one in table.foreign_keys if one.column.table is owner.table]

@@ -9,12 +9,12 @@ may write only their own rows.
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Executable, Text, bindparam, or_, select
+from sqlalchemy import Boolean, Column, ColumnElement, Executable, Text, bindparam, or_, select
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement
 
 from shared.database.dependencies import KNOWN_STATEMENTS
-from shared.database.models import identities
+from shared.database.models import METADATA, identities
 from shared.request import Access
 
 EVERYTHING = bindparam("caller_owns_everything", type_=Boolean)
@@ -30,6 +30,27 @@ OWN_USER_ID = (
 def is_own(user_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """Return the condition that the caller may write the rows of that user."""
     return or_(EVERYTHING, user_id == OWN_USER_ID)
+
+
+def check_owner(column: Column[Any]) -> None:
+    """Raise `TypeError` unless the column has the id of the user who owns a row.
+
+    Only tables of the models are checked: those of tests have no foreign key to users.
+    """
+    users = {key.column for key in identities.c.user_id.foreign_keys}
+    if column.table.metadata is not METADATA or users & {
+        column,
+        *(key.column for key in column.foreign_keys),
+    }:
+        return
+    name = f"{column.table.name}.{column.name}"
+    if not users:
+        raise TypeError(
+            f"{name} cannot be an owner: no table has callers' own rows. Name it by a foreign key"
+            " of identities.user_id (docs/adding-a-resource.md, Owners), or leave owner out"
+        )
+    (user,) = users
+    raise TypeError(f"{name} cannot be an owner: it has no foreign key to {user}")
 
 
 @lru_cache(KNOWN_STATEMENTS)
