@@ -132,6 +132,8 @@ def _taken_by(name: str) -> str | None:
         return f"the module {spec.origin}"
     if any((ROOT / "tests" / name).rglob("*.py")):
         return f"the folder tests/{name}"
+    if (ROOT / "tests" / f"{name}.py").exists():
+        return f"the module tests/{name}.py"
     return None
 
 
@@ -228,7 +230,7 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
             digits = f"max_digits={total}, decimal_places={places or 0}"
             return type_._replace(
                 column=f"Numeric({total}, {places or 0})",
-                body=f"Annotated[DecimalNumber, Field({digits})]",
+                body=f"Annotated[Decimal, Field({digits})]",
             )
     elif numbers is None:
         return type_

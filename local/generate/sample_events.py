@@ -145,6 +145,9 @@ def as_text(event: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    for path in EVENTS.glob("*.json"):
+        if path.stem not in sample_events():
+            path.unlink()
     for name, event in sample_events().items():
         (EVENTS / f"{name}.json").write_text(as_text(event), encoding="utf-8")
     print(f"wrote {len(sample_events())} events to {EVENTS}")

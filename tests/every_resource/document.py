@@ -170,6 +170,8 @@ def documented(node: dict[str, Any]) -> dict[str, Any]:
 
 def deprecated_fields(resource: str) -> set[str]:
     """The fields of an item that are earlier names of others."""
+    if resource not in READABLE:
+        return set()
     [item] = [one["get"] for path, one in DOCUMENT["paths"].items() if _is_item(path, resource)]
     content = item["responses"]["200"]["content"]["application/json"]["schema"]
     fields = documented(content)["properties"].items()
@@ -280,3 +282,10 @@ CHANGES = of_kinds("replace", "update", "action", "delete")
 """Those of one row, under the condition of If-Match."""
 DELETED = {write.table for write in of_kinds("delete")}
 """The resources of which an item can be deleted."""
+READABLE = [
+    name
+    for name in RESOURCES
+    for path, one in DOCUMENT["paths"].items()
+    if _is_item(path, name) and "get" in one
+]
+"""The resources of which an item can be read."""

@@ -22,12 +22,13 @@ from tests.every_resource.document import (
     CREATES,
     DELETED,
     LISTS,
+    READABLE,
     PaginatedList,
     Write,
     of_kinds,
     path_of,
 )
-from tests.resources import RESOURCE_OF, RESOURCES, delete_referring
+from tests.resources import RESOURCE_OF, delete_referring
 from tests.valkey import empty
 from tests.worker_process import WorkerProcess, running_worker
 
@@ -38,10 +39,16 @@ OTHER = '"1-1"'
 WRITERS = 50
 WORKERS = 5
 
-changes = pytest.mark.parametrize("write", CHANGES, ids=str)
-patches = pytest.mark.parametrize("write", of_kinds("update"), ids=str)
-creates = pytest.mark.parametrize("write", CREATES, ids=str)
-every_resource = pytest.mark.parametrize("resource", RESOURCES)
+changes = pytest.mark.parametrize(
+    "write", [one for one in CHANGES if one.table in READABLE], ids=str
+)
+patches = pytest.mark.parametrize(
+    "write", [one for one in of_kinds("update") if one.table in READABLE], ids=str
+)
+creates = pytest.mark.parametrize(
+    "write", [one for one in CREATES if one.table in READABLE], ids=str
+)
+every_resource = pytest.mark.parametrize("resource", READABLE)
 every_list = pytest.mark.parametrize("paginated", LISTS, ids=str)
 
 
@@ -141,13 +148,12 @@ def test_a_known_page_is_not_sent_again(
 
 @every_list
 def test_a_changed_page_is_sent(
-    api: httpx.Client, few_rows: None, database: Database, paginated: PaginatedList
+    api: httpx.Client, few_rows: None, database: Database, cache: Any, paginated: PaginatedList
 ) -> None:
     tag = api.get(paginated.url()).headers["etag"]
-    for write in of_kinds("delete"):
-        if write.table == paginated.resource:
-            delete_referring(database, write.table)
-            assert send(api, write).status_code == 204
+    delete_referring(database, paginated.table)
+    database.execute(f"DELETE FROM {paginated.table}".encode())
+    empty(cache)
     response = api.get(paginated.url(), headers={"If-None-Match": tag})
     assert response.status_code == 200
     assert response.headers["etag"] != tag
@@ -201,7 +207,8 @@ def test_a_change_of_what_was_changed_since_is_rejected(
 def test_a_read_of_what_was_changed_since_is_rejected(
     api: httpx.Client, few_rows: None, resource: str
 ) -> None:
-    for path in (path_of(resource, ITEM), f"/{resource}"):
+    lists = [one.url() for one in LISTS if one.template == f"/{resource}"]
+    for path in (path_of(resource, ITEM), *lists[:1]):
         tag = api.get(path).headers["etag"]
         for condition in (tag, "*", f"{OTHER}, {tag}"):
             assert api.get(path, headers={"If-Match": condition}).status_code == 200
@@ -366,7 +373,9 @@ def until_waiting(services: Services, sessions: int) -> None:
             time.sleep(0.01)
 
 
-@pytest.mark.parametrize("write", of_kinds("replace", "update", "delete"), ids=str)
+@pytest.mark.parametrize(
+    "write", [one for one in CHANGES if one.kind != "action" and one.table in READABLE], ids=str
+)
 def test_an_api_can_demand_if_match(
     worker: Worker, api: httpx.Client, few_rows: None, write: Write
 ) -> None:

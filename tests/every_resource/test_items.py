@@ -11,6 +11,7 @@ import pytest
 from tests.every_resource.conftest import FEW_ROWS
 from tests.every_resource.document import (
     CREATES,
+    READABLE,
     WRITES,
     Write,
     deprecated_fields,
@@ -38,11 +39,11 @@ bodies = chosen([write for write in WRITES if write.body])
 bodies_with_required_fields = chosen([write for write in WRITES if write.required])
 
 
-def rows_of(api: httpx.Client, table: str) -> dict[str, Row]:
-    """Every row by its path, by which it is read."""
-    rows = api.get(f"/{table}?skip=0&limit=100").json()["data"]
-    paths = [f"/{table}/{row[RESOURCE_OF[table].key]}" for row in rows]
-    return {path: row_in(api.get(path), table) for path in paths}
+def rows_of(database: Database, api: httpx.Client, table: str) -> dict[str, Row]:
+    """Every row by its path, by which it is read if it can be."""
+    keys = database.execute(f"SELECT {RESOURCE_OF[table].key}::text FROM {table}".encode())
+    paths = [f"/{table}/{key}" for (key,) in keys]
+    return {path: row_in(api.get(path), table) if table in READABLE else {} for path in paths}
 
 
 def row_in(response: httpx.Response, table: str) -> Row:
@@ -59,9 +60,9 @@ def rejected_fields(response: httpx.Response) -> list[str]:
 
 @creates
 def test_a_created_item_is_returned_with_its_id_and_time(
-    api: httpx.Client, few_rows: None, write: Write
+    api: httpx.Client, database: Database, few_rows: None, write: Write
 ) -> None:
-    before = rows_of(api, write.table)
+    before = rows_of(database, api, write.table)
     response = write.send(api)
     created = row_in(response, write.table)
 
@@ -75,30 +76,32 @@ def test_a_created_item_is_returned_with_its_id_and_time(
     if "created_at" in created:
         age = datetime.now(UTC) - datetime.fromisoformat(created["created_at"])
         assert abs(age) < timedelta(minutes=1)
-    assert rows_of(api, write.table) == before | {location: created}
+    assert rows_of(database, api, write.table) == before | {
+        location: created if write.table in READABLE else {}
+    }
 
 
 @bodies_with_required_fields
 def test_every_missing_field_is_named_and_nothing_written(
-    api: httpx.Client, few_rows: None, write: Write
+    api: httpx.Client, database: Database, few_rows: None, write: Write
 ) -> None:
     assert write.body
-    before = rows_of(api, write.table)
+    before = rows_of(database, api, write.table)
     path = write.target_of(ITEM)
     rejected = rejected_fields(api.request(write.method, path, json={}))
     assert sorted(rejected) == sorted(write.required)
     for missing in write.required:
         body = {name: value for name, value in write.body.items() if name != missing}
         assert rejected_fields(api.request(write.method, path, json=body)) == [missing]
-    assert rows_of(api, write.table) == before
+    assert rows_of(database, api, write.table) == before
 
 
 @bodies
 def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_written(
-    api: httpx.Client, few_rows: None, write: Write
+    api: httpx.Client, database: Database, few_rows: None, write: Write
 ) -> None:
     assert write.body
-    before = rows_of(api, write.table)
+    before = rows_of(database, api, write.table)
     path = write.target_of(ITEM)
     for field in write.body.keys() - set(write.nullable):
         body = write.body | {field: None}
@@ -109,20 +112,22 @@ def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_writ
         [error] = response.json()["errors"]
         position, known = len(write.body) + 1, ", ".join(sorted(write.body))
         assert error["message"] == f"member {position} is unknown; known are {known}"
-    assert rows_of(api, write.table) == before
+    assert rows_of(database, api, write.table) == before
 
 
-@chosen(of_kinds("replace", "update"))
-def test_an_item_is_changed_and_no_other(api: httpx.Client, few_rows: None, write: Write) -> None:
+@chosen([write for write in of_kinds("replace", "update") if write.table in READABLE])
+def test_an_item_is_changed_and_no_other(
+    api: httpx.Client, database: Database, few_rows: None, write: Write
+) -> None:
     assert write.body
     item = write.path_of(ITEM)
-    before = rows_of(api, write.table)
+    before = rows_of(database, api, write.table)
     for body in (*(partial(write) if write.kind == "update" else whole(write)), write.body):
         given = shown(write, stored(left_out(write, body) | body))
-        expected = rows_of(api, write.table)[item] | given
+        expected = rows_of(database, api, write.table)[item] | given
         response = api.request(write.method, write.target_of(ITEM), json=body)
         assert (response.status_code, row_in(response, write.table)) == (200, expected)
-        assert rows_of(api, write.table) == before | {item: expected}
+        assert rows_of(database, api, write.table) == before | {item: expected}
     given = shown(write, stored(write.body))
     assert all(before[item][name] != value for name, value in given.items())
 
@@ -154,20 +159,23 @@ def left_out(write: Write, body: Row) -> Row:
 
 
 @chosen(of_kinds("delete"))
-def test_a_delete_deletes_one_item(api: httpx.Client, few_rows: None, write: Write) -> None:
-    before = rows_of(api, write.table)
+def test_a_delete_deletes_one_item(
+    api: httpx.Client, database: Database, few_rows: None, write: Write
+) -> None:
+    before = rows_of(database, api, write.table)
     response = write.send(api, write.target_of(ITEM))
     del before[write.path_of(ITEM)]
 
     assert (response.status_code, response.content) == (204, b"")
-    assert rows_of(api, write.table) == before
-    assert api.get(write.path_of(ITEM)).status_code == 404
+    assert rows_of(database, api, write.table) == before
+    assert write.table not in READABLE or api.get(write.path_of(ITEM)).status_code == 404
     assert write.send(api, write.target_of(ITEM)).status_code == 404
 
 
 READS = [
     Write("read", "GET", f"/{name}/{{{one.item}_{one.key}}}", name, None)
     for name, one in RESOURCE_OF.items()
+    if name in READABLE
 ]
 ITEM_REQUESTS = [*READS, *(write for write in WRITES if write.kind != "create")]
 
@@ -188,7 +196,7 @@ ID_REQUESTS = [request for request in ITEM_REQUESTS if has_ids(request)]
     ids=str,
 )
 def test_an_unknown_item_is_not_found(
-    api: httpx.Client, few_rows: None, request_: Write, row: int
+    api: httpx.Client, database: Database, few_rows: None, request_: Write, row: int
 ) -> None:
     response = request_.send(api, request_.target_of(row))
 
@@ -204,24 +212,28 @@ NO_IDS = [*NO_KEYS, "1.0", "1e3", "0x1", "null", "x", str(2**64)]
 
 
 @pytest.mark.parametrize("request_", ITEM_REQUESTS, ids=str)
-def test_an_invalid_key_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
-    before = rows_of(api, request_.table)
+def test_an_invalid_key_is_rejected(
+    api: httpx.Client, database: Database, few_rows: None, request_: Write
+) -> None:
+    before = rows_of(database, api, request_.table)
     for key in NO_KEYS:
         response = request_.send(api, request_.target_of(key))
         assert response.status_code == 404, key
         assert response.headers["content-type"] == "application/problem+json"
-    assert rows_of(api, request_.table) == before
+    assert rows_of(database, api, request_.table) == before
 
 
 @pytest.mark.parametrize("request_", ID_REQUESTS, ids=str)
-def test_an_invalid_id_is_rejected(api: httpx.Client, few_rows: None, request_: Write) -> None:
-    before = rows_of(api, request_.table)
+def test_an_invalid_id_is_rejected(
+    api: httpx.Client, database: Database, few_rows: None, request_: Write
+) -> None:
+    before = rows_of(database, api, request_.table)
     for status, invalid in ((422, ["0", str(2**63)]), (404, NO_IDS)):
         for row_id in invalid:
             response = request_.send(api, request_.target_of(row_id))
             assert response.status_code == status, row_id
             assert response.headers["content-type"] == "application/problem+json"
-    assert rows_of(api, request_.table) == before
+    assert rows_of(database, api, request_.table) == before
 
 
 @pytest.mark.parametrize("read", [one for one in READS if has_ids(one)], ids=str)

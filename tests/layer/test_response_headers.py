@@ -1,6 +1,5 @@
 """Headers of every response, whatever its kind, and HEAD beside each GET."""
 
-import re
 from collections.abc import Iterator
 
 import httpx
@@ -10,7 +9,7 @@ from fastapi import APIRouter
 from local.generate.openapi import OPENAPI_FILE
 from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
-from tests.every_resource.document import DOCUMENT
+from tests.every_resource.document import DOCUMENT, target_of
 from tests.in_process import LambdaTransport
 
 SECURITY = {
@@ -22,9 +21,7 @@ SECURITY = {
 ADA = {"name": "Ada", "email": "ada@example.org"}
 PAGES = ("/docs", "/problems")
 DOCUMENTED = [
-    re.sub(r"{\w+}", "1", path)
-    for path, operations in DOCUMENT["paths"].items()
-    if "get" in operations
+    target_of(path, 1) for path, operations in DOCUMENT["paths"].items() if "get" in operations
 ]
 GETS = [
     *DOCUMENTED,

@@ -65,7 +65,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(12, 2)",
                 "Decimal",
-                "Annotated[DecimalNumber, Field(max_digits=12, decimal_places=2)]",
+                "Annotated[Decimal, Field(max_digits=12, decimal_places=2)]",
             ),
         ),
         (
@@ -73,7 +73,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(6, 0)",
                 "Decimal",
-                "Annotated[DecimalNumber, Field(max_digits=6, decimal_places=0)]",
+                "Annotated[Decimal, Field(max_digits=6, decimal_places=0)]",
             ),
         ),
         ("x:datetime?", ("DateTime(timezone=True)", "datetime | None", "Timestamp | None")),
@@ -126,6 +126,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("things", "", "date:date", "cannot have this name"),
         ("things", "", "func:text", "cannot have this name"),
         ("queries", "", FIELDS, "is taken, by a module of each function"),
+        ("logs", "", FIELDS, "is taken, by the module tests/logs.py"),
     ],
 )
 def test_invalid_arguments_are_rejected_before_anything_is_written(
@@ -222,6 +223,29 @@ def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
 def test_owners_are_of_one_table() -> None:
     with pytest.raises(CommandError, match=f"OWNERS=yes: callers own the rows of {OWNER}"):
         new_resource("things", "", FIELDS, has_owners=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "path_type", "parameter"),
+    [("", "Id", "thing_id"), ("uuid", "UUID", "thing_id"), ("code", "ThingCode", "thing_code")],
+)
+def test_a_key_has_a_type(key: str, path_type: str, parameter: str) -> None:
+    new = new_resource("things", "", FIELDS, key=key)
+    assert (new.path_type, new.key) == (path_type, parameter)
+
+
+@pytest.mark.parametrize(
+    ("key", "has_owners", "message"),
+    [
+        ("Code", False, "KEY=Code: a field must be lower-case words"),
+        ("class", False, "KEY=class: this is a reserved word"),
+        ("content", False, "content: the resource has this field already"),
+        ("uuid", True, "leave out KEY"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(key: str, has_owners: bool, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        new_resource("things", "", FIELDS, key=key, has_owners=has_owners)
 
 
 def test_titles_are_words() -> None:
