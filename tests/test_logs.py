@@ -15,7 +15,7 @@ def test_that_fails():
         1 / 0
     except ZeroDivisionError:
         print(json.dumps({"level": "ERROR", "exception": traceback.format_exc()}))
-        print(json.dumps({"level": "INFO", "route": "/users"}))
+        print(json.dumps({"level": "INFO", "route": "/things"}))
     assert False
 """
 
@@ -37,4 +37,4 @@ def test_a_logged_traceback_is_shown_as_lines(tmp_path: Path, processes: str) ->
     assert lines[first + 1] == "Traceback (most recent call last):"
     assert lines[first + 3].strip() == "1 / 0"
     assert "ZeroDivisionError: division by zero" in lines
-    assert '{"level": "INFO", "route": "/users"}' in lines
+    assert '{"level": "INFO", "route": "/things"}' in lines

@@ -74,10 +74,10 @@ def test_no_row_no_write(api_of: ApiOf, database: Database) -> None:
 def test_an_audit_log_that_keeps_nothing_is_not_written(
     worker: Worker, api_of: ApiOf, database: Database
 ) -> None:
-    ada = api_of("author")
+    ada = api_of("admin")
     worker.restart(AUDIT_RETENTION_DAYS="0")
-    assert ada.post("/users", json=ADA).status_code == 201
-    assert ada.get("/users").json()["total"] == 1
+    assert ada.post("/writers", json=ADA).status_code == 201
+    assert ada.get("/writers").json()["total"] == 1
     assert audit_rows(database, "*") == []
 
 

@@ -70,7 +70,7 @@ def test_colors_are_for_terminals_that_want_them(
 def test_quiet_lines_are_hidden() -> None:
     assert (
         shown(
-            {"level": "INFO", "message": "GET /users", "cache": "hit"},
+            {"level": "INFO", "message": "GET /things", "cache": "hit"},
             {"level": "WARNING", "message": "LAMBDA_WARNING: Unhandled exception. The most likely"},
             {"_aws": {"CloudWatchMetrics": []}, "level": "ERROR"},
             "START RequestId: 1 Version: $LATEST",
@@ -82,7 +82,7 @@ def test_quiet_lines_are_hidden() -> None:
 
 
 def test_a_warning_is_one_readable_line() -> None:
-    line = {"level": "WARNING", "message": "slow query", "service": "users", "seconds": 1.5}
+    line = {"level": "WARNING", "message": "slow query", "service": "things", "seconds": 1.5}
     assert shown(line).strip() == "WARNING ToyFunction slow query seconds=1.5"
 
 

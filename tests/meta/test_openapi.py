@@ -5,14 +5,18 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Table
 
+from local.demo.columns import is_given
 from local.generate.http_semantics import GATEWAYS_MESSAGES
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
+from shared.database.models import CONFLICT, METADATA
+from shared.database.violations import UNIQUE
 from shared.errors import AlreadyTaken, RequestInProgress
 from shared.http.route import PERMISSION
-from tests.every_resource.document import target_of
+from tests.every_resource.document import CREATES, target_of
 from tests.in_process import LambdaTransport
-from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
+from tests.resources import RESOURCE_OF, RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
 
 pytestmark = pytest.mark.usefixtures("services")
 
@@ -95,13 +99,19 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
 
 
 def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> None:
-    conflicts = {
-        path: resolved(document, document["paths"][path]["post"]["responses"]["409"])["description"]
-        for path in ("/users", "/posts")
-    }
-    assert all(RequestInProgress.description in description for description in conflicts.values())
-    assert AlreadyTaken.description in conflicts["/users"]
-    assert AlreadyTaken.description not in conflicts["/posts"]
+    for write in CREATES:
+        responses = write.documented["responses"]
+        conflict = resolved(document, responses["409"])["description"] if "409" in responses else ""
+        assert (RequestInProgress.description in conflict) == write.is_idempotent
+        if may_be_taken(METADATA.tables[write.table]):
+            assert AlreadyTaken.description in conflict
+
+
+def may_be_taken(table: Table) -> bool:
+    """Whether the models name a conflict of unique values, or clients give the key."""
+    unique = [*table.indexes, *(one for one in table.constraints if isinstance(one, UNIQUE))]
+    key = RESOURCE_OF[table.name].key
+    return any(CONFLICT in one.info for one in unique) or is_given(table.c[key])
 
 
 def integers(node: object) -> list[dict[str, Any]]:

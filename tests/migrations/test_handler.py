@@ -21,6 +21,7 @@ from migrations.handler import ADVISORY_LOCK, MigrationEvent
 from shared.database.models import METADATA
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate
+from tests.resources import insert_rows
 
 
 def indexes(url: str) -> list[Any]:
@@ -129,8 +130,7 @@ def test_down_removes_everything_and_up_restores_it(migrate: Migrate, empty_url:
 def test_a_schema_with_rows_is_downgraded(
     schema: psycopg.Connection[Any], migrate: Migrate
 ) -> None:
-    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
-    schema.execute("INSERT INTO posts (user_id, title, content) VALUES (1, 'T', 'C')")
+    insert_rows(schema, 1, 3)
     assert migrate(action="downgrade", revision="base")["revision"] is None
 
 
