@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from fastapi import Request
 from psycopg import errors
+from sqlalchemy import insert
 
 from local.services import Services
 from shared.database import Reader, Transaction, read
@@ -30,6 +31,7 @@ from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, api_router
 from shared.request import request_of
 from tests.conftest import Worker, url_without_timeouts
+from tests.example.models import articles
 from tests.in_process import LambdaTransport
 from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
@@ -190,6 +192,32 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
     watch = Watch()
     worker.run(write(query, watch))
     assert watch.calls == ["start", "ready", "committed"]
+
+
+@pytest.mark.parametrize("whole", ["", "before", "after"])
+def test_what_several_statements_change_is_invalidated_together(
+    worker: Worker, database: Database, whole: str
+) -> None:
+    """Every scope of a table, or all of it if one statement does not say which."""
+    database.execute(INSERT)
+    database.execute(INSERT.replace("ada@", "bob@"))
+    article = insert(articles).returning(articles.c.id)
+    invalidated: dict[str, Set[str] | None] = {}
+
+    class Watch(NothingInvalidated):
+        async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
+            invalidated.update(scopes)
+
+    async def insert_two(block: Transaction) -> None:
+        if whole == "before":
+            await block.execute(statement_of("UPDATE writers SET name = 'Ada'"))
+        for writer_id in (1, 2):
+            await block.insert(article, {"writer_id": writer_id, "title": "a", "content": "b"})
+        if whole == "after":
+            await block.execute(statement_of("UPDATE writers SET name = 'Ada'"))
+
+    worker.run(write(insert_two, Watch()))
+    assert invalidated["articles"] == (None if whole else {"1", "2"})
 
 
 def test_a_write_that_raises_is_rolled_back(worker: Worker, database: Database) -> None:
