@@ -26,6 +26,7 @@ from shared.errors import (
     InternalError,
     InvalidReference,
     NotFound,
+    OutcomeUnknown,
 )
 from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, api_router
@@ -281,6 +282,21 @@ def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Da
     with pytest.raises(InternalError):
         worker.run(write(insert_twice, watch))
     assert (writers(database), watch.calls) == (0, ["start", "ready", "rolled back"])
+    assert worker.run(read(REQUEST, Query())) == 42
+
+
+def test_a_connection_that_ends_with_its_commit_has_an_unknown_outcome_whatever_it_said_last(
+    worker: Worker, services: Services, database: Database
+) -> None:
+    async def insert_and_time_out(block: Transaction) -> None:
+        await block.execute(statement_of(INSERT))
+        block.execute_with_commit("SELECT pg_sleep(9)", [])
+
+    watch = NothingInvalidated()
+    worker.restart(DATABASE_URL=with_options(services, "-c transaction_timeout=1s"))
+    with pytest.raises(OutcomeUnknown):
+        worker.run(write(insert_and_time_out, watch))
+    assert watch.calls == ["start", "ready"]
     assert worker.run(read(REQUEST, Query())) == 42
 
 
