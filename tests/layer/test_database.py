@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from local.services import Services
 from shared.database import Reader, Transaction, read
 from shared.database.connection import worker_connection
-from shared.database.driver import TIMEOUTS
+from shared.database.driver import TIMEOUTS, BoundedConnection
 from shared.errors import (
     AlreadyTaken,
     ApiError,
@@ -132,6 +132,23 @@ def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
         query = Query()
         assert worker.run(read(REQUEST, query)) == 42
         assert query.calls == 1  # noticed before the query, not by it
+
+
+@pytest.mark.parametrize(("after_seconds", "pings"), [(30.0, 0), (0.0, 1)])
+def test_a_connection_is_pinged_only_if_it_was_idle_for_long(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, after_seconds: float, pings: int
+) -> None:
+    is_responding, called = BoundedConnection.is_responding, []
+
+    async def watched(connection: BoundedConnection) -> bool:
+        called.append(connection)
+        return await is_responding(connection)
+
+    monkeypatch.setattr(BoundedConnection, "is_responding", watched)
+    monkeypatch.setattr("shared.database.connection.PING_AFTER_SECONDS", after_seconds)
+    for _ in range(2):
+        worker.run(read(REQUEST, Query()))
+    assert len(called) == pings
 
 
 def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Database) -> None:

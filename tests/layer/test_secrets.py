@@ -1,5 +1,6 @@
 """Settings that AWS Secrets Manager keeps."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,8 +186,11 @@ def test_a_password_that_stays_rejected_is_503_and_is_not_read_by_each_request(
     assert api.get("/writers/1").status_code == 404
 
 
-def test_a_secret_that_cannot_be_read_is_503(
-    worker: Worker, manager: Manager, api: httpx.Client
+def test_a_secret_that_cannot_be_read_is_503_and_its_reason_is_logged(
+    worker: Worker,
+    manager: Manager,
+    api: httpx.Client,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arn = new_secret(manager, "postgresql://")
     manager.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
@@ -195,3 +199,7 @@ def test_a_secret_that_cannot_be_read_is_503(
     assert response.status_code == 503
     assert response.json()["type"] == "/problems#database-unavailable"
     assert "arn:" not in response.text
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [logged] = [line for line in lines if line["level"] == "ERROR"]
+    assert logged["message"] == "the database's secret cannot be read"
+    assert "ResourceNotFoundException" in logged["reason"]

@@ -103,7 +103,7 @@ def test_an_unknown_parameter_is_reported_by_its_position_with_the_known_ones() 
             },
             {"in": "query", "field": "limit", "message": "may be given only once"},
         ]
-        [error] = api.get(f"/nothing?{SECRET}=1").json()["errors"]
+        [error] = api.get(f"/nothing?{SECRET}=1&{SECRET}=2").json()["errors"]
         assert error["message"] == "parameter 1 is unknown; none is known"
 
 
