@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from fastapi import Request
 from psycopg import errors
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, update
 
 from local.services import Services
 from shared.database import Reader, Transaction, read
@@ -236,6 +236,26 @@ def test_what_several_statements_change_is_invalidated_together(
 
     worker.run(write(insert_two, Watch()))
     assert invalidated["articles"] == (None if whole else {"1", "2"})
+
+
+def test_a_row_that_moves_to_another_scope_waits_for_no_other_row(
+    worker: Worker, database: Database
+) -> None:
+    for name in ("ada@", "bob@"):
+        database.execute(INSERT.replace("ada@", name))
+    database.execute(
+        "INSERT INTO articles (writer_id, title, content) VALUES (1, 'a', 'b'), (1, 'c', 'd')"
+    )
+    article = update(articles).where(articles.c.id == bindparam("article_id"))
+
+    async def move(block: Transaction) -> Any:
+        moving = article.returning(articles.c.id, articles.c.writer_id)
+        return await block.change(moving, {"article_id": 1, "writer_id": 2})
+
+    with database.transaction():
+        database.execute("SELECT FROM articles WHERE id = 2 FOR UPDATE")
+        row = worker.run(write(move))
+    assert (row.id, row.writer_id) == (1, 2)
 
 
 def test_a_write_that_raises_is_rolled_back(worker: Worker, database: Database) -> None:
