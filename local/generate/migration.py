@@ -1,6 +1,7 @@
 """A migration to the models: `python -m local.generate.migration "more tickets"`.
 
-Alembic's autogenerate compares the models with an ephemeral database at the latest revision. A new
+Alembic's autogenerate compares the models with an ephemeral database at the latest revision; CHECK
+constraints, which it ignores, are compared by their names. A new
 table with an id and created_at gets the triggers of a resource's table; the counts and stored
 responses of a dropped table are deleted. Without a difference no file is written. If a column is
 dropped, and another one of its type is added, a warning is printed: Alembic does not detect a
@@ -18,16 +19,20 @@ from alembic import command
 from alembic.config import Config
 from alembic.operations.ops import (
     AddColumnOp,
+    CreateCheckConstraintOp,
     CreateTableOp,
     DropColumnOp,
+    DropConstraintOp,
     DropTableOp,
     ExecuteSQLOp,
+    MigrateOperation,
     MigrationScript,
     ModifyTableOps,
     OpContainer,
 )
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Enum, create_engine, make_url
+from sqlalchemy import CheckConstraint, Column, Enum, create_engine, inspect, make_url
 
 from local.services import running_services
 from migrations.handler import alembic_config
@@ -70,11 +75,14 @@ def write_migration(config: Config, message: str, folder: Path | None = None) ->
     return bool(written)
 
 
-def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
-    """Drop a script without operations; add the types of enumerations; warn about renamings."""
+def _complete(context: MigrationContext, _revision: object, scripts: list[Any]) -> None:
+    """Drop a script without operations; add CHECKs and enumerations; warn about renamings."""
     script: MigrationScript = scripts[0]
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
+    for change, reverse in _changed_checks(context):
+        script.upgrade_ops.ops.append(change)
+        script.downgrade_ops.ops.insert(0, reverse)
     if script.upgrade_ops.is_empty():
         scripts.clear()
         return
@@ -83,6 +91,27 @@ def _complete(_context: object, _revision: object, scripts: list[Any]) -> None:
     _add_types(script.upgrade_ops, script.downgrade_ops)
     _add_types(script.downgrade_ops, script.upgrade_ops)
     _order_tables(script.upgrade_ops, script.downgrade_ops)
+
+
+def _changed_checks(context: MigrationContext) -> Iterator[tuple[MigrateOperation, ...]]:
+    """Yield what creates or drops each CHECK constraint of a table that exists, and its reverse."""
+    assert context.connection is not None
+    inspector = inspect(context.connection)
+    for table in context.opts["target_metadata"].sorted_tables:
+        if not inspector.has_table(table.name):
+            continue
+        checks = inspector.get_check_constraints(table.name)
+        found = {str(one["name"]): one["sqltext"] for one in checks}
+        declared = {
+            str(one.name): str(one.sqltext)
+            for one in table.constraints
+            if isinstance(one, CheckConstraint) and one.name
+        }
+        for name in sorted(found.keys() ^ declared.keys()):
+            text = declared.get(name) or found[name]
+            create = CreateCheckConstraintOp(name, table.name, text)
+            drop = DropConstraintOp(name, table.name, type_="check", _reverse=create)
+            yield (create, drop) if name in declared else (drop, create)
 
 
 def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:

@@ -230,7 +230,7 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
             digits = f"max_digits={total}, decimal_places={places or 0}"
             return type_._replace(
                 column=f"Numeric({total}, {places or 0})",
-                body=f"Annotated[Decimal, Field({digits})]",
+                body=f"Annotated[DecimalNumber, Field({digits})]",
             )
     elif numbers is None:
         return type_

@@ -504,8 +504,8 @@ SCHEMA_IMPORTS = {
     "uuid": ("UUID",),
     "pydantic": ("Field", "JsonValue", "StrictBool"),
     "shared.http.fields": (
-        *("Body", "Changes", "Content", "Date", "Id", "IdParameter", "Integer", "JsonObject"),
-        *("Key", "Line", "OneLine", "Shown", "Timestamp"),
+        *("Body", "Changes", "Content", "Date", "DecimalNumber", "Id", "IdParameter", "Integer"),
+        *("JsonObject", "Key", "Line", "OneLine", "Shown", "Timestamp"),
     ),
     "shared.http.pagination": ("OffsetPage", "PageParameters"),
 }

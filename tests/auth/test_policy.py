@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter
 
 from local.generate.sample_events import sample_events
+from shared.auth import permissions
 from shared.auth.permissions import ROLES, Grant, grant_of
 from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, ApiRoute, api_router
@@ -131,6 +132,12 @@ def test_public_reads_are_reads(worker: Worker, operation: str) -> None:
     worker.restart(**REQUIRED, PUBLIC_READS="true")
     status = call(*EVENTS[operation], claims=None)["statusCode"]
     assert (status != 401) == (EVENTS[operation][1]["requestContext"]["http"]["method"] == "GET")
+
+
+def test_a_grant_that_readers_exceed_is_rejected_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROLES["author"], "posts:read", Grant.OWN)
+    with pytest.raises(ValueError, match="posts:read of author has no effect"):
+        permissions._check_roles()
 
 
 def test_open_is_open(worker: Worker) -> None:

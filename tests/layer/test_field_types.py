@@ -1,12 +1,13 @@
 """Types of fields beside texts: what they take is what their JSON Schema says and columns hold."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.http.fields import Date, Integer, JsonObject, Line, Timestamp
+from shared.http.fields import Date, DecimalNumber, Integer, JsonObject, Line, Timestamp
 
 LARGEST = {"text": "x" * (10_000 - len('{"text": ""}'))}
 
@@ -23,6 +24,7 @@ def is_valid(type_: Any, value: object) -> bool:
     ("type_", "values"),
     [
         (Integer, [0, -(2**31), 2**31 - 1]),
+        (DecimalNumber, [Decimal("1.50"), 1]),
         (Line, ["x", "x" * 200]),
         (JsonObject, [{}, {"a": [None, {"b": 1.5}]}, {"a": r"\u0000", "\\": "\\"}, LARGEST]),
     ],
@@ -36,6 +38,7 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
     ("type_", "values"),
     [
         (Integer, [2**31, -(2**31) - 1, True, 1.0, "1", None]),
+        (DecimalNumber, ["1_0", "\u0661", " 1", "1\n", "1e3", "NaN", "", ".", "+", "0x1", None]),
         (Line, ["", " ", "a\nb", "x" * 201, 1]),
         (JsonObject, [[], "{}", None, {"a": "\0"}, {"\0": 1}, {"a": [r"\\" + "\0"]}]),
         (JsonObject, [LARGEST | {"text": f"{LARGEST['text']}x"}]),

@@ -83,6 +83,18 @@ UNGUARDED = update(notes).where(notes.c.id == NOTE_ID).values(done=True).returni
 INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
 ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
+WITH_PINS = PagedQuery(
+    select(*COLUMNS).outerjoin(pins, pins.c.note_id == notes.c.id).group_by(notes.c.id),
+    notes.c.id,
+    counted=True,
+)
+FIRST = PagedQuery(select(*COLUMNS).where(notes.c.id == 1), notes.c.id, counted=True)
+RENAME = (
+    update(WRITERS)
+    .where(WRITERS.c.id == bindparam("writer_id", type_=BigInteger))
+    .values(name="Renamed")
+    .returning(WRITERS.c.id)
+)
 MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
 PINS = Link(pins, owner=pins.c.user_id)
 MARKS = Link(pins, owner=notes.c.user_id)
@@ -178,6 +190,24 @@ async def peek_at_my_notes(reader: Reader, query: PageParameters) -> PageResult:
     return await MINE.fetch(reader, query.position, query.limit)
 
 
+@resource.list(NotePage, "/by/role", cached=True)
+async def list_notes_by_role(reader: Reader, query: PageParameters) -> PageResult:
+    caller = reader.access.caller
+    listing = ALL if caller and "admin" in caller.roles else FIRST
+    return await listing.fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, "/by/request", cached=True)
+async def list_notes_by_request(reader: Reader, query: PageParameters, http: Request) -> PageResult:
+    listing = ALL if "x-all" in http.headers else FIRST
+    return await listing.fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, "/with/pins", cached=True)
+async def list_notes_with_pins(reader: Reader, query: PageParameters) -> PageResult:
+    return await WITH_PINS.fetch(reader, query.position, query.limit)
+
+
 @resource.read()
 async def get_note(reader: Reader, note_id: Id) -> Row:
     return await reader.find(FIND, {"note_id": note_id})
@@ -204,6 +234,23 @@ async def finish_any_note(transaction: Transaction, note_id: Id) -> Row:
 async def finish_all_notes(transaction: Transaction, note_id: Id) -> Row:
     await transaction.execute(update(notes).values(done=True).returning(notes.c.id))
     return await transaction.change(DONE, {"note_id": note_id})
+
+
+@resource.action("/look-up")
+async def look_up_note(transaction: Transaction, note_id: Id) -> Row:
+    return (await transaction.look_up(FIND, {"note_id": note_id})).one()
+
+
+@resource.action("/look-up-any")
+async def look_up_any_note(transaction: Transaction, note_id: Id) -> Row:
+    return (await transaction.look_up(FIND, {"note_id": note_id}, any_owner=True)).one()
+
+
+@resource.action("/rename-writer")
+async def rename_writer_of_note(transaction: Transaction, note_id: Id) -> Row:
+    row = await transaction.change(DONE, {"note_id": note_id})
+    await transaction.change(RENAME, {"writer_id": row.user_id})
+    return row
 
 
 @resource.router.get("/notes/words", openapi_extra={PERMISSION: "notes:read"})
@@ -315,6 +362,41 @@ def test_a_read_that_does_not_check_the_owner_is_denied_to_who_may_read_only_its
 ) -> None:
     assert api_as("ada").get("/notes/peek").status_code == 403
     assert lines(api_as("ada").get("/notes/peek/mine")) == ["of Ada"]
+
+
+def test_a_look_up_within_a_write_checks_the_owner_unless_it_says_otherwise(api_as: ApiAs) -> None:
+    bob = api_as("bob")
+    assert bob.post("/notes/1/look-up").status_code == 403
+    assert bob.post("/notes/1/look-up-any").json()["line"] == "of Ada"
+    assert api_as("root", "admin").post("/notes/1/look-up").status_code == 200
+
+
+def test_the_audit_log_has_the_table_of_each_row(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    assert api_as("root", "admin").post("/notes/2/rename-writer").status_code == 200
+    written = tables.execute("SELECT resource, resource_id FROM audit_log ORDER BY id").fetchall()
+    assert written == [("notes", 2), ("writers", 2)]
+
+
+def test_a_list_that_depends_on_the_role_is_shared_with_no_other_role(api_as: ApiAs) -> None:
+    for _ in range(2):
+        assert lines(api_as("root", "admin").get("/notes/by/role")) == ["of Ada", "of Bob"]
+        assert lines(api_as("ada").get("/notes/by/role")) == ["of Ada"]
+
+
+def test_a_cached_list_cannot_take_what_no_key_could_have(api_as: ApiAs) -> None:
+    assert api_as("ada").get("/notes/by/request").status_code == 500
+
+
+def test_the_total_of_a_grouped_list_is_that_of_its_groups(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    tables.execute("INSERT INTO pins VALUES (1, 1), (1, 2), (2, 1)")
+    first, past = (api_as("ada").get(f"/notes/with/pins?skip={skip}") for skip in (0, 10))
+    assert lines(first) == ["of Ada", "of Bob"]
+    assert (first.json()["total"], past.json()["total"]) == (2, 2)
+    assert lines(api_as("ada").get("/notes/with/pins?skip=1")) == ["of Bob"]
 
 
 @pytest.mark.parametrize("path", ["/notes/mine", "/notes/mine/shared", "/notes/peek/mine"])

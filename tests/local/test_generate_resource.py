@@ -65,7 +65,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(12, 2)",
                 "Decimal",
-                "Annotated[Decimal, Field(max_digits=12, decimal_places=2)]",
+                "Annotated[DecimalNumber, Field(max_digits=12, decimal_places=2)]",
             ),
         ),
         (
@@ -73,7 +73,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(6, 0)",
                 "Decimal",
-                "Annotated[Decimal, Field(max_digits=6, decimal_places=0)]",
+                "Annotated[DecimalNumber, Field(max_digits=6, decimal_places=0)]",
             ),
         ),
         ("x:datetime?", ("DateTime(timezone=True)", "datetime | None", "Timestamp | None")),

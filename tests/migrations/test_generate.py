@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Connection,
     Date,
@@ -213,6 +214,33 @@ def test_tables_are_dropped_after_what_refers_to_them(
         connection.commit()
         command.downgrade(config, "-1")
     assert columns(config, "things") == ["id", "created_at"]
+
+
+def test_checks_are_added_and_removed(config: Config, declared: MetaData, tmp_path: Path) -> None:
+    table = declared.tables[min(declared.tables)]
+    before = checks(config, table.name)
+    column = next(iter(table.columns)).name
+    table.append_constraint(CheckConstraint(f"{column} IS NOT NULL", name="is_there"))
+    assert migration.write_migration(config, "A check", tmp_path)
+    for _ in range(2):
+        command.upgrade(config, "head")
+        assert checks(config, table.name) == before | {"is_there"}
+        command.downgrade(config, "-1")
+        assert checks(config, table.name) == before
+    command.upgrade(config, "head")
+    [one] = [one for one in table.constraints if one.name == "is_there"]
+    table.constraints.remove(one)
+    assert migration.write_migration(config, "No check", tmp_path)
+    command.upgrade(config, "head")
+    assert checks(config, table.name) == before
+    command.downgrade(config, "-1")
+    assert checks(config, table.name) == before | {"is_there"}
+
+
+def checks(config: Config, table: str) -> set[str | None]:
+    found = inspect(connection_of(config)).get_check_constraints(table)
+    connection_of(config).commit()
+    return {one["name"] for one in found}
 
 
 @pytest.mark.filterwarnings("ignore:Expression #1")

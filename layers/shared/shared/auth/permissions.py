@@ -43,6 +43,17 @@ def grant_of(permission: str, *roles: str) -> Grant:
     return max(one.get(permission, one.get(action, NONE)) for one in granted)
 
 
+def _check_roles() -> None:
+    """Raise `ValueError` for a grant below the reader's, which every token has."""
+    for role, grants in ROLES.items():
+        for name, grant in grants.items():
+            if grant < grant_of(name if ":" in name else f":{name}"):
+                raise ValueError(f"{name} of {role} has no effect: {READER} grants more")
+
+
+_check_roles()
+
+
 def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
     """Return the request's access to the operation. Raises `Unauthorized` and `Forbidden`."""
     access = Access(operation, permission)

@@ -83,7 +83,9 @@ class PagedQuery:
         """The query of the number of rows."""
         if self.is_whole_table:
             return row_count(self.key.table.name)
-        return self.statement.with_only_columns(func.count(), maintain_column_froms=True)
+        # In a subquery, since the rows of a statement with GROUP BY or DISTINCT are its groups.
+        keys = self.statement.with_only_columns(self.key, maintain_column_froms=True)
+        return select(func.count()).select_from(keys.subquery())
 
 
 def has_row_counts(table: FromClause) -> bool:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
 
 import psycopg
-from sqlalchemy import CursorResult, Delete, Executable, Row, Update
+from sqlalchemy import CursorResult, Delete, Executable, Row, Table, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
@@ -91,10 +91,16 @@ class Reader:
 
     def __init__(self, connection: AsyncConnection, request: ApiRequest) -> None:
         self._connection = connection
-        self.request = request
+        self._request = request
         self.depends_on: dict[str, str | None] = {}
         self.names_caller = False
         """Whether the rows that were read depend on the caller."""
+
+    @property
+    def access(self) -> Access:
+        """The caller's access; a page that is read with it is not shared with other callers."""
+        self.names_caller = True
+        return self._request.granted()
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
@@ -105,9 +111,9 @@ class Reader:
         caller who may read only its own rows.
         """
         if is_callers := names_caller(statement):
-            values = {**(values or {}), **owner_values(self.request.granted())}
-        elif self.request.access is not None and self.request.access.own_only:
-            raise _forbidden(self.request.access)
+            values = {**(values or {}), **owner_values(self._request.granted())}
+        elif self._request.access is not None and self._request.access.own_only:
+            raise _forbidden(self._request.access)
         self.names_caller |= is_callers
         merge(self.depends_on, dependencies_of(statement, values))
         return await self._connection.execute(statement, values)
@@ -118,7 +124,7 @@ class Reader:
         """Return the one row of a statement that changes nothing. Raises `NotFound`."""
         row = (await self.execute(statement, values)).one_or_none()
         if row is None:
-            raise _not_found(self.request)
+            raise _not_found(self._request)
         return row
 
 
@@ -140,7 +146,7 @@ class Transaction:
         self.driver = driver
         self._invalidation = invalidation
         self.request = request
-        self._written: list[ItemKey] = []
+        self._written: list[tuple[str, ItemKey]] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
@@ -155,8 +161,8 @@ class Transaction:
     ) -> Row[*Ts]:
         """Insert one row of a resource, and return it.
 
-        The audit log gets the row's `id` or, if it has none, its first column: the key of an
-        `Item`, the first id of a `Link`.
+        The audit log gets the table, and the row's `id` or, if it has none, its first column: the
+        key of an `Item`, the first id of a `Link`.
 
         Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
         for another reason, such as a SELECT that found nothing.
@@ -178,7 +184,7 @@ class Transaction:
         given = values or {}
         if isinstance(statement, Update) and sets_nothing(statement, given):
             self._require_guard(statement)
-            row = (await self.look_up(unchanged_row_of(statement), given)).one_or_none()
+            row = (await self._look_up(unchanged_row_of(statement), given)).one_or_none()
         else:
             row = await self._write(statement, given)
         if row is None:
@@ -199,9 +205,24 @@ class Transaction:
         return await self._change(changes, values or {})
 
     async def look_up(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+        self,
+        statement: TypedReturnsRows[*Ts],
+        values: Values | None = None,
+        *,
+        any_owner: bool = False,
     ) -> CursorResult[*Ts]:
-        """Run a statement that changes nothing."""
+        """Run a statement that changes nothing.
+
+        Raises `Forbidden` like a change, unless the rows may be of `any_owner`: then the endpoint
+        must not show them to a caller who may write only its own.
+        """
+        if not any_owner:
+            self._require_guard(statement)
+        return await self._look_up(statement, values)
+
+    async def _look_up(
+        self, statement: TypedReturnsRows[*Ts], values: Values | None
+    ) -> CursorResult[*Ts]:
         self.request.begin_counting()
         with database_time(self.request.record):
             return await self._connection.execute(statement, self._with_guards(statement, values))
@@ -212,7 +233,7 @@ class Transaction:
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append(_key_of(row))
+            self._written.append((_resource_of(statement, self.access), _key_of(row)))
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row
@@ -229,7 +250,7 @@ class Transaction:
         if not (self.access.own_only or is_conditional):
             return _not_found(self.request)
         target = target_of(statement)
-        found = (await self.look_up(target, values)).one_or_none()
+        found = (await self._look_up(target, values)).one_or_none()
         if found is None:
             return _not_found(self.request)
         if not found[0]:  # None for a caller without a user
@@ -279,7 +300,7 @@ class Transaction:
             async with self.driver.pipeline():
                 is_audited = settings().audit_retention_days > 0
                 for written in self._written if is_audited else ():
-                    await self.driver.execute(AUDIT, self._audit_values(written))
+                    await self.driver.execute(AUDIT, self._audit_values(*written))
                 if self._last is not None:
                     await self.driver.execute(*self._last)
                 # The driver's `commit` would await its own round trip within the pipeline.
@@ -287,10 +308,10 @@ class Transaction:
         if ended.statusmessage == "ROLLBACK":
             raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
 
-    def _audit_values(self, key: ItemKey) -> Sequence[object]:
+    def _audit_values(self, resource: str, key: ItemKey) -> Sequence[object]:
         access = self.access
         caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
-        named = (access.operation, access.resource, *resource_columns(key))
+        named = (access.operation, resource, *resource_columns(key))
         return (*caller, *named, self.request.gateway_id)
 
 
@@ -375,6 +396,17 @@ async def _roll_back(driver: BoundedConnection, invalidation: Invalidation) -> N
                 await invalidation.rolled_back()
 
     await run_both(driver.end_transaction(), clear_fences())
+
+
+def _resource_of(statement: Executable, access: Access) -> str:
+    """Return the table of the row that the statement writes, to which the row's key belongs.
+
+    The rows of a link table have no key of their own: their resource is the permission's.
+    """
+    table = getattr(statement, "table", None)
+    if isinstance(table, Table) and len(table.primary_key) == 1:
+        return table.name
+    return access.resource
 
 
 def _key_of(row: Row[*tuple[Any, ...]]) -> ItemKey:

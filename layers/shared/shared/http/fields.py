@@ -29,6 +29,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, get_args
 
@@ -82,6 +83,19 @@ IdParameter = Annotated[Id, DECIMAL_DIGITS]
 
 Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
 """The values of a column of the type integer."""
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+
+
+def _is_number(value: object) -> object:
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        raise PydanticCustomError("number", "must be a decimal number")
+    return value
+
+
+DecimalNumber = Annotated[Decimal, BeforeValidator(_is_number)]
+"""A decimal, as a JSON number or text. Unlike `Decimal`, it accepts only what its JSON Schema does:
+no space, underscore, exponent or digit of another script."""
 
 
 class IdConvertor(IntegerConvertor):

@@ -398,9 +398,14 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
 
 
 def _key_part(value: object) -> str:
-    """Return a filter's value as an unambiguous part of a key."""
+    """Return a filter's value as an unambiguous part of a key.
+
+    Raises `TypeError` for an object without a text of its own, such as FastAPI's `Request`.
+    """
     if value is None:
         return "all"
+    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
+        raise TypeError(f"a cached list cannot take a {type(value).__name__}: it is not a filter")
     return "%61ll" if value == "all" else quote(str(value), safe="")
 
 
