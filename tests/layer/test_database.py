@@ -403,6 +403,7 @@ def test_a_transient_failure_is_503_and_leads_elsewhere_if_it_is_the_servers(
     if isinstance(raised.value, DatabaseUnavailable):
         assert raised.value.connection_lost is (error in ELSEWHERE)
         assert raised.value.read_only is (error is errors.ReadOnlySqlTransaction)
+        assert ("accepts no changes" in raised.value.detail) is raised.value.read_only
     worker.run(read(REQUEST, Query()))
     assert (backends(database, worker) != before) is (error in ELSEWHERE)
 

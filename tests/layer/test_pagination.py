@@ -1,11 +1,14 @@
-"""Cursors and page numbers."""
+"""Cursors, page numbers and totals."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import BigInteger, Column, Identity, MetaData, Select, Table, select
 
+from shared.database.paged_query import PagedQuery
 from shared.errors import InvalidRequest
 from shared.http.fields import MAX_ID
 from shared.http.pagination import (
@@ -20,6 +23,7 @@ from shared.http.pagination import (
 )
 from shared.page import PagePosition, PageResult
 from shared.request import ApiRequest
+from tests.example.models import articles, writers
 
 
 class NameParameters(PageParameters):
@@ -104,3 +108,27 @@ def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
     assert (body["data"], body["limit"]) == (["line\nend", "ü"], 2)
     assert response.headers.get("link") == (f'<{body["next"]}>; rel="next"' if next_key else None)
     assert response.headers["content-type"] == "application/json"
+
+
+UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), primary_key=True))
+
+
+@pytest.mark.parametrize(
+    ("statement", "key", "has_counts"),
+    [
+        pytest.param(select(articles), articles.c.id, True, id="whole table"),
+        pytest.param(select(articles.c.id, articles.c.title), articles.c.id, True, id="columns"),
+        pytest.param(
+            select(articles).where(articles.c.writer_id == 1), articles.c.id, False, id="a part"
+        ),
+        pytest.param(select(articles).join(writers), articles.c.id, False, id="joined"),
+        pytest.param(select(articles), articles.c.writer_id, False, id="another key"),
+        pytest.param(select(UNCOUNTED), UNCOUNTED.c.id, False, id="no row counts"),
+    ],
+)
+def test_the_total_of_a_whole_table_is_the_sum_of_its_row_counts(
+    statement: Select[Any], key: Column[Any], has_counts: bool
+) -> None:
+    total = str(PagedQuery(statement, key, counted=True).total)
+    assert ("row_counts" in total) is has_counts
+    assert ("count(*)" in total) is not has_counts

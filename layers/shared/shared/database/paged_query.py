@@ -74,9 +74,9 @@ class PagedQuery:
         """Whether the statement selects every row of a table with row counts."""
         if self.key.identity is None or not has_row_counts(self.key.table):
             return False
-        every_row = select(*self.statement.selected_columns)
+        columns = self.statement.selected_columns
         is_single = self.statement.get_final_froms() == [self.key.table]
-        return is_single and self.statement.compare(every_row)
+        return is_single and self.statement.with_only_columns(*columns).compare(select(*columns))
 
     @cached_property
     def total(self) -> Select[int]:
