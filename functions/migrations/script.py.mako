@@ -7,7 +7,7 @@
         found = {}
         for name, columns in tables:
             for key in re.findall(r"PrimaryKeyConstraint\([\"'](\w+)[\"'](?:, name=[^\n]*)?\)", columns):
-                is_id = key == "id" and re.search(r"Column\(.id., sa\.BigInteger\(\)", columns)
+                is_id = key == "id" and re.search(r"Column\(.id., sa\.(BigInteger|BIGINT)\(\)", columns)
                 has_time = re.search(r"Column\(.created_at.,", columns)
                 found[name] = {
                     **({"count_rows_of": f'"{name}"'} if is_id and has_time else {}),
