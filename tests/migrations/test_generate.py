@@ -214,6 +214,10 @@ def test_tables_are_dropped_after_what_refers_to_them(
         connection.commit()
         command.downgrade(config, "-1")
     assert columns(config, "things") == ["id", "created_at"]
+    called = "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgrelid = 'things'::regclass"
+    functions = set(connection.execute(text(called)).scalars())
+    assert {"count_rows", "forget_responses"} <= functions
+    assert "forget_responses_by_key" not in functions
 
 
 def test_checks_are_added_and_removed(config: Config, declared: MetaData, tmp_path: Path) -> None:
