@@ -269,6 +269,7 @@ def test_a_body_of_another_media_type_is_415(
     assert response.status_code == 415
     assert response.json()["type"] == "/problems#unsupported-media-type"
     assert "application/json" in response.json()["detail"]
+    assert ("is missing" in response.json()["detail"]) is (media_type is None)
     assert "accept-encoding" not in response.headers  # that is only for codings: RFC 7694
 
 

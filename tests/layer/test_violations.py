@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     create_engine,
     delete,
@@ -42,6 +43,20 @@ BOOKS = Table(
     Index("books_secret_key", "secret", unique=True),
     CheckConstraint("shelf > 0", name="books_shelf", info={CONFLICT: "shelf: it is closed."}),
     CheckConstraint("secret > 0", name="books_secret"),
+)
+
+CODES = Table(
+    "codes",
+    MODELS,
+    Column("code", BigInteger, autoincrement=False),
+    PrimaryKeyConstraint("code", name="codes_pkey"),
+)
+PLACED_CODES = Table(
+    "placed_codes",
+    MODELS,
+    Column("code", BigInteger, autoincrement=False),
+    Column("place", BigInteger, server_default="1"),
+    PrimaryKeyConstraint("code", "place", name="placed_codes_pkey"),
 )
 
 
@@ -103,3 +118,14 @@ def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> 
     error = error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1))
     assert isinstance(error, ResourceInUse)
     assert str(error) == "Rows of books refer to it."
+
+
+@pytest.mark.parametrize(
+    ("table", "message"), [(CODES, "code: this value is already in use."), (PLACED_CODES, None)]
+)
+def test_a_key_that_is_taken_is_the_clients_error_if_clients_give_all_of_it(
+    connection: Connection, table: Table, message: str | None
+) -> None:
+    connection.execute(insert(table).values(code=1))
+    error = error_of(connection, insert(table).values(code=1))
+    assert (error and str(error)) == message
