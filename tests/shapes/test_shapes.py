@@ -47,6 +47,28 @@ SUITES = (
 )
 
 
+WITHOUT = {
+    "accounts": [],
+    "events": ["replace", "update", "delete"],
+    "journals": ["read", "replace", "update", "delete"],
+    "letters": ["list", "update"],
+    "regions": ["create", "replace", "update", "delete"],
+}
+"""Resources by their names, and the operations that they lack."""
+OF_OPERATIONS = (
+    "tests/every_resource",
+    "tests/auth/test_audit.py",
+    "tests/auth/test_policy.py",
+    "tests/auth/test_stored_responses.py",
+    "tests/meta/test_openapi.py",
+    "tests/layer/test_idempotency.py",
+    "tests/layer/test_framework_responses.py",
+    "tests/layer/test_response_headers.py",
+    "tests/migrations/test_app_role.py",
+    "tests/template/test_generated.py",
+)
+
+
 def carry_out(text: str, folder: Path) -> None:
     """Make the changes of the diffs, and write the migrations, of a part of the page."""
     for block in BLOCK.finditer(text):
@@ -100,6 +122,27 @@ def test_what_is_left_out_leaves_the_other_promises(tmp_path: Path) -> None:
     carry_out(LEFT_OUT, tmp_path)
     add_tests(tmp_path, "leaving_out")
     check(tmp_path, "tests/every_resource", "tests/posts/test_leaving_out.py")
+
+
+@pytest.mark.slow
+def test_resources_without_some_operations_keep_the_other_promises(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    for name, missing in WITHOUT.items():
+        make_resource = ("local.generate.resource", name, "--fields", "name:str password:str")
+        python(tmp_path, *make_resource)
+        for kind in missing:
+            remove(rf"\n\n\n@{name}\.{kind}\(.*?(?=\n\n\n@|\Z)", tmp_path, name, "routes.py")
+        remove(r"    password: str\n(?=    created_at)", tmp_path, name, "schemas.py")
+        shutil.rmtree(tmp_path / "tests" / name)  # what its callers may do with all operations
+    python(tmp_path, "ruff", "check", "-q", "--fix", "functions")
+    check(tmp_path, *OF_OPERATIONS)
+
+
+def remove(pattern: str, folder: Path, function: str, name: str) -> None:
+    file = folder / "functions" / function / name
+    text, found = re.subn(pattern, "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert found == 1, f"{file} has not exactly one {pattern}"
+    file.write_text(f"{text.rstrip()}\n", encoding="utf-8")
 
 
 def test_every_block_of_more_operations_is_a_step() -> None:
