@@ -13,12 +13,14 @@ import psycopg
 import pytest
 from pydantic import BaseModel
 from sqlalchemy import (
+    CHAR,
     BigInteger,
     Column,
     Executable,
     ForeignKey,
     Identity,
     MetaData,
+    Numeric,
     Table,
     Text,
     bindparam,
@@ -38,7 +40,14 @@ from local.services import Services
 from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
-from shared.database.dependencies import DERIVED_FROM, SCOPE, UNTRACKED, UnknownTables
+from shared.database.dependencies import (
+    DERIVED_FROM,
+    SCOPE,
+    UNTRACKED,
+    UnknownTables,
+    changes_of,
+    dependencies_of,
+)
 from shared.database.models import row_counts
 from shared.request import Record
 from tests.conftest import Worker
@@ -407,6 +416,17 @@ def test_a_statement_whose_tables_are_unknown_is_rejected(
 
     with pytest.raises(UnknownTables, match=r"name its tables|must compare table_name"):
         worker.run(database.read(REQUEST, query))
+
+
+@pytest.mark.parametrize("type_", [Numeric(), CHAR(3)])
+def test_a_scope_whose_equal_values_may_differ_as_text_is_rejected(type_: Any) -> None:
+    prices = Table("prices", MetaData(), key(), Column("price", type_), info={SCOPE: "price"})
+    for derived_from in (
+        lambda: dependencies_of(select(prices), {}),
+        lambda: changes_of(insert(prices)),
+    ):
+        with pytest.raises(UnknownTables, match="the scope of prices must be an integer"):
+            derived_from()
 
 
 def test_a_page_of_a_table_that_is_written_apart_is_not_cached(

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import (
+    CHAR,
     BinaryExpression,
     BindParameter,
     ColumnClause,
@@ -31,12 +32,15 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     FromClause,
     Insert,
+    Integer,
     Join,
     Row,
     Select,
+    String,
     Table,
     TextClause,
     Update,
+    Uuid,
     bindparam,
     select,
 )
@@ -55,6 +59,7 @@ UNCACHEABLE = None
 CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
 SCOPE_LABEL = "written_scope"
 SCOPE_BEFORE = "scope_before"
+SCOPE_TYPES = (Integer, String, Uuid)
 KNOWN_STATEMENTS = 1024
 
 Values = Mapping[str, object]
@@ -180,11 +185,25 @@ def _scopes_read(
             wholes |= _tables_of_rows(selects, element, column)
         else:
             wholes |= set(element.info.get(DERIVED_FROM, ()))
-            scope = element.info.get(SCOPE)
-            found[element.name] = scope and _common_bind(selects, element, scope)
+            scope = _scope_of(element)
+            bind = None if scope is None else _common_bind(selects, element, scope)
+            found[element.name] = bind
     named = statement_tables(statement)
     untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
     return found | dict.fromkeys(wholes), untracked
+
+
+def _scope_of(table: Table) -> str | None:
+    """Return the column of the table's scopes, None if it has no scopes.
+
+    Raises `UnknownTables` for a type whose equal values may differ as text, such as `numeric`.
+    """
+    scope: str | None = table.info.get(SCOPE)
+    if scope is not None:
+        type_ = table.c[scope].type
+        if isinstance(type_, CHAR) or not isinstance(type_, SCOPE_TYPES):
+            raise UnknownTables(f"the scope of {table.name} must be an integer, a UUID or a text")
+    return scope
 
 
 def statement_tables(statement: Executable) -> set[Table]:
@@ -286,7 +305,7 @@ def changes_of(statement: Executable) -> TableChanges:
         others |= {table.name for table in named}
         return TableChanges(statement, dict.fromkeys(by_cascade), others)
     table = _table_of(statement)
-    scope = table.info.get(SCOPE)
+    scope = _scope_of(table)
     if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope)):
         return TableChanges(statement, by_cascade, others, table.name)
     returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
