@@ -5,6 +5,7 @@ Revision 0005 creates the functions that they call, except `forget_responses_by_
 """
 
 from alembic import op
+from sqlalchemy import text
 
 # The last block of ids ends at the largest bigint; the start of the next would overflow.
 ID_RANGE = "id BETWEEN 1 AND 9223372036854771711"
@@ -61,6 +62,32 @@ def forget_responses_by_key(table: str, key: str) -> None:
         f"CREATE TRIGGER {table}_forget_all_responses AFTER TRUNCATE ON {table} "
         f"FOR EACH STATEMENT EXECUTE FUNCTION forget_responses('/{table}')"
     )
+
+
+def forget_responses_when_set(table: str, column: str) -> None:
+    """Delete the stored response of a POST to `/{table}` when a row's `column`, such as
+    `deleted_at`, is no longer null; the table has integer ids."""
+    name = _forgetter(table, column)
+    schema = op.get_bind().scalar(text("SELECT quote_ident(current_schema())"))
+    op.execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql "  # noqa: S608
+        f"SET search_path = pg_catalog, {schema}, pg_temp AS $$ BEGIN "
+        "UPDATE idempotency_keys SET fingerprint = NULL, body = NULL "
+        f"WHERE path = '/{table}' AND resource_id = NEW.id; RETURN NULL; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER {name} AFTER UPDATE OF {column} ON {table} FOR EACH ROW "
+        f"WHEN (OLD.{column} IS NULL AND NEW.{column} IS NOT NULL) EXECUTE FUNCTION {name}()"
+    )
+
+
+def stop_forgetting_responses_when_set(table: str, column: str) -> None:
+    """Remove the trigger of `forget_responses_when_set`."""
+    op.execute(f"DROP FUNCTION {_forgetter(table, column)} CASCADE")
+
+
+def _forgetter(table: str, column: str) -> str:
+    return f"{table}_{column}_forget_responses"
 
 
 def keep_equal(table: str, known: str, other: str) -> None:

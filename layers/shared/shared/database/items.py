@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Table,
+    and_,
     bindparam,
     delete,
     func,
@@ -45,16 +46,24 @@ class Item:
     `owner` is the column with the id of the user who owns a row: callers who may write only their
     own rows can neither create rows for other users, nor give them rows. In the table of users it
     is the key: such a caller creates one user, its own. Without an owner, only callers who may
-    write all rows may write.
+    write all rows may write. Rows that do not meet the condition `where` are not found.
     """
 
-    def __init__(self, table: Table, *, owner: Column[Any] | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        *,
+        owner: Column[Any] | None = None,
+        where: ColumnElement[bool] | None = None,
+    ) -> None:
         (key,) = table.primary_key.columns
         self.columns = _returned(table)
         self._table = table
         self._has_owners = owner is key
         self._owner = None if self._has_owners else owner
         is_item = key == bindparam(ITEM_KEY, type_=key.type)
+        if where is not None:
+            is_item = and_(is_item, where)
         guards = [meets_conditions(table)]
         if owner is not None:
             check_owner(owner)
