@@ -2,7 +2,7 @@
 
 A step is a sentence, "Append to `file`:" or "Insert into `file` before `line`:", and a block of
 code. A diff has no line numbers: `--- file`, then lines that stay, go (-) and come
-(+); a line `@@ beginning of a line` says after which line of the file they are.
+(+); a line `@@ beginning of a line` says after which line of the file they are. A file may be new.
 """
 
 import re
@@ -35,7 +35,10 @@ def apply_diff(diff: str, folder: Path) -> None:
     """Change the files of the folder as the diff says; a file may be named by a pattern."""
     for change in re.split(r"^--- ", diff, flags=re.MULTILINE)[1:]:
         name, _, parts = change.partition("\n")
-        [file] = folder.glob(name)
+        [file] = list(folder.glob(name)) or [folder / name]
+        if not file.exists():
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
         lines = file.read_text(encoding="utf-8").splitlines()
         position = 0
         for part in re.split(r"^(?=@@ )", parts, flags=re.MULTILINE):
@@ -52,7 +55,7 @@ def _apply_part(lines: list[str], position: int, part: Sequence[str], name: str)
         part = part[1:]
     old = [line[1:] for line in part if line[:1] != "+"]
     new = [line[1:] for line in part if line[:1] != "-"]
-    places = (at for at in range(position, len(lines)) if lines[at : at + len(old)] == old)
+    places = (at for at in range(position, len(lines) + 1) if lines[at : at + len(old)] == old)
     position = _found(places, name, "\n".join(old))
     lines[position : position + len(old)] = new
     return position + len(new)
