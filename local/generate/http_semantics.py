@@ -150,7 +150,7 @@ def add_http_semantics(document: dict[str, Any]) -> None:
             if method == "patch" and "requestBody" in operation:
                 content = operation["requestBody"]["content"]
                 content |= dict.fromkeys(PATCH_TYPES, content["application/json"])
-            errors = _errors(path, operation, kind)
+            errors = _errors(path, method, operation, kind)
             table = METADATA.tables.get(operation["tags"][0])
             if name == "delete" and table is not None and restricting(table):
                 errors.add(ResourceInUse)
@@ -175,12 +175,15 @@ def restricting(table: Table) -> list[Table]:
     return found
 
 
-def _errors(path: str, operation: Operation, kind: Kind) -> Errors:
+def _errors(path: str, method: str, operation: Operation, kind: Kind) -> Errors:
     errors: Errors = {InvalidRequest, TooManyRequests, *kind.errors}
     if "{" not in path:
         errors.discard(NotFound)
-    if permission := operation.get(PERMISSION):
-        errors |= {Unauthorized, InternalError, ServiceUnavailable}
+    permission = operation.get(PERMISSION)
+    if permission or method != "get":
+        errors |= {InternalError, ServiceUnavailable}
+    if permission:
+        errors.add(Unauthorized)
         if grant_of(permission) is not Grant.ALL:
             errors.add(Forbidden)
     if "requestBody" in operation:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Table
 
 from local.demo.columns import is_given
-from local.generate.http_semantics import GATEWAYS_MESSAGES
+from local.generate.http_semantics import GATEWAYS_MESSAGES, add_http_semantics
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
 from shared.database.models import CONFLICT, METADATA
 from shared.database.violations import UNIQUE
@@ -41,6 +41,13 @@ def references(node: object) -> set[str]:
 
 def test_the_committed_document_is_current(document: dict[str, Any]) -> None:
     assert OPENAPI_FILE.read_text(encoding="utf-8") == as_text(document), "run `make openapi`"
+
+
+def test_a_write_without_a_permission_fails_as_others_do() -> None:
+    operation: dict[str, Any] = {"tags": ["hooks"], "responses": {"204": {"description": "Done."}}}
+    add_http_semantics({"paths": {"/hooks": {"post": operation}}, "components": {}})
+    assert operation["responses"].keys() >= {"500", "503"}
+    assert operation["responses"].keys().isdisjoint({"401", "403"})
 
 
 def test_the_served_document_is_the_committed_one() -> None:
