@@ -1,5 +1,6 @@
 """What there is to test, read from the folders and the models: nothing is listed by hand."""
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import psycopg
 from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
-from local.demo.columns import is_given, nth_key, value_of
+from local.demo.columns import column_value, is_given, nth_key
 from local.generate.http_semantics import restricting
 from local.generate.resource_files import camel
-from shared.database.dependencies import ROWS_OF
-from shared.database.models import METADATA
+from local.generate.sample_events import sample_events
+from shared.database.dependencies import DERIVED_FROM, ROWS_OF, UNTRACKED
+from shared.database.models import METADATA, ROW_VALUE, identities
+from shared.errors import AlreadyTaken, RequestInProgress, ResourceDeleted, ResourceInUse
 from shared.http.fields import Key
+from shared.http.problems import ERRORS
 from shared.http.resource import Resource
 from shared.http.route import CACHED, KIND, PERMISSION
 from tests.example.models import EXAMPLE
@@ -22,8 +26,12 @@ from tests.example.models import EXAMPLE
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
 
+KNOWN_CONFLICTS = {
+    error.__name__ for error in (AlreadyTaken, RequestInProgress, ResourceDeleted, ResourceInUse)
+}
 MAX_ROWS = 99
 """Of tables whose keys are texts."""
+ROW_VALUE_HINT = "Give a column that needs another value its own: Column(…, info={ROW_VALUE: …})."
 
 FUNCTION_NAMES = sorted(handler.parent.name for handler in FUNCTIONS.glob("*/handler.py"))
 """Every Lambda function."""
@@ -31,7 +39,15 @@ ROUTED = sorted(routes.parent.name for routes in FUNCTIONS.glob("*/routes.py"))
 """The functions with HTTP routes."""
 RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 """The functions that serve a table, which has their name."""
+PLAIN = set(ROUTED) - {*RESOURCES, "meta"}
+"""The other functions with HTTP routes, such as one of webhooks."""
 RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
+SEEDED = [
+    table
+    for table in METADATA.sorted_tables
+    if table is not identities and table.info.keys().isdisjoint({ROWS_OF, DERIVED_FROM, UNTRACKED})
+]
+"""The tables of which `insert_rows` inserts rows: neither the callers', nor kept by triggers."""
 
 
 def function_of(name: str) -> str:
@@ -43,6 +59,11 @@ def routes_of(function: str) -> list[APIRoute]:
     """The function's routes."""
     routes: list[APIRoute] = import_module(f"{function}.handler").app.routes
     return routes
+
+
+def _errors_of(route: APIRoute, status: int) -> set[str]:
+    """The names of the route's own errors with this status."""
+    return set(route.responses.get(status, {}).get(ERRORS, ()))
 
 
 _ROUTES = [route for resource in RESOURCES for route in routes_of(resource)]
@@ -60,8 +81,28 @@ PERMISSIONS: dict[str, str] = {one.name: (one.openapi_extra or {})[PERMISSION] f
 """The permission of each operation on a resource."""
 KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for one in _ROUTES}
 """The kind of each operation on a resource; empty for a plain route."""
+OWN_RULES = {
+    one.name
+    for one in _ROUTES
+    for errors in [_errors_of(one, 409)]
+    if errors and errors.isdisjoint(KNOWN_CONFLICTS)
+}
+"""The operations whose 409 is a rule that only their resource knows, and whose tests provoke it."""
+SIGNED = {route.name for name in PLAIN for route in routes_of(name) if _errors_of(route, 401)}
+"""The operations without a permission that know their callers by something else than a token, such
+as a signature; only the tests of their function send what they accept."""
 CACHED_LISTS = [one.name for one in _ROUTES if (one.openapi_extra or {}).get(CACHED)]
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
+SENT = {
+    resource: {
+        field
+        for name, event in sample_events().items()
+        if name.startswith(f"{resource}-") and "body" in event
+        for field in json.loads(event["body"])
+    }
+    for resource in RESOURCES
+}
+"""The fields of each resource that clients send."""
 
 # Deleted from the last to the first: a row that is deleted after its count makes it negative.
 _TABLES = sorted(
@@ -85,16 +126,16 @@ the rows of a test."""
 
 
 def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> None:
-    """Insert rows number `first` to `last` into the table of every resource, past the cache.
+    """Insert rows number `first` to `last` into every table, past the cache.
 
     In an empty database the number is the row's id; `key_of` has its key of another type. A text is
-    its column's name with the number.
+    its column's name with the number. What may be null is null in every third row, and where no
+    client sends it, as after a create, in all of them.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
     A link table links these with the second row of that number: 1 with 1 and 2, 3 with 3.
     """
-    for table in METADATA.sorted_tables:
-        if table.name in RESOURCES or is_link(table):
-            insert_rows_of(database, table, first, last)
+    for table in SEEDED:
+        insert_rows_of(database, table, first, last)
 
 
 def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
@@ -110,6 +151,13 @@ def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
             database.execute(f"DELETE FROM {resource}".encode())
 
 
+def is_done(operation: str, status: int) -> bool:
+    """Whether the status is a success; or the rule of an action that no row of `insert_rows` meets,
+    so that the tests of its resource must have one that does; or a signature's that is missing."""
+    is_rule = status == 409 and operation in OWN_RULES and KINDS[operation] == "action"
+    return is_rule or 200 <= status < 300 or (status == 401 and operation in SIGNED)
+
+
 def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, last: int) -> None:
     """Insert these rows into one table."""
     columns, values = zip(*values_of(table).items(), strict=True)
@@ -117,7 +165,11 @@ def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, 
         f"INSERT INTO {table.name} ({', '.join(columns)})"
         f" SELECT {', '.join(values)} FROM generate_series({first}, {last}) n"
     )
-    database.execute(statement.encode())
+    try:
+        database.execute(statement.encode())
+    except psycopg.IntegrityError as error:
+        error.add_note(f"{table.name} takes no row n: {statement}\n{ROW_VALUE_HINT}")
+        raise
 
 
 def delete_referring(database: psycopg.Connection[Any], table: str) -> None:
@@ -131,16 +183,17 @@ def key_of(table: Table, number: int) -> int | str:
     """The key of that row, as it is in JSON and in a path."""
     (column,) = table.primary_key.columns
     if column.type.python_type is str:
-        return nth_key(_key_type(table.name).example, number)
+        return nth_key(_example_key(table), number)
     return number if column.type.python_type is int else str(UUID(int=number))
 
 
-def _key_type(name: str) -> Key:
-    """The type of the keys that clients give to the resource's items."""
-    resource = RESOURCE_OF[name]
+def _example_key(table: Table) -> str:
+    """The example of the keys that clients give to the resource's items; one of no resource."""
+    if (resource := RESOURCE_OF.get(table.name)) is None:
+        return f"{table.name}-01"
     metadata = resource.schema.model_fields[resource.key].metadata
     [key] = [one for one in metadata if isinstance(one, Key)]
-    return key
+    return key.example
 
 
 def key_for(parameter: str, number: int) -> int | str:
@@ -164,14 +217,17 @@ def values_of(table: Table) -> dict[str, str]:
 
 
 def _value(column: Column[Any]) -> str:
-    """The column's value in row n; of those that may be null, every third is."""
+    """The column's value in row n; of those that clients send and may be null, every third is."""
     for key in column.foreign_keys:
         is_own = column is [*column.table.primary_key][-1]
         return _key(key.column.table, "n" if is_own else "CASE WHEN n % 2 = 0 THEN 1 ELSE n END")
     if column.primary_key:
         return _key(column.table, "n")
-    value = value_of(column.type, column.name)
-    return f"CASE WHEN n % 3 > 0 THEN {value} END" if column.nullable else value
+    value = column_value(column)
+    if not column.nullable or ROW_VALUE in column.info:
+        return value
+    is_sent = column.name in SENT.get(column.table.name, ())
+    return f"CASE WHEN n % 3 > 0 THEN {value} END" if is_sent else "NULL"
 
 
 def _key(table: Table, number: str) -> str:

@@ -1,6 +1,8 @@
 """Values of a table's columns, derived from their types: SQL with a row's number `n`.
 
-Demo data uses them for columns that it does not know, tests for all columns.
+Demo data uses them for columns that it does not know, tests for all columns. A column whose rows
+need another value, such as one with a CHECK or one by which a list is filtered, has it in its
+`info`: `Column(Text, info={ROW_VALUE: "'ABC'"})`.
 """
 
 import string
@@ -13,9 +15,11 @@ from uuid import UUID
 from sqlalchemy import ARRAY, JSON, Column, Enum, Numeric, Table
 from sqlalchemy.types import TypeEngine
 
+from shared.database.models import ROW_VALUE
+
 LETTERS = [string.ascii_lowercase, string.ascii_uppercase]
 VALUES: dict[type, str] = {
-    bool: "n % 2 = 0",
+    bool: "n % 6 = 5",
     bytes: "convert_to('{name} ' || n, 'UTF8')",
     date: "date '2020-01-01' + n",
     datetime: "timestamptz '2020-01-01' + n * interval '1 hour'",
@@ -56,9 +60,15 @@ def needed_values(table: Table, known: Collection[str]) -> dict[str, str]:
     return {column.name: _needed(column) for column in needed if column.name not in known}
 
 
+def column_value(column: Column[Any]) -> str:
+    """Return the column's value in row n: its own, or one of its type."""
+    return column.info.get(ROW_VALUE) or value_of(column.type, column.name)
+
+
 def is_given(column: Column[Any]) -> bool:
-    """Whether an INSERT sets the column, as the database generates no value."""
-    return column.identity is None and column.server_default is None
+    """Whether an INSERT sets the column: the database generates no value, or not one for rows."""
+    is_generated = column.identity is not None or column.server_default is not None
+    return ROW_VALUE in column.info or not is_generated
 
 
 def value_of(type_: TypeEngine[Any], name: str) -> str:
@@ -78,4 +88,4 @@ def value_of(type_: TypeEngine[Any], name: str) -> str:
 def _needed(column: Column[Any]) -> str:
     for key in column.foreign_keys:
         return f"(SELECT min({key.column.name}) FROM {key.column.table.name})"  # noqa: S608
-    return value_of(column.type, column.name)
+    return column_value(column)

@@ -6,14 +6,22 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from local.services import Services
+from shared.database.models import identities
+from shared.database.transactions import Transaction
 from tests.in_process import LambdaTransport
-from tests.resources import EMPTY, delete_referring, insert_rows
+from tests.resources import EMPTY, SEEDED, delete_referring, insert_rows
 
 ROWS = 23
 """More than two pages of the default limit."""
 FEW_ROWS = 3
+TABLES = {table.name for table in (*SEEDED, identities)}
+LOCKS = text("""
+SELECT relation::regclass::text, mode FROM pg_locks
+WHERE pid = pg_backend_pid() AND locktype = 'relation'
+""")
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +46,25 @@ def few_rows(request: pytest.FixtureRequest, database: psycopg.Connection[Any]) 
     write = getattr(request.node, "callspec", None) and request.node.callspec.params.get("write")
     if write is not None and write.kind == "delete":
         delete_referring(database, write.table)
+
+
+async def locked(connection: Any, mode: str) -> set[str]:
+    """The tables that this transaction has locked so, but for those kept by triggers or written
+    apart."""
+    rows = (await connection.execute(LOCKS)).all()
+    return {name for name, held in rows if held == mode} & TABLES
+
+
+@pytest.fixture
+def changed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The tables that, as PostgreSQL reports, the test's writes have changed."""
+    reported: set[str] = set()
+
+    async def change(self: Transaction, *given: Any) -> Any:
+        result = await run_change(self, *given)
+        reported.update(await locked(self._connection, "RowExclusiveLock"))
+        return result
+
+    run_change = Transaction._change
+    monkeypatch.setattr(Transaction, "_change", change)
+    return reported

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 import httpx
+from sqlalchemy import Boolean, Column, DefaultClause, Enum, Table
 
 from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
@@ -23,6 +24,7 @@ from tests.resources import (
     KINDS,
     RESOURCE_OF,
     RESOURCES,
+    is_done,
     key_for,
     key_of,
 )
@@ -55,8 +57,13 @@ class PaginatedList:
 
     @property
     def table(self) -> str:
-        """The last of its path's names that is a table's: `likes` of `/notes/{id}/likes`."""
-        return [part for part in self.template.split("/") if part in METADATA.tables][-1]
+        """The table of its items."""
+        return table_of(self.template).name
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields of its items."""
+        return {*_item_schema(DOCUMENT["paths"][self.template]["get"])["properties"]}
 
     @property
     def is_whole(self) -> bool:
@@ -72,9 +79,15 @@ class PaginatedList:
     def references(self) -> list[str]:
         """The filters, and parameters of the path, that are ids: row 1 of another resource."""
         return [
-            *(name for name, value in self.filters if value == "1" or name in KEY_PARAMETERS),
+            *(name for name, _ in self.filters if _is_reference(table_of(self.template), name)),
             *re.findall(r"\{(\w+)\}", self.template),
         ]
+
+    def selects_values(self, name: str) -> bool:
+        """Whether the filter selects rows by another value than a key: not one that orders them."""
+        schema = query_schemas(self.template)[name]
+        is_order = "enum" in schema and "default" in schema
+        return name not in self.references and not is_order
 
     def url(self, **parameters: object) -> str:
         given = dict(self.filters) | {name: str(value) for name, value in parameters.items()}
@@ -151,6 +164,15 @@ class Write:
         ok = responses.get("200") or responses["201"]
         return [*documented(ok["content"]["application/json"]["schema"])["properties"]]
 
+    @property
+    def is_of_item(self) -> bool:
+        """Whether it is at the path of an item, not below it."""
+        return _is_item(self.template, self.table)
+
+    def is_done(self, response: httpx.Response) -> bool:
+        """Whether the write was made, or is an action whose rule its row does not meet."""
+        return is_done(self.documented["operationId"], response.status_code)
+
     def target_of(self, row: int | str) -> str:
         """Its own path, for the row of that number, or with that text for its key."""
         return target_of(self.template, row)
@@ -166,6 +188,21 @@ class Write:
 def documented(node: dict[str, Any]) -> dict[str, Any]:
     """Return the node of the document, or the component to which it refers."""
     return resolved(DOCUMENT, node)
+
+
+def table_of(template: str) -> Table:
+    """The table that the path names last: `likes` of `/notes/{id}/likes`."""
+    return [METADATA.tables[part] for part in template.split("/") if part in METADATA.tables][-1]
+
+
+def _is_reference(table: Table, name: str) -> bool:
+    """Whether a filter is the key of a row of another table."""
+    return name in KEY_PARAMETERS or (name in table.columns and bool(table.c[name].foreign_keys))
+
+
+def set_by_changes(table: str) -> set[str]:
+    """The columns that each UPDATE sets."""
+    return {column.name for column in METADATA.tables[table].columns if column.onupdate is not None}
 
 
 def deprecated_fields(resource: str) -> set[str]:
@@ -200,22 +237,30 @@ def stored(value: Any) -> Any:
     """The value of a JSON text, by which two representations of one number are equal."""
     if isinstance(value, dict):
         return {name: stored(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [stored(one) for one in value]
     if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
         return Decimal(value)
     return value
 
 
+def query_schemas(template: str) -> dict[str, dict[str, Any]]:
+    """The JSON Schemas of the parameters of a GET; none without one."""
+    parameters = DOCUMENT["paths"][template].get("get", {}).get("parameters", [])
+    return {
+        one["name"]: one["schema"] for one in map(documented, parameters) if one["in"] == "query"
+    }
+
+
 def _paginated_lists() -> Iterator[PaginatedList]:
     for path, operations in DOCUMENT["paths"].items():
-        schemas = {
-            parameter["name"]: parameter["schema"]
-            for parameter in map(documented, operations.get("get", {}).get("parameters", []))
-            if parameter["in"] == "query"
-        }
+        schemas = query_schemas(path)
         if "cursor" not in schemas or PRIVATE in operations["get"]:
             continue
+        if (resource := operations["get"]["tags"][0]) not in RESOURCES:
+            continue
         samples = {
-            name: _samples(name, schema)
+            name: _samples(table_of(path), name, schema)
             for name, schema in schemas.items()
             if name not in {*POSITIONS, "limit"}
         }
@@ -223,18 +268,40 @@ def _paginated_lists() -> Iterator[PaginatedList]:
         for values in product(*([None, *values] for values in samples.values())):
             filters = zip(samples, values, strict=True)
             given = tuple((name, value) for name, value in filters if value is not None)
-            resource = operations["get"]["tags"][0]
             is_cached = operations["get"]["operationId"] in CACHED_LISTS
             yield PaginatedList(resource, path, frozenset(schemas), given, key, is_cached)
 
 
-def _samples(name: str, schema: dict[str, Any]) -> list[str]:
-    """Values of a filter, but for its default, that rows of `insert_rows` match."""
+def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
+    """Values of a filter, but for its default, that rows of `insert_rows` match: its examples, or
+    what follows from the column of its name or from its type."""
+    if examples := schema.get("examples"):
+        return [_query_text(one) for one in examples]
+    column = table.columns.get(name)
+    if column is not None and isinstance(column.type, Enum | Boolean):
+        return [_value_in_rows(column)]
     if "enum" in schema:
         return [value for value in schema["enum"] if value != schema.get("default")]
-    if schema.get("type") == "integer" or name in KEY_PARAMETERS:
+    if name in KEY_PARAMETERS:
         return [str(key_for(name, 1))]
-    return [LONG_AGO] if "anyOf" in schema else [name]
+    types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    if any(one.get("format") in ("date", "date-time") for one in types):
+        return [LONG_AGO]
+    if any(one.get("type") in ("integer", "number") for one in types):
+        return ["1"]
+    return [name]
+
+
+def _value_in_rows(column: Column[Any]) -> str:
+    """The value that the column has in row 1 and, as far as its type allows, in most rows."""
+    if isinstance(column.server_default, DefaultClause):
+        return str(column.server_default.arg).partition("::")[0].strip("'")
+    return column.type.enums[0] if isinstance(column.type, Enum) else "false"
+
+
+def _query_text(value: object) -> str:
+    """The value as the text of a query parameter."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _item_schema(operation: dict[str, Any]) -> dict[str, Any]:

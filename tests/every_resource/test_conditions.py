@@ -43,7 +43,9 @@ changes = pytest.mark.parametrize(
     "write", [one for one in CHANGES if one.table in READABLE], ids=str
 )
 patches = pytest.mark.parametrize(
-    "write", [one for one in of_kinds("update") if one.table in READABLE], ids=str
+    "write",
+    [one for one in of_kinds("update") if one.table in READABLE and one.is_of_item],
+    ids=str,
 )
 creates = pytest.mark.parametrize(
     "write", [one for one in CREATES if one.table in READABLE], ids=str
@@ -76,20 +78,27 @@ def is_problem(response: httpx.Response, status: int, code: str) -> bool:
 
 @every_resource
 def test_a_tag_stays_while_the_resource_does(
-    api: httpx.Client, few_rows: None, database: Database, resource: str
+    api: httpx.Client, few_rows: None, changed: set[str], database: Database, resource: str
 ) -> None:
     before = tag_of(api, resource)
     database.execute(f"VACUUM (FULL, FREEZE) {resource}".encode())
     for write in CREATES:  # others, and what refers to it
+        changed.clear()
         assert write.send(api).status_code == 201
+        if write.table != resource and resource in changed:  # as an order takes from a stock
+            before = tag_of(api, resource)
     assert tag_of(api, resource) == before
 
 
 @changes
 def test_a_change_changes_the_tag(api: httpx.Client, few_rows: None, write: Write) -> None:
     before = tag_of(api, write.table)
-    assert send(api, write).status_code in (200, 204)
+    response = send(api, write)
+    assert write.is_done(response)
     after = api.get(write.path_of(ITEM))
+    if response.is_error:
+        assert after.headers["etag"] == before
+        return
     assert after.status_code == 404 or after.headers["etag"] != before
 
 
@@ -179,7 +188,7 @@ def test_a_change_is_made_if_the_resource_is_as_the_caller_knows_it(
     api: httpx.Client, few_rows: None, write: Write, template: str
 ) -> None:
     condition = template.format(tag=tag_of(api, write.table), other=OTHER)
-    assert send(api, write, If_Match=condition).status_code in (200, 204)
+    assert write.is_done(send(api, write, If_Match=condition))
 
 
 @changes
@@ -294,8 +303,8 @@ def test_a_patch_and_an_action_have_the_new_tag_and_a_put_has_none(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     response = send(api, write)
-    assert response.status_code in (200, 204)
-    if write.kind in ("update", "action"):
+    assert write.is_done(response)
+    if write.kind in ("update", "action") and response.is_success:
         assert response.headers["etag"] == tag_of(api, write.table)
     else:
         assert "etag" not in response.headers

@@ -9,7 +9,14 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import FEW_ROWS
-from tests.every_resource.document import DOCUMENT, READABLE, Write, documented, of_kinds
+from tests.every_resource.document import (
+    DOCUMENT,
+    READABLE,
+    Write,
+    documented,
+    of_kinds,
+    set_by_changes,
+)
 from tests.every_resource.test_documented_responses import OPERATIONS, Operation
 from tests.resources import RESOURCES
 
@@ -157,7 +164,11 @@ def test_what_was_read_can_be_written_and_has_at_most_the_documented_length(
                 continue
             read = api.get(write.path_of(FEW_ROWS)).json()
             again = api.put(write.path_of(FEW_ROWS), json=body | {field: read[field]})
-            assert (again.status_code, again.json()) == (200, read)
+            assert again.status_code == 200, again.text
+            given = read.keys() - set_by_changes(write.table)
+            assert {name: again.json()[name] for name in given} == {
+                name: read[name] for name in given
+            }
             assert read[field] == response.json()[field]
             accepted.append(len(read[field]))
         assert max(accepted) <= most

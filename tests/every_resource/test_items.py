@@ -16,6 +16,7 @@ from tests.every_resource.document import (
     Write,
     deprecated_fields,
     of_kinds,
+    set_by_changes,
     stored,
 )
 from tests.resources import (
@@ -43,7 +44,10 @@ def rows_of(database: Database, api: httpx.Client, table: str) -> dict[str, Row]
     """Every row by its path, by which it is read if it can be."""
     keys = database.execute(f"SELECT {RESOURCE_OF[table].key}::text FROM {table}".encode())
     paths = [f"/{table}/{key}" for (key,) in keys]
-    return {path: row_in(api.get(path), table) if table in READABLE else {} for path in paths}
+    if table not in READABLE:
+        return {path: {} for path in paths}
+    shown = {path: api.get(path) for path in paths}
+    return {path: row_in(one, table) for path, one in shown.items() if one.status_code != 404}
 
 
 def row_in(response: httpx.Response, table: str) -> Row:
@@ -66,12 +70,13 @@ def test_a_created_item_is_returned_with_its_id_and_time(
     response = write.send(api)
     created = row_in(response, write.table)
 
-    assert response.status_code == 201
+    assert response.status_code == 201, response.text
     assert response.headers["content-type"] == "application/json"
     location = response.headers["location"]
     assert location == f"/{write.table}/{response.json()[RESOURCE_OF[write.table].key]}"
     assert location not in before
-    assert created == created | shown(write, stored(write.body or {}))
+    for name, value in shown(write, stored(write.body or {})).items():
+        assert has(created[name], value), name
     assert set(response.json()) == set(write.shown)
     if "created_at" in created:
         age = datetime.now(UTC) - datetime.fromisoformat(created["created_at"])
@@ -115,7 +120,13 @@ def test_a_null_and_a_field_that_clients_do_not_write_are_named_and_nothing_writ
     assert rows_of(database, api, write.table) == before
 
 
-@chosen([write for write in of_kinds("replace", "update") if write.table in READABLE])
+@chosen(
+    [
+        write
+        for write in of_kinds("replace", "update")
+        if write.table in READABLE and write.is_of_item
+    ]
+)
 def test_an_item_is_changed_and_no_other(
     api: httpx.Client, database: Database, few_rows: None, write: Write
 ) -> None:
@@ -124,12 +135,34 @@ def test_an_item_is_changed_and_no_other(
     before = rows_of(database, api, write.table)
     for body in (*(partial(write) if write.kind == "update" else whole(write)), write.body):
         given = shown(write, stored(left_out(write, body) | body))
-        expected = rows_of(database, api, write.table)[item] | given
+        former = rows_of(database, api, write.table)[item]
         response = api.request(write.method, write.target_of(ITEM), json=body)
-        assert (response.status_code, row_in(response, write.table)) == (200, expected)
-        assert rows_of(database, api, write.table) == before | {item: expected}
+        assert response.status_code == 200, response.text
+        changed = row_in(response, write.table)
+        expected = former | given
+        assert changed.keys() == expected.keys()
+        for name in changed.keys() - set_by_changes(write.table):
+            assert has(changed[name], expected[name]), f"{name}: {SET_BY_CHANGES}"
+        assert rows_of(database, api, write.table) == before | {item: changed}
     given = shown(write, stored(write.body))
     assert all(before[item][name] != value for name, value in given.items())
+
+
+SET_BY_CHANGES = "a field that each change sets has a column that says so, Column(…, onupdate=…)"
+
+
+def has(value: Any, sent: Any) -> bool:
+    """Whether a value is the one that was sent; the objects of a list may have further fields, such
+    as the ids of an order's lines."""
+    if not (isinstance(value, list) and isinstance(sent, list)):
+        return bool(value == sent)
+    return len(value) == len(sent) and all(map(_has_item, value, sent))
+
+
+def _has_item(value: Any, sent: Any) -> bool:
+    if isinstance(value, dict) and isinstance(sent, dict):
+        return sent.items() <= value.items()
+    return has(value, sent)
 
 
 def shown(write: Write, body: Row) -> Row:

@@ -89,13 +89,15 @@ def test_columns_of_which_it_knows_nothing_are_filled_if_they_must_be(
     users = METADATA.tables["users"].to_metadata(tables)
     posts = METADATA.tables["posts"].to_metadata(tables)
     users.append_column(Column("slug", Text, nullable=False))
+    users.append_column(Column("plan", Text, nullable=False, info={models.ROW_VALUE: "'FREE'"}))
     posts.append_column(Column("prices", ARRAY(Numeric(10, 2)), nullable=False))
     posts.append_column(Column("editor_id", ForeignKey("users.id"), nullable=False))
     posts.append_column(Column("subtitle", Text))
     posts.append_column(Column("pinned", Boolean, nullable=False, server_default=false()))
     monkeypatch.setattr(models, "METADATA", tables)
     database.execute(
-        "ALTER TABLE users ADD COLUMN slug text NOT NULL UNIQUE;"
+        "ALTER TABLE users ADD COLUMN slug text NOT NULL UNIQUE,"
+        "ADD COLUMN plan text NOT NULL CHECK (plan = 'FREE');"
         "ALTER TABLE posts ADD COLUMN prices numeric(10, 2)[] NOT NULL, "
         "ADD COLUMN editor_id bigint NOT NULL REFERENCES users, ADD COLUMN subtitle text, "
         "ADD COLUMN pinned boolean NOT NULL DEFAULT false"
@@ -110,7 +112,7 @@ def test_columns_of_which_it_knows_nothing_are_filled_if_they_must_be(
     finally:
         database.execute(
             "ALTER TABLE posts DROP prices, DROP editor_id, DROP subtitle, DROP pinned;"
-            "ALTER TABLE users DROP slug"
+            "ALTER TABLE users DROP slug, DROP plan"
         )
 
 

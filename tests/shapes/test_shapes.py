@@ -1,6 +1,7 @@
 """Changes that people make to a resource, carried out in a copy of the repository.
 
-They are those of docs/changing-a-resource.md and docs/more-operations.md, and `column_types.diff`.
+They are those of docs/changing-a-resource.md and docs/more-operations.md, `column_types.diff`, and
+`shop.diff`: writes of two tables, filters, summaries, rules, and what only administrators read.
 All are made in one copy, where the suites that hold every resource to its promises pass, and the
 code is linted and typed; so are the later releases that end the renaming of a field, and in other
 copies what docs/leaving-out.md takes away and what docs/recipes.md adds.
@@ -105,6 +106,7 @@ def test_a_resource_that_was_changed_in_every_way_keeps_its_promises(copy: Path)
     take_steps(OPERATIONS, copy)
     apply_diff((HERE / "column_types.diff").read_text(encoding="utf-8"), copy)
     carry_out(LATER.sub("", CHANGES), copy)
+    apply_diff((HERE / "shop.diff").read_text(encoding="utf-8"), copy)
     add_tests(copy, "more_operations", "changes")
     check(copy, *SUITES)
 

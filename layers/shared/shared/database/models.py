@@ -40,6 +40,9 @@ CONFLICT = "conflict"
 RETIRED = "retired"
 """In the `info` of a table: columns of the database that the model no longer has, and that the next
 release drops; the previous release still reads them."""
+ROW_VALUE = "row_value"
+"""In the `info` of a column: its value in row `n` of demo data and of tests, in SQL, where the one
+of its type does not do, such as by a CHECK."""
 NAME_PARTS = 'name_parts(id >> 12, fold_case(name) COLLATE "C")'
 """The n-grams of a name, each prefixed with its block (see `users.search`)."""
 
