@@ -71,6 +71,11 @@ OF_OPERATIONS = (
 )
 
 
+TEMPLATE = tuple(
+    f"tests/template/test_{name}.py" for name in ("authorization", "cost", "generated", "template")
+)
+
+
 def carry_out(text: str, folder: Path) -> None:
     """Make the changes of the diffs, and write the migrations, of a part of the page."""
     for block in BLOCK.finditer(text):
@@ -153,7 +158,7 @@ def test_recipes_keep_what_they_promise(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     carry_out(RECIPES, tmp_path)
     add_tests(tmp_path, "recipes")
-    check(tmp_path, "tests/posts/test_recipes.py")
+    check(tmp_path, "tests/every_resource", "tests/posts/test_recipes.py", *TEMPLATE)
 
 
 def test_every_block_of_more_operations_is_a_step() -> None:
