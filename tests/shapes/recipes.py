@@ -1,5 +1,6 @@
 """Tests of what docs/recipes.md adds to the posts; they are run in the copy."""
 
+import asyncio
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -8,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from shared.process import reset
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
@@ -149,8 +151,10 @@ def test_a_job_deletes_old_posts_and_voids_pages(
     database.execute("UPDATE posts SET created_at = now() - interval '11 years' WHERE id = 1")
     assert api.get("/posts").json()["total"] == 2
     worker.restart()
-    handler = import_module("nightly.handler").handler
-
-    assert [handler({}, None) for _ in range(2)] == [{"deleted": 1}, {"deleted": 0}]
+    nightly, loop = import_module("nightly.handler"), asyncio.get_event_loop()
+    with nightly.LOOP:
+        assert [nightly.handler({}, None) for _ in range(2)] == [{"deleted": 1}, {"deleted": 0}]
+        nightly.LOOP.run(reset())
+    asyncio.set_event_loop(loop)
     assert api.get("/posts").json()["total"] == 1
     assert api.get("/posts/1").status_code == 404
