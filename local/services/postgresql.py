@@ -113,7 +113,7 @@ def _initialize(directory: Path, ephemeral: bool) -> None:
     if not ephemeral:
         _run_initdb(unfinished, _log(directory))
     elif (copy := COPIES / _copy_name()).exists():
-        subprocess.run(["cp", "-R", f"{copy}/.", str(unfinished)], check=True)
+        shutil.copytree(copy, unfinished, copy_function=shutil.copyfile, dirs_exist_ok=True)
         for path in (unfinished, *unfinished.rglob("*")):
             process.give_to_server_user(path)
     else:

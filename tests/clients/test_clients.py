@@ -19,7 +19,7 @@ from local.generate.openapi import OPENAPI_FILE, PROJECT
 from local.services import Services
 from tests.e2e import targets
 from tests.resources import ROOT
-from tests.tools import require_npm, skip_if_unreachable
+from tests.tools import require_bytecode_compiler, require_npm, skip_if_unreachable
 
 CLIENTS = Path(__file__).parent
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
@@ -100,6 +100,7 @@ def test_a_release_has_the_build_the_document_and_both_clients(
     node: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`node` has shown that packages can be had."""
+    require_bytecode_compiler()
     monkeypatch.setattr(release, "DIST", tmp_path / "dist")
     release.main([f"v{PROJECT['version']}"])
     contents = {}
