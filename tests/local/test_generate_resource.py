@@ -163,31 +163,32 @@ def test_a_name_of_a_folder_of_tests_is_rejected(
         new_resource("things", "", FIELDS)
 
 
-def test_nothing_is_left_of_a_resource_that_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small_copy(tmp_path: Path) -> Path:
+    """What `resource.write` changes of the repository, and the folders that it adds to."""
     for path in (resource.MODELS, resource.TEMPLATE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
-    before = files_of(tmp_path)
-    new = new_resource("things", "", FIELDS)
     (tmp_path / "functions").mkdir()
     (tmp_path / "tests").mkdir()
-    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_nothing_is_left_of_a_resource_that_cannot_be_written(
+    small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(small_copy)
+    new = new_resource("things", "", FIELDS)
+    monkeypatch.setattr(resource, "ROOT", small_copy)
     with pytest.raises(SystemExit):  # there are no migrations
         list(resource.write(new))
-    assert files_of(tmp_path) == before
+    assert files_of(small_copy) == before
 
 
 def test_the_template_changes_after_the_migration_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in (resource.MODELS, resource.TEMPLATE):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, tmp_path / path)
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "tests").mkdir()
-    template = tmp_path / resource.TEMPLATE
+    template = small_copy / resource.TEMPLATE
     before = template.read_text(encoding="utf-8")
     seen: list[str] = []
     monkeypatch.setattr(
@@ -195,7 +196,7 @@ def test_the_template_changes_after_the_migration_is_written(
     )
     monkeypatch.setattr(resource, "run_module", lambda *_: None)
     new = new_resource("things", "", FIELDS)
-    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    monkeypatch.setattr(resource, "ROOT", small_copy)
     assert resource.TEMPLATE in resource.write(new)
     assert seen == [before]
     assert "ThingsFunction:" in template.read_text(encoding="utf-8")
