@@ -217,7 +217,7 @@ def values_of(table: Table) -> dict[str, str]:
 
 
 def _value(column: Column[Any]) -> str:
-    """The column's value in row n; of those that clients send and may be null, every third is."""
+    """The column's value in row n; a nullable column that clients send is null in every third."""
     for key in column.foreign_keys:
         is_own = column is [*column.table.primary_key][-1]
         return _key(key.column.table, "n" if is_own else "CASE WHEN n % 2 = 0 THEN 1 ELSE n END")

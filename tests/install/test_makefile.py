@@ -1,4 +1,4 @@
-"""What is typed reaches a program as it is typed: make and the shell read it no second time."""
+"""Values typed after a target reach its program: neither make nor the shell expands them."""
 
 import json
 import subprocess

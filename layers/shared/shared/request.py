@@ -69,7 +69,7 @@ class CallerLimit(Protocol):
     def take(self) -> Any:
         """Return the call to Redis that counts the request, None if it was taken before.
 
-        Whoever takes it sends it along with another call, and settles it.
+        The caller of this method sends it along with another call, and settles it.
         """
 
     def settle(self, counted: Any) -> None:

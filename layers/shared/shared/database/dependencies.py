@@ -85,7 +85,7 @@ class _NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which a delete cascades need not be named, nor those that are `DERIVED_FROM` others.
+    Tables to which a delete cascades need not be named, nor tables that are `DERIVED_FROM` others.
     """
     return _NamedText(text, reads, changes)
 

@@ -79,7 +79,8 @@ class Item:
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
         """Insert a row, and return it.
 
-        Raises `Conflict`, `InvalidReference`, and `Forbidden` if it would be another user's.
+        Raises `AlreadyTaken`, `Conflict`, `InvalidReference`, and `Forbidden` if the row would be
+        another user's.
         """
         if self._owner is not None:
             statement = _insert_owned(self._table, self._owner, tuple(values))
@@ -100,7 +101,8 @@ class Item:
     ) -> ItemRow:
         """Set these values, and return the row.
 
-        Raises `NotFound`, `Forbidden`, `PreconditionFailed`, `Conflict` and `InvalidReference`.
+        Raises `NotFound`, `Forbidden`, `PreconditionFailed`, `AlreadyTaken`, `Conflict` and
+        `InvalidReference`.
         """
         given = {ITEM_KEY: item, **values}
         if self._owner is not None:
@@ -108,7 +110,10 @@ class Item:
         return await transaction.change(self._update, given)
 
     async def delete(self, transaction: Transaction, item: ItemKey) -> None:
-        """Delete the row. Raises `NotFound`, `Forbidden` and `PreconditionFailed`."""
+        """Delete the row.
+
+        Raises `NotFound`, `Forbidden`, `PreconditionFailed` and `ResourceInUse`.
+        """
         await transaction.change(self._delete, {ITEM_KEY: item})
 
 
