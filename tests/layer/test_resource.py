@@ -5,13 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import psycopg
 import pytest
 import uvicorn
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
@@ -197,10 +197,15 @@ async def list_notes_by_role(reader: Reader, query: PageParameters) -> PageResul
     return await listing.fetch(reader, query.position, query.limit)
 
 
-@resource.list(NotePage, "/by/request", cached=True)
-async def list_notes_by_request(reader: Reader, query: PageParameters, http: Request) -> PageResult:
-    listing = ALL if "x-all" in http.headers else FIRST
-    return await listing.fetch(reader, query.position, query.limit)
+class Filter:
+    """A dependency whose objects have no text that a key could have."""
+
+
+@resource.list(NotePage, "/by/dependency", cached=True)
+async def list_notes_by_dependency(
+    reader: Reader, query: PageParameters, _filter: Annotated[Filter, Depends()]
+) -> PageResult:
+    return await ALL.fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/with/pins", cached=True)
@@ -386,7 +391,18 @@ def test_a_list_that_depends_on_the_role_is_shared_with_no_other_role(api_as: Ap
 
 
 def test_a_cached_list_cannot_take_what_no_key_could_have(api_as: ApiAs) -> None:
-    assert api_as("ada").get("/notes/by/request").status_code == 500
+    assert api_as("ada").get("/notes/by/dependency?skip=1").status_code == 200
+    assert api_as("ada").get("/notes/by/dependency").status_code == 500
+
+
+@pytest.mark.parametrize("register", [resource.read("/one"), resource.list(NotePage, "/some")])
+def test_an_endpoint_of_a_kind_that_takes_a_request_is_rejected_at_import(
+    register: Callable[..., Any],
+) -> None:
+    async def by_request(reader: Reader, http: Request) -> None: ...
+
+    with pytest.raises(TypeError, match="by_request takes a Request"):
+        register(by_request)
 
 
 def test_the_total_of_a_grouped_list_is_that_of_its_groups(

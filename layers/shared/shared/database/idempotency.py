@@ -65,13 +65,13 @@ class IdempotentRequest:
     """A request to create a resource below `path`; `key` is None if the client sent none.
 
     `content` identifies the request's content: a key must not be reused with another.
-    `resource_key` is the name of the resource's primary key.
+    `key_column` is the name of the resource's primary key.
     """
 
     path: str
     content: str
     key: str | None
-    resource_key: str = "id"
+    key_column: str = "id"
 
     @property
     def fingerprint(self) -> bytes:
@@ -95,7 +95,7 @@ async def execute_idempotently(
         row = await insert_resource(transaction)
         body = schema.model_validate(row).model_dump_json()
         created = StoredResponse(
-            request.path, getattr(row, request.resource_key), body, row.this_version
+            request.path, getattr(row, request.key_column), body, row.this_version
         )
         _remember(transaction, request, created)
         return created

@@ -369,8 +369,18 @@ def _convertor(schema: type[BaseModel], key: str) -> str:
 def _signature(
     endpoint: Callable[..., Any], more: Sequence[inspect.Parameter]
 ) -> inspect.Signature:
-    """Return the endpoint's signature to FastAPI, without the reader or transaction."""
+    """Return the endpoint's signature to FastAPI, without the reader or transaction.
+
+    Raises `TypeError` if it takes a `Request`, which FastAPI passes only once.
+    """
     _, *given = inspect.signature(endpoint).parameters.values()
+    if any(
+        inspect.isclass(one.annotation) and issubclass(one.annotation, Request) for one in given
+    ):
+        raise TypeError(
+            f"{endpoint.__name__} takes a Request: declare the parameters that it needs, such as"
+            " headers, or make it a route of no kind (docs/more-operations.md)"
+        )
     http_request = inspect.Parameter(
         "http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request
     )
@@ -400,7 +410,7 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
 def _key_part(value: object) -> str:
     """Return a filter's value as an unambiguous part of a key.
 
-    Raises `TypeError` for an object without a text of its own, such as FastAPI's `Request`.
+    Raises `TypeError` for an object without a text of its own, such as a dependency's.
     """
     if value is None:
         return "all"
