@@ -297,7 +297,7 @@ class Transaction:
         on: PostgreSQL then rolls back, and reports no error.
         """
         with database_time(self.request.record):
-            async with self.driver.pipeline():
+            async with self.driver.one_message():
                 is_audited = settings().audit_retention_days > 0
                 for written in self._written if is_audited else ():
                     await self.driver.execute(AUDIT, self._audit_values(*written))
