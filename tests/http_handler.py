@@ -1,4 +1,4 @@
-"""What the HTTP servers of tests have in common: whole bodies in and out, and no log."""
+"""The base of the tests' HTTP servers: whole bodies in and out, and no log."""
 
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler

@@ -27,7 +27,7 @@ PORT = 3000
 
 
 class LambdaContext:
-    """What the handlers use of Lambda's context."""
+    """The attributes of Lambda's context that the handlers use."""
 
     def __init__(self, seconds: float = FUNCTION_SECONDS) -> None:
         self.aws_request_id = str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""What functions logged in a test that failed, with tracebacks as lines, not in a line of JSON."""
+"""The logs of a failed test's functions, with tracebacks as lines instead of JSON."""
 
 import pytest
 

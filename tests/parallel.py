@@ -1,4 +1,4 @@
-"""Which tests run, and in how many processes: a pytest plugin.
+"""A pytest plugin that selects the tests, and the number of processes.
 
 `pytest` runs the tests that prove the product, in one process per processor and one more, each with
 its own PostgreSQL and Redis. The laboratory is run as well with `--laboratory`. What is named, such
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Not asked for what is named on the command line. None leaves it to others."""
+    """Leave out the laboratory, unless it is named on the command line; None lets others decide."""
     if config.getoption("laboratory"):
         return None
     is_of_tests = collection_path.parent == config.rootpath / "tests"

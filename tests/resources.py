@@ -1,4 +1,4 @@
-"""What there is to test, read from the folders and the models: nothing is listed by hand."""
+"""The resources to test, derived from the folders and the models."""
 
 import json
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Which tests run, and in which processes."""
+"""The selection of tests, and their processes."""
 
 import re
 import subprocess

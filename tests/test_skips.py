@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def last_line(project: Path, **environment: str) -> str:
-    """What pytest says of the project in this environment; a failed collection ends no run."""
+    """The last line of pytest's output, whether or not tests could be collected."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("CI")}
     options = ["-p", "tests.skips", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
     done = subprocess.run(

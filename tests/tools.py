@@ -1,4 +1,4 @@
-"""What some tests need beside `make install`: each tool is asked whether it works, not looked for.
+"""Tools that some tests need beside `make install`: each is run once to see whether it works.
 
 A test without its tool is skipped; pytest's summary has a line for each tool, which says how to
 have it. In CI such a test fails (`tests/skips.py`).

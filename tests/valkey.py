@@ -15,7 +15,7 @@ from local.services.valkey import end_quarantine, valkey_binary
 START_SECONDS = 10.0
 POLL_SECONDS = 0.005
 NOWHERE = ("127.0.0.1", "1")
-"""Where no primary is: a replica of it keeps the data that it has."""
+"""An address without a primary: its replica keeps its data."""
 
 
 def empty(client: Any) -> None:

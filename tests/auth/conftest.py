@@ -1,4 +1,4 @@
-"""Which tests of authorization there are."""
+"""Leaves out the tests of private lists if no resource has one."""
 
 from tests.every_resource.document import PRIVATE_LISTS
 

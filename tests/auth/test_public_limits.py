@@ -1,4 +1,4 @@
-"""What needs no token is limited by its address: every route of meta, and what no route takes."""
+"""Requests without a token are limited by address: all routes of meta, and unknown paths."""
 
 import importlib
 

@@ -37,7 +37,7 @@ class Endpoint(HTTPServer):
         self.paths: list[str] = []
         self.rejection = b'{"code": "AccessDenied", "message": "s3cret"}'
         self.body: bytes | None = None
-        """What is returned in place of credentials."""
+        """Returned in place of credentials."""
 
     @property
     def address(self) -> str:
@@ -87,7 +87,7 @@ def _without_credentials(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    """Which the environment names, with the token that it asks for."""
+    """The environment has this endpoint's address, and the token that it requires."""
     with Endpoint() as server:
         monkeypatch.setenv(f"{CONTAINER}_FULL_URI", f"{server.address}/full?of=blog")
         monkeypatch.setenv(TOKEN, server.token)

@@ -1,4 +1,4 @@
-"""Where Secrets Manager is asked, and what becomes of a response without a text."""
+"""The endpoint of Secrets Manager, and responses without a text."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is said of the measurements is what was measured."""
+"""The page of the measurements has the measured figures."""
 
 import pytest
 

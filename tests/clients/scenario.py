@@ -1,4 +1,4 @@
-"""What a client does, by the code that openapi-python-client makes of the OpenAPI document."""
+"""A client's requests, by the code that openapi-python-client makes from the OpenAPI document."""
 
 import os
 import uuid

@@ -195,7 +195,7 @@ class Reader(NamedTuple):
 
 
 class Replica(NamedTuple):
-    """What was replicated last."""
+    """The state that was replicated last."""
 
     fences: int
     known: int
@@ -488,7 +488,7 @@ class Search:
         )
 
     def _may_lease(self, state: State, page: Page) -> bool:
-        """Not while its own scope is fenced; a fence of the table may be narrowed to another."""
+        """False while the page's scope is fenced; a fence of the table may be narrowed later."""
         table, scope = page.depends_on[0]
         standing = self._all_standing(state)
         own = (

@@ -51,7 +51,7 @@ class OperationLog:
 
 @dataclass
 class Operations:
-    """What all workers of a phase did."""
+    """The operations of all workers of a phase."""
 
     writes: list[Write] = field(default_factory=list)
     """One for each register that is written."""

@@ -100,7 +100,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Phase:
-    """What happens to Redis, how often, and whether workers are killed as well."""
+    """The failure of Redis, how often it happens, and whether workers are killed as well."""
 
     name: str
     happens: Callable[[Any], None] | None = None
@@ -219,7 +219,7 @@ class Nursery:
         self._order({"thaw": pid})
 
     def changes(self) -> tuple[list[int], list[int]]:
-        """Who has ended, and who was frozen, since they were last asked for."""
+        """The processes that ended, and those that were frozen, since the last call."""
         answer = self._order({"changes": True})
         return answer["ended"], answer["frozen"]
 
@@ -397,7 +397,7 @@ class Proof:
 
     @property
     def errors(self) -> str:
-        """What workers wrote to stderr: the traceback of whatever no handler answers."""
+        """The workers' stderr: tracebacks of exceptions that no handler caught."""
         return self._errors.read_text()
 
     def run(self, phases: Sequence[Phase], goal: Goal) -> Iterator[Outcome]:

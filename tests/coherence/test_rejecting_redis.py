@@ -146,7 +146,7 @@ def second(tmp_path: Path, first: ValkeyServer) -> Iterator[ValkeyServer]:
 
 @pytest.fixture
 def name(first: ValkeyServer) -> Iterator[FailingProxy]:
-    """What new connections are made to: the first server, until it is told otherwise."""
+    """The address of new connections, which leads to the first server until a test changes it."""
     with FailingProxy(first.socket) as proxy:
         yield proxy
 

@@ -128,7 +128,7 @@ class CacheAside:
 
 
 class DeletedPages:
-    """What a write of `CacheAside` invalidates."""
+    """The invalidation of `CacheAside`."""
 
     def start(self, tables: Mapping[str, str | None]) -> None:
         pass
@@ -177,7 +177,7 @@ class Names(BaseModel):
 
 
 class Stage:
-    """Where the actors act."""
+    """The cache and the database on which the actors act."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker

@@ -47,7 +47,7 @@ class Report(TypedDict):
 
 
 async def ask_at_once(readers: int) -> Report:
-    """What one process does: gets warm, waits for its order, and asks."""
+    """One process: it warms up, waits for its order, and sends its requests."""
     from shared.cache import pages
     from shared.cache.scripts import redis_scripts
     from shared.database.connection import worker_connection
@@ -135,7 +135,7 @@ def test_five_hundred_cold_readers_cause_one_query(
 
 
 def answers_at(moment: float, processes: list[Process]) -> list[Report]:
-    """What the processes report that all ask at this moment."""
+    """The reports of the processes, which all send their requests at this moment."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write(f"{moment}\n")

@@ -86,9 +86,11 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a worker is to do: a renamer renames `users`, a mover `posts`; a counter knows who is
-    there, and their posts. Between two of its writes are about so many reads of all workers, and it
-    freezes itself after so many of its writes, from 0 to 1."""
+    """A worker's task: a renamer changes `users`, a mover `posts`, a counter `extra_users`.
+
+    About `pause_reads` reads of all workers are between two of its writes. It freezes itself after
+    a share `freezes` of its writes.
+    """
 
     name: str
     role: Role
@@ -137,7 +139,7 @@ class CacheWatch:
 
 @dataclass(frozen=True)
 class Api:
-    """What workers call. `joined` returns the posts with their authors, all or one's."""
+    """The API that workers call. `joined` returns the posts with their authors, all or one's."""
 
     handler: Handler
     change_method: str

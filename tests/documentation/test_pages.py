@@ -1,4 +1,4 @@
-"""What the README and the pages of docs say is true: commands, paths, links, tables."""
+"""The commands, paths, links and tables of the README and of docs/ are correct."""
 
 import re
 from pathlib import Path

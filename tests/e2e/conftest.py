@@ -112,7 +112,7 @@ def with_token(base_url: str, token: str | None) -> httpx.Client:
 
 @pytest.fixture(scope="session")
 def own_of_deployed() -> dict[str, set[tuple[str, int]]]:
-    """What the callers of `deployed` own, which are the same in all tests."""
+    """The rows that the callers of `deployed` own; the callers are the same in all tests."""
     return {role: set() for role in CALLERS}
 
 

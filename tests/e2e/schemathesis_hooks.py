@@ -1,4 +1,4 @@
-"""What Schemathesis cannot read from the OpenAPI document.
+"""Rules that Schemathesis cannot read from the OpenAPI document.
 
 Requests that keep to the schema and are rejected all the same, as the contract says, are adjusted
 before they are sent; the behavior tests cover them.

@@ -110,7 +110,7 @@ def sam_start_lambda(port: int) -> Iterator[None]:
 
 
 def sam(*arguments: str) -> str:
-    """What a sam command prints; its failure fails the test."""
+    """Return the output of a sam command; its failure fails the test."""
     command, environment = sam_command(*arguments), os.environ | COMPOSE_ENVIRONMENT
     if arguments[:2] != ("local", "invoke"):
         return run(command, environment)
@@ -150,7 +150,7 @@ def _profile() -> str:
 def run(
     command: list[str], environment: dict[str, str], timeout_seconds: float | None = None
 ) -> str:
-    """What the command prints; its failure fails the test."""
+    """Return the command's output; its failure fails the test."""
     done = subprocess.run(
         command,
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What `sam build` makes, and `sam local invoke` and `start-lambda` on it; needs Docker."""
+"""`sam build`, then `sam local invoke` and `start-lambda` on the result; needs Docker."""
 
 import json
 import os

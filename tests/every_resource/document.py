@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of lists and writes: the suites of this folder type no path.
+"""The lists and writes in the OpenAPI document, from which this folder's suites derive all paths.
 
-Lists of what is each caller's own are those of tests/auth/test_private_lists.py.
+Private lists are tested by tests/auth/test_private_lists.py.
 """
 
 import json
@@ -334,19 +334,19 @@ def of_kinds(*kinds: str) -> list[Write]:
 
 
 LISTS = list(_paginated_lists())
-"""Those that show all callers the same."""
+"""The lists whose pages are the same for all callers."""
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
 BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
 """The body of each operation's sample event; an item that it creates has the key of row 0."""
 ALL_WRITES = list(_writes())
 WRITES = [write for write in ALL_WRITES if write.kind]
-"""Those of a kind; the others are plain routes, of which little is known."""
+"""The writes of a kind; the others are plain routes, of which little is known."""
 PRIVATE_LISTS = [path for path, one in DOCUMENT["paths"].items() if PRIVATE in one.get("get", {})]
-"""The paths of lists of what is each caller's own, which are not in LISTS."""
+"""The paths of private lists, which are not in LISTS."""
 CREATES = of_kinds("create")
 CHANGES = of_kinds("replace", "update", "action", "delete")
-"""Those of one row, under the condition of If-Match."""
+"""The writes that change one row, and obey If-Match."""
 DELETED = {write.table for write in of_kinds("delete")}
 """The resources of which an item can be deleted."""
 READABLE = [

@@ -172,7 +172,7 @@ def test_a_changed_page_is_sent(
 def test_the_tag_of_a_page_is_of_its_bytes(
     api: httpx.Client, few_rows: None, cache: Any, paginated: PaginatedList
 ) -> None:
-    """Not of the cache's generation: whoever reads the same has the same tag."""
+    """Pages with the same content have the same tag, whenever they were cached."""
     before = api.get(paginated.url())
     empty(cache)
     after = api.get(paginated.url())

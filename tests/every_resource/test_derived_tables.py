@@ -1,4 +1,4 @@
-"""What is derived of each operation's statements is what PostgreSQL reports.
+"""The tables derived from each operation's statements are those that PostgreSQL reports.
 
 Each operation of the API is run. Each of its reads runs in a transaction of its own, whose locks
 tell the tables that it read (AccessShareLock), and what each statement of a write adds to its

@@ -38,7 +38,7 @@ HTTP_HEADERS = {
     for response in operation["responses"].values()
     for name in documented(response).get("headers", {})
 }
-"""Those of which the document says where they are."""
+"""The headers of the responses in the document."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every operation does with input that it does not know, read from the OpenAPI document."""
+"""Every operation in the OpenAPI document rejects input that it does not know."""
 
 import json
 import re

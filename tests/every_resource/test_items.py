@@ -166,7 +166,7 @@ def _has_item(value: Any, sent: Any) -> bool:
 
 
 def shown(write: Write, body: Row) -> Row:
-    """What the response shows of a body."""
+    """The fields of a body that are in the response."""
     return {name: value for name, value in body.items() if name in write.shown}
 
 
@@ -185,7 +185,7 @@ def whole(write: Write) -> list[Row]:
 
 
 def left_out(write: Write, body: Row) -> Row:
-    """What a body that replaces an item does not have, and becomes its default."""
+    """The fields that a replacing body lacks, each with its default."""
     if write.kind == "update":
         return {}
     return {name: one.get("default") for name, one in write.fields.items() if name not in body}

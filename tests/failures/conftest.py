@@ -27,7 +27,7 @@ SECRETS = (
     *("psycopg", "SQL", "UPDATE", "server", "127.0.0.1", "refused", "terminat", "timeout", "lock"),
     *("socket", "Countess", "nowhere"),
 )
-"""What of the database and of the request's body is in no problem."""
+"""Texts of the database, and of the request's body, that no problem may contain."""
 
 
 @dataclass(frozen=True)

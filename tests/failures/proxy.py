@@ -49,7 +49,7 @@ class Failure(StrEnum):
 
 @dataclass
 class Trigger:
-    """What is done at the next request with `pattern` in it: before the server has it, or when it
+    """An action at the next request that contains `pattern`: before the server has it, or when it
     has `responded`."""
 
     pattern: bytes

@@ -22,7 +22,7 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client sees; `problems` are the codes that a 503 may have."""
+    """The effect that a client sees; `problems` are the codes that a 503 may have."""
 
     text: str
     problems: tuple[str, ...] = ()

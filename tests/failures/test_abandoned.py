@@ -1,4 +1,4 @@
-"""What runs at the same time ends together: no task is left to itself on a connection.
+"""Tasks that run at the same time end together: none is left on a connection.
 
 `tests.in_process` asserts of every request of every test that no task outlives it.
 """

@@ -25,7 +25,7 @@ pytest.importorskip("awslambdaric", reason="Lambda's runtime client is for Linux
 SERVICE = "blog-ahead"
 SNAP_START, PROVISIONED, ON_DEMAND = "snap-start", "provisioned-concurrency", "on-demand"
 INITIALIZATION_SECONDS = 10
-"""What Lambda allows."""
+"""Lambda's limit."""
 FROZEN_SECONDS = 5
 NOWHERE = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none?sslmode=disable",

@@ -58,7 +58,7 @@ DOWN = (
     *each("postgresql-unavailable", SILENT, LATE),
 )
 COMMIT = b"COMMIT\0"
-"""Not the one of READ COMMITTED."""
+"""The statement, not the word in READ COMMITTED."""
 ABSENT = Route("PATCH", "/writers/4711", 404, b"UPDATE", {"name": "Unknown"})
 SERIALIZATION_FAILURE = """
 CREATE FUNCTION fail_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$

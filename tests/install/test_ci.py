@@ -1,4 +1,4 @@
-"""What GitHub runs: every action by its commit, on the Pythons that are promised."""
+"""GitHub's workflows: every action by its commit, on all supported versions of Python."""
 
 import json
 import re

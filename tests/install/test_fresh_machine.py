@@ -49,7 +49,7 @@ class Machine:
     cache: dict[str, str]
 
     def run(self, *command: str) -> str:
-        """What it prints, errors included; its failure fails the test."""
+        """Return the command's output, errors included; its failure fails the test."""
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             cwd=self.checkout,

@@ -17,7 +17,7 @@ print(json.dumps({"arguments": sys.argv[1:], "variables": variables}))
 
 
 def received(folder: Path, target: str, **typed: str) -> tuple[list[str], dict[str, str | None]]:
-    """What the target's program was given: its arguments, and some of its environment."""
+    """The arguments of the target's program, and some of its environment."""
     for name in ("python", "pytest"):
         (folder / name).write_text(PROGRAM, encoding="utf-8")
         (folder / name).chmod(0o755)

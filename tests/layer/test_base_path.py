@@ -34,8 +34,8 @@ def mapped(worker: Worker, database: object, cache: object) -> Iterator[Mapped]:
 
 
 class Behind(LambdaTransport):
-    """What API Gateway sends: the path with the stage, but without the mapping's path, and the host
-    that the client called."""
+    """Requests as API Gateway sends them: with the stage's path, without the mapping's, and
+    with the host that the client called."""
 
     def __init__(self, base: str, stage: str) -> None:
         super().__init__(handler=self._handle)

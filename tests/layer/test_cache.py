@@ -44,7 +44,7 @@ THINGS = PageCache("things", Things)
 
 
 class Database:
-    """What pages are loaded from; counts how often."""
+    """The source of pages; counts how often they are loaded."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a cold start may import up to its first response: nothing heavy that it does not need.
+"""A cold start imports no heavy module that its first response does not need.
 
 Every millisecond here is added to every cold start. Importing a module inside the function that
 needs it keeps it out.

@@ -28,7 +28,7 @@ PRINT_DOCUMENT = "import json; print(json.dumps(app.openapi()))"
 
 
 def python(code: str) -> str:
-    """What the code prints, in a fresh process that finds our modules."""
+    """Return what the code prints in a new process."""
     paths = f"import sys; sys.path[:0] = {sys.path!r}\n"
     done = subprocess.run(
         [sys.executable, "-c", paths + code], capture_output=True, text=True, check=True

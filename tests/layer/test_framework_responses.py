@@ -1,4 +1,4 @@
-"""What the framework rejects by itself: paths, methods, bodies that are not JSON."""
+"""Requests that the framework itself rejects: paths, methods, bodies that are not JSON."""
 
 import gzip
 import json

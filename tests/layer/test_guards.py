@@ -1,4 +1,4 @@
-"""What is left of a statement without its guards, which tells why it matched no row; owners."""
+"""Statements without their guards, which tell why no row matched; and owners."""
 
 from collections.abc import Iterator
 

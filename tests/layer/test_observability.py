@@ -16,7 +16,7 @@ Printed = pytest.CaptureFixture[str]
 
 
 def lines(capsys: Printed) -> list[dict[str, Any]]:
-    """What was printed, each line an object."""
+    """The printed lines, each as an object."""
     printed = capsys.readouterr()
     assert printed.err == ""
     return [json.loads(line) for line in printed.out.splitlines()]

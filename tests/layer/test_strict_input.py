@@ -1,4 +1,4 @@
-"""What a route declares is all that it takes: derived from the route, with nothing typed at it."""
+"""A route accepts only the parameters that it declares."""
 
 import re
 from collections.abc import Callable
@@ -55,7 +55,7 @@ async def modelled(
 
 
 async def of_the_request(request: Request) -> str:
-    """What a route reads by itself is not declared, so the document would not have it."""
+    """Reads a parameter that the route does not declare, so that the document lacks it."""
     return request.query_params.get("v", "none")
 
 

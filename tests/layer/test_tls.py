@@ -52,7 +52,7 @@ def test_amazons_roots_are_public_ones() -> None:
 
 
 def public_roots() -> list[x509.Certificate]:
-    """Those of Mozilla's list that have Amazon's names."""
+    """The certificates of Amazon's authorities in Mozilla's list."""
     blocks = Path(certifi.where()).read_text(encoding="utf-8").split("# Issuer: ")
     ours = [block for block in blocks if "Amazon" in block or "Starfield Services" in block]
     return [

@@ -165,7 +165,7 @@ def test_a_name_of_a_folder_of_tests_is_rejected(
 
 @pytest.fixture
 def small_copy(tmp_path: Path) -> Path:
-    """What `resource.write` changes of the repository, and the folders that it adds to."""
+    """The files that `resource.write` changes, and the folders that it adds to."""
     for path in (resource.MODELS, resource.TEMPLATE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)

@@ -1,4 +1,4 @@
-"""What `make install` and `make run` need is there on a Mac, as far as Linux can show it."""
+"""`make install` and `make run` need nothing that a Mac lacks, as far as Linux can show it."""
 
 import subprocess
 import tomllib

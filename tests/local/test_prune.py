@@ -1,4 +1,4 @@
-"""What is left of tests and pages when something that they name is gone."""
+"""Tests and pages lose what names a removed resource, and keep the rest."""
 
 import re
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ class Running:
         )
 
     def open_ports(self) -> list[Address]:
-        """Where its worker listens, and none of those that other tests have started."""
+        """The addresses on which this runtime's workers listen."""
         return [
             tuple(connection.laddr)
             for child in psutil.Process().children(recursive=True)

@@ -146,7 +146,7 @@ OF_THE_EMULATOR = re.compile(r"AWS_LAMBDA_(RUNTIME_API|METADATA_.*)|AWS_SESSION_
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an event came to, without what differs from one run to the next."""
+    """The outcome of an event, without what differs between runs."""
 
     error: str | None
     payload: Any

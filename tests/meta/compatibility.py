@@ -1,4 +1,4 @@
-"""Which changes of an OpenAPI document break its clients.
+"""The changes of an OpenAPI document that break its clients.
 
 A client sends what the older document allows, so a request may not be restricted: no operation,
 parameter, field or value is taken away, and none becomes required. A client reads what the older
@@ -102,7 +102,7 @@ def _place(parameter: Side) -> str:
 
 
 def _of_request(old: Side, new: Side, place: str) -> Iterator[str]:
-    """What was valid in a request, and is not any more."""
+    """Yield what was valid in a request, and no longer is."""
     if not new:
         yield f"{place}: removed"
         return
@@ -130,7 +130,7 @@ def _is_narrower(name: str, old: Any, new: Any) -> bool:
 
 
 def _of_response(old: Side, new: Side, place: str) -> Iterator[str]:
-    """What a response promised, and does not any more."""
+    """Yield what a response promised, and no longer does."""
     if not new:
         yield f"{place}: removed"
         return

@@ -56,7 +56,7 @@ def names(url: str) -> set[str]:
 
 
 def settings(url: str) -> dict[str, str]:
-    """What is set for every session of the database."""
+    """The settings of the database's sessions."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase"

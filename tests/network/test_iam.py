@@ -49,7 +49,7 @@ def clock(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Pass:
 
 
 class Database:
-    """Whose user has the token of the present time as its password."""
+    """A database whose user has the current token as its password."""
 
     def __init__(self, url: str, admin: psycopg.Connection[Any]) -> None:
         self.url = url.replace(f":{PASSWORD}@", "@")
@@ -62,7 +62,7 @@ class Database:
         self.accept(database_token(parts.host, parts.port, DATABASE_USER))
 
     def accept(self, password: str) -> None:
-        """That password only, and end the connections that were made with another."""
+        """Accept only this password, and end the connections that were made with another."""
         self._admin.execute(
             sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(DATABASE_USER), password)
         )

@@ -37,7 +37,7 @@ def start(services: Services, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 @pytest.fixture(params=WRONG)
 def wrong(request: pytest.FixtureRequest, start: Start) -> tuple[str, Servers]:
-    """What is wrong with the servers, and the servers."""
+    """Servers with one fault, and its name."""
     kind = str(request.param)
     network = start(**WRONG[kind])
     if kind == "authority":

@@ -44,7 +44,7 @@ class PgBouncer:
     port: int
 
     def url(self, server_url: str) -> str:
-        """Where the database of the server's URL is reached through the pooler."""
+        """The URL of the server's database, through the pooler."""
         database = urlsplit(server_url).path.strip("/")
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}?sslmode=disable"
 

@@ -1,4 +1,4 @@
-"""What tests change in a checkout, and how they see what callers get."""
+"""Changes that the tests make in a checkout, and the requests that show their effect."""
 
 import json
 import warnings

@@ -39,7 +39,7 @@ STARTED = "User Initiated"
 
 @dataclass
 class Services:
-    """What a deployment asks AWS for.
+    """The parts of AWS that a deployment uses.
 
     `kind_of` returns what AWS does for a type, `template_of` the document of a nested stack by its
     URL. `on_event` is told all that happens. `kept` gets the resources that no stack has any more.
@@ -68,7 +68,7 @@ def remove(services: Services, stack: StackState) -> None:
 
 
 class _Operation:
-    """What happens to one stack."""
+    """An operation on one stack."""
 
     def __init__(self, services: Services, stack: StackState) -> None:
         self._services = services
@@ -145,7 +145,7 @@ class _Removal(_Operation):
 
 @dataclass
 class _Step:
-    """What was done to one resource; `old` is None if it is new, `nested` how its stack changed."""
+    """A change of one resource; `old` is None if it is new, `nested` the change of its stack."""
 
     new: Resource
     old: Resource | None

@@ -40,7 +40,7 @@ Watch = Callable[[Collection[str]], None]
 
 @dataclass(frozen=True)
 class Package:
-    """What was uploaded as a function or layer: its files, and the machines of its libraries."""
+    """The uploaded code of a function or layer: its files, and the machines of its libraries."""
 
     folder: Path = field(compare=False)
     sha256: str

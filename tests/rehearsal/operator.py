@@ -1,4 +1,4 @@
-"""What an operator does: builds and deploys a checkout, and calls the API that it makes.
+"""An operator, who builds and deploys a checkout, and calls its API.
 
 The API is served by the local gateway by the routes and authorizers that were deployed. Tokens are
 signed by a key of this machine in the name of the deployed user pool.
@@ -33,7 +33,7 @@ from tests.template.stacks import REGION, requires_token
 
 PATHS = ["/health", *(f"/{name}" for name in RESOURCES)]
 WATCHED_REQUESTS = 120
-"""What callers send while a deployment is watched."""
+"""Requests that are sent while a deployment is watched."""
 SHARED = (".venv", ".tools")
 DEPLOYED = ("template.yaml", "samconfig.toml", "pyproject.toml", "uv.lock")
 FOLDERS = ("functions", "layers", "infrastructure")

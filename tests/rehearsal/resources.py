@@ -62,7 +62,7 @@ class StackState:
 
 
 class StackEvent(NamedTuple):
-    """What a stack tells of one of its resources, or of itself by its own name."""
+    """An event of one of a stack's resources, or of the stack itself."""
 
     stack: StackState
     logical_id: str
@@ -73,7 +73,7 @@ class StackEvent(NamedTuple):
 
 
 class Kind(Protocol):
-    """What AWS does for resources of a type."""
+    """The operations of AWS on resources of a type."""
 
     def create(self, resource: Resource) -> None:
         """Make it; may set the physical id and attributes. Raises ResourceFailed."""

@@ -23,7 +23,7 @@ import boto3
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = ("BASE_URL", "ADMIN_TOKEN", "READER_TOKEN")
-"""What stands for the fields of `Deployed` in the environment."""
+"""The environment variables for the fields of `Deployed`."""
 NESTED = "AWS::CloudFormation::Stack"
 STARTED = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"}
 REASON_OF_START = "User Initiated"

@@ -1,4 +1,4 @@
-"""What `make smoke` and `make failed-events` do with AWS, which is moto here."""
+"""`make smoke` and `make failed-events` call AWS, which is moto here."""
 
 import json
 from collections.abc import Iterator

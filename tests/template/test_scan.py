@@ -1,4 +1,4 @@
-"""What a scan finds is explained, and what is explained is found."""
+"""Each finding of a scan is explained, and each explanation has a finding."""
 
 from tests.template.scan import compared, policies
 
