@@ -33,12 +33,12 @@ from benchmarks import systems
 from benchmarks.cold_profile import PROGRAM
 from benchmarks.cold_sites import Sites
 from benchmarks.emulator import Emulator, function_environment
-from benchmarks.slow_network import SlowNetwork
 from benchmarks.variants import FIRST_REQUESTS, SAME, SHIPPED, VARIANTS, Variant, copy_project
 from benchmarks.warm import SystemProcess
 from layers import build
 from local.services import Services, running_services
 from local.services.valkey import end_quarantine
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIP_SECONDS = 0.0005
 WARM_ROUNDS = 30

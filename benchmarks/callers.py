@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import systems
-from benchmarks.slow_network import SlowNetwork
 from benchmarks.system_process import CLAIMS
 from benchmarks.warm import SystemProcess
 from local.services import running_services
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIP_SECONDS = 0.001
 ROUNDS = 40

@@ -33,10 +33,10 @@ from benchmarks import cold_at_once, cold_profile, systems
 from benchmarks.cold_at_once import at_once
 from benchmarks.cold_sites import RESOURCES, Sites
 from benchmarks.emulator import Emulator, function_environment
-from benchmarks.slow_network import SlowNetwork
 from local.gateway.events import Request, default_event
 from local.services import running_services
 from local.services.valkey import end_quarantine
+from tests.network.slow_network import SlowNetwork
 
 ROUNDS = 7
 ROUND_TRIP_SECONDS = 0.0005

@@ -29,9 +29,9 @@ import redis
 
 from benchmarks import systems
 from benchmarks.hits_worker import Observed
-from benchmarks.slow_network import SlowNetwork
 from local.services import Services, running_services
 from local.services.valkey import end_quarantine
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIP_SECONDS = 0.001
 WORKERS = 4

@@ -18,9 +18,9 @@ from typing import Any
 import redis
 
 from benchmarks import systems
-from benchmarks.slow_network import SlowNetwork
 from benchmarks.warm import SystemProcess
 from local.services import running_services
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIPS_SECONDS = (0.0005, 0.001, 0.005)
 GOALS_FOR = 0.001

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import psycopg
 
-from benchmarks.slow_network import SlowNetwork
 from local.services import Services
+from tests.network.slow_network import SlowNetwork
 
 MIGRATE = "import local; from migrations.handler import handler; handler({}, None)"
 CREATE_SCHEMA = (

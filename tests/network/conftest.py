@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.slow_network import SlowNetwork
 from local.services import Services
+from tests.network.slow_network import SlowNetwork
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,11 @@ import redis
 from psycopg import sql
 from sqlalchemy import make_url
 
-from benchmarks.slow_network import PASSWORD, SlowNetwork
 from migrations.handler import handler as migrate
 from shared.aws.tokens import cache_token, database_token
 from shared.cache import redis_connection
 from tests.conftest import Worker
+from tests.network.slow_network import PASSWORD, SlowNetwork
 
 CACHE = "blog-cache"
 CACHE_USER = "blog-functions"

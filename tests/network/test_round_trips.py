@@ -1,9 +1,9 @@
 """How many sequential round trips a request makes, over PostgreSQL and Redis together.
 
 In a VPC a round trip takes 0.3 to 1 ms, so this is most of a request's time. They are counted by a
-network that delays (`benchmarks.slow_network`), so that what is under way at the same time counts
-once, and what is sent but not awaited (a fence's clearing, a page) does not; connections are open
-and scripts loaded.
+network that delays (`slow_network`), so that what is under way at the same time counts once, and
+what is sent but not awaited (a fence's clearing, a page) does not; connections are open and scripts
+loaded.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ import psycopg
 import pytest
 import redis
 
-from benchmarks.slow_network import SlowNetwork
 from local.services.valkey import end_quarantine
 from tests.conftest import Worker
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIP_SECONDS = 0.05
 """Longer than what a request computes between two packets that it sends at the same time, and than

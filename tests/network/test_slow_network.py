@@ -9,8 +9,8 @@ import redis
 import trustme
 from redis.asyncio import Redis
 
-from benchmarks.slow_network import SlowNetwork
 from tests.conftest import Worker
+from tests.network.slow_network import SlowNetwork
 
 ROUND_TRIP_SECONDS = 0.05
 

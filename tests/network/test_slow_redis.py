@@ -7,8 +7,8 @@ import httpx
 import pytest
 import redis
 
-from benchmarks.slow_network import SlowNetwork
 from tests.conftest import Worker
+from tests.network.slow_network import SlowNetwork
 
 RESPONSE_SECONDS = 0.3
 ROUND_TRIP_SECONDS = 0.2

@@ -12,10 +12,10 @@ import httpx
 import pytest
 import trustme
 
-from benchmarks.slow_network import SlowNetwork, postgresql_socket
 from local.services import Services
 from tests.conftest import Worker
 from tests.failures.proxy import FailingProxy
+from tests.network.slow_network import SlowNetwork, postgresql_socket
 from tests.network.tls_servers import TlsServers
 
 Servers = SlowNetwork | TlsServers

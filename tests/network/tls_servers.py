@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import redis
 
-from benchmarks.slow_network import HOST, make_certificate
 from local.services import Services
 from local.services.valkey import end_quarantine
+from tests.network.slow_network import HOST, make_certificate
 from tests.poolers.pgbouncer import running_pgbouncer, socket_directory
 from tests.tools import require_program
 from tests.valkey import free_port, until

@@ -48,7 +48,7 @@ SPIN_SECONDS = 0.000_15
 """By which a sleep may be too long, because of the kernel's timer slack and scheduling."""
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 HOST = "127.0.0.1"
-PASSWORD = "password"  # noqa: S105 - of a server that only this run can reach
+PASSWORD = "password"
 READ_RULES = "SELECT pg_read_file(current_setting('hba_file'))"
 
 
@@ -70,7 +70,7 @@ class SlowNetwork:
         _require_password(services.database_url)
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "benchmarks.slow_network", str(certificate)),
+                *(sys.executable, "-m", "tests.network.slow_network", str(certificate)),
                 *(postgresql_socket(services.database_url), urlsplit(services.redis_url).path),
             ],
             stdin=subprocess.PIPE,
