@@ -32,6 +32,7 @@ from tests.parallel import (  # noqa: F401
     pytest_xdist_make_scheduler,
 )
 from tests.resources import EMPTY
+from tests.sample_resource import sample  # noqa: F401
 from tests.skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 from tests.transactions import REQUEST
 from tests.valkey import empty
@@ -144,6 +145,19 @@ def database(services: Services, emptier: Emptier) -> Iterator[psycopg.Connectio
     emptier.empty()
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+def owners(database: psycopg.Connection[Any]) -> Iterator[None]:
+    """Callers own the writers that they create, and none of the product's rows."""
+    database.execute("ALTER TABLE identities DISABLE TRIGGER ALL")
+    database.execute(
+        "ALTER TABLE identities ADD CONSTRAINT owners"
+        " FOREIGN KEY (user_id) REFERENCES writers ON DELETE CASCADE"
+    )
+    yield
+    database.execute("ALTER TABLE identities DROP CONSTRAINT owners")
+    database.execute("DELETE FROM identities; ALTER TABLE identities ENABLE TRIGGER ALL")
 
 
 @pytest.fixture

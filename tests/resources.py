@@ -42,6 +42,8 @@ RESOURCES = [name for name in ROUTED if name in METADATA.tables]
 PLAIN = set(ROUTED) - {*RESOURCES, "meta"}
 """The other functions with HTTP routes, such as one of webhooks."""
 RESOURCE_TABLES: list[Table] = [METADATA.tables[name] for name in RESOURCES]
+OWNERS = next((key.column.table.name for key in identities.foreign_keys), None)
+"""The table of callers' own rows, if there is one."""
 SEEDED = [
     table
     for table in METADATA.sorted_tables
@@ -73,6 +75,8 @@ RESOURCE_OF: dict[str, Resource] = {
     for one in vars(import_module(f"{name}.routes")).values()
     if isinstance(one, Resource)
 }
+ITEM_PATHS = {name: f"/{name}/{{{one.item}_{one.key}}}" for name, one in RESOURCE_OF.items()}
+"""The path of each resource's items, as the OpenAPI document has it."""
 KEY_PARAMETERS = {
     f"{one.item}_{one.key}": METADATA.tables[name] for name, one in RESOURCE_OF.items()
 }

@@ -1,7 +1,8 @@
 """The OpenAPI document satisfies its linters, and clients that are generated from it work.
 
 Node.js packages are installed as tests/clients/package.json pins them; the Python client is made,
-checked and run in an environment of its own.
+checked and run in an environment of its own. What a client does with a resource is beside the
+resource's tests, in a `client.ts` and a `client.py`.
 """
 
 import os
@@ -18,7 +19,7 @@ from local.generate import release
 from local.generate.openapi import OPENAPI_FILE, PROJECT
 from local.services import Services
 from tests.e2e import targets
-from tests.resources import ROOT
+from tests.resources import ROOT, ROUTED, function_of
 from tests.tools import require_bytecode_compiler, require_npm, skip_if_unreachable
 
 CLIENTS = Path(__file__).parent
@@ -49,8 +50,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the Node.js packages and the document."""
     require_npm()
     folder = tmp_path_factory.mktemp("node")
-    for path in (*CLIENTS.glob("*.json"), *CLIENTS.glob("*.yaml"), *CLIENTS.glob("*.ts")):
+    for path in (*CLIENTS.glob("*.json"), *CLIENTS.glob("*.yaml")):
         shutil.copy(path, folder)
+    copy_scenarios(folder, ".ts")
     shutil.copy(OPENAPI_FILE, folder / "openapi.json")
     run(["npm", "ci", "--no-audit", "--no-fund"], folder)
     return folder
@@ -60,6 +62,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def api(services: Services) -> Iterator[httpx.Client]:
     with targets.docker_free(services, sign_in=False) as client:
         yield client
+
+
+def copy_scenarios(folder: Path, suffix: str) -> list[str]:
+    """Copy what clients do with each resource that says so; return the names of the files."""
+    found = {path.parent.name: path for path in CLIENTS.parent.glob(f"*/client{suffix}")}
+    names = {resource: f"{resource}_client{suffix}" for resource in found}
+    for resource, name in names.items():
+        shutil.copy(found[resource], folder / name)
+    return [*names.values()]
 
 
 def test_spectral_finds_nothing(node: Path) -> None:
@@ -78,22 +89,24 @@ def test_a_typescript_client_type_checks_and_works(node: Path, api: httpx.Client
     run(["npx", "openapi-typescript", "openapi.json", "-o", "schema.ts"], node)
     run(["npx", "tsc"], node)
     environment = {"BASE_URL": str(api.base_url), "TOKEN": targets.token(api, "admin")}
-    assert "passed" in run(["node", "dist/scenario.js"], node, **environment)
+    for program in node.glob("dist/*_client.js"):
+        assert "passed" in run(["node", program], node, **environment)
 
 
 def test_a_python_client_type_checks_and_works(tmp_path: Path, api: httpx.Client) -> None:
-    output: list[str | Path] = ["--meta", "none", "--output-path", tmp_path / "users_posts_client"]
+    output: list[str | Path] = ["--meta", "none", "--output-path", tmp_path / "api_client"]
     generate: list[str | Path] = [release.PYTHON_GENERATOR, "generate", "--path", OPENAPI_FILE]
     run([UV, "tool", "run", *generate, *output], tmp_path)
-    shutil.copy(CLIENTS / "scenario.py", tmp_path)
+    programs = copy_scenarios(tmp_path, ".py")
     packages = [part for name in PYTHON_PACKAGES for part in ("--with", name)]
     python: list[str | Path] = [UV, "run", "--no-project", "--isolated", *packages, "python"]
     # Not its client.py, which is the same for every document, and has errors of its own.
-    made = [f"users_posts_client/{part}" for part in ("api", "models")]
-    checked = ["--strict", "--follow-imports", "silent", "scenario.py", *made]
+    made = [f"api_client/{part}" for part in ("api", "models")]
+    checked = ["--strict", "--follow-imports", "silent", *programs, *made]
     run([*python, "-m", "mypy", *checked], tmp_path)
     environment = {"BASE_URL": str(api.base_url), "TOKEN": targets.token(api, "admin")}
-    assert "passed" in run([*python, "scenario.py"], tmp_path, **environment)
+    for program in programs:
+        assert "passed" in run([*python, program], tmp_path, **environment)
 
 
 def test_a_release_has_the_build_the_document_and_both_clients(
@@ -107,8 +120,9 @@ def test_a_release_has_the_build_the_document_and_both_clients(
     for path in release.DIST.glob("*.zip"):
         with zipfile.ZipFile(path) as archive:
             contents[path.stem] = set(archive.namelist())
-    assert {"template.yaml", "UsersFunction/users/handler.py"} <= contents["build"]
-    assert "api_client/api/users/create_user.py" in contents["python-client"]
+    handlers = {f"{function_of(name)}/{name}/handler.py" for name in ROUTED}
+    assert {"template.yaml", *handlers} <= contents["build"]
+    assert {f"api_client/api/{name}/__init__.py" for name in ROUTED} <= contents["python-client"]
     assert contents["typescript-client"] == {"schema.ts", "package.json"}
     assert (release.DIST / "openapi.json").read_bytes() == OPENAPI_FILE.read_bytes()
     assert (release.DIST / "notes.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 The tests of `test_api` run once for each. `sam_local` needs Docker and is skipped where no engine
 runs; it enforces no authorizer: every caller is an administrator there. With BASE_URL they run
 against that API only, with the tokens ADMIN_TOKEN, READER_TOKEN, and AUTHOR_TOKEN, whose author
-has no user yet.
+owns nothing yet.
 """
 
 import os
@@ -111,16 +111,16 @@ def with_token(base_url: str, token: str | None) -> httpx.Client:
 
 
 @pytest.fixture(scope="session")
-def own_of_deployed() -> dict[str, set[tuple[str, int]]]:
-    """The rows that the callers of `deployed` own; the callers are the same in all tests."""
+def own_of_deployed() -> dict[str, set[str]]:
+    """Paths of the items that the callers of `deployed` own, who are the same in all tests."""
     return {role: set() for role in CALLERS}
 
 
 @pytest.fixture(params=CASES, ids="-".join)
 def api(
-    request: pytest.FixtureRequest, own_of_deployed: dict[str, set[tuple[str, int]]]
+    request: pytest.FixtureRequest, own_of_deployed: dict[str, set[str]]
 ) -> Iterator[httpx.Client]:
-    """The API by one target for one role; its data is shared, so tests make their own users."""
+    """The API by one target for one role; its data is shared, so tests make their own items."""
     target, role = request.param
     client_of: ClientOf = request.getfixturevalue(target)
     own = own_of_deployed[role] if target == "deployed" else set()

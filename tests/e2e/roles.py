@@ -7,12 +7,11 @@ request has changed anything after all.
 
 import json
 import re
-from typing import Any
 
 import httpx
 
 from shared.auth.permissions import ALL, NONE, Grant, grant_of
-from tests.resources import FUNCTIONS, PERMISSIONS
+from tests.resources import FUNCTIONS, KINDS, OWNERS, PERMISSIONS
 
 ANONYMOUS = "anonymous"
 INVALID = {400, 405, 413, 415, 422}
@@ -41,9 +40,9 @@ class RoleTransport(httpx.BaseTransport):
         role: str,
         as_role: httpx.Client,
         as_admin: httpx.Client,
-        own: set[tuple[str, int]],
+        own: set[str],
     ) -> None:
-        """`own` are the caller's own user and posts, as resource and id; kept up to date."""
+        """`own` are paths of items that the caller has created; kept up to date."""
         self._role = role
         self._as_role = as_role
         self._as_admin = as_admin
@@ -63,8 +62,8 @@ class RoleTransport(httpx.BaseTransport):
             return response
         expected = {401} if self._role == ANONYMOUS else {403}
         if self._has_own(operation):
-            # A second user; or nothing that anybody could own.
-            expected |= {409} if operation == "create_user" else {404}
+            # A second one of the caller's own; or nothing that anybody could own.
+            expected |= {409} if KINDS[operation] == "create" else {404}
         assert response.status_code in expected, _described(request, response)
         return _send(self._as_admin, request)
 
@@ -83,21 +82,15 @@ class RoleTransport(httpx.BaseTransport):
         return self._grant(operation) not in (NONE, ALL)
 
     def _owns(self, operation: str, request: httpx.Request) -> bool:
-        if operation == "create_user":
-            return not any(resource == "users" for resource, _ in self._own)
-        if request.method == "POST":
-            return ("users", _body(request).get("user_id")) in self._own
-        return _item(request) in self._own
+        if KINDS[operation] == "create":  # of what nothing else owns, only one
+            return request.url.path == f"/{OWNERS}" and not self._own
+        return request.url.path in self._own
 
     def _remember(self, operation: str, request: httpx.Request, response: httpx.Response) -> None:
-        if not self._has_own(operation):
-            return
-        if response.status_code == 201:
-            self._own.add((request.url.path.split("/")[1], response.json()["id"]))
-        elif response.status_code == 204 and _item(request)[0] == "users":
-            self._own.clear()  # the user's posts went along
-        elif response.status_code == 204:
-            self._own.discard(_item(request))
+        if self._has_own(operation) and response.status_code == 201:
+            self._own.add(response.headers["location"])
+        elif self._has_own(operation) and response.status_code == 204:
+            self._own.discard(request.url.path)
 
 
 def _operation_of(request: httpx.Request) -> str:
@@ -107,19 +100,6 @@ def _operation_of(request: httpx.Request) -> str:
         if one_method == method and path.fullmatch(request.url.path):
             return name
     return ""
-
-
-def _item(request: httpx.Request) -> tuple[str, int]:
-    _, resource, number = request.url.path.split("/")
-    return resource, int(number)
-
-
-def _body(request: httpx.Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.content)
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:

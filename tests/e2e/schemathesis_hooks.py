@@ -37,13 +37,11 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
         # Another one has a broken token; with a new header it would be taken for a valid request.
         _adjust_headers(case)
     if isinstance(case.body, dict):
-        user_id = case.body.get("user_id")
-        if isinstance(user_id, float) and 1 <= user_id <= MAX_ID and user_id.is_integer():
-            case.body["user_id"] = int(user_id)
-        for field in ("name", "title"):
-            text = case.body.get(field)
-            if isinstance(text, str) and re.fullmatch(VISIBLE_LINE_PATTERN, text):
-                case.body[field] = text if has_visible_character(text) else "x"
+        for field, value in case.body.items():
+            if isinstance(value, float) and 1 <= value <= MAX_ID and value.is_integer():
+                case.body[field] = int(value)
+            if isinstance(value, str) and re.fullmatch(VISIBLE_LINE_PATTERN, value):
+                case.body[field] = value if has_visible_character(value) else "x"
 
 
 def _adjust_headers(case: schemathesis.Case[Any]) -> None:

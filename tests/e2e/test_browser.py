@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.e2e import targets
+from tests.sample_resource import SampleResource
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
@@ -59,28 +60,28 @@ def opened(browser: Browser, api: httpx.Client) -> Iterator[Page]:
     assert troubles == []
 
 
-def create_user(page: Page, email: str) -> str:
+def create(page: Page, sample: SampleResource) -> str:
     """The status that Swagger UI shows for this operation."""
-    operation = page.locator("#operations-users-create_user")
+    operation = page.locator(f"#operations-{sample.name}-{sample.operation('post')}")
     operation.locator("button.opblock-summary-control").click()
-    operation.locator("textarea").fill(json.dumps({"name": "From Swagger", "email": email}))
+    operation.locator("textarea").fill(json.dumps(sample.body()))
     operation.get_by_role("button", name="Execute").click()
     response = operation.locator(".live-responses-table .response-col_status").last
     response.wait_for()
     return response.inner_text()
 
 
-def test_try_it_out_creates_a_user_through_the_api(
-    page: Page, docker_free_api: httpx.Client
+def test_try_it_out_creates_an_item_through_the_api(
+    page: Page, docker_free_api: httpx.Client, sample: SampleResource
 ) -> None:
-    total = docker_free_api.get("/users/stats").json()["total_users"]
+    total = docker_free_api.get(sample.path).json()["total"]
     page.goto("/docs")
-    assert create_user(page, "swagger@example.com").startswith("201")
-    assert docker_free_api.get("/users/stats").json()["total_users"] == total + 1
+    assert create(page, sample).startswith("201")
+    assert docker_free_api.get(sample.path).json()["total"] == total + 1
 
 
 def test_a_token_that_is_entered_under_authorize_is_sent(
-    browser: Browser, closed_api: httpx.Client
+    browser: Browser, closed_api: httpx.Client, sample: SampleResource
 ) -> None:
     with opened(browser, closed_api) as page:
         page.goto("/docs")
@@ -88,7 +89,7 @@ def test_a_token_that_is_entered_under_authorize_is_sent(
         page.locator(".modal-ux input").fill(targets.token(closed_api, "author", "swagger"))
         page.locator(".modal-ux button.authorize").click()
         page.locator(".modal-ux button.btn-done").click()
-        assert create_user(page, "authorized@example.com").startswith("201")
+        assert create(page, sample).startswith("201")
 
 
 def test_the_page_lists_every_operation(page: Page, docker_free_api: httpx.Client) -> None:
@@ -101,5 +102,5 @@ def test_the_page_lists_every_operation(page: Page, docker_free_api: httpx.Clien
 def test_a_problems_type_leads_to_its_explanation(
     page: Page, docker_free_api: httpx.Client
 ) -> None:
-    page.goto(docker_free_api.get("/users/9000000000").json()["type"])
+    page.goto(docker_free_api.get("/no/such/path").json()["type"])
     assert page.locator(":target").inner_text() == "404 Not found"

@@ -16,6 +16,7 @@ from botocore.config import Config
 from local.generate import sample_events
 from tests.e2e import targets
 from tests.resources import FUNCTION_NAMES, ROUTED, function_of
+from tests.sample_resource import SampleResource
 
 BUILD = targets.ROOT / ".aws-sam" / "build"
 LAYERS = ("DependenciesLayer", "SharedLayer")
@@ -90,10 +91,9 @@ def test_a_cold_start_and_its_first_request_compile_nothing(
     assert [path for path in loaded if not path.endswith(".pyc")] == []
 
 
-def test_invoke_responds_to_an_event(sam_local_api: httpx.Client) -> None:
-    printed = targets.sam(
-        "local", "invoke", "UsersFunction", "--event", "local/events/users-list_users.json"
-    )
+def test_invoke_responds_to_an_event(sam_local_api: httpx.Client, sample: SampleResource) -> None:
+    event = f"local/events/{sample.name}-{sample.operation('get')}.json"
+    printed = targets.sam("local", "invoke", function_of(sample.name), "--event", event)
     response = json.loads(printed.strip().splitlines()[-1])
     assert response["statusCode"] == 200
     assert "data" in json.loads(response["body"])

@@ -9,10 +9,9 @@ from local.generate import resource
 from local.generate.repository import ROOT, CommandError
 from local.generate.resource import new_resource
 from local.generate.resource_files import NewResource, Parent, with_article
-from shared.database.models import METADATA, identities
-from tests.resources import RESOURCES
+from shared.database.models import METADATA
+from tests.resources import OWNERS, RESOURCES
 
-OWNER = next((key.column.table.name for key in identities.foreign_keys), None)
 FIELDS = "content:text"
 
 
@@ -88,7 +87,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
     parent = new_resource("things", of, FIELDS).parent
     assert parent is not None
     assert parent.name == of
-    assert parent.is_owner == (of == OWNER)
+    assert parent.is_owner == (of == OWNERS)
 
 
 @pytest.mark.parametrize(
@@ -220,9 +219,9 @@ def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
         new_resource("things", of, FIELDS, has_owners=True)
 
 
-@pytest.mark.skipif(OWNER is None, reason="there are no owners")
+@pytest.mark.skipif(OWNERS is None, reason="there are no owners")
 def test_owners_are_of_one_table() -> None:
-    with pytest.raises(CommandError, match=f"OWNERS=yes: callers own the rows of {OWNER}"):
+    with pytest.raises(CommandError, match=f"OWNERS=yes: callers own the rows of {OWNERS}"):
         new_resource("things", "", FIELDS, has_owners=True)
 
 

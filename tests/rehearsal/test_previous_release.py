@@ -20,6 +20,7 @@ from shared.auth.permissions import ROLES
 from tests import previous_release
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.resources import ROOT
+from tests.sample_resource import SampleResource
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.slow]
 
@@ -97,9 +98,10 @@ def test_the_release_before_passes_its_suite_on_the_schema_of_this_checkout(
 
 
 def test_a_schema_that_the_release_before_cannot_use_is_found(
-    release: Path, services: Services
+    release: Path, services: Services, sample: SampleResource
 ) -> None:
     migrate(services)
+    rename = f"ALTER TABLE {sample.name} RENAME COLUMN {sample.text} TO renamed"
     with psycopg.connect(services.database_url, autocommit=True) as database:
-        database.execute("ALTER TABLE users RENAME COLUMN name TO full_name")
+        database.execute(rename.encode())
     assert suite_of(release, services).returncode != 0

@@ -135,7 +135,7 @@ def test_a_new_account_serves_the_smoke_test_beside_others() -> None:
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as reader:
-            responses = until_limited(reader, maximum=600)
+            responses = until_limited(reader, "/", maximum=600)
     finally:
         server.shutdown()
         server.server_close()

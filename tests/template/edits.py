@@ -16,6 +16,8 @@ SECTION = (
     .partition("\n## ")[0]
 )
 EDITS: dict[str, str] = dict(re.findall(r"^\| `(.+?)` \| `(.+?)` \|", SECTION, re.MULTILINE))
+PUBLIC = set(re.findall(r"SERVICE: (\w+), PUBLIC_READS", SECTION))
+"""The resources of which the page makes reads public."""
 PUBLIC_READS = re.findall(r"```diff\n(.*?)```", SECTION, re.DOTALL)
 
 

@@ -8,7 +8,8 @@ import pytest
 from local.services import Services
 from local.template import load_template
 from tests.e2e import targets
-from tests.template.edits import EDITS, edited
+from tests.resources import RESOURCES, function_of
+from tests.template.edits import EDITS, PUBLIC, edited
 from tests.template.stacks import TEMPLATE, Stack, template, token_routes
 from tests.template.test_infrastructure import lint
 
@@ -72,24 +73,27 @@ def test_throttles_are_an_edit(tmp_path: Path) -> None:
 def test_public_reads_open_get_and_head_of_one_resource_and_nothing_else(tmp_path: Path) -> None:
     path = edited(tmp_path, public_reads=True)
     opened = {
-        (f"/users{rest}", method): False for rest in ("", "/{proxy+}") for method in ("GET", "HEAD")
+        (f"/{name}{rest}", method): False
+        for name in PUBLIC
+        for rest in ("", "/{proxy+}")
+        for method in ("GET", "HEAD")
     }
     assert token_routes(template(path)) == token_routes(template(TEMPLATE)) | opened
     settings = {
         name: function.environment.get("PUBLIC_READS")
         for name, function in load_template(path).functions.items()
     }
-    assert settings.pop("UsersFunction") == "true"
-    assert set(settings.values()) == {None}
+    assert {name for name, value in settings.items() if value} == set(map(function_of, PUBLIC))
+    assert set(settings.values()) == {None, *("true" for _ in PUBLIC)}
 
 
 def test_public_reads_need_no_token_and_writes_do(services: Services, tmp_path: Path) -> None:
     template_of_copy = str(edited(tmp_path, public_reads=True))
     with targets.docker_free(services, "--template", template_of_copy, sign_in=False) as api:
-        for path in ("/users", "/users/stats"):
+        for name in PUBLIC:
+            path, item = f"/{name}", f"/{name}/1"
             assert (api.get(path).status_code, api.head(path).status_code) == (200, 200)
-        assert api.get("/users/1").status_code in (200, 404)
-        body = {"name": "Ada", "email": "ada@example.com"}
-        assert api.post("/users", json=body).status_code == 401
-        assert api.delete("/users/1").status_code == 401
-        assert api.get("/posts").status_code == 401
+            assert api.get(item).status_code in (200, 404)
+            assert api.post(path, json={}).status_code == api.delete(item).status_code == 401
+        for name in set(RESOURCES) - PUBLIC:
+            assert api.get(f"/{name}").status_code == 401

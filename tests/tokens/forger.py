@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from joserfc.jwk import RSAKey
 
 from local.identity.issuer import base64url, sign
+from tests.sample_resource import SampleResource
 
 REMOVED: Any = object()
 """The value of a member that is taken out."""
@@ -24,11 +25,14 @@ RS256 = (padding.PKCS1v15(), hashes.SHA256())
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request that must be rejected; the headers in order, names may repeat."""
+    """A request that must be rejected; the headers in order, names may repeat.
+
+    Without a path it is that of the resource's list.
+    """
 
     headers: list[tuple[str, str]] = field(default_factory=list)
     method: str = "GET"
-    path: str = "/users"
+    path: str = ""
     json: dict[str, Any] | None = None
 
 
@@ -36,13 +40,15 @@ class Forger:
     """Has a genuine token, and a key: the issuer's if that is known, else the forger's own.
 
     With the issuer's key the checks behind the signature are tried as well. `victim` is the path of
-    a user that belongs to another subject.
+    an item of the resource that belongs to another subject.
     """
 
-    def __init__(self, genuine: str, issuer_key: RSAKey | None, victim: str) -> None:
+    def __init__(
+        self, genuine: str, issuer_key: RSAKey | None, resource: SampleResource, victim: str
+    ) -> None:
         self.genuine = genuine
+        self.resource = resource
         self.victim = victim
-        self.victim_id = int(victim.rpartition("/")[2])
         self.own_key = RSAKey.generate_key(2048, auto_kid=True)
         self.key = issuer_key or self.own_key
         head, payload, signature = genuine.split(".")
@@ -132,12 +138,13 @@ def sent(headers: Callable[[str], list[tuple[str, str]]], **request: Any) -> Mak
     return lambda forger: Attempt(headers(forger.genuine), **request)
 
 
-def attempted(method: str, path: str, json: dict[str, Any] | None = None, **claims: Any) -> Make:
-    """A request that these claims do not allow; `{victim}` is the path of another's user."""
+def attempted(method: str, **claims: Any) -> Make:
+    """A create, or a write of the victim's item, that these claims do not allow."""
 
     def make(forger: Forger) -> Attempt:
         headers = signed(**claims)(forger).headers
-        return Attempt(headers, method, path.format(victim=forger.victim), json)
+        body = None if method == "DELETE" else forger.resource.body()
+        return Attempt(headers, method, "" if method == "POST" else forger.victim, body)
 
     return make
 

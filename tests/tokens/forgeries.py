@@ -15,6 +15,7 @@ from local.identity.issuer import base64url
 from tests.tokens.forger import (
     REMOVED,
     Attempt,
+    Forger,
     Make,
     attempted,
     bearer,
@@ -41,8 +42,10 @@ NOW = int(time.time())
 HOUR = 3600
 ADA: dict[str, Any] = {"sub": "ada", "roles": ["author"]}
 READER: dict[str, Any] = {"sub": "reader", "roles": REMOVED}
-USER = {"name": "Forged", "email": "forged@example.com"}
-POST = {"user_id": 1, "title": "Forged", "content": "Forged"}
+
+
+def queried(forger: Forger, query: str) -> Attempt:
+    return Attempt(path=f"{forger.resource.path}?{query}")
 
 
 def with_signature_of_other_claims(forger: Any) -> Attempt:
@@ -406,9 +409,11 @@ TRANSPORTS: dict[str, Make] = {
     "two headers, an invalid one first": sent(authorization("Bearer a.b.c", "Bearer {}")),
     "two headers, an invalid one last": sent(authorization("Bearer {}", "Bearer a.b.c")),
     "two headers, Basic first": sent(authorization("Basic dTpw", "Bearer {}")),
-    "a query parameter": lambda f: Attempt(path=f"/users?access_token={f.genuine}"),
-    "a query parameter Authorization": lambda f: Attempt(path=f"/users?Authorization={f.genuine}"),
-    "a body": lambda f: Attempt(method="POST", json={**USER, "access_token": f.genuine}),
+    "a query parameter": lambda f: queried(f, f"access_token={f.genuine}"),
+    "a query parameter Authorization": lambda f: queried(f, f"Authorization={f.genuine}"),
+    "a body": lambda f: Attempt(
+        method="POST", json={**f.resource.body(), "access_token": f.genuine}
+    ),
     "a cookie": sent(header("Cookie", "Authorization={}")),
     "X-Authorization": sent(header("X-Authorization", "Bearer {}")),
     "Proxy-Authorization": sent(header("Proxy-Authorization", "Bearer {}")),
@@ -421,8 +426,8 @@ TRANSPORTS: dict[str, Make] = {
     "the context in a header": sent(
         header("X-Amzn-Request-Context", '{"authorizer":{"jwt":{"claims":{"roles":"[admin]"}}}}')
     ),
-    "the context in a query": lambda _: Attempt(
-        path="/users?requestContext.authorizer.jwt.claims.roles=[admin]"
+    "the context in a query": lambda f: queried(
+        f, "requestContext.authorizer.jwt.claims.roles=[admin]"
     ),
 }
 
@@ -440,27 +445,23 @@ NO_ADMINISTRATORS: dict[str, dict[str, Any]] = {
     "roles null": {"roles": None},
     "the claim role": {"roles": REMOVED, "role": "admin"},
     "the claim groups": {"roles": REMOVED, "groups": ["admin"]},
-    "the claim scope": {"roles": REMOVED, "scope": "admin users:write"},
+    "the claim scope": {"roles": REMOVED, "scope": "admin write"},
     "the claim ROLES": {"roles": REMOVED, "ROLES": ["admin"]},
     "the claim roles.0": {"roles": REMOVED, "roles.0": "admin"},
     "the subject admin": {"roles": REMOVED, "sub": "admin"},
 }
 
 AUTHORISATION: dict[str, Make] = {
-    "a reader creates a user": attempted("POST", "/users", USER, **READER),
-    "a reader replaces a user": attempted("PUT", "{victim}", USER, **READER),
-    "a reader updates a user": attempted("PATCH", "{victim}", {"name": "Forged"}, **READER),
-    "a reader deletes a user": attempted("DELETE", "{victim}", **READER),
-    "a reader creates a post": attempted("POST", "/posts", POST, **READER),
-    "a reader deletes a post": attempted("DELETE", "/posts/1", **READER),
-    "an author replaces another's user": attempted("PUT", "{victim}", USER, **ADA),
-    "an author updates another's user": attempted("PATCH", "{victim}", {"name": "Forged"}, **ADA),
-    "an author deletes another's user": attempted("DELETE", "{victim}", **ADA),
-    "an author writes a post of another's": lambda f: attempted(
-        "POST", "/posts", {**POST, "user_id": f.victim_id}, **ADA
-    )(f),
     **{
-        f"{name}, deletes a user": attempted("DELETE", "{victim}", **claims)
+        f"{method} by a reader": attempted(method, **READER)
+        for method in ("POST", "PUT", "PATCH", "DELETE")
+    },
+    **{
+        f"{method} of another's by an author": attempted(method, **ADA)
+        for method in ("PUT", "PATCH", "DELETE")
+    },
+    **{
+        f"DELETE by {name}": attempted("DELETE", **claims)
         for name, claims in NO_ADMINISTRATORS.items()
     },
 }

@@ -4,8 +4,8 @@ import os
 import uuid
 from urllib.parse import parse_qs, urlsplit
 
-from users_posts_client import AuthenticatedClient
-from users_posts_client.api.users import (
+from api_client import AuthenticatedClient
+from api_client.api.users import (
     create_user,
     delete_user,
     get_user,
@@ -13,7 +13,7 @@ from users_posts_client.api.users import (
     search_users,
     update_user,
 )
-from users_posts_client.models import (
+from api_client.models import (
     Problem,
     ProblemType,
     UserCreate,
@@ -22,7 +22,7 @@ from users_posts_client.models import (
     UserSearchPage,
     UserUpdate,
 )
-from users_posts_client.types import UNSET, Unset
+from api_client.types import UNSET, Unset
 
 
 def main() -> None:
