@@ -11,8 +11,7 @@ from shared.database.models import METADATA
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
 from tests.conftest import ApiOf, Worker
-from tests.documentation.curl import blocks
-from tests.resources import KINDS, READS, RESOURCE_OF, ROOT, insert_rows_for, is_done, key_of
+from tests.resources import KINDS, READS, RESOURCE_OF, insert_rows_for, is_done, key_of
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -89,14 +88,3 @@ def test_a_retry_with_a_key_leaves_no_second_row(api_of: ApiOf, database: Databa
     for _ in range(2):
         assert ada.post("/writers", json=ADA, headers=key).status_code == 201
     assert audit_rows(database, "action") == [("create_writer",)]
-
-
-def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    [query] = [sql for sql in blocks(page, "sql") if "audit_log" in sql]
-    ada, admin = api_of("admin"), api_of("admin", subject="root")
-    ada.post("/users", json=ADA).raise_for_status()
-    admin.patch("/users/1", json={"name": "Countess"}).raise_for_status()
-    admin.post("/users", json=ADA | {"email": "other@example.org"}).raise_for_status()
-    found = [row[1:4] for row in database.execute(query.encode())]
-    assert found == [(ISSUER, "root", "update_user"), (ISSUER, "ada", "create_user")]

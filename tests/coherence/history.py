@@ -1,7 +1,7 @@
 """Checks a recorded history of writes and reads for coherence; pure, O(n log n).
 
-A register is whatever one writer at a time sets to one value after another: a user's name, the
-number of users. Its writes are therefore in a total order, that of their starts, and a value that
+A register is whatever one writer at a time sets to one value after another: a writer's name, the
+number of writers. Its writes are therefore in a total order, that of their starts, and a value that
 was read stands for one or more versions: the positions at which it was written. A read shows
 several registers at once, as a page does, and a write may set several. What is not there has the
 value `ABSENT`, as all that the initial values lack. All times are of one clock.

@@ -106,32 +106,32 @@ def _write(
     return Write(name, *(frozenset(one.split()) for one in words))
 
 
-POSTS_OF_7 = _page("posts of 7", "7", posts="7")
-ALL_POSTS = _page("all posts", "7 8", posts="")
-POSTS_OF_7_WITH_AUTHORS = _page("posts of 7 with authors", "7 users", posts="7", users="")
-TAGGED_POSTS = _page("tagged posts", "7 8 tags", posts="", tags="")
-USERS = _page("users", "users", users="")
+BOOKS_OF_7 = _page("books of 7", "7", books="7")
+ALL_BOOKS = _page("all books", "7 8", books="")
+BOOKS_OF_7_WITH_WRITERS = _page("books of 7 with writers", "7 writers", books="7", writers="")
+TAGGED_BOOKS = _page("tagged books", "7 8 tags", books="", tags="")
+WRITERS = _page("writers", "writers", writers="")
 
-POST_OF_7 = _write("a new post of 7", "7", "posts@7", "posts|all posts@7")
-CHANGED_POST_OF_7 = _write(
-    "a changed post of 7", "7", "posts", "posts|all posts@7", known="posts@7"
+BOOK_OF_7 = _write("a new book of 7", "7", "books@7", "books|all books@7")
+CHANGED_BOOK_OF_7 = _write(
+    "a changed book of 7", "7", "books", "books|all books@7", known="books@7"
 )
-MOVED_POST = _write(
-    "a post moves from 7 to 8",
+MOVED_BOOK = _write(
+    "a book moves from 7 to 8",
     "7 8",
-    "posts@8",
-    "posts|all posts@7 posts@8",
-    known="posts@7 posts@8",
-    before="posts@7",
+    "books@8",
+    "books|all books@7 books@8",
+    known="books@7 books@8",
+    before="books@7",
 )
-RENAMED_USER = _write("a renamed user", "users", "users", "users|all")
+RENAMED_WRITER = _write("a renamed writer", "writers", "writers", "writers|all")
 DELETED_TAG = _write("a deleted tag", "tags", "tags", "tags|all")
-DELETED_USER = _write(
-    "a deleted user 7, with posts and their tags",
-    "users 7 tags",
-    "users posts tags",
-    "users|all posts|all posts@7 tags",
-    known="users posts@7 tags",
+DELETED_WRITER = _write(
+    "a deleted writer 7, with books and their tags",
+    "writers 7 tags",
+    "writers books tags",
+    "writers|all books|all books@7 tags",
+    known="writers books@7 tags",
 )
 
 
@@ -615,10 +615,12 @@ def _path(came_from: dict[State, tuple[State, str] | None], state: State) -> tup
 
 
 BIG = (
-    Setting((POST_OF_7, CHANGED_POST_OF_7), (POSTS_OF_7, ALL_POSTS), readers=3, flushes=True),
-    Setting((MOVED_POST, RENAMED_USER), (POSTS_OF_7_WITH_AUTHORS, USERS), readers=3, flushes=True),
-    Setting((DELETED_USER, POST_OF_7), (TAGGED_POSTS, POSTS_OF_7), readers=3),
-    Setting((DELETED_USER, DELETED_TAG), (TAGGED_POSTS,), readers=3, fails_over=True),
+    Setting((BOOK_OF_7, CHANGED_BOOK_OF_7), (BOOKS_OF_7, ALL_BOOKS), readers=3, flushes=True),
+    Setting(
+        (MOVED_BOOK, RENAMED_WRITER), (BOOKS_OF_7_WITH_WRITERS, WRITERS), readers=3, flushes=True
+    ),
+    Setting((DELETED_WRITER, BOOK_OF_7), (TAGGED_BOOKS, BOOKS_OF_7), readers=3),
+    Setting((DELETED_WRITER, DELETED_TAG), (TAGGED_BOOKS,), readers=3, fails_over=True),
 )
 
 

@@ -180,7 +180,7 @@ class TestOperationLog:
         path = tmp_path / "worker"
         log = OperationLog(path)
         values: Mapping[str, str] = {"total": "2"}
-        page = log.page("users", values)
+        page = log.page("list", values)
         log.read(page, 1, 2, hit=False)
         log.read(page, 3, 4, hit=True)
         log.write_begins({"user 1": "a", "total": "3"}, 5)
@@ -192,7 +192,7 @@ class TestOperationLog:
         assert operations.reads == [Read(1, 2, values), Read(3, 4, values)]
         assert operations.writes == [rename("a", 5, 6), recount("3", 5, 6), rename("b", 7, None)]
         assert (operations.acknowledged, operations.failures) == (1, 1)
-        assert (operations.share_of_hits("users"), operations.share_of_hits("joined")) == (0.5, 0.0)
+        assert (operations.share_of_hits("list"), operations.share_of_hits("joined")) == (0.5, 0.0)
 
     def test_a_line_that_a_kill_cut_off_is_dropped(self, tmp_path: Path) -> None:
         path = tmp_path / "worker"

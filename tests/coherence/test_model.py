@@ -11,17 +11,17 @@ from collections.abc import Callable
 import pytest
 
 from tests.coherence.model import (
-    ALL_POSTS,
-    CHANGED_POST_OF_7,
+    ALL_BOOKS,
+    BOOK_OF_7,
+    BOOKS_OF_7,
+    BOOKS_OF_7_WITH_WRITERS,
+    CHANGED_BOOK_OF_7,
     DELETED_TAG,
-    DELETED_USER,
+    DELETED_WRITER,
     FRESH,
-    MOVED_POST,
-    POST_OF_7,
-    POSTS_OF_7,
-    POSTS_OF_7_WITH_AUTHORS,
-    RENAMED_USER,
-    TAGGED_POSTS,
+    MOVED_BOOK,
+    RENAMED_WRITER,
+    TAGGED_BOOKS,
     USEFUL,
     Protocol,
     Result,
@@ -29,11 +29,11 @@ from tests.coherence.model import (
     search,
 )
 
-SMALL = Setting((CHANGED_POST_OF_7,), (POSTS_OF_7,))
-UNSCOPED = Setting((CHANGED_POST_OF_7,), (ALL_POSTS,))
-MOVING = Setting((MOVED_POST,), (POSTS_OF_7,))
-JOINED = Setting((RENAMED_USER,), (POSTS_OF_7_WITH_AUTHORS,))
-CASCADING = Setting((DELETED_USER,), (TAGGED_POSTS,))
+SMALL = Setting((CHANGED_BOOK_OF_7,), (BOOKS_OF_7,))
+UNSCOPED = Setting((CHANGED_BOOK_OF_7,), (ALL_BOOKS,))
+MOVING = Setting((MOVED_BOOK,), (BOOKS_OF_7,))
+JOINED = Setting((RENAMED_WRITER,), (BOOKS_OF_7_WITH_WRITERS,))
+CASCADING = Setting((DELETED_WRITER,), (TAGGED_BOOKS,))
 
 CAUGHT = [
     pytest.param(Protocol(clears=False), SMALL, FRESH, id="no voiding after COMMIT"),
@@ -126,19 +126,19 @@ HELD = [
     pytest.param(MOVING._replace(fences_fail=True), 500, id="a move, no fence taken"),
     pytest.param(SMALL._replace(readers=3, fences_fail=True), 1_000, id="one page, no fence taken"),
     pytest.param(
-        Setting((POST_OF_7, MOVED_POST), (POSTS_OF_7,)), 10_000, id="two writes to a scope"
+        Setting((BOOK_OF_7, MOVED_BOOK), (BOOKS_OF_7,)), 10_000, id="two writes to a scope"
     ),
     pytest.param(
-        Setting((POST_OF_7,), (POSTS_OF_7, ALL_POSTS), flushes=True), 5_000, id="scoped and whole"
+        Setting((BOOK_OF_7,), (BOOKS_OF_7, ALL_BOOKS), flushes=True), 5_000, id="scoped and whole"
     ),
     pytest.param(
-        Setting((RENAMED_USER, CHANGED_POST_OF_7), (POSTS_OF_7_WITH_AUTHORS,)),
+        Setting((RENAMED_WRITER, CHANGED_BOOK_OF_7), (BOOKS_OF_7_WITH_WRITERS,)),
         10_000,
         id="a joined page",
     ),
-    pytest.param(Setting((DELETED_USER,), (TAGGED_POSTS, POSTS_OF_7)), 3_000, id="cascades"),
+    pytest.param(Setting((DELETED_WRITER,), (TAGGED_BOOKS, BOOKS_OF_7)), 3_000, id="cascades"),
     pytest.param(
-        Setting((DELETED_USER, DELETED_TAG), (TAGGED_POSTS,)), 10_000, id="a cascade and a write"
+        Setting((DELETED_WRITER, DELETED_TAG), (TAGGED_BOOKS,)), 10_000, id="a cascade and a write"
     ),
 ]
 

@@ -32,13 +32,13 @@ from shared.cache.scripts import redis_scripts
 from shared.database import Reader, driver, read, transaction, transactions
 from shared.database import connection as postgresql
 from shared.database.connection import WorkerConnection
-from shared.database.models import users
 from shared.database.transactions import Invalidation
 from shared.errors import NotFound, OutcomeUnknown
 from shared.request import ApiRequest
 from tests.conftest import Worker, url_without_timeouts
+from tests.example.models import writers
+from tests.example.writers import ITEM
 from tests.transactions import REQUEST
-from users.queries import ITEM
 
 PAGE = "1:10"
 OTHER_PAGE = "1:20"
@@ -46,8 +46,8 @@ LONGEST_WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.005
 COMMIT_LOCK = 7
 UNNAMED = "unnamed"
-TWO_USERS_WITHOUT_A_NAME = f"""
-    INSERT INTO users (name, email)
+TWO_WRITERS_WITHOUT_A_NAME = f"""
+    INSERT INTO writers (name, email)
     VALUES ('{UNNAMED}', 'first@example.com'), ('{UNNAMED}', 'second@example.com')
 """
 
@@ -119,11 +119,11 @@ class CacheAside:
         _scope: str = "",
     ) -> bytes:
         redis = redis_scripts().connection
-        cached = await redis.run(Call(GET, [f"users:{page}"]))
+        cached = await redis.run(Call(GET, [f"writers:{page}"]))
         if cached is not None:
             return cast("bytes", cached)
         content = (await load()).content
-        await redis.run(Call(SET, [f"users:{page}"], [content]))
+        await redis.run(Call(SET, [f"writers:{page}"], [content]))
         return content
 
 
@@ -137,7 +137,9 @@ class DeletedPages:
         pass
 
     async def committed(self, _scopes: object) -> None:
-        await redis_scripts().connection.run(Call(DELETE, [f"users:{PAGE}", f"users:{OTHER_PAGE}"]))
+        await redis_scripts().connection.run(
+            Call(DELETE, [f"writers:{PAGE}", f"writers:{OTHER_PAGE}"])
+        )
 
     async def rolled_back(self) -> None:
         pass
@@ -181,7 +183,7 @@ class Stage:
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
-        self.cache: PageCache | CacheAside = PageCache("users", Names)
+        self.cache: PageCache | CacheAside = PageCache("writers", Names)
         self.sockets: list[int] = []
         self._actors = 0
         self._named = 0
@@ -199,10 +201,10 @@ class Stage:
         return actor
 
     def writer(self, name: str, *, crashes: bool = False) -> Actor:
-        """Names a user. Its gates: `fenced`, before COMMIT, and `committed`, after."""
+        """Names a writer. Its gates: `fenced`, before COMMIT, and `committed`, after."""
         actor = Actor()
         gates = Gates(self.invalidation(), actor, crashes)
-        self._begin(actor, self._name_user(name, gates))
+        self._begin(actor, self._name_writer(name, gates))
         return actor
 
     async def read(self, page: str = PAGE) -> list[str]:
@@ -211,17 +213,17 @@ class Stage:
 
     async def name(self, name: str) -> None:
         """A write, acknowledged when this returns."""
-        await self._name_user(name, self.invalidation())
+        await self._name_writer(name, self.invalidation())
 
-    async def name_unknown_user(self) -> None:
-        """A write that finds no user, and raises `NotFound`."""
+    async def name_unknown_writer(self) -> None:
+        """A write that finds no writer, and raises `NotFound`."""
         async with transaction(REQUEST, self.invalidation()) as block:
             await ITEM.update(block, 4711, {"name": "eve"})
 
     def invalidation(self) -> Invalidation:
         return DeletedPages() if isinstance(self.cache, CacheAside) else Fences(REQUEST)
 
-    async def _name_user(self, name: str, invalidates: Invalidation) -> None:
+    async def _name_writer(self, name: str, invalidates: Invalidation) -> None:
         self._named += 1
         number = self._named
         async with transaction(REQUEST, invalidates) as block:
@@ -235,7 +237,7 @@ class Stage:
 
 async def names() -> Loaded:
     async def query(reader: Reader) -> Loaded:
-        named = select(users.c.name).where(users.c.name != UNNAMED).order_by(users.c.name)
+        named = select(writers.c.name).where(writers.c.name != UNNAMED).order_by(writers.c.name)
         found = " ".join((await reader.execute(named)).scalars())
         return Loaded(found.encode(), reader.depends_on)
 
@@ -244,11 +246,11 @@ async def names() -> Loaded:
 
 @pytest.fixture
 def stage(worker: Worker, database: Database, cache: Client) -> Iterator[Stage]:
-    """A stage with two users to be named, where each actor has a connection of its own.
+    """A stage with two writers to be named, where each actor has a connection of its own.
 
-    Writes name users instead of adding them, as those that overlap might share a row counter.
+    Writes name writers instead of adding them, as those that overlap might share a row counter.
     """
-    database.execute(TWO_USERS_WITHOUT_A_NAME)
+    database.execute(TWO_WRITERS_WITHOUT_A_NAME)
     worker.restart(REDIS_TIMEOUT_SECONDS="1")  # the machine may be busy
     make_connection = inspect.unwrap(postgresql.worker_connection)
     connections: dict[int, WorkerConnection] = {}
@@ -322,7 +324,7 @@ async def test_a_page_that_was_read_between_fence_and_commit_is_not_kept(
     await writer.ends()
 
     assert await reader.ends() == b"ada"
-    assert not cache.exists(f"users:{PAGE}")
+    assert not cache.exists(f"writers:{PAGE}")
     assert await stage.read() == ["ada", "bob"]
 
 
@@ -349,14 +351,14 @@ async def test_a_write_that_is_rolled_back_leaves_the_pages_as_they_were(
     await stage.name("ada")
     assert await stage.read() == ["ada"]
     await arrived()
-    before = cache.get(f"users:{PAGE}"), cache.hmget("generations", "users", "users|all")
+    before = cache.get(f"writers:{PAGE}"), cache.hmget("generations", "writers", "writers|all")
     with pytest.raises(NotFound):
-        await stage.name_unknown_user()
+        await stage.name_unknown_writer()
 
     await arrived()
     assert (
-        cache.get(f"users:{PAGE}"),
-        cache.hmget("generations", "users", "users|all"),
+        cache.get(f"writers:{PAGE}"),
+        cache.hmget("generations", "writers", "writers|all"),
     ) == before
     assert not cache.exists("fences")
 
@@ -399,7 +401,7 @@ async def test_a_writer_that_ends_first_does_not_open_the_cache_for_the_other(
     await reader.reaches("loaded")
     await slow.reaches("committed")
     assert await reader.ends() == b"bob"
-    assert not cache.exists(f"users:{PAGE}")
+    assert not cache.exists(f"writers:{PAGE}")
 
     assert await stage.read() == ["ada", "bob"]
     await slow.ends()
@@ -433,7 +435,7 @@ async def test_a_writer_that_crashed_after_commit_is_seen_at_once_and_ever_after
     assert await stage.read() == ["ada"]
     await asyncio.sleep(1.01)
     assert [await stage.read(), await stage.read()] == [["ada"], ["ada"]]
-    assert cache.exists(f"users:{PAGE}")
+    assert cache.exists(f"writers:{PAGE}")
     assert not cache.exists("fences")
 
 
@@ -452,7 +454,7 @@ async def test_a_commit_that_arrives_after_its_writer_gave_up_is_seen_when_it_is
         await writer.ends()
 
     assert [await stage.read(), await stage.read()] == [[], []]
-    assert not cache.exists(f"users:{PAGE}")
+    assert not cache.exists(f"writers:{PAGE}")
     database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
     await committed(database, "late")
     assert await stage.read() == ["late"]
@@ -481,7 +483,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
 
     await becomes_true(lambda: not cache.zcount("fences", redis_now(cache), "inf"))
     assert await stage.read() == []
-    assert cache.exists(f"users:{PAGE}")
+    assert cache.exists(f"writers:{PAGE}")
     database.execute(f"SELECT pg_advisory_unlock({COMMIT_LOCK})")
     await no_session_is_writing(database)
     assert await stage.read() == (await names()).content.decode().split()
@@ -510,7 +512,7 @@ async def test_a_flush_between_fence_and_commit_leaves_nothing_stale(
     cache.flushall()
     assert await stage.read() == []
     await arrived()
-    assert not cache.exists(f"users:{PAGE}")  # the quarantine
+    assert not cache.exists(f"writers:{PAGE}")  # the quarantine
     await writer.ends()
     assert await stage.read() == ["ada"]
 
@@ -536,12 +538,12 @@ def without_timeouts(worker: Worker, services: Services) -> None:
 
 @pytest.fixture
 def late_commits(database: Database) -> Iterator[None]:
-    """COMMIT of users waits in the server while a session holds COMMIT_LOCK."""
+    """COMMIT of writers waits in the server while a session holds COMMIT_LOCK."""
     database.execute(
         f"""
         CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_advisory_xact_lock({COMMIT_LOCK}); RETURN NULL; END $$;
-        CREATE CONSTRAINT TRIGGER waits_at_commit AFTER UPDATE ON users
+        CREATE CONSTRAINT TRIGGER waits_at_commit AFTER UPDATE ON writers
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_at_commit()
         """
     )
@@ -567,7 +569,7 @@ def redis_now(cache: Client) -> int:
 
 
 async def committed(database: Database, name: str) -> None:
-    found = "SELECT count(*) FROM users WHERE name = %s"
+    found = "SELECT count(*) FROM writers WHERE name = %s"
     await becomes_true(lambda: database.execute(found, [name]).fetchone() == (1,))
 
 

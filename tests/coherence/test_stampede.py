@@ -1,6 +1,6 @@
 """Five hundred cold readers of one page, in eight processes, cause one database query.
 
-Each process is the users function behind its ASGI interface, warm, with readers that all ask at
+Each process is the writers function behind its ASGI interface, warm, with readers that all ask at
 the same moment. Counted are the statements that the processes send to PostgreSQL, by the engine.
 
 A worker of Lambda serves one request at a time. Here more than sixty share a process, and eight
@@ -33,8 +33,8 @@ READERS = 500
 LONGEST_WAIT_SECONDS = 60.0
 PATIENCE_SECONDS = 30.0
 HEAD_START_SECONDS = 0.5
-PAGE = "/users?page=1&limit=10"
-OTHER_PAGE = "/users?page=1&limit=11"
+PAGE = "/writers?page=1&limit=10"
+OTHER_PAGE = "/writers?page=1&limit=11"
 ROOT = Path(__file__).parents[2]
 
 Process = subprocess.Popen[str]
@@ -52,7 +52,7 @@ async def ask_at_once(readers: int) -> Report:
     from shared.cache.scripts import redis_scripts
     from shared.database.connection import worker_connection
     from shared.request import SCOPE_KEY, ApiRequest
-    from users.handler import app
+    from tests.example.writers import app
 
     pages.LEASE_SECONDS = pages.LEASE_WAIT_SECONDS = PATIENCE_SECONDS
     redis_scripts().connection.timeout_seconds = PATIENCE_SECONDS
@@ -120,7 +120,7 @@ def processes(worker: Worker, services: Services) -> Iterator[list[Process]]:
 def test_five_hundred_cold_readers_cause_one_query(
     processes: list[Process], database: psycopg.Connection[Any], cache: Any
 ) -> None:
-    database.execute("INSERT INTO users (name, email) VALUES ('ada', 'ada@example.com')")
+    database.execute("INSERT INTO writers (name, email) VALUES ('ada', 'ada@example.com')")
     for process in processes:
         assert process.stdout is not None
         while process.stdout.readline() not in ("ready\n", ""):

@@ -54,15 +54,6 @@ def test_ratios_to_the_baseline_stand_on_the_measured_pages_only() -> None:
         assert not re.search(r"\b1/\d\d+\b", page.read_text(encoding="utf-8")), page
 
 
-def test_the_routes_that_the_readme_shows_are_the_code() -> None:
-    (shown,) = blocks(README, "python")
-    code = (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8") + "\n\n"
-    places = [code.find(f"{part.strip()}\n\n") for part in shown.split("\n\n")]
-    assert len(places) >= 5
-    assert places == sorted(places)
-    assert min(places) > 0
-
-
 def test_every_file_that_a_command_reads_exists() -> None:
     files = re.findall(r"(?:--event|-f) (\S+)", "\n".join(blocks(DOCUMENTS, "sh")))
     assert files

@@ -14,7 +14,7 @@ from shared.http.pagination import CursorPage, CursorParameters, OffsetPage, Pag
 from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 from tests.example.models import articles
 
-ITEM = Item(articles)
+ITEM = Item(articles, owner=articles.c.writer_id)
 ALL = PagedQuery(select(*articles.c), articles.c.id, counted=True)
 OF_WRITER = PagedQuery(
     select(*articles.c).where(articles.c.writer_id == bindparam("writer_id")),

@@ -1,4 +1,4 @@
-"""The writers: a resource without owners, whose addresses are unique."""
+"""The writers: their addresses are unique. A caller owns one with the fixture `owners`."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from sqlalchemy import BigInteger, Text, bindparam, cast, func, select
 
+from shared.coldstart import prepare
 from shared.database import Item, PagedQuery
 from shared.database.models import row_counts
 from shared.errors import AlreadyTaken
@@ -15,7 +16,7 @@ from shared.http.pagination import CursorPage, CursorParameters, OffsetPage, Pag
 from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 from tests.example.models import writers
 
-ITEM = Item(writers)
+ITEM = Item(writers, owner=writers.c.id)
 ALL = PagedQuery(select(*writers.c), writers.c.id, counted=True)
 NAMED = PagedQuery(
     select(*writers.c).where(
@@ -114,3 +115,4 @@ async def delete_writer(transaction: Transaction, writer_id: Id) -> None:
 
 app = create_app(resource.router)
 handler = lambda_handler(app)
+prepare(handler, "/writers", "/writers/1")

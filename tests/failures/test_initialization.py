@@ -15,9 +15,12 @@ import psycopg
 import pytest
 import redis as redis_sync
 
-from benchmarks.systems import migrate_and_fill
 from local.gateway.events import Request, default_event
 from local.services import running_services
+from migrations.handler import handler as migrate
+from tests.conftest import Worker
+from tests.example.models import create_tables
+from tests.resources import RESOURCES
 from tests.worker_process import PYTHON_PATH
 
 pytest.importorskip("awslambdaric", reason="Lambda's runtime client is for Linux only")
@@ -43,7 +46,7 @@ class Context:
         return 10_000
 results = sys.stdout
 with redirect_stdout(sys.stderr):
-    module = importlib.import_module(sys.argv[1] + ".handler")
+    module = importlib.import_module(sys.argv[1])
     for line in sys.stdin:
         print(json.dumps(eval(line)), file=results, flush=True)
 """
@@ -77,7 +80,7 @@ class Environment:
 
 @contextmanager
 def initialized(
-    kind: str, log: Path, function: str = "users", **variables: str
+    kind: str, log: Path, module: str = "tests.example.writers", **variables: str
 ) -> Iterator[Environment]:
     variables |= {
         "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
@@ -87,7 +90,7 @@ def initialized(
     with (
         log.open("a") as output,
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, function],
+            [sys.executable, "-c", PROGRAM, module],
             env=os.environ | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -115,7 +118,7 @@ def clients(cache: redis_sync.Redis) -> set[str]:
     return {str(client["id"]) for client in cache.client_list()} - {own}
 
 
-@pytest.mark.parametrize("function", ["users", "posts", "meta"])
+@pytest.mark.parametrize("function", [*RESOURCES, "meta"])
 @pytest.mark.parametrize("kind", [SNAP_START, PROVISIONED])
 def test_everything_is_imported_and_a_request_made_ahead(
     kind: str,
@@ -125,7 +128,7 @@ def test_everything_is_imported_and_a_request_made_ahead(
     tmp_path: Path,
 ) -> None:
     before = clients(cache)
-    with initialized(kind, tmp_path / "log", function) as environment:
+    with initialized(kind, tmp_path / "log", f"{function}.handler") as environment:
         assert len(connections(database)) == 1
         assert len(clients(cache) - before) == 1
         loaded = set(environment.evaluate("sorted(sys.modules)"))
@@ -138,7 +141,7 @@ def test_everything_is_imported_and_a_request_made_ahead(
 def test_on_demand_there_is_no_request_ahead(
     database: psycopg.Connection[Any], cache: object, tmp_path: Path
 ) -> None:
-    with initialized(ON_DEMAND, tmp_path / "log") as environment:
+    with initialized(ON_DEMAND, tmp_path / "log", "meta.handler") as environment:
         assert connections(database) == set()
         assert not environment.evaluate("'sqlalchemy' in sys.modules")
 
@@ -148,7 +151,7 @@ def test_initialization_needs_no_network(kind: str, tmp_path: Path) -> None:
     started_at = time.monotonic()
     with initialized(kind, tmp_path / "log", **NOWHERE) as environment:
         assert time.monotonic() - started_at < INITIALIZATION_SECONDS
-        assert environment.get("/users") == 503
+        assert environment.get("/writers") == 503
 
 
 def test_a_snapshot_has_no_connection_and_what_is_restored_makes_new_ones(
@@ -161,8 +164,8 @@ def test_a_snapshot_has_no_connection_and_what_is_restored_makes_new_ones(
         assert wait_until_empty(lambda: connections(database))
         assert wait_until_empty(lambda: clients(cache) - before)
         environment.evaluate("run_after_restore()")
-        assert environment.get("/users") == 200
-        assert environment.get("/users/1") == 404
+        assert environment.get("/writers") == 200
+        assert environment.get("/writers/1") == 404
         assert len(connections(database) - primed) == 1
         assert len(clients(cache) - before - primed_clients) == 1
 
@@ -191,12 +194,16 @@ def test_a_restored_environment_reads_its_settings_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", [SNAP_START, PROVISIONED])
-def test_servers_that_restart_while_it_is_frozen_are_found_again(kind: str, tmp_path: Path) -> None:
+def test_servers_that_restart_while_it_is_frozen_are_found_again(
+    kind: str, tmp_path: Path, worker: Worker
+) -> None:
     directory, servers = tmp_path / "services", ExitStack()
     with servers:
         services = servers.enter_context(running_services(directory))
-        migrate_and_fill(services.database_url, users=1, posts_per_user=1)
         urls = {"DATABASE_URL": services.database_url, "REDIS_URL": services.redis_url}
+        worker.restart(**urls)
+        migrate({}, None)
+        create_tables()
         with initialized(kind, tmp_path / "log", **urls) as environment:
             if kind == SNAP_START:
                 environment.evaluate("run_before_snapshot()")
@@ -207,8 +214,8 @@ def test_servers_that_restart_while_it_is_frozen_are_found_again(kind: str, tmp_
                 environment.thaw()
                 if kind == SNAP_START:
                     environment.evaluate("run_after_restore()")
-                assert environment.get("/users") == 200
-                assert environment.get("/users/1") == 200
+                assert environment.get("/writers") == 200
+                assert environment.get("/writers/1") == 404
 
 
 def wait_until_empty(read: Callable[[], set[Any]]) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from local.generate.resource import TYPES
 from tests.documentation.curl import blocks
 from tests.repository_copy import MAKE, copy_repository, make, python, run
-from tests.resources import ROOT
+from tests.resources import OWNERS, RESOURCES, ROOT
 
 PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
 SHOWN = [line for line in blocks(PAGE, "sh")[0].splitlines() if line.startswith("make resource")]
@@ -26,8 +26,8 @@ NAMES = "body data item_id key name next owner page query reader rows total valu
 """Of fields, which the layer's code uses for something else."""
 COMMANDS = [
     *SHOWN,
-    f"make resource NAME=line_items OF=users FIELDS='{' '.join(FIELDS)}'",
     f"make resource NAME=people ITEM=person FIELDS='{' '.join(NULLABLE)}'",
+    f"make resource NAME=line_items OF={OWNERS or 'people'} FIELDS='{' '.join(FIELDS)}'",
     "make resource NAME=countries KEY=code FIELDS='name:str'",
     "make resource NAME=documents OF=countries KEY=uuid FIELDS='title:str?'",
     "make resource NAME=sections OF=documents FIELDS='content:text'",
@@ -58,7 +58,9 @@ SUITES = (
     "tests/layer/test_cold_start_imports.py",
     "tests/layer/test_framework_responses.py",
 )
-OTHERS = "not users and not posts and not test_visits_are_deleted_with_their_person"
+OTHERS = " and ".join(
+    f"not {one}" for one in (*RESOURCES, "test_visits_are_deleted_with_their_person")
+)
 """Without the tests of the resources that were there before, and of the restricted deletion."""
 
 

@@ -1,6 +1,7 @@
 """Values typed after a target reach its program: neither make nor the shell expands them."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,13 @@ import json, os, sys
 variables = {name: os.environ.get(name) for name in ("STAGE", "BASE_URL")}
 print(json.dumps({"arguments": sys.argv[1:], "variables": variables}))
 """
+
+RECIPES = re.findall(
+    r"^([a-z-]+):.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+)
+ARGUMENTS = [
+    (target, name) for target, recipe in RECIPES for name in re.findall(r'"\$\$\{?(\w+)', recipe)
+]
 
 
 def received(folder: Path, target: str, **typed: str) -> tuple[list[str], dict[str, str | None]]:
@@ -31,29 +39,7 @@ def received(folder: Path, target: str, **typed: str) -> tuple[list[str], dict[s
     return given["arguments"], given["variables"]
 
 
-@pytest.mark.parametrize(
-    ("target", "name"),
-    [
-        ("demo-data", "USERS"),
-        ("demo-data", "POSTS"),
-        ("token", "ROLE"),
-        ("token", "SUBJECT"),
-        ("failed-events", "STAGE"),
-        ("cost", "PROFILE"),
-        ("migration", "MESSAGE"),
-        ("resource", "NAME"),
-        ("resource", "OF"),
-        ("resource", "ITEM"),
-        ("resource", "FIELDS"),
-        ("resource", "OWNERS"),
-        ("remove", "NAME"),
-        ("mine", "NAME"),
-        ("mine", "TITLE"),
-        ("mine", "LAB"),
-        ("mine", "EXAMPLES"),
-        ("release", "TAG"),
-    ],
-)
+@pytest.mark.parametrize(("target", "name"), ARGUMENTS)
 def test_an_argument_is_what_was_typed(tmp_path: Path, target: str, name: str) -> None:
     arguments, _ = received(tmp_path, target, **{name: TYPED})
     assert TYPED in arguments

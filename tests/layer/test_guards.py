@@ -44,7 +44,7 @@ def shops() -> Iterator[Table]:
 
 
 @pytest.fixture
-def users(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+def shoppers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     """The table of the callers' own rows."""
     found = Table("shoppers", METADATA, Column("id", BigInteger, primary_key=True))
     refers = Column("user_id", BigInteger, ForeignKey(found.c.id))
@@ -53,15 +53,15 @@ def users(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     METADATA.remove(found)
 
 
-def test_an_owner_that_refers_to_no_user_is_refused_at_import(shops: Table, users: Table) -> None:
+def test_an_owner_that_refers_to_none_is_refused_at_import(shops: Table, shoppers: Table) -> None:
     with pytest.raises(TypeError, match=r"shops.city_id cannot be .* key to shoppers.id"):
         Link(shops, owner=shops.c.city_id)
-    Item(users, owner=users.c.id)
+    Item(shoppers, owner=shoppers.c.id)
     orders = Table(
         "orders",
         METADATA,
         Column("id", BigInteger, primary_key=True),
-        Column("shopper_id", BigInteger, ForeignKey(users.c.id)),
+        Column("shopper_id", BigInteger, ForeignKey(shoppers.c.id)),
     )
     try:
         Item(orders, owner=orders.c.shopper_id)
@@ -74,7 +74,7 @@ def test_an_owner_that_refers_to_no_user_is_refused_at_import(shops: Table, user
 def test_an_owner_is_refused_at_import_where_no_rows_are_callers_own(
     shops: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    no_users = Table("identities", MetaData(), Column("user_id", BigInteger))
-    monkeypatch.setattr(ownership, "identities", no_users)
+    no_owners = Table("identities", MetaData(), Column("user_id", BigInteger))
+    monkeypatch.setattr(ownership, "identities", no_owners)
     with pytest.raises(TypeError, match=r"no table has callers' own rows.*adding-a-resource\.md"):
         Link(shops, owner=shops.c.city_id)

@@ -38,7 +38,7 @@ from shared.auth import permissions
 from shared.auth.permissions import OWN
 from shared.cache.fences import Fences
 from shared.database.links import Link
-from shared.database.models import METADATA, identities
+from shared.database.models import METADATA
 from shared.database.ownership import OWN_USER_ID, is_own
 from shared.database.paged_query import PagedQuery
 from shared.database.versions import meets_conditions, version
@@ -54,7 +54,6 @@ from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.example.models import writers
 from tests.in_process import LambdaTransport
-from tests.resources import insert_rows_of
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 WRITERS = writers.to_metadata(TABLES)
@@ -149,7 +148,7 @@ class Pin(BaseModel):
 
 
 class PinPage(OffsetPage[Pin]):
-    """A page of the users who have pinned a note."""
+    """A page of the writers who have pinned a note."""
 
 
 resource = Resource("notes", "note", NotePublic)
@@ -311,9 +310,9 @@ ApiAs = Callable[..., httpx.Client]
 
 
 @pytest.fixture
-def tables(database: psycopg.Connection[Any], cache: object) -> Iterator[psycopg.Connection[Any]]:
-    for key in identities.c.user_id.foreign_keys:
-        insert_rows_of(database, key.column.table, 1, 2)
+def tables(
+    database: psycopg.Connection[Any], owners: None, cache: object
+) -> Iterator[psycopg.Connection[Any]]:
     database.execute(ROWS.encode())
     yield database
     database.execute("DROP TABLE pins, notes")

@@ -13,21 +13,23 @@ import pytest
 
 from local.services import Services, running_services
 from local.services.postgresql import postgres_binary
+from migrations import upkeep
 from migrations.handler import handler
 from shared.database.driver import TIMEOUTS
 from shared.database.models import METADATA
 from tests.conftest import Worker
+from tests.example.models import EXAMPLE, create_tables
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 from tests.migrations.test_handler import AT_HEAD, settings
 from tests.resources import values_of
 
-USERS = 5000
+COUNT = 5000
 ROWS = f"""
-INSERT INTO users (name, email, created_at)
-SELECT 'Ada', gen_random_uuid(), now() - n * interval '1 minute' FROM generate_series(1, {USERS}) n;
-INSERT INTO posts (user_id, title, content) SELECT id, 'T', 'C' FROM users WHERE id > 10;
-DELETE FROM users WHERE id % 3 = 0
+INSERT INTO writers (name, email, created_at)
+SELECT 'Ada', gen_random_uuid(), now() - n * interval '1 minute' FROM generate_series(1, {COUNT}) n;
+INSERT INTO articles (writer_id, title, content) SELECT id, 'T', 'C' FROM writers WHERE id > 10;
+DELETE FROM writers WHERE id % 3 = 0
 """
 DATA = ("--data-only", "--exclude-table=alembic_version")
 
@@ -51,6 +53,11 @@ def wait_for_lock(connection: Schema) -> None:
         assert monotonic() < deadline
 
 
+@pytest.fixture(autouse=True)
+def _example_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "METADATA", EXAMPLE)
+
+
 @pytest.fixture
 def target_url(services: Services) -> Iterator[str]:
     with new_database(services) as url:
@@ -65,9 +72,9 @@ def migrate_target(worker: Worker, schema: Schema, target_url: str) -> Migrate:
 
 
 @pytest.fixture
-def source(schema: Schema) -> Schema:
-    schema.execute(ROWS)
-    return schema
+def source(example: Schema) -> Schema:
+    example.execute(ROWS)
+    return example
 
 
 @pytest.mark.parametrize(
@@ -79,11 +86,12 @@ def test_data_is_restored_into_a_migrated_database_with_exact_counts(
     source: Schema, empty_url: str, target_url: str, migrate_target: Migrate, options: list[str]
 ) -> None:
     migrate_target()
+    create_tables()
     load(target_url, dump(empty_url, *options))
     with psycopg.connect(target_url) as target:
         assert_counts_are_exact(target)
-        assert counted(target, "users") == counted(source, "users") > USERS / 2
-        assert counted(target, "posts") == counted(source, "posts")
+        assert counted(target, "writers") == counted(source, "writers") > COUNT / 2
+        assert counted(target, "articles") == counted(source, "articles")
     assert migrate_target() == AT_HEAD
 
 
@@ -98,8 +106,8 @@ def test_a_whole_dump_is_restored_with_exact_counts_and_gets_its_settings_from_t
 
     with psycopg.connect(target_url, autocommit=True) as target:
         assert_counts_are_exact(target)
-        assert counted(target, "users") == counted(source, "users")
-        target.execute("DELETE FROM users WHERE id < 100")
+        assert counted(target, "writers") == counted(source, "writers")
+        target.execute("DELETE FROM writers WHERE id < 100")
         target.execute(ROWS)
         assert_counts_are_exact(target)
 
@@ -108,13 +116,14 @@ def test_tables_without_their_counts_are_counted_by_the_migrations(
     source: Schema, empty_url: str, target_url: str, migrate_target: Migrate
 ) -> None:
     migrate_target()
-    tables = ("--table=users", "--table=posts", "--disable-triggers")
+    create_tables()
+    tables = ("--table=writers", "--table=articles", "--disable-triggers")
     load(target_url, dump(empty_url, *DATA, *tables))
     with psycopg.connect(target_url, autocommit=True) as target:
-        assert counted(target, "users") == 0
-        assert migrate_target()["repaired"] == ["row_counts of users", "row_counts of posts"]
+        assert counted(target, "writers") == 0
+        assert migrate_target()["repaired"] == ["row_counts of writers", "row_counts of articles"]
         assert_counts_are_exact(target)
-        assert counted(target, "users") == counted(source, "users")
+        assert counted(target, "writers") == counted(source, "writers")
     assert migrate_target() == AT_HEAD
 
 
@@ -133,6 +142,7 @@ def logical(tmp_path: Path, services: Services, worker: Worker) -> Iterator[tupl
         for url in (restarted.database_url, replica_url):
             worker.restart(DATABASE_URL=url)
             handler({}, None)
+            create_tables()
         yield restarted.database_url, replica_url
 
 
@@ -156,18 +166,18 @@ def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
             " PUBLICATION all_tables WITH (create_slot = false, slot_name = slot)"
         )
         wait_until(replica, "SELECT every(srsubstate = 'r') FROM pg_subscription_rel")
-        source.execute("DELETE FROM users WHERE id < 1000")
+        source.execute("DELETE FROM writers WHERE id < 1000")
         source.execute(ROWS)
-        users = counted(source, "users")
-        wait_until(replica, f"SELECT count(*) = {users} FROM users")
+        writers = counted(source, "writers")
+        wait_until(replica, f"SELECT count(*) = {writers} FROM writers")
 
         replica.execute("ALTER SUBSCRIPTION all_tables DISABLE")
         replica.execute("ALTER SUBSCRIPTION all_tables SET (slot_name = NONE)")
         replica.execute("DROP SUBSCRIPTION all_tables")
         assert_counts_are_exact(replica)
-        replica.execute("DELETE FROM users WHERE id > 2000")
+        replica.execute("DELETE FROM writers WHERE id > 2000")
         assert_counts_are_exact(replica)
-        sequences = ["sequence of posts.id", "sequence of users.id"]
+        sequences = ["sequence of articles.id", "sequence of writers.id"]
         assert handler({}, None) == AT_HEAD | {"repaired": sequences}
         replica.execute(ROWS)
 
@@ -192,19 +202,19 @@ def test_a_stricter_setting_of_the_operators_stays(
 
 
 def test_writers_wait_for_a_recount_and_are_in_it(
-    schema: Schema, migrate: Migrate, empty_url: str
+    example: Schema, migrate: Migrate, empty_url: str
 ) -> None:
-    schema.execute("SET session_replication_role = replica")
-    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
+    example.execute("SET session_replication_role = replica")
+    example.execute("INSERT INTO writers (name, email) VALUES ('A', 'a@example.org')")
     with psycopg.connect(empty_url) as writer:
-        writer.execute("INSERT INTO users (name, email) VALUES ('B', 'b@example.org')")
+        writer.execute("INSERT INTO writers (name, email) VALUES ('B', 'b@example.org')")
         with ThreadPoolExecutor() as threads:
             run = threads.submit(migrate)
-            wait_for_lock(schema)
+            wait_for_lock(example)
             writer.commit()
-            assert run.result()["repaired"] == ["row_counts of users"]
-    assert counted(schema, "users") == 2
-    assert_counts_are_exact(schema)
+            assert run.result()["repaired"] == ["row_counts of writers"]
+    assert counted(example, "writers") == 2
+    assert_counts_are_exact(example)
 
 
 IDENTITIES = [
@@ -233,19 +243,19 @@ def test_rows_that_were_imported_with_their_ids_leave_no_sequence_behind(
     assert schema.execute(f"SELECT max({column}) FROM {table}".encode()).fetchone() == (8,)
 
 
-def test_a_sequence_that_is_ahead_stays(schema: Schema, migrate: Migrate) -> None:
-    schema.execute("SELECT setval('users_id_seq', 100, false)")
+def test_a_sequence_that_is_ahead_stays(example: Schema, migrate: Migrate) -> None:
+    example.execute("SELECT setval('writers_id_seq', 100, false)")
     assert migrate() == AT_HEAD
-    schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@example.org')")
-    assert schema.execute("SELECT id FROM users").fetchone() == (100,)
-    schema.execute("DELETE FROM users")
+    example.execute("INSERT INTO writers (name, email) VALUES ('A', 'a@example.org')")
+    assert example.execute("SELECT id FROM writers").fetchone() == (100,)
+    example.execute("DELETE FROM writers")
     assert migrate() == AT_HEAD
-    row = schema.execute("INSERT INTO users (name, email) VALUES ('A', 'a@e') RETURNING id")
+    row = example.execute("INSERT INTO writers (name, email) VALUES ('A', 'a@e') RETURNING id")
     assert row.fetchone() == (101,)
 
 
 def test_a_sequence_is_repaired_while_others_insert_and_no_id_is_given_twice(
-    schema: Schema, migrate: Migrate, empty_url: str
+    example: Schema, migrate: Migrate, empty_url: str
 ) -> None:
     """An import is still open when the migrations begin; another writer inserts all the while."""
     stop = Event()
@@ -256,22 +266,22 @@ def test_a_sequence_is_repaired_while_others_insert_and_no_id_is_given_twice(
             while not stop.is_set():
                 email = f"{len(given)}@example.org"
                 with suppress(psycopg.errors.UniqueViolation):
-                    statement = "INSERT INTO users (name, email) VALUES ('A', %s) RETURNING id"
+                    statement = "INSERT INTO writers (name, email) VALUES ('A', %s) RETURNING id"
                     given.extend(writer.execute(statement, [email]).fetchone() or ())
 
     with psycopg.connect(empty_url) as importer, ThreadPoolExecutor() as threads:
         importer.execute(
-            "INSERT INTO users (id, name, email) OVERRIDING SYSTEM VALUE"
+            "INSERT INTO writers (id, name, email) OVERRIDING SYSTEM VALUE"
             " SELECT n, 'A', n || '@import' FROM generate_series(1, 500) n"
         )
-        schema.execute(
-            "INSERT INTO users (id, name, email) OVERRIDING SYSTEM VALUE VALUES (600, 'A', 'a')"
+        example.execute(
+            "INSERT INTO writers (id, name, email) OVERRIDING SYSTEM VALUE VALUES (600, 'A', 'a')"
         )
         writing = threads.submit(insert)
         run = threads.submit(migrate)
-        wait_for_lock(schema)
+        wait_for_lock(example)
         importer.commit()
-        assert "sequence of users.id" in run.result()["repaired"]
+        assert "sequence of writers.id" in run.result()["repaired"]
         reached = len(given) + 20
         while len(given) < reached:
             assert not writing.done()

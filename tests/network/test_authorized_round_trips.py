@@ -6,47 +6,51 @@ An author's requests make as many as those of tests/network/test_round_trips.py.
 import httpx
 import pytest
 
-from benchmarks.slow_network import SlowNetwork
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.in_process import LambdaTransport
+from tests.network.slow_network import SlowNetwork
 from tests.network.test_round_trips import (
     ADA,
     KEY,
     NEW,
+    NOTES,
     PATIENT,
     ROUND_TRIP_SECONDS,
     Case,
 )
 
-pytestmark = pytest.mark.usefixtures("database", "cache")
-NOTES = {"user_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
+pytestmark = pytest.mark.usefixtures("owners", "cache")
 
 
 def another(api: httpx.Client) -> None:
-    assert api.post("/users", json=NEW).status_code == 409
+    assert api.post("/writers", json=NEW).status_code == 409
 
 
 def with_a_key(api: httpx.Client) -> None:
     another_key = {"Idempotency-Key": "another"}
-    assert api.post("/posts", json=NOTES, headers=another_key).status_code == 201
+    assert api.post("/articles", json=NOTES, headers=another_key).status_code == 201
+
+
+def without_a_writer(api: httpx.Client) -> None:
+    assert api.delete("/writers/1").status_code == 204
 
 
 # The first request of a kind may load a script, in one round trip more: of some it is made before.
 CASES = (
-    Case("cached list of users", 1, "GET", "/users"),
-    Case("one user", 1, "GET", "/users/1", before=lambda api: api.get("/users/1")),
-    Case("search", 1, "GET", "/users/search?name=ada"),
-    Case("statistics", 1, "GET", "/users/stats"),
-    Case("uncached list of posts", 2, "GET", "/posts"),
-    Case("create a post", 2, "POST", "/posts", 201, NOTES),
-    Case("create a post with a key", 3, "POST", "/posts", 201, NOTES, KEY, before=with_a_key),
-    Case("create another", 2, "POST", "/users", 409, NEW, before=another),
-    Case("update a user", 2, "PUT", "/users/1", 200, NEW),
-    Case("update a post", 2, "PUT", "/posts/1", 200, NOTES),
-    Case("delete a post", 2, "DELETE", "/posts/1", 204),
-    Case("delete a user", 2, "DELETE", "/users/1", 204),
-    Case("create a user", 2, "POST", "/users", 201, NEW, before=lambda api: api.delete("/users/1")),
+    Case("cached list of writers", 1, "GET", "/writers"),
+    Case("one writer", 1, "GET", "/writers/1", before=lambda api: api.get("/writers/1")),
+    Case("search", 1, "GET", "/writers/search?name=ada"),
+    Case("statistics", 1, "GET", "/writers/stats"),
+    Case("uncached list of articles", 2, "GET", "/articles"),
+    Case("create an article", 2, "POST", "/articles", 201, NOTES),
+    Case("create one with a key", 3, "POST", "/articles", 201, NOTES, KEY, before=with_a_key),
+    Case("create another", 2, "POST", "/writers", 409, NEW, before=another),
+    Case("update a writer", 2, "PUT", "/writers/1", 200, NEW),
+    Case("update an article", 2, "PUT", "/articles/1", 200, NOTES),
+    Case("delete an article", 2, "DELETE", "/articles/1", 204),
+    Case("delete a writer", 2, "DELETE", "/writers/1", 204),
+    Case("create a writer", 2, "POST", "/writers", 201, NEW, before=without_a_writer),
 )
 
 
@@ -65,9 +69,9 @@ def test_an_authors_request_makes_so_many_round_trips(
     )
     transport = LambdaTransport(claims=claims_of("author"))
     with httpx.Client(transport=transport, base_url="http://api.test") as api:
-        assert api.post("/users", json=ADA).status_code == 201
-        assert api.post("/posts", json=NOTES).status_code == 201
-        assert api.get("/users").status_code == 200
+        assert api.post("/writers", json=ADA).status_code == 201
+        assert api.post("/articles", json=NOTES).status_code == 201
+        assert api.get("/writers").status_code == 200
         if case.before:
             case.before(api)
         network.set_round_trip(ROUND_TRIP_SECONDS)

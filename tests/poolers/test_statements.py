@@ -15,6 +15,7 @@ import redis
 from local.services import Services
 from shared.database.driver import BEGIN, LACKING_TIMEOUTS, SERVER
 from tests.conftest import Worker
+from tests.every_resource.document import LISTS
 from tests.failures.conftest import postgresql_socket
 from tests.in_process import LambdaTransport
 from tests.poolers.recorder import Recorder, Statement
@@ -61,10 +62,13 @@ def test_no_statement_changes_the_session(tour: list[Statement]) -> None:
     assert [statement.text for statement in tour if PINNING.search(statement.text)] == []
 
 
-def test_the_search_changes_no_session(services: Services) -> None:
-    path = "/users/search?name=bob&created_after=2000-01-01"
-    statements = sent(services, lambda api: api.get(path).raise_for_status())
-    assert [one.text for one in statements if "name_parts" in one.text]
+def test_no_list_of_the_product_changes_the_session(services: Services) -> None:
+    def ask(api: httpx.Client) -> None:
+        for paginated in LISTS:
+            api.get(paginated.url())
+
+    statements = sent(services, ask)
+    assert len(statements) >= len(LISTS)
     assert [one for one in statements if PINNING.search(one.text) or one.prepared_as] == []
 
 

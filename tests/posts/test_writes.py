@@ -6,7 +6,10 @@ import httpx
 import psycopg
 import pytest
 
+from tests.auth.claims import ISSUER
+from tests.conftest import ApiOf
 from tests.posts.conftest import CreatePost
+from tests.resources import insert_rows
 
 Database = psycopg.Connection[Any]
 
@@ -119,3 +122,14 @@ def test_deleting_a_post_keeps_its_user(
     create_post(ada)
     assert api.delete("/posts/1").status_code == 204
     assert api.get(f"/users/{ada}").status_code == 200
+
+
+def test_callers_write_only_the_posts_of_their_own_user(api_of: ApiOf, database: Database) -> None:
+    insert_rows(database, 1, 3)
+    database.execute("INSERT INTO identities VALUES (%s, 'ada', 1)", [ISSUER])
+    ada, others = api_of("author"), {"user_id": 3}
+    assert ada.post("/posts", json=NOTES | {"user_id": 1}).status_code == 201
+    assert ada.post("/posts", json=NOTES | others).status_code == 403
+    assert ada.patch("/posts/1", json=others).status_code == 403
+    assert ada.delete("/posts/3").status_code == 403
+    assert ada.delete("/posts/1").status_code == 204

@@ -183,10 +183,10 @@ def test_it_migrates_the_database_and_returns_the_revision(
 def test_a_migration_that_fails_fails_the_deployment_with_its_reason(
     execute: Execute, aws: Aws
 ) -> None:
-    aws.error = "column users.age: " + "long " * 1000
+    aws.error = "column notes.age: " + "long " * 1000
     response = execute("Update")
     assert response["Status"] == "FAILED"
-    assert response["Reason"].startswith("MigrationFailed: RuntimeError: column users.age: long")
+    assert response["Reason"].startswith("MigrationFailed: RuntimeError: column notes.age: long")
 
 
 @pytest.mark.parametrize("character", ["ж", "😀", "\x01", '"'])

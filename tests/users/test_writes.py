@@ -6,6 +6,10 @@ import httpx
 import psycopg
 import pytest
 
+from tests.auth.claims import ISSUER
+from tests.conftest import ApiOf
+from tests.documentation.curl import blocks
+from tests.resources import ROOT
 from tests.users.conftest import CreateUser
 
 Database = psycopg.Connection[Any]
@@ -194,3 +198,33 @@ def test_deleting_a_user_deletes_its_posts_and_no_others(
 
     assert database.execute("SELECT user_id FROM posts").fetchall() == [(grace["id"],)]
     assert api.get("/posts").json()["total"] == 1
+
+
+def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    [query] = [sql for sql in blocks(page, "sql") if "audit_log" in sql]
+    ada, admin = api_of("admin"), api_of("admin", subject="root")
+    ada.post("/users", json=ADA).raise_for_status()
+    admin.patch("/users/1", json={"name": "Countess"}).raise_for_status()
+    admin.post("/users", json=ADA | {"email": "other@example.org"}).raise_for_status()
+    found = [row[1:4] for row in database.execute(query.encode())]
+    assert found == [(ISSUER, "root", "update_user"), (ISSUER, "ada", "create_user")]
+
+
+def test_callers_have_one_user_each_and_write_no_other(api_of: ApiOf) -> None:
+    ada, bob = api_of("author"), api_of("author", subject="bob")
+    bobs = ADA | {"email": "bob@example.org"}
+    for caller, body, created in ((ada, ADA, 201), (bob, bobs, 201), (ada, ADA, 409)):
+        assert caller.post("/users", json=body).status_code == created
+    for path, changed, deleted in (("/users/2", 403, 403), ("/users/1", 200, 204)):
+        assert ada.patch(path, json={"name": "Countess"}).status_code == changed
+        assert ada.delete(path).status_code == deleted
+
+
+def test_the_routes_that_the_readme_shows_are_the_code() -> None:
+    (shown,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    code = (ROOT / "functions" / "users" / "routes.py").read_text(encoding="utf-8") + "\n\n"
+    places = [code.find(f"{part.strip()}\n\n") for part in shown.split("\n\n")]
+    assert len(places) >= 5
+    assert places == sorted(places)
+    assert min(places) > 0
