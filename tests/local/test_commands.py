@@ -11,7 +11,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
 
@@ -127,16 +126,6 @@ def test_migrate_without_the_function_is_one_line(
     finished = run_local("migrate", **given)
     assert finished.code == 1
     assert finished.stderr.endswith("template.yaml has no MigrationsFunction\n")
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_demo_data_is_loaded_with_every_form_of_database_url(
-    run_local: RunLocal, database: object, given: dict[str, str], scheme: str
-) -> None:
-    given["DATABASE_URL"] = in_form(scheme, given["DATABASE_URL"])
-    finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)
-    assert finished.code == 0, finished.stderr
-    assert "there are 2 users and 3 posts now" in finished.stdout
 
 
 def test_a_command_imports_what_is_slow_when_it_needs_it() -> None:

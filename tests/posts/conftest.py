@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.migrations.conftest import empty_url, migrate, migrated, migrated_url, schema  # noqa: F401
+
 CreatePost = Callable[..., dict[str, Any]]
 
 

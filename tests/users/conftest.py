@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from shared.database.models import BLOCK_IDS
+from tests.migrations.conftest import empty_url, migrate, migrated, migrated_url, schema  # noqa: F401
 
 CreateUser = Callable[..., dict[str, Any]]
 Database = psycopg.Connection[Any]
