@@ -10,9 +10,10 @@ from fastapi.routing import APIRoute
 
 from local.generate.sample_events import sample_events
 from shared.auth import permissions
-from shared.auth.permissions import ROLES, Grant, grant_of
+from shared.auth.permissions import ROLES, Grant, authorize, grant_of, is_granted
 from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, ApiRoute, api_router
+from shared.request import ApiRequest
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaContext
@@ -116,7 +117,7 @@ def test_a_permission_that_no_role_has_is_denied(worker: Worker, auth: str) -> N
     worker.restart(**REQUIRED | {"AUTH": auth})
     router = api_router("things")
 
-    @router.get("/things", openapi_extra={PERMISSION: "things:moderate"})
+    @router.get("/things", openapi_extra={PERMISSION: "things:count"})
     async def list_things() -> str:
         return "things"
 
@@ -157,3 +158,24 @@ def test_a_permission_names_its_resource_or_is_one_of_a_role() -> None:
 def test_an_administrator_may_do_everything() -> None:
     for permission in PERMISSIONS.values():
         assert grant_of(permission, "admin") is Grant.ALL
+
+
+@pytest.mark.parametrize(
+    ("role", "is_for_all"), [("blog:admin", True), ("admin", False), ("blog:author", False)]
+)
+def test_another_permission_is_granted_for_all_resources_or_not(
+    worker: Worker, role: str, is_for_all: bool
+) -> None:
+    worker.restart(**REQUIRED, ROLE_PREFIX="blog:")
+    request = ApiRequest(claims=claims_of(role))
+    access = authorize(request, "list_writers", "writers:read")
+    assert is_granted(access, "writers:write") is is_for_all
+
+
+def test_without_a_token_another_permission_is_granted_where_the_api_is_open(
+    worker: Worker,
+) -> None:
+    for auth in ("required", "open"):
+        worker.restart(**REQUIRED | {"AUTH": auth}, PUBLIC_READS="true")
+        access = authorize(ApiRequest(), "list_writers", "writers:read")
+        assert is_granted(access, "writers:write") is (auth == "open")

@@ -5,6 +5,11 @@ from typing import Any
 import httpx
 import psycopg
 
+from tests.auth.claims import REQUIRED, claims_of
+from tests.conftest import Worker
+from tests.in_process import LambdaTransport
+from tests.resources import insert_rows
+
 Database = psycopg.Connection[Any]
 
 
@@ -51,3 +56,39 @@ def test_a_rule_of_an_action_takes_back_what_it_wrote(api: httpx.Client) -> None
     assert rejected.json()["detail"] == "content: a post without a text cannot be published."
     assert api.get("/posts/1").json()["published_at"] is None
     assert api.post("/posts/2/publish").json()["published_at"]
+
+
+def test_filters_that_are_not_given_match_everything(api: httpx.Client, database: Database) -> None:
+    insert_rows(database, 1, 4)
+
+    def found(query: str) -> list[int]:
+        page = api.get(f"/posts/search{query}").json()
+        ids = [post["id"] for post in page["data"]]
+        assert page["total"] == len(ids)
+        return ids
+
+    assert found("") == [1, 2, 3, 4]
+    assert found("?user_id=1") == [1, 2, 4]
+    assert found("?title=E%204") == [4]
+    assert found("?title=title&user_id=3") == [3]
+    assert found("?title=title%204&user_id=3") == []
+
+
+def test_only_administrators_flag_a_post_and_see_its_flag(
+    worker: Worker, api: httpx.Client, database: Database
+) -> None:
+    insert_rows(database, 1, 1)
+    worker.restart(**REQUIRED)
+
+    def api_as(role: str) -> httpx.Client:
+        transport = LambdaTransport(claims=claims_of(role, subject=role))
+        return httpx.Client(transport=transport, base_url="http://api.test")
+
+    def flags(role: str) -> list[str | None]:
+        return [post["flag"] for post in api_as(role).get("/posts/search").json()["data"]]
+
+    flag = {"reason": "Spam"}
+    assert api_as("author").post("/posts/1/flag", json=flag).status_code == 403
+    assert api_as("admin").post("/posts/1/flag", json=flag).status_code == 200
+    for _ in range(2):
+        assert (flags("admin"), flags("author")) == (["Spam"], [None])

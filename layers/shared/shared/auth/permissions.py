@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from shared.auth.identity import caller_of
 from shared.errors import Forbidden
-from shared.request import Access, ApiRequest
+from shared.request import Access, ApiRequest, Caller
 from shared.settings import settings
 
 
@@ -60,9 +60,20 @@ def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
     if settings().auth == "open" or (access.is_read and settings().public_reads):
         return access
     caller = caller_of(request.claims)
-    prefix = settings().role_prefix
-    roles = (role for role in ROLES if f"{prefix}{role}" in caller.roles)
-    grant = grant_of(permission, *roles)
+    grant = _grant_to(caller, permission)
     if grant is NONE:
         raise Forbidden(permission)
     return Access(operation, permission, caller, own_only=grant is OWN)
+
+
+def is_granted(access: Access, permission: str) -> bool:
+    """Whether another permission is granted to the caller, too, and on all resources."""
+    if access.caller is None:
+        return settings().auth == "open"
+    return _grant_to(access.caller, permission) is ALL
+
+
+def _grant_to(caller: Caller, permission: str) -> Grant:
+    prefix = settings().role_prefix
+    roles = (role for role in ROLES if f"{prefix}{role}" in caller.roles)
+    return grant_of(permission, *roles)
