@@ -2,12 +2,20 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from shared.http.fields import Date, DecimalNumber, Integer, JsonObject, Line, Timestamp
+from shared.http.fields import (
+    Date,
+    DecimalNumber,
+    Integer,
+    JsonObject,
+    Line,
+    Timestamp,
+    without_null,
+)
 
 LARGEST = {"text": "x" * (10_000 - len('{"text": ""}'))}
 
@@ -58,3 +66,10 @@ def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:
     assert moment == datetime(2026, 1, 31, 10, tzinfo=UTC)
     assert moment.tzinfo is UTC
     assert TypeAdapter(Timestamp).json_schema() == {"type": "string", "format": "date-time"}
+
+
+def test_an_optional_parameter_is_documented_as_itself_rather_than_as_its_type() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[Line | None, Field(examples=["A word"])])
+    schema = adapter.json_schema()
+    without_null(schema)
+    assert (schema["type"], schema["examples"]) == ("string", ["A word"])

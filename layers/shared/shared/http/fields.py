@@ -70,7 +70,7 @@ def without_null(schema: dict[str, Any]) -> None:
     """
     schema["anyOf"].remove({"type": "null"})
     if len(schema["anyOf"]) == 1:
-        schema.update(schema.pop("anyOf")[0])
+        schema.update(schema.pop("anyOf")[0] | schema)
 
 
 MAX_ID = 2**63 - 1
