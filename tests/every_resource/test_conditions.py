@@ -422,5 +422,6 @@ def test_another_form_has_another_tag_with_which_the_resource_can_be_changed(
     assert api.get(path, headers={"If-None-Match": after}).status_code == 304
     assert is_problem(api.get(path, headers={"If-Match": before}), 412, "precondition-failed")
     assert api.patch(path, json={}, headers={"If-Match": before}).status_code == 200
-    assert send(api, write, If_Match=before).status_code == 200
+    is_same = tag_of(api, write.table) == after  # not where every change sets a field
+    assert send(api, write, If_Match=before).status_code == (200 if is_same else 412)
     assert is_problem(send(api, write, If_Match=before), 412, "precondition-failed")
