@@ -1,13 +1,15 @@
 """Pages of tables of any shape are coherent, and no shape declares anything.
 
-The tables are this test's own: a link table, columns of a joined table, cascades of three levels,
-a table that refers to itself, one with a scope. Statements are plain SQLAlchemy; the API of the
+The tables are this test's own: a link table, columns of a joined table, cascades of three levels
+and by several ways, tables that refer to themselves, scopes that cascades, generated columns and
+triggers change. Statements are plain SQLAlchemy; the API of the
 layer is `read`, `transaction`, `PageCache` and `Fences`.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -16,13 +18,17 @@ from sqlalchemy import (
     CHAR,
     BigInteger,
     Column,
+    Computed,
+    Enum,
     Executable,
     ForeignKey,
     Identity,
     MetaData,
     Numeric,
+    Select,
     Table,
     Text,
+    Uuid,
     bindparam,
     create_engine,
     delete,
@@ -31,10 +37,13 @@ from sqlalchemy import (
     insert,
     literal_column,
     select,
+    table,
     text,
+    true,
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import CITEXT
 
 from local.services import Services
 from shared import database
@@ -98,6 +107,53 @@ notes = Table(
     refers("book_label_id", "book_labels", ondelete="CASCADE"),
     Column("note", Text),
 )
+folders = Table(
+    "folders",
+    SHAPES,
+    key(),
+    refers("parent_id", "folders", ondelete="SET NULL"),
+    Column("name", Text),
+    info={SCOPE: "parent_id"},
+)
+countries = Table("countries", SHAPES, Column("code", Text, primary_key=True))
+cities = Table(
+    "cities",
+    SHAPES,
+    key(),
+    Column(
+        "country",
+        ForeignKey("countries.code", onupdate="CASCADE", ondelete="SET DEFAULT"),
+        server_default="FR",
+    ),
+    Column("name", Text),
+    info={SCOPE: "country"},
+)
+readings = Table(
+    "readings",
+    SHAPES,
+    key(),
+    Column("value", BigInteger),
+    Column("decade", BigInteger, Computed("value / 10")),
+    info={SCOPE: "decade"},
+)
+people = Table(
+    "people",
+    SHAPES,
+    key(),
+    Column("name", Text),
+    Column("initial", Text),
+    info={SCOPE: "initial"},
+)
+# Contracts are found first by the key that does not delete them.
+contracts = Table(
+    "contracts",
+    SHAPES,
+    key(),
+    refers("editor_id", "authors", ondelete="SET NULL"),
+    refers("agency_id", "agencies", ondelete="CASCADE"),
+)
+agencies = Table("agencies", SHAPES, key(), refers("owner_id", "authors", ondelete="CASCADE"))
+clauses = Table("clauses", SHAPES, key(), refers("contract_id", "contracts", ondelete="CASCADE"))
 title_counts = Table(
     "title_counts",
     SHAPES,
@@ -117,9 +173,22 @@ INSERT INTO marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
 INSERT INTO notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
 INSERT INTO title_counts (titles) VALUES (3);
 INSERT INTO log (line) VALUES ('made');
+INSERT INTO folders (parent_id, name) VALUES (NULL, 'root'), (1, 'child'), (2, 'grandchild');
+INSERT INTO countries VALUES ('DE'), ('FR');
+INSERT INTO cities (country, name) VALUES ('DE', 'Ulm');
+INSERT INTO readings (value) VALUES (10);
+INSERT INTO people (name, initial) VALUES ('Ada', 'A');
+INSERT INTO agencies (owner_id) VALUES (1);
+INSERT INTO contracts (editor_id, agency_id) VALUES (2, 1);
+INSERT INTO clauses (contract_id) VALUES (1);
 CREATE FUNCTION count_titles() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN UPDATE title_counts SET titles = (SELECT count(*) FROM books); RETURN NULL; END';
 CREATE TRIGGER count_titles AFTER INSERT OR DELETE ON books EXECUTE FUNCTION count_titles();
+CREATE FUNCTION rename_label(label bigint) RETURNS text LANGUAGE sql AS
+    'UPDATE labels SET name = ''newer'' WHERE id = label RETURNING name';
+CREATE FUNCTION set_initial() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN NEW.initial := left(NEW.name, 1); RETURN NEW; END';
+CREATE TRIGGER set_initial BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION set_initial();
 """
 
 
@@ -131,6 +200,7 @@ BOOKS, MARKS = PageCache("books", Rows), PageCache("marks", Rows, "books/marks")
 AUTHOR = bindparam("author", type_=BigInteger)
 OF_ADA = {"author": 1}
 sequels = books.alias("sequels")
+same, others = books.alias("same"), books.alias("others")
 
 READS: dict[str, Any] = {
     "books": select(books.c.title),
@@ -167,9 +237,40 @@ READS: dict[str, Any] = {
     "an author's books and anyone's sequels": select(books.c.title, sequels.c.title)
     .outerjoin(sequels, sequels.c.sequel_of == books.c.id)
     .where(books.c.author_id == AUTHOR),
+    "an author's books, and others in a nested join": select(books.c.title, others.c.title)
+    .select_from(
+        books.join(same.outerjoin(others, others.c.id != same.c.id), books.c.id == same.c.id)
+    )
+    .where(books.c.author_id == AUTHOR, same.c.author_id == AUTHOR),
+    "clauses": select(clauses.c.id),
     "counted titles": select(title_counts.c.titles),
     "a union": select(authors.c.name).union_all(select(labels.c.name)).subquery().select(),
     "as text": database.sql("SELECT name FROM labels", reads=[labels]),
+}
+
+
+class Scoped(NamedTuple):
+    """A page of the rows of one scope."""
+
+    table: Table
+    scope: object
+
+    @property
+    def statement(self) -> Select[Any]:
+        column = self.table.c[self.table.info[SCOPE]]
+        return select(self.table.c.id).where(column == self.scope)
+
+
+SCOPED = (
+    *(Scoped(folders, parent) for parent in (1, 2)),
+    *(Scoped(cities, country) for country in ("DE", "FR", "IT")),
+    *(Scoped(readings, decade) for decade in (1, 2)),
+    *(Scoped(people, initial) for initial in ("A", "B")),
+)
+READS |= {f"{one.table.name} of {one.scope}": one.statement for one in SCOPED}
+PAGES = {
+    f"{one.table.name} of {one.scope}": (PageCache(one.table.name, Rows), str(one.scope))
+    for one in SCOPED
 }
 ID = bindparam("changed", type_=BigInteger)
 upsert = postgresql.insert(books)
@@ -277,6 +378,44 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
         ),
         {"changed": 2},
     ),
+    "a folder is deleted, with folders in it": (
+        delete(folders).where(folders.c.id == ID).returning(folders.c.id),
+        {"changed": 2},
+    ),
+    "a country is renamed": (
+        update(countries)
+        .where(countries.c.code == "DE")
+        .values(code="IT")
+        .returning(countries.c.code),
+        {},
+    ),
+    "a country is deleted": (
+        delete(countries).where(countries.c.code == "DE").returning(countries.c.code),
+        {},
+    ),
+    "a generated scope changes": (
+        update(readings).where(readings.c.id == ID).returning(readings.c.id),
+        {"changed": 1, "value": 20},
+    ),
+    "a trigger changes a scope": (
+        update(people).where(people.c.id == ID).returning(people.c.id),
+        {"changed": 1, "name": "Bob"},
+    ),
+    "a book is retitled, and a label in a CTE": (
+        update(books)
+        .where(books.c.id == ID)
+        .values(title="Uno")
+        .add_cte(update(labels).where(labels.c.id == 1).values(name="newer").cte("renamed"))
+        .returning(books.c.id),
+        {"changed": 1},
+    ),
+    "a book is retitled by a function that renames a label": (
+        update(books)
+        .where(books.c.id == ID)
+        .values(title=database.sql("rename_label(2)", reads=[], changes=[labels]))
+        .returning(books.c.id),
+        {"changed": 1},
+    ),
     "an author is deleted, as text": (
         database.sql(
             "DELETE FROM authors WHERE id = :changed RETURNING id",
@@ -297,15 +436,15 @@ def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(ROWS.encode())
         yield connection
-        connection.execute("DROP FUNCTION count_titles CASCADE")
+        connection.execute("DROP FUNCTION count_titles, set_initial, rename_label CASCADE")
     SHAPES.drop_all(engine)
     engine.dispose()
 
 
 async def rows_of(name: str) -> str:
     """The rows of a statement: cached, or from the database."""
-    pages = MARKS if "mark" in name else BOOKS
-    return (await pages.fetch(REQUEST, f"{name}:1:10", loading(name), scope="1")).decode()
+    pages, scope = PAGES.get(name, (MARKS if "mark" in name else BOOKS, "1"))
+    return (await pages.fetch(REQUEST, f"{name}:1:10", loading(name), scope)).decode()
 
 
 def loading(name: str) -> Callable[[], Any]:
@@ -399,6 +538,7 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
         select(labels.c.name).where(text("EXISTS (SELECT FROM book_labels)")),
         select(labels.c.id, literal_column("(SELECT count(*) FROM book_labels)")),
         select(row_counts.c.row_count),
+        select(labels.c.name).join(table("book_labels"), true()),
     ],
     ids=[
         "text",
@@ -406,6 +546,7 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
         "text in a condition",
         "a literal column",
         "counts of no table",
+        "a table without a model",
     ],
 )
 def test_a_statement_whose_tables_are_unknown_is_rejected(
@@ -414,11 +555,24 @@ def test_a_statement_whose_tables_are_unknown_is_rejected(
     async def query(reader: database.Reader) -> None:
         await reader.execute(statement)
 
-    with pytest.raises(UnknownTables, match=r"name its tables|must compare table_name"):
+    with pytest.raises(
+        UnknownTables, match=r"name its tables|must compare table_name|table of the models"
+    ):
         worker.run(database.read(REQUEST, query))
 
 
-@pytest.mark.parametrize("type_", [Numeric(), CHAR(3)])
+@pytest.mark.parametrize(
+    "type_",
+    [
+        Numeric(),
+        CHAR(3),
+        CITEXT(),
+        Text(collation="any"),
+        Enum("one", name="e"),
+        Uuid(as_uuid=False),
+    ],
+    ids=repr,
+)
 def test_a_scope_whose_equal_values_may_differ_as_text_is_rejected(type_: Any) -> None:
     prices = Table("prices", MetaData(), key(), Column("price", type_), info={SCOPE: "price"})
     for derived_from in (
@@ -427,6 +581,44 @@ def test_a_scope_whose_equal_values_may_differ_as_text_is_rejected(type_: Any) -
     ):
         with pytest.raises(UnknownTables, match="the scope of prices must be an integer"):
             derived_from()
+
+
+class Initial(StrEnum):
+    A = "A"
+
+
+@pytest.mark.parametrize(
+    ("scoped", "value"), [(books, "1"), (books, True), (people, Initial.A)], ids=str
+)
+def test_a_value_of_another_type_than_the_scope_selects_the_whole_table(
+    scoped: Table, value: object
+) -> None:
+    scope = scoped.c[scoped.info[SCOPE]]
+    statement = select(scoped).where(scope == bindparam("selected"))
+    assert dependencies_of(statement, {"selected": value}) == {scoped.name: ""}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        WRITES["a book is retitled"][0],
+        WRITES["a book is added in a CTE"][0],
+        WRITES["a label is renamed, as text"][0],
+    ],
+)
+def test_a_statement_that_changes_rows_is_no_read(
+    worker: Worker, tables: psycopg.Connection[Any], statement: Any
+) -> None:
+    async def query(reader: database.Reader) -> None:
+        await reader.execute(statement, {"changed": 1})
+
+    async def look_up() -> None:
+        async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
+            await transaction.look_up(statement, {"changed": 1})
+
+    for reading in (database.read(REQUEST, query), look_up()):
+        with pytest.raises(UnknownTables, match="must be executed by a Transaction"):
+            worker.run(reading)
 
 
 def test_a_page_of_a_table_that_is_written_apart_is_not_cached(

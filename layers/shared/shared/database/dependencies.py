@@ -7,13 +7,15 @@ tables that it changes (`shared.cache.pages`). Neither is declared:
 - A delete also changes the tables to which foreign keys cascade it; an update, the tables that copy
   its key.
 - A table may name a column as its scope: `info={SCOPE: "writer_id"}`. A page that shows only rows
-  of one scope depends on that scope instead of the whole table.
+  of one scope depends on that scope instead of the whole table. Its type must be one whose equal
+  values are equal as text: an integer, a UUID, or a text in the database's collation.
 - A table that is never cached, such as the audit log, is untracked: `info={UNTRACKED: True}`.
 - A table that triggers derive from others counts as those: `info={DERIVED_FROM: ("articles",)}` or,
   if each row names its source table in a column, `info={ROWS_OF: "column"}`.
 
-The statement does not tell which tables a trigger or a function of the database reads or writes. A
-test runs every operation, and compares the derived tables with the locks that PostgreSQL reports.
+Whatever is not certain depends on, or changes, the whole table. The statement does not tell which
+tables a trigger or a function of the database reads or writes. A test runs every operation, and
+compares the derived tables with the locks that PostgreSQL reports.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +24,18 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import (
-    CHAR,
+    TEXT,
+    VARCHAR,
     BinaryExpression,
     BindParameter,
+    Column,
     ColumnClause,
     ColumnElement,
     Delete,
     Executable,
     ForeignKeyConstraint,
     FromClause,
+    FromGrouping,
     Insert,
     Integer,
     Join,
@@ -38,7 +43,11 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    TableClause,
+    Text,
     TextClause,
+    Unicode,
+    UnicodeText,
     Update,
     Uuid,
     bindparam,
@@ -47,6 +56,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
+from sqlalchemy.sql.type_api import TypeEngine
 
 SCOPE = "scope"
 DERIVED_FROM = "derived_from"
@@ -59,10 +69,12 @@ UNCACHEABLE = None
 CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
 SCOPE_LABEL = "written_scope"
 SCOPE_BEFORE = "scope_before"
-SCOPE_TYPES = (Integer, String, Uuid)
+SCOPE_TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT)
 KNOWN_STATEMENTS = 1024
 
 Values = Mapping[str, object]
+Selected = tuple[BindParameter[Any], type]
+"""A parameter that selects a scope, and the type that its value must have."""
 Dependencies = Mapping[str, str | None]
 """The scope, in text, of each table by name; `WHOLE_TABLE` for all of it, or `UNCACHEABLE`."""
 
@@ -94,25 +106,17 @@ class TableChanges(NamedTuple):
     """The tables that a statement changes, and how to find the scopes that change.
 
     `statement` is the statement; if its table has a scope, it also returns the scope of the written
-    row. `moving` replaces it if the values of an update set the scope: it also returns the scope
-    that the row had before. `given` is the parameter that sets the scope, None without one.
-    `by_cascade` has the tables that change with the row, each with the attribute of the written row
-    that is their scope, None if it is unknown. `others` change even if no row is returned.
+    row and, for an update, the one that the row had before. `given` is the parameter that sets the
+    scope, None without one. `by_cascade` has the tables that change with the row, each with the
+    attribute of the written row that is their scope, None if it is unknown. `others` change even if
+    no row is returned.
     """
 
     statement: Executable
     by_cascade: Mapping[str, str | None]
     others: frozenset[str] = frozenset()
     table: str | None = None
-    scope_column: str | None = None
-    moving: Executable | None = None
-    given: BindParameter[Any] | None = None
-
-    def executable(self, values: Values) -> Executable:
-        """Return the statement to run with these values."""
-        if self.moving is not None and self.scope_column in values:
-            return self.moving
-        return self.statement
+    given: Selected | None = None
 
     def tables(self, values: Values) -> dict[str, str | None]:
         """Return the tables that change, each with the scope of its rows if these values set it.
@@ -121,7 +125,7 @@ class TableChanges(NamedTuple):
         """
         found = dict.fromkeys((*self.by_cascade, *self.others))
         if self.table is not None and self.table not in found:
-            found[self.table] = _scope_text(self.given, values) or None
+            found[self.table] = _selected_scope(self.given, values) or None
         return found
 
     def scopes(self, row: Row[*tuple[Any, ...]] | None) -> dict[str, set[str] | None]:
@@ -143,9 +147,12 @@ class TableChanges(NamedTuple):
 
 
 def dependencies_of(statement: Executable, values: Values | None) -> Dependencies:
-    """Return the dependencies of a page that this statement reads. Raises `UnknownTables`."""
+    """Return the dependencies of a page that this statement reads.
+
+    Raises `UnknownTables`, also for a statement that changes rows.
+    """
     scopes, untracked = _scopes_read(statement)
-    known = {table: _scope_text(bind, values or {}) for table, bind in scopes.items()}
+    known = {table: _selected_scope(one, values or {}) for table, one in scopes.items()}
     return known | dict.fromkeys(untracked, UNCACHEABLE)
 
 
@@ -160,21 +167,24 @@ def scope_text(value: object) -> str:
     return quote(str(value), safe="")
 
 
-def _scope_text(bind: BindParameter[Any] | None, values: Values) -> str:
-    if bind is None:
+def _selected_scope(selected: Selected | None, values: Values) -> str:
+    """Return the scope in text; a value of another type than the column's may differ as text."""
+    if selected is None:
         return WHOLE_TABLE
+    bind, type_ = selected
     value = values.get(bind.key, bind.effective_value)
-    return WHOLE_TABLE if value is None else scope_text(value)
+    return scope_text(value) if type(value) is type_ else WHOLE_TABLE
 
 
 @lru_cache(KNOWN_STATEMENTS)
 def _scopes_read(
     statement: Executable,
-) -> tuple[dict[str, BindParameter[Any] | None], frozenset[str]]:
+) -> tuple[dict[str, Selected | None], frozenset[str]]:
     """Return the tables that are read, each with the parameter that selects a scope, None for the
     whole table; and the untracked tables among them."""
+    require_read(statement)
     selects = [element for element in _elements(statement) if isinstance(element, Select)]
-    found: dict[str, BindParameter[Any] | None] = {}
+    found: dict[str, Selected | None] = {}
     wholes: set[str] = set()
     for element in _elements(statement):
         if isinstance(element, _NamedText):
@@ -186,24 +196,44 @@ def _scopes_read(
         else:
             wholes |= set(element.info.get(DERIVED_FROM, ()))
             scope = _scope_of(element)
-            bind = None if scope is None else _common_bind(selects, element, scope)
-            found[element.name] = bind
+            bind = None if scope is None else _common_bind(selects, element, scope.name)
+            found[element.name] = _selected(bind, scope)
     named = statement_tables(statement)
     untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
     return found | dict.fromkeys(wholes), untracked
 
 
-def _scope_of(table: Table) -> str | None:
+def _scope_of(table: Table) -> Column[Any] | None:
     """Return the column of the table's scopes, None if it has no scopes.
 
     Raises `UnknownTables` for a type whose equal values may differ as text, such as `numeric`.
     """
-    scope: str | None = table.info.get(SCOPE)
-    if scope is not None:
-        type_ = table.c[scope].type
-        if isinstance(type_, CHAR) or not isinstance(type_, SCOPE_TYPES):
-            raise UnknownTables(f"the scope of {table.name} must be an integer, a UUID or a text")
-    return scope
+    if SCOPE not in table.info:
+        return None
+    column: Column[Any] = table.c[table.info[SCOPE]]
+    if not _is_equal_as_text(column.type):
+        raise UnknownTables(f"the scope of {table.name} must be an integer, a UUID or a plain text")
+    return column
+
+
+def _is_equal_as_text(type_: TypeEngine[Any]) -> bool:
+    """Whether equal values are equal as text; those of CHAR, CITEXT and some collations may not."""
+    if isinstance(type_, String):
+        return type(type_) in SCOPE_TEXTS and type_.collation in (None, "C")
+    return isinstance(type_, Integer) or (isinstance(type_, Uuid) and type_.as_uuid)
+
+
+def _selected(bind: BindParameter[Any] | None, scope: Column[Any] | None) -> Selected | None:
+    return None if bind is None or scope is None else (bind, scope.type.python_type)
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def require_read(statement: Executable) -> None:
+    """Raise `UnknownTables` for a statement that changes rows: its changes would void no page."""
+    for element in _elements(statement):
+        names_changes = isinstance(element, _NamedText) and element.changes
+        if names_changes or isinstance(element, UpdateBase):
+            raise UnknownTables("a statement that changes rows must be executed by a Transaction")
 
 
 def statement_tables(statement: Executable) -> set[Table]:
@@ -222,6 +252,8 @@ def _elements(statement: Executable) -> Iterator[ClauseElement]:
     for element in visitors.iterate(statement):  # type: ignore[arg-type]
         if isinstance(element, TextClause) and not isinstance(element, _NamedText):
             raise UnknownTables("SQL text must name its tables: use shared.database.sql")
+        if isinstance(element, TableClause) and not isinstance(element, Table):
+            raise UnknownTables(f"{element.name} is not a table of the models")
         if isinstance(element, ColumnClause) and element.is_literal:
             _check_literal(element.name)
         if isinstance(element, ClauseElement):
@@ -257,7 +289,7 @@ def _equal_binds(
     """Yield for each place that selects from the table what its column must equal, or None."""
     for one in selects:
         for source in _sources(one.get_final_froms()):
-            if source is table or getattr(source, "element", None) is table:  # an alias of it
+            if _aliased(source) is table:
                 yield _equal_bind(one, source, column)
 
 
@@ -265,8 +297,17 @@ def _sources(froms: Sequence[FromClause]) -> Iterator[FromClause]:
     for one in froms:
         if isinstance(one, Join):
             yield from _sources((one.left, one.right))
+        elif isinstance(one, FromGrouping):  # a join within a join
+            yield from _sources((one.element,))
         else:
             yield one
+
+
+def _aliased(source: FromClause) -> FromClause:
+    """Return what a source is an alias of, at any depth; itself if it is none."""
+    while (element := getattr(source, "element", None)) is not None:
+        source = element
+    return source
 
 
 def _equal_bind(one: Select[Any], source: FromClause, column: str) -> BindParameter[Any] | None:
@@ -293,30 +334,32 @@ def conjuncts(condition: ColumnElement[Any] | None) -> Iterator[ColumnElement[An
 def changes_of(statement: Executable) -> TableChanges:
     """Return the changes of a statement. Raises `UnknownTables`."""
     elements = list(_elements(statement))
-    changing = [element for element in elements if isinstance(element, UpdateBase)]
+    changing = [one for one in elements if isinstance(one, UpdateBase) and one is not statement]
     named = [table for one in elements if isinstance(one, _NamedText) for table in one.changes]
+    others = {_table_of(one).name for one in changing} | {table.name for table in named}
     by_cascade: dict[str, str | None] = {}
     for one in changing:
-        _cascade(_table_of(one), isinstance(one, Delete), by_cascade)
+        by_cascade |= dict.fromkeys(_cascaded(_table_of(one), isinstance(one, Delete)))
     for table in named:
-        _cascade(table, True, by_cascade)
-    others = frozenset(_table_of(one).name for one in changing if one is not statement)
+        by_cascade |= dict.fromkeys(_cascaded(table, True))
     if not isinstance(statement, Insert | Update | Delete):
-        others |= {table.name for table in named}
-        return TableChanges(statement, dict.fromkeys(by_cascade), others)
+        return TableChanges(statement, by_cascade, frozenset(others))
     table = _table_of(statement)
+    by_cascade = _cascaded(table, isinstance(statement, Delete)) | by_cascade
+    if table.name in by_cascade:  # it changes in two ways
+        by_cascade[table.name] = None
+    changes = TableChanges(statement, by_cascade, frozenset(others), table.name)
     scope = _scope_of(table)
-    if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope)):
-        return TableChanges(statement, by_cascade, others, table.name)
-    returning = statement.returning(table.c[scope].label(SCOPE_LABEL))
-    if not isinstance(statement, Update):
-        given = _given(statement, scope) if isinstance(statement, Insert) else None
-        return TableChanges(returning, by_cascade, others, table.name, scope, None, given)
-    given = _given(statement, scope)
-    moving = _returning_scope_before(statement, table, scope)
-    if scope in _set_by(statement):
-        return TableChanges(moving, by_cascade, others, table.name, scope, None, given)
-    return TableChanges(returning, by_cascade, others, table.name, scope, moving, given)
+    if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope.name)):
+        return changes
+    if isinstance(statement, Delete):
+        return changes._replace(statement=statement.returning(scope.label(SCOPE_LABEL)))
+    given = _selected(_given(statement, scope.name), scope)
+    if isinstance(statement, Update):
+        moving = _returning_scope_before(statement, table, scope)
+        return changes._replace(statement=moving, given=given)
+    inserting = statement.returning(scope.label(SCOPE_LABEL))
+    return changes._replace(statement=inserting, given=given)
 
 
 def _may_move(statement: Insert, scope: str) -> bool:
@@ -335,22 +378,21 @@ def _may_move(statement: Insert, scope: str) -> bool:
     return scope not in target or not keeps
 
 
-def _returning_scope_before(statement: Update, table: Table, scope: str) -> Update:
-    """Return the update, extended to return the scope that its row had before.
+def _returning_scope_before(statement: Update, table: Table, scope: Column[Any]) -> Update:
+    """Return the update, extended to return the row's scope, and the one that it had before.
 
-    The row is locked before it is read: a subquery in RETURNING would miss the scope to which
+    A trigger or a generated column may change a scope that the statement does not set. The row is
+    locked before it is read: a subquery in RETURNING would miss the scope to which
     another transaction has just moved it. `old` in RETURNING needs PostgreSQL 18.
     """
     keys = table.primary_key.columns
-    former = select(*keys, table.c[scope].label(SCOPE_BEFORE)).with_for_update(
-        of=table, key_share=True
-    )
+    former = select(*keys, scope.label(SCOPE_BEFORE)).with_for_update(of=table, key_share=True)
     if statement.whereclause is not None:
         former = former.where(statement.whereclause)
     before = former.cte("before")
     same_row = (column == before.c[column.name] for column in keys)
     moving = statement.where(*same_row)
-    return moving.returning(table.c[scope].label(SCOPE_LABEL), before.c[SCOPE_BEFORE])
+    return moving.returning(scope.label(SCOPE_LABEL), before.c[SCOPE_BEFORE])
 
 
 def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None:
@@ -376,20 +418,38 @@ def _table_of(statement: UpdateBase) -> Table:
     return statement.table
 
 
-def _cascade(table: Table, deletes: bool, found: dict[str, str | None], depth: int = 0) -> None:
-    """Add the tables whose rows change with rows of this table, at any depth."""
+def _cascaded(table: Table, deletes: bool) -> dict[str, str | None]:
+    """Return the tables whose rows change with rows of this table, at any depth.
+
+    Each has the column of this table that is the scope of its rows. It is None, for the whole
+    table, if there are several ways to the table, or if a row may get another scope.
+    """
+    found: dict[str, str | None] = {}
+    ways = [(table, deletes)]
+    for parent, is_deleted in ways:
+        for child, key in _references(parent):
+            action = str(key.ondelete if is_deleted else key.onupdate).upper()
+            if action not in CASCADING:
+                continue
+            is_known = parent is table and is_deleted and action != "SET DEFAULT"
+            scope = _referred(key, _scope_of(child)) if is_known else None
+            found[child.name] = scope if child.name not in found else None
+            way = child, is_deleted and action == "CASCADE"
+            if way not in ways:
+                ways.append(way)
+    return found
+
+
+def _references(table: Table) -> Iterator[tuple[Table, ForeignKeyConstraint]]:
     for child in table.metadata.tables.values():
         for key in child.foreign_key_constraints:
-            action = str(key.ondelete if deletes else key.onupdate).upper()
-            if key.referred_table is not table or action not in CASCADING:
-                continue
-            is_new = child.name not in found
-            scope = None if depth else _referred(key, child.info.get(SCOPE))
-            found[child.name] = scope if is_new else None
-            if is_new:
-                _cascade(child, deletes and action == "CASCADE", found, depth + 1)
+            if key.referred_table is table:
+                yield child, key
 
 
-def _referred(key: ForeignKeyConstraint, column: str | None) -> str | None:
-    """Return the column that a child's column refers to, None if this key does not include it."""
-    return next((one.column.name for one in key.elements if one.parent.name == column), None)
+def _referred(key: ForeignKeyConstraint, scope: Column[Any] | None) -> str | None:
+    """Return the column to which a child's scope refers, None if this key does not include it."""
+    for one in key.elements:
+        if one.parent is scope and _is_equal_as_text(one.column.type):
+            return one.column.name
+    return None

@@ -21,7 +21,14 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.concurrency import run_both
 from shared.database.connection import worker_connection
-from shared.database.dependencies import TableChanges, Values, changes_of, dependencies_of, merge
+from shared.database.dependencies import (
+    TableChanges,
+    Values,
+    changes_of,
+    dependencies_of,
+    merge,
+    require_read,
+)
 from shared.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from shared.database.failures import log_failure, sqlstate_of
 from shared.database.guards import (
@@ -216,6 +223,7 @@ class Transaction:
         Raises `Forbidden` like a change, unless the rows may be of `any_owner`: then the endpoint
         must not show them to a caller who may write only its own.
         """
+        require_read(statement)
         if not any_owner:
             self._require_guard(statement)
         return await self._look_up(statement, values)
@@ -268,11 +276,10 @@ class Transaction:
         self.has_changes = True
         self._checks_conditions |= checks_conditions(changes.statement)
         self._invalidation.start(changes.tables(values))
-        executable = changes.executable(values)
-        given = self._with_guards(executable, values)
+        given = self._with_guards(changes.statement, values)
         try:
             with database_time(self.request.record):
-                return await self._connection.execute(executable, given)
+                return await self._connection.execute(changes.statement, given)
         except IntegrityError as violation:
             error = client_error(violation, changes.statement)
             if error is None:
