@@ -161,6 +161,10 @@ title_counts = Table(
     Column("titles", BigInteger),
     info={DERIVED_FROM: ("books",)},
 )
+totals = Table(
+    "totals", SHAPES, key(), Column("total", BigInteger), info={DERIVED_FROM: ("title_counts",)}
+)
+total_notes = Table("total_notes", SHAPES, key(), refers("total_id", "totals", ondelete="CASCADE"))
 log = Table("log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
 
 ROWS = """
@@ -172,6 +176,8 @@ INSERT INTO book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
 INSERT INTO marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
 INSERT INTO notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
 INSERT INTO title_counts (titles) VALUES (3);
+INSERT INTO totals (total) VALUES (3);
+INSERT INTO total_notes (total_id) VALUES (1);
 INSERT INTO log (line) VALUES ('made');
 INSERT INTO folders (parent_id, name) VALUES (NULL, 'root'), (1, 'child'), (2, 'grandchild');
 INSERT INTO countries VALUES ('DE'), ('FR');
@@ -184,6 +190,10 @@ INSERT INTO clauses (contract_id) VALUES (1);
 CREATE FUNCTION count_titles() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN UPDATE title_counts SET titles = (SELECT count(*) FROM books); RETURN NULL; END';
 CREATE TRIGGER count_titles AFTER INSERT OR DELETE ON books EXECUTE FUNCTION count_titles();
+CREATE FUNCTION replace_totals() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN DELETE FROM totals; INSERT INTO totals (total) VALUES (NEW.titles); RETURN NULL; END';
+CREATE TRIGGER replace_totals AFTER UPDATE ON title_counts FOR EACH ROW
+    EXECUTE FUNCTION replace_totals();
 CREATE FUNCTION rename_label(label bigint) RETURNS text LANGUAGE sql AS
     'UPDATE labels SET name = ''newer'' WHERE id = label RETURNING name';
 CREATE FUNCTION set_initial() RETURNS trigger LANGUAGE plpgsql AS
@@ -244,6 +254,8 @@ READS: dict[str, Any] = {
     .where(books.c.author_id == AUTHOR, same.c.author_id == AUTHOR),
     "clauses": select(clauses.c.id),
     "counted titles": select(title_counts.c.titles),
+    "a total of counted titles": select(totals.c.total),
+    "rows that refer to a total": select(total_notes.c.id),
     "a union": select(authors.c.name).union_all(select(labels.c.name)).subquery().select(),
     "as text": database.sql("SELECT name FROM labels", reads=[labels]),
 }
@@ -436,7 +448,9 @@ def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         connection.execute(ROWS.encode())
         yield connection
-        connection.execute("DROP FUNCTION count_titles, set_initial, rename_label CASCADE")
+        connection.execute(
+            "DROP FUNCTION count_titles, replace_totals, set_initial, rename_label CASCADE"
+        )
     SHAPES.drop_all(engine)
     engine.dispose()
 

@@ -1,5 +1,6 @@
 """PostgreSQL's failures: what is retried, what is returned, and that nothing is written twice."""
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from fastapi import Request
 from psycopg import errors
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import bindparam, exists, insert, update
 
 from local.services import Services
 from shared.database import Reader, Transaction, read
@@ -33,6 +34,7 @@ from shared.http.route import PERMISSION, api_router
 from shared.request import request_of
 from tests.conftest import Worker, url_without_timeouts
 from tests.example.models import articles
+from tests.example.models import writers as writers_table
 from tests.in_process import LambdaTransport
 from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
 
@@ -41,6 +43,7 @@ Database = psycopg.Connection[Any]
 INSERT = "INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')"
 INSERT_BOB = "INSERT INTO writers (name, email) VALUES ('Bob', 'bob@example.org')"
 END_OWN_BACKEND = "SELECT pg_terminate_backend(pg_backend_pid())"
+POLL_SECONDS = 0.005
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/blog"
 
 
@@ -236,6 +239,32 @@ def test_what_several_statements_change_is_invalidated_together(
 
     worker.run(write(insert_two, Watch()))
     assert invalidated["articles"] == (None if whole else {"1", "2"})
+
+
+def test_an_update_finds_the_row_that_a_concurrent_one_has_just_moved(
+    worker: Worker, services: Services, database: Database
+) -> None:
+    """Without another look, PostgreSQL would compare the row with the writer that it had before."""
+    database.execute(INSERT)
+    database.execute(INSERT_BOB)
+    database.execute("INSERT INTO articles (writer_id, title, content) VALUES (1, 'a', 'b')")
+    of_a_writer = exists().where(writers_table.c.id == articles.c.writer_id)
+    retitle = update(articles).where(articles.c.id == 1, of_a_writer).returning(articles.c.title)
+
+    async def change(block: Transaction) -> str:
+        return str((await block.change(retitle, {"title": "new"})).title)
+
+    async def change_beside(other: Database) -> str:
+        other.execute("UPDATE articles SET writer_id = 2 WHERE id = 1")
+        changing = asyncio.create_task(write(change))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while database.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 (PostgreSQL's)
+            await asyncio.sleep(POLL_SECONDS)
+        other.commit()
+        return await changing
+
+    with psycopg.connect(services.database_url) as other:
+        assert worker.run(change_beside(other)) == "new"
 
 
 def test_a_row_that_moves_to_another_scope_waits_for_no_other_row(

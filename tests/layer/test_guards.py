@@ -3,14 +3,31 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Table, Text, and_, or_, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Executable,
+    ForeignKey,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
+from sqlalchemy.dialects import postgresql
 
 from shared.database import ownership
 from shared.database.guards import target_of
 from shared.database.items import Item
 from shared.database.links import Link
 from shared.database.models import METADATA
-from shared.database.ownership import is_own
+from shared.database.ownership import OWN_USER_ID, is_limited, is_own
 
 NOTES = Table(
     "notes",
@@ -33,6 +50,61 @@ def test_alternatives_stay_alternatives() -> None:
     for guards in ((), (is_own(NOTES.c.user_id),)):
         found = str(target_of(update(NOTES).where(either, *guards)))
         assert "notes.id = :id_1 OR notes.title = :title_1" in found
+
+
+OTHERS = NOTES.alias("others")
+OWN = is_own(NOTES.c.user_id)
+WRITE = update(NOTES).where(NOTES.c.id == 1)
+IS_MINE = (NOTES.c.user_id == OWN_USER_ID).label("is_mine")
+UPSERT = postgresql.insert(NOTES).values(user_id=OWN_USER_ID)
+LIMITED: dict[str, Executable] = {
+    "a condition": select(NOTES).where(NOTES.c.id == 1, OWN),
+    "a condition of a subquery": select(select(NOTES).where(OWN).subquery()),
+    "a condition of a CTE": select(select(NOTES).where(OWN).cte()),
+    "a condition of a join": select(NOTES).join(
+        OTHERS, and_(OTHERS.c.id == NOTES.c.id, is_own(OTHERS.c.user_id))
+    ),
+    "a query of the caller's own": select(NOTES).where(
+        exists().where(OTHERS.c.id == NOTES.c.id, is_own(OTHERS.c.user_id))
+    ),
+    "conditions of all parts of a union": union(select(NOTES).where(OWN), select(NOTES).where(OWN)),
+    "a condition of an update": WRITE.where(OWN),
+    "a condition of a deletion": delete(NOTES).where(OWN),
+    "a new row of the caller's": insert(NOTES).values(user_id=OWN_USER_ID),
+    "an upsert whose condition is the caller's": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.id], set_={"title": "b"}, where=OWN
+    ),
+    "an upsert that conflicts by the owner": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.user_id], set_={"title": "b"}
+    ),
+}
+UNLIMITED: dict[str, Executable] = {
+    "no condition": select(NOTES),
+    "a column": select(NOTES, IS_MINE),
+    "an order": select(NOTES).order_by(IS_MINE),
+    "a condition of an outer join": select(NOTES).outerjoin(OTHERS, is_own(OTHERS.c.user_id)),
+    "a condition of one part of a union": union(select(NOTES).where(OWN), select(NOTES)),
+    "a new value": WRITE.values(user_id=OWN_USER_ID),
+    "a returned value": WRITE.values(title="b").returning(IS_MINE),
+    "an unlimited update beside a limited one": WRITE.where(OWN).add_cte(WRITE.cte("other")),
+    "an unlimited update beside a new row": insert(NOTES)
+    .values(user_id=OWN_USER_ID)
+    .add_cte(WRITE.cte("other")),
+    "an upsert of any row": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.id], set_={"title": "b"}
+    ),
+    "an upsert of named rows": UPSERT.on_conflict_do_update(constraint="one", set_={"title": "b"}),
+}
+
+
+@pytest.mark.parametrize("condition", LIMITED)
+def test_a_condition_on_the_caller_limits_a_statement(condition: str) -> None:
+    assert is_limited(LIMITED[condition])
+
+
+@pytest.mark.parametrize("use", UNLIMITED)
+def test_another_use_of_the_caller_limits_nothing(use: str) -> None:
+    assert not is_limited(UNLIMITED[use])
 
 
 @pytest.fixture

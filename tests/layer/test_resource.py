@@ -35,6 +35,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local.generate.http_semantics import add_http_semantics
 from shared import database
 from shared.auth import permissions
+from shared.auth.permissions import ALL as GRANTED
 from shared.auth.permissions import OWN
 from shared.cache.fences import Fences
 from shared.database.links import Link
@@ -79,6 +80,8 @@ WRITABLE = and_(notes.c.id == NOTE_ID, is_own(notes.c.user_id), meets_conditions
 UPDATE = update(notes).where(WRITABLE).returning(*VERSIONED)
 DONE = UPDATE.values(done=True)
 UNGUARDED = update(notes).where(notes.c.id == NOTE_ID).values(done=True).returning(*VERSIONED)
+TAKE = update(notes).where(notes.c.id == NOTE_ID).values(user_id=OWN_USER_ID).returning(*VERSIONED)
+GIVE = UPDATE.values(user_id=bindparam("receiver", type_=BigInteger))
 INSERT = insert(notes).returning(*VERSIONED)
 FIND = select(*VERSIONED).where(notes.c.id == NOTE_ID)
 ALL = PagedQuery(select(*COLUMNS), notes.c.id, counted=True)
@@ -87,6 +90,14 @@ WITH_PINS = PagedQuery(
     notes.c.id,
     counted=True,
 )
+SHOWING_MINE = PagedQuery(
+    select(*COLUMNS, (notes.c.user_id == OWN_USER_ID).label("is_mine")), notes.c.id, counted=True
+)
+VISIBLE = PagedQuery(select(*COLUMNS).where(is_own(notes.c.user_id)), notes.c.id, counted=True)
+BY_DONE = {
+    done: PagedQuery(select(*COLUMNS).where(notes.c.done.is_(done)), notes.c.id, counted=True)
+    for done in (False, True)
+}
 FIRST = PagedQuery(select(*COLUMNS).where(notes.c.id == 1), notes.c.id, counted=True)
 RENAME = (
     update(WRITERS)
@@ -164,6 +175,11 @@ async def create_any_note(transaction: Transaction, body: NoteUpdate) -> Row:
     return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
 
 
+@resource.create("/copies", permission="notes:write")
+async def copy_note(transaction: Transaction, body: NoteUpdate) -> Row:
+    return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
+
+
 @resource.list(NotePage, cached=True)
 async def list_notes(reader: Reader, query: PageParameters) -> PageResult:
     return await ALL.fetch(reader, query.position, query.limit)
@@ -187,6 +203,26 @@ async def peek_at_notes(reader: Reader, query: PageParameters) -> PageResult:
 @resource.list(NotePage, "/peek/mine", cached=True, permission="notes:peek")
 async def peek_at_my_notes(reader: Reader, query: PageParameters) -> PageResult:
     return await MINE.fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, "/peek/all", cached=True, permission="notes:peek")
+async def peek_at_whose_notes_are_mine(reader: Reader, query: PageParameters) -> PageResult:
+    return await SHOWING_MINE.fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, "/visible", cached=True, private=True, permission="notes:peek")
+async def list_visible_notes(reader: Reader, query: PageParameters) -> PageResult:
+    return await VISIBLE.fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, cached=True, below="/shelves/{shelf_id:id}/open")
+async def list_open_notes(reader: Reader, shelf_id: Id, query: PageParameters) -> PageResult:
+    return await BY_DONE[False].fetch(reader, query.position, query.limit)
+
+
+@resource.list(NotePage, cached=True, below="/shelves/{shelf_id:id}/done")
+async def list_done_notes(reader: Reader, shelf_id: Id, query: PageParameters) -> PageResult:
+    return await BY_DONE[True].fetch(reader, query.position, query.limit)
 
 
 @resource.list(NotePage, "/by/role", cached=True)
@@ -227,6 +263,28 @@ async def update_note(transaction: Transaction, note_id: Id, body: NoteUpdate) -
 @resource.action("/finish")
 async def finish_note(transaction: Transaction, note_id: Id) -> Row:
     return await transaction.change(DONE, {"note_id": note_id})
+
+
+@resource.action("/finish-twice")
+async def finish_note_twice(transaction: Transaction, note_id: Id) -> Row:
+    await transaction.change(DONE, {"note_id": note_id})
+    return await transaction.change(DONE, {"note_id": note_id})
+
+
+@resource.action("/take")
+async def take_note(transaction: Transaction, note_id: Id) -> Row:
+    return await transaction.change(TAKE, {"note_id": note_id})
+
+
+@resource.action("/give/{receiver:id}")
+async def give_note(transaction: Transaction, note_id: Id, receiver: Id) -> Row:
+    return await transaction.change(GIVE, {"note_id": note_id, "receiver": receiver})
+
+
+@resource.action("/give-away/{receiver:id}")
+async def give_note_away(transaction: Transaction, note_id: Id, receiver: Id) -> Row:
+    given = {"note_id": note_id, "receiver": receiver}
+    return await transaction.change(GIVE, given, any_owner=True)
 
 
 @resource.action("/finish-any")
@@ -322,6 +380,7 @@ def tables(
 def api_as(worker: Worker, tables: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiAs]:
     """Returns the API for a caller; `peek` is granted to authors for what is their own."""
     monkeypatch.setitem(permissions.ROLES["author"], "peek", OWN)
+    monkeypatch.setitem(permissions.ROLES["admin"], "peek", GRANTED)
     worker.restart(**REQUIRED)
     clients: list[httpx.Client] = []
 
@@ -354,6 +413,12 @@ def test_a_write_that_does_not_check_the_owner_is_denied_to_who_may_write_only_i
     assert api_as("root", "admin").post(path).status_code == 200
 
 
+def test_a_write_that_only_sets_the_owner_is_denied_too(api_as: ApiAs) -> None:
+    bob = api_as("bob")
+    assert bob.post("/notes/1/take").status_code == 403
+    assert bob.get("/notes/1").json()["user_id"] == 1
+
+
 def test_an_insert_that_does_not_check_the_owner_is_denied_too(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
@@ -365,6 +430,7 @@ def test_a_read_that_does_not_check_the_owner_is_denied_to_who_may_read_only_its
     api_as: ApiAs,
 ) -> None:
     assert api_as("ada").get("/notes/peek").status_code == 403
+    assert api_as("ada").get("/notes/peek/all").status_code == 403
     assert lines(api_as("ada").get("/notes/peek/mine")) == ["of Ada"]
 
 
@@ -373,6 +439,55 @@ def test_a_look_up_within_a_write_checks_the_owner_unless_it_says_otherwise(api_
     assert bob.post("/notes/1/look-up").status_code == 403
     assert bob.post("/notes/1/look-up-any").json()["line"] == "of Ada"
     assert api_as("root", "admin").post("/notes/1/look-up").status_code == 200
+
+
+def test_a_row_cannot_become_anothers_unless_the_statement_allows_it(api_as: ApiAs) -> None:
+    ada = api_as("ada")
+    assert ada.post("/notes/1/give/2").status_code == 403
+    assert ada.get("/notes/1").json()["user_id"] == 1
+    assert api_as("root", "admin").post("/notes/2/give/1").json()["user_id"] == 1
+    assert ada.post("/notes/1/give-away/2").json()["user_id"] == 2
+    assert ada.post("/notes/1/give-away/1").status_code == 403
+
+
+def test_what_a_caller_may_not_read_it_cannot_find_by_a_write(
+    api_as: ApiAs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bob = api_as("bob")
+    assert bob.post("/notes/1/finish").status_code == 403
+    for role in permissions.ROLES:
+        monkeypatch.setitem(permissions.ROLES[role], "notes:read", OWN)
+    assert bob.post("/notes/1/finish").status_code == 404
+    assert bob.post("/notes/2/finish").status_code == 200
+
+
+def test_a_key_belongs_to_one_operation(api_as: ApiAs) -> None:
+    root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
+    assert root.post("/notes", json={}, headers=key).status_code == 201
+    assert root.post("/notes", json={}, headers=key).status_code == 201
+    assert root.post("/notes/copies", json={}, headers=key).status_code == 422
+
+
+def test_lists_below_other_items_have_pages_of_their_own(
+    api_as: ApiAs, tables: psycopg.Connection[Any]
+) -> None:
+    tables.execute("UPDATE notes SET done = true WHERE id = 2")
+    for _ in range(2):
+        assert lines(api_as("ada").get("/shelves/1/open/notes")) == ["of Ada"]
+        assert lines(api_as("ada").get("/shelves/1/done/notes")) == ["of Bob"]
+
+
+def test_a_private_page_is_shared_with_no_other_role_of_its_caller(api_as: ApiAs) -> None:
+    for _ in range(2):
+        assert lines(api_as("ada", "admin").get("/notes/visible")) == ["of Ada", "of Bob"]
+        assert lines(api_as("ada").get("/notes/visible")) == ["of Ada"]
+
+
+def test_if_match_is_compared_with_the_row_as_it_was_before_the_request(api_as: ApiAs) -> None:
+    ada = api_as("ada")
+    tag = {"If-Match": ada.get("/notes/1").headers["etag"]}
+    assert ada.post("/notes/1/finish-twice", headers=tag).status_code == 200
+    assert ada.post("/notes/1/finish-twice", headers=tag).status_code == 412
 
 
 def test_the_audit_log_has_the_table_of_each_row(

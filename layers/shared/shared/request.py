@@ -40,13 +40,20 @@ class Access(NamedTuple):
     """The right of one request to `operation`: on all resources or, if `own_only`, the caller's.
 
     `permission` is the one that the operation needs, such as `articles:write`; `caller` is None for
-    anonymous requests.
+    anonymous requests. `others_hidden`: the caller may not read others' resources of this kind.
     """
 
     operation: str
     permission: str
     caller: Caller | None = None
     own_only: bool = False
+    others_hidden: bool = False
+
+    @property
+    def view(self) -> str:
+        """A text of all on which the rows that are shown may depend, so for pages to be shared."""
+        caller = self.caller or Caller("", "", frozenset())
+        return " ".join((caller.identity, str(self.own_only), *sorted(caller.roles)))
 
     @property
     def resource(self) -> str:

@@ -63,7 +63,8 @@ def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
     grant = _grant_to(caller, permission)
     if grant is NONE:
         raise Forbidden(permission)
-    return Access(operation, permission, caller, own_only=grant is OWN)
+    hides_others = _grant_to(caller, f"{access.resource}:read") is not ALL
+    return access._replace(caller=caller, own_only=grant is OWN, others_hidden=hides_others)
 
 
 def is_granted(access: Access, permission: str) -> bool:
@@ -75,5 +76,5 @@ def is_granted(access: Access, permission: str) -> bool:
 
 def _grant_to(caller: Caller, permission: str) -> Grant:
     prefix = settings().role_prefix
-    roles = (role for role in ROLES if f"{prefix}{role}" in caller.roles)
+    roles = [role for role in ROLES if f"{prefix}{role}" in caller.roles]
     return grant_of(permission, *roles)

@@ -194,13 +194,38 @@ def _scopes_read(
         elif (column := element.info.get(ROWS_OF)) is not None:
             wholes |= _tables_of_rows(selects, element, column)
         else:
-            wholes |= set(element.info.get(DERIVED_FROM, ()))
+            wholes |= _derived_from(element)
             scope = _scope_of(element)
             bind = None if scope is None else _common_bind(selects, element, scope.name)
             found[element.name] = _selected(bind, scope)
     named = statement_tables(statement)
     untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
     return found | dict.fromkeys(wholes), untracked
+
+
+def _derived_from(table: Table) -> set[str]:
+    """Return the tables whose changes change this one by triggers, at any depth.
+
+    They also change the tables to which these changes cascade.
+    """
+    found, seen, waiting = set[str](), {table}, [table]
+    while waiting:
+        one = waiting.pop()
+        sources = one.info.get(DERIVED_FROM, ())
+        found.update(sources)
+        known = {table.metadata.tables[name] for name in sources if name in table.metadata.tables}
+        new = (known | _cascading_parents(one)) - seen
+        seen |= new
+        waiting += new
+    return found
+
+
+def _cascading_parents(table: Table) -> set[Table]:
+    return {
+        key.referred_table
+        for key in table.foreign_key_constraints
+        if not {str(key.ondelete).upper(), str(key.onupdate).upper()}.isdisjoint(CASCADING)
+    }
 
 
 def _scope_of(table: Table) -> Column[Any] | None:
@@ -362,20 +387,36 @@ def changes_of(statement: Executable) -> TableChanges:
     return changes._replace(statement=inserting, given=given)
 
 
+class Upsert(NamedTuple):
+    """ON CONFLICT DO UPDATE: the columns in conflict by name, the new values, and the condition."""
+
+    target: frozenset[str]
+    values: Mapping[str, object]
+    where: ColumnElement[bool] | None
+
+
+def upsert_of(statement: Insert) -> Upsert | None:
+    """Return the INSERT's ON CONFLICT DO UPDATE, None if it has none."""
+    # No public attribute has the clause; a test fails if this name changes.
+    clause: Any = getattr(statement, "_post_values_clause", None)
+    if clause is None or not hasattr(clause, "update_values_to_set"):
+        return None
+    target = (getattr(one, "name", one) for one in clause.inferred_target_elements or ())
+    values: Mapping[Any, object] = dict(clause.update_values_to_set)
+    set_to = {getattr(name, "name", name): value for name, value in values.items()}
+    return Upsert(frozenset(target), set_to, clause.update_whereclause)
+
+
 def _may_move(statement: Insert, scope: str) -> bool:
     """Return whether ON CONFLICT may move an existing row from another scope.
 
     It does not if the row conflicts by the scope, as that of a link does, and keeps it.
     """
-    # No public attribute has the clause; a test fails if this name changes.
-    clause: Any = getattr(statement, "_post_values_clause", None)
-    if clause is None or not hasattr(clause, "update_values_to_set"):
+    upsert = upsert_of(statement)
+    if upsert is None:
         return False
-    target = {getattr(one, "name", one) for one in clause.inferred_target_elements or ()}
-    values = dict(clause.update_values_to_set).items()
-    set_to = {getattr(name, "name", name): value for name, value in values}
-    keeps = scope not in set_to or str(set_to[scope]) == f"excluded.{scope}"
-    return scope not in target or not keeps
+    keeps = str(upsert.values.get(scope, f"excluded.{scope}")) == f"excluded.{scope}"
+    return scope not in upsert.target or not keeps
 
 
 def _returning_scope_before(statement: Update, table: Table, scope: Column[Any]) -> Update:
@@ -397,13 +438,17 @@ def _returning_scope_before(statement: Update, table: Table, scope: Column[Any])
 
 def _given(statement: Insert | Update, column: str) -> BindParameter[Any] | None:
     """Return the parameter that a column is set to, None if it is set to another expression."""
+    value = value_of(statement, column)
+    return value if isinstance(value, BindParameter) else None
+
+
+def value_of(statement: Insert | Update, column: str) -> object:
+    """Return the expression that a column is set to, None if an INSERT leaves it out."""
     if isinstance(statement, Insert) and statement.select is not None:
         names = [getattr(name, "name", name) for name in statement._select_names or ()]
         selected = list(statement.select.selected_columns)
-        value = selected[names.index(column)] if column in names else None
-    else:
-        value = _set_by(statement).get(column, bindparam(column))
-    return value if isinstance(value, BindParameter) else None
+        return selected[names.index(column)] if column in names else None
+    return _set_by(statement).get(column, bindparam(column))
 
 
 def _set_by(statement: Insert | Update) -> dict[Any, object]:

@@ -17,6 +17,8 @@ from shared.database.ownership import SUBJECT, has_parameter, names_caller, owne
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
 
+IS_OWN = "this_is_own"
+
 
 @lru_cache(KNOWN_STATEMENTS)
 def checks_conditions(statement: Executable) -> bool:
@@ -40,6 +42,13 @@ def target_of(statement: Update | Delete) -> Select[bool]:
     guards = (SUBJECT.key, ALLOWED.key)
     rest = [one for one in conditions if not any(has_parameter(one, name) for name in guards)]
     return select(and_(true(), *owned)).select_from(statement.table).where(*rest)
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def returning_own(statement: Update) -> Update:
+    """Return the update, extended to return whether its row is still the caller's own."""
+    owned = (one for one in conjuncts(statement.whereclause) if has_parameter(one, SUBJECT.key))
+    return statement.returning(and_(true(), *owned).label(IS_OWN))
 
 
 @lru_cache(KNOWN_STATEMENTS)

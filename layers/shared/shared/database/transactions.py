@@ -11,7 +11,7 @@ request is retried once (`shared.http.route`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple, cast
 
 import psycopg
 from sqlalchemy import CursorResult, Delete, Executable, Row, Table, Update
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.concurrency import run_both
+from shared.conditions import UNCONDITIONAL
 from shared.database.connection import worker_connection
 from shared.database.dependencies import (
     TableChanges,
@@ -28,20 +29,24 @@ from shared.database.dependencies import (
     dependencies_of,
     merge,
     require_read,
+    statement_tables,
 )
 from shared.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from shared.database.failures import log_failure, sqlstate_of
 from shared.database.guards import (
+    IS_OWN,
     checks_conditions,
     guard_values,
+    returning_own,
     sets_nothing,
     target_of,
     unchanged_row_of,
 )
-from shared.database.ownership import names_caller, owner_values
+from shared.database.ownership import is_limited, names_caller, owner_values
 from shared.database.violations import client_error
 from shared.errors import (
     ApiError,
+    DatabaseUnavailable,
     Forbidden,
     InvalidRequest,
     NotFound,
@@ -117,11 +122,12 @@ class Reader:
         Raises `UnknownTables`, and `Forbidden` if the statement does not check the owner for a
         caller who may read only its own rows.
         """
-        if is_callers := names_caller(statement):
+        access = self._request.access
+        if access is not None and access.own_only and not is_limited(statement):
+            raise _forbidden(access)
+        if names_caller(statement):
+            self.names_caller = True
             values = {**(values or {}), **owner_values(self._request.granted())}
-        elif self._request.access is not None and self._request.access.own_only:
-            raise _forbidden(self._request.access)
-        self.names_caller |= is_callers
         merge(self.depends_on, dependencies_of(statement, values))
         return await self._connection.execute(statement, values)
 
@@ -157,6 +163,7 @@ class Transaction:
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
+        self._conditions = request.conditions
         self.changed: dict[str, set[str] | None] = {}
 
     @property
@@ -181,22 +188,41 @@ class Transaction:
         return row
 
     async def change(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
+        self,
+        statement: TypedReturnsRows[*Ts],
+        values: Values | None = None,
+        *,
+        any_owner: bool = False,
     ) -> Row[*Ts]:
         """Update or delete one row of a resource, and return the statement's row.
 
         An update without columns to set leaves the row unchanged. If no row matched, raises
-        `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since), in that order.
+        `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since), in that order;
+        `Forbidden` also if the caller's row would become another's, unless it may be of `any_owner`
+        then. If-Match is compared with the first row that has the condition.
         """
         given = values or {}
-        if isinstance(statement, Update) and sets_nothing(statement, given):
-            self._require_guard(statement)
-            row = (await self._look_up(unchanged_row_of(statement), given)).one_or_none()
-        else:
-            row = await self._write(statement, given)
+        checked = statement
+        if self.access.own_only and not any_owner and isinstance(statement, Update):
+            checked = cast("TypedReturnsRows[*Ts]", returning_own(statement))
+        row = await self._change_one(checked, given)
         if row is None:
-            raise await self._why_not(statement, given)
+            error = await self._why_not(statement, given)
+            if isinstance(error, DatabaseUnavailable):
+                row = await self._change_one(checked, given)
+            if row is None:
+                raise error
+        if not getattr(row, IS_OWN, True):
+            raise _forbidden(self.access)
+        if checks_conditions(statement):
+            self._conditions = UNCONDITIONAL
         return row
+
+    async def _change_one(self, statement: TypedReturnsRows[*Ts], given: Values) -> Row[*Ts] | None:
+        if not (isinstance(statement, Update) and sets_nothing(statement, given)):
+            return await self._write(statement, given)
+        self._require_guard(statement)
+        return (await self._look_up(unchanged_row_of(statement), given)).one_or_none()
 
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
@@ -247,23 +273,30 @@ class Transaction:
         return row
 
     def _require_guard(self, statement: Executable) -> None:
-        if self.access.own_only and not names_caller(statement):
+        if self.access.own_only and not is_limited(statement):
             raise _forbidden(self.access)
 
     async def _why_not(self, statement: Executable, values: Values) -> ApiError:
-        """Return why the statement matched no row."""
-        is_conditional = self.request.conditions.if_match is not None
+        """Return why the statement matched no row.
+
+        It is `DatabaseUnavailable` if there is a row. PostgreSQL finds none if, at the same time,
+        a concurrent write changes the row and what the statement compares in another table.
+        """
+        is_conditional = self._conditions.if_match is not None
         if not isinstance(statement, Update | Delete):
             return _forbidden(self.access) if self.access.own_only else _not_found(self.request)
-        if not (self.access.own_only or is_conditional):
+        is_of_one_table = len(statement_tables(statement)) == 1
+        if is_of_one_table and not (self.access.own_only or is_conditional):
             return _not_found(self.request)
         target = target_of(statement)
         found = (await self._look_up(target, values)).one_or_none()
-        if found is None:
+        if found is None or (not found[0] and self.access.others_hidden):
             return _not_found(self.request)
         if not found[0]:  # None for a caller without a user
             return _forbidden(self.access)
-        return PreconditionFailed()
+        if is_conditional:
+            return PreconditionFailed()
+        return DatabaseUnavailable("Another request changed this at the same time; retry.")
 
     def check_conditions(self) -> None:
         """Raise `InvalidRequest` if the request has If-Match, but no statement checked it."""
@@ -287,7 +320,7 @@ class Transaction:
             raise error from None
 
     def _with_guards(self, statement: Executable, values: Values | None) -> Values:
-        return {**(values or {}), **guard_values(statement, self.access, self.request.conditions)}
+        return {**(values or {}), **guard_values(statement, self.access, self._conditions)}
 
     def _changed(self, table: str, scopes: set[str] | None) -> None:
         known = self.changed.get(table, set())

@@ -141,7 +141,8 @@ class Resource:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
-            keyed = database.IdempotentRequest(f"/{self.name}", _content(arguments), key, self.key)
+            same = f"{path} {_content(arguments)}".lstrip()
+            keyed = database.IdempotentRequest(f"/{self.name}", same, key, self.key)
             async with database.transaction(request, Fences(request)) as transaction:
                 stored = await database.execute_idempotently(
                     transaction, keyed, insert, self.schema
@@ -176,16 +177,15 @@ class Resource:
     ) -> Register:
         """GET: the endpoint takes `CursorParameters`, and returns the `PageResult` of a list.
 
-        `cached`: pages with a number are cached, at `{name}{path}:{filters}:{page}:{limit}`.
+        `cached`: pages with a number are cached, at `{path of the route}:{filters}:{page}:{limit}`.
         `scope` is the parameter that selects a scope (`shared.database.dependencies`) of the table,
         or of another, such as a link table: `likes.post_id`.
         `private`: pages are cached for each caller; otherwise pages that depend on the caller are
         not cached. `below` is the path of the parent item, such as `/writers/{writer_id:id}`: the
-        list is at `{below}/{name}{path}`, and cached at `{name}@writers:…`.
+        list is at `{below}/{name}{path}`.
         """
-        parent = f"@{below.split('/')[1]}" if below else ""
         table, _, selects = scope.rpartition(".")
-        prefix = f"{self.name}{parent}{path}"
+        prefix = f"{below}/{self.name}{path}".removeprefix("/")
         pages = PageCache(table or self.name, schema, prefix) if cached else None
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
@@ -402,7 +402,7 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
     if not isinstance(query, PageParameters) or (number := query.page_number) is None:
         return None
     path = (value for value in arguments.values() if value is not query)
-    caller = [] if access is None else [digest(access.caller.identity if access.caller else "")]
+    caller = [] if access is None else [digest(access.view)]
     filters = map(_key_part, (*path, *query.filters()))
     return ":".join((*caller, *filters, str(number), str(query.limit)))
 
