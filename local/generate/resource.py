@@ -227,10 +227,9 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
     if name == "decimal":
         total, _, places = (numbers or DIGITS).partition(",")
         if int(places or 0) < int(total) <= MAX_DIGITS:
-            digits = f"max_digits={total}, decimal_places={places or 0}"
             return type_._replace(
                 column=f"Numeric({total}, {places or 0})",
-                body=f"Annotated[DecimalNumber, Field({digits})]",
+                body=f"Annotated[Decimal, Digits({total}, {places or 0})]",
             )
     elif numbers is None:
         return type_

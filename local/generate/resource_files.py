@@ -504,7 +504,7 @@ SCHEMA_IMPORTS = {
     "uuid": ("UUID",),
     "pydantic": ("Field", "JsonValue", "StrictBool"),
     "shared.http.fields": (
-        *("Body", "Changes", "Content", "Date", "DecimalNumber", "Id", "IdParameter", "Integer"),
+        *("Body", "Changes", "Content", "Date", "Digits", "Id", "IdParameter", "Integer"),
         *("JsonObject", "Key", "Line", "OneLine", "Shown", "Timestamp"),
     ),
     "shared.http.pagination": ("OffsetPage", "PageParameters"),

@@ -1,5 +1,6 @@
 """Types of fields beside texts: what they take is what their JSON Schema says and columns hold."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.http.fields import (
     Date,
-    DecimalNumber,
+    Digits,
     Integer,
     JsonObject,
     Line,
@@ -17,6 +18,8 @@ from shared.http.fields import (
     without_null,
 )
 
+Amount = Annotated[Decimal, Digits(8, 2)]
+Count = Annotated[Decimal, Digits(3, 0)]
 LARGEST = {"text": "x" * (10_000 - len('{"text": ""}'))}
 
 
@@ -32,7 +35,6 @@ def is_valid(type_: Any, value: object) -> bool:
     ("type_", "values"),
     [
         (Integer, [0, -(2**31), 2**31 - 1]),
-        (DecimalNumber, [Decimal("1.50"), 1]),
         (Line, ["x", "x" * 200]),
         (JsonObject, [{}, {"a": [None, {"b": 1.5}]}, {"a": r"\u0000", "\\": "\\"}, LARGEST]),
     ],
@@ -46,7 +48,9 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
     ("type_", "values"),
     [
         (Integer, [2**31, -(2**31) - 1, True, 1.0, "1", None]),
-        (DecimalNumber, ["1_0", "\u0661", " 1", "1\n", "1e3", "NaN", "", ".", "+", "0x1", None]),
+        (Amount, ["1_0", "\u0661", " 1", "1\n", "1e3", "NaN", "", ".", "+", "0x1", None]),
+        (Amount, ["1000000", "0.001", "1.", ".5", 1, 1.5, Decimal(1)]),
+        (Count, ["1000", "1.0", "1.", "-"]),
         (Line, ["", " ", "a\nb", "x" * 201, 1]),
         (JsonObject, [[], "{}", None, {"a": "\0"}, {"\0": 1}, {"a": [r"\\" + "\0"]}]),
         (JsonObject, [LARGEST | {"text": f"{LARGEST['text']}x"}]),
@@ -58,6 +62,15 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
 def test_any_other_value_is_rejected(type_: Any, values: list[object]) -> None:
     for value in values:
         assert not is_valid(type_, value), value
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"), [(Amount, "1.50"), (Amount, "-999999.99"), (Count, "999")]
+)
+def test_a_decimal_is_a_text_of_its_digits(type_: Any, value: str) -> None:
+    adapter = TypeAdapter(type_)
+    assert adapter.validate_python(value) == Decimal(value)
+    assert re.search(adapter.json_schema()["pattern"], value)
 
 
 def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:

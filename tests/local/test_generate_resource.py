@@ -64,7 +64,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(12, 2)",
                 "Decimal",
-                "Annotated[DecimalNumber, Field(max_digits=12, decimal_places=2)]",
+                "Annotated[Decimal, Digits(12, 2)]",
             ),
         ),
         (
@@ -72,7 +72,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
             (
                 "Numeric(6, 0)",
                 "Decimal",
-                "Annotated[DecimalNumber, Field(max_digits=6, decimal_places=0)]",
+                "Annotated[Decimal, Digits(6, 0)]",
             ),
         ),
         ("x:datetime?", ("DateTime(timezone=True)", "datetime | None", "Timestamp | None")),

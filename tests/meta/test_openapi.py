@@ -1,9 +1,12 @@
 """The merged OpenAPI document: current, complete, and true."""
 
 import re
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from sqlalchemy import Table
 
@@ -17,6 +20,9 @@ from shared.http.route import PERMISSION
 from tests.every_resource.document import CREATES, target_of
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCE_OF, RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
+
+ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
+"""Keywords of JSON Schema that reject no value."""
 
 pytestmark = pytest.mark.usefixtures("services")
 
@@ -119,6 +125,26 @@ def may_be_taken(table: Table) -> bool:
     unique = [*table.indexes, *(one for one in table.constraints if isinstance(one, UNIQUE))]
     key = RESOURCE_OF[table.name].key
     return any(CONFLICT in one.info for one in unique) or is_given(table.c[key])
+
+
+def with_inner(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON Schema, and those of its parts."""
+    yield schema
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+    parts += [schema[one] for one in ("items", "additionalProperties") if one in schema]
+    for part in parts:
+        if isinstance(part, dict):
+            yield from with_inner(part)
+
+
+def test_a_schema_has_keywords_of_json_schema_only(document: dict[str, Any]) -> None:
+    """Pydantic writes others, such as `max_digits`, for a `Field` after a validator of input."""
+    known = {*jsonschema.Draft202012Validator.VALIDATORS, *ANNOTATIONS}
+    parameters = [one.get("parameters", []) for one in operations(document)]
+    schemas = [resolved(document, one)["schema"] for one in chain(*parameters)]
+    for schema in (*document["components"]["schemas"].values(), *schemas):
+        for one in with_inner(schema):
+            assert {key for key in one if not key.startswith("x-")} <= known, one
 
 
 def integers(node: object) -> list[dict[str, Any]]:

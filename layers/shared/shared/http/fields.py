@@ -29,7 +29,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, get_args
 
@@ -84,18 +83,33 @@ IdParameter = Annotated[Id, DECIMAL_DIGITS]
 Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
 """The values of a column of the type integer."""
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 
+class Digits(GroupedMetadata):
+    """Annotates a `Decimal` of a body: a text with up to `total` digits, `places` of them after the
+    point, such as `"1.50"`. JSON numbers are rejected: many programs read them as floats.
 
-def _is_number(value: object) -> object:
-    if isinstance(value, str) and not NUMBER.fullmatch(value):
-        raise PydanticCustomError("number", "must be a decimal number")
-    return value
+    A `Field` of bounds precedes it: `Annotated[Decimal, Field(ge=0), Digits(12, 2)]`.
+    """
 
+    def __init__(self, total: int, places: int) -> None:
+        self.total = total
+        self.places = places
 
-DecimalNumber = Annotated[Decimal, BeforeValidator(_is_number)]
-"""A decimal, as a JSON number or text. Unlike `Decimal`, it accepts only what its JSON Schema does:
-no space, underscore, exponent or digit of another script."""
+    def __iter__(self) -> Iterator[object]:
+        whole = self.total - self.places
+        fraction = rf"(\.[0-9]{{1,{self.places}}})?" if self.places else ""
+        pattern = rf"-?[0-9]{{1,{whole}}}{fraction}"
+        wrong = f"must be a text with a decimal number: up to {whole} digits"
+        if self.places:
+            wrong += f", and {self.places} after a point"
+
+        def check(value: object) -> object:
+            if not isinstance(value, str) or not re.fullmatch(pattern, value):
+                raise PydanticCustomError("decimal", wrong)
+            return value
+
+        yield BeforeValidator(check)
+        yield WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
 
 
 class IdConvertor(IntegerConvertor):
