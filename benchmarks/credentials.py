@@ -30,7 +30,7 @@ CODE = {
     "a secret": """
 from shared.aws import secrets_manager
 secrets_manager.request = lambda *_, **__: b'{"SecretString": "x"}'
-secrets_manager.fetch_secret("arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog", 1.0)
+secrets_manager.fetch_secret("arn:aws:secretsmanager:eu-west-1:123456789012:secret:db", 1.0)
 """,
     "a secret: boto3": """
 import boto3
@@ -38,11 +38,11 @@ boto3.client("secretsmanager")
 """,
     "a token for PostgreSQL": """
 from shared.aws.tokens import database_token
-database_token("blog.cluster-abc.eu-west-1.rds.amazonaws.com", 5432, "blog_app")
+database_token("db.cluster-abc.eu-west-1.rds.amazonaws.com", 5432, "blog_app")
 """,
     "a token for PostgreSQL: boto3": """
 import boto3
-host = "blog.cluster-abc.eu-west-1.rds.amazonaws.com"
+host = "db.cluster-abc.eu-west-1.rds.amazonaws.com"
 boto3.client("rds").generate_db_auth_token(host, 5432, "blog_app")
 """,
     "a token for ElastiCache": """

@@ -40,10 +40,11 @@ def behind(
 ) -> dict[str, dict[str, str]]:
     """Return the environments of `prepare`, with URLs through the network."""
     baseline_url = network.database_url("baseline")
+    project_url = network.database_url("blog")
     return {
         "project": OPEN
         | {
-            "DATABASE_URL": f"{network.database_url('blog')}&sslnegotiation=direct",
+            "DATABASE_URL": f"{project_url}&sslnegotiation=direct",
             "REDIS_URL": network.redis_url(0),
             "DIRECT_REDIS_URL": direct["project"]["REDIS_URL"],
         },

@@ -19,7 +19,8 @@ IAM_ROLE = "rds_iam"
 def restore_app_roles(connection: Connection, name: str) -> list[str]:
     """Create the roles `name` and `name_health` if they are missing, and grant their rights.
 
-    Return the created roles, such as `role blog_app`. The current role needs CREATEROLE.
+    Return the created roles, such as `role blog_app`.
+    The current role needs CREATEROLE.
     """
     created = _restore_role(connection, name, RIGHTS)
     return created + _restore_role(connection, f"{name}_health", {})

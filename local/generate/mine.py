@@ -3,7 +3,8 @@
 The product's names replace this project's in every file: stacks, roles, databases, metrics, README;
 CHANGELOG is started again. `--lab drop` removes tests of the layer rather than of the product:
 model checking, attacks, failures, benchmarks with their results, decision records;
-`--examples drop` removes the example's resources. Finally this command removes itself.
+`--examples drop` removes the example's resources. Finally this command removes itself, and the
+tests that change the example in copies of the repository.
 
 The working tree must be clean: then `git diff` shows the changes, and `git restore .` with
 `git clean -fd` undoes them.
@@ -37,8 +38,19 @@ SHORT_NAME = "blog"
 """This project's names: the API's title, of stacks and packages, and of databases and roles."""
 PRODUCT = re.compile(r"[a-z][a-z0-9]{0,10}(-[a-z0-9]{1,10})?")
 """A product's name; with the stage's, that of a stack has up to 30 characters."""
+MAX_TITLE = 60
+"""Characters of a title, in HTML: lines of code that have it stay within their length."""
 EXAMPLES = {"posts", "users"}
-THIS = Gone(frozenset({"local.generate.mine"}), re.compile(r"\bgenerate[./]mine\b|make mine\b"))
+THIS = Gone(
+    frozenset({"local.generate.mine"}),
+    re.compile(r"\bgenerate[./]mine\b|make mine\b|\btests/shapes\b|\btest_adding_a_resource\b"),
+)
+"""This command, and the tests of `COPIES`."""
+COPIES = ("tests/install/test_adding_a_resource.py", "tests/shapes")
+"""Tests that change copies of the repository. In a product their diffs may not fit, and their
+resources may have names that are taken."""
+MEASURED = ("benchmarks/README.md", "benchmarks/results")
+"""What was measured here, under this project's name."""
 KEPT = frozenset({"clients", "e2e", "rehearsal"})
 """Folders of the laboratory that a product needs for deployments and releases."""
 CHECKS = """#!/usr/bin/env bash
@@ -90,6 +102,9 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
     if examples == "drop" and (names := sorted(EXAMPLES & set(resources()))):
         yield from remove(names)
     Path(__file__).unlink()
+    for path in filter(Path.exists, map(ROOT.joinpath, COPIES)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield f"removed: {path.relative_to(ROOT)}"
     yield from prune(ROOT, THIS, ["Making it yours"])
     (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
     tidy()
@@ -101,9 +116,11 @@ def _check(name: str, title: str) -> None:
         raise CommandError("say, for example, NAME=shop TITLE='Shop API'")
     if not PRODUCT.fullmatch(name):
         raise CommandError(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
-    if not title.isprintable() or not title.strip() or set(title) & set("\"'\\"):
+    length = len(html.escape(title))
+    if not title.isprintable() or not 0 < length <= MAX_TITLE or set(title) & set("\"'\\"):
         raise CommandError(
-            "TITLE must be one line without quotes and backslashes, such as Shop API"
+            f"TITLE must be one line of up to {MAX_TITLE} characters, such as Shop API,"
+            " without quotes and backslashes"
         )
     require_clean_tree()
 
@@ -115,11 +132,18 @@ def _rename(name: str, title: str) -> None:
         re.escape(html.escape(TITLE)): html.escape(title),
         rf"\b{NAME}\b": name,
         _camel_case(NAME): _camel_case(name),
+        rf"\b{SHORT_NAME}(?=[-@]|\.\w)": name,  # of a server or a user of AWS: no underscores
         rf"\b{SHORT_NAME}(?![a-z])": name.replace("-", "_"),
     }
+    pattern = re.compile("|".join(f"({one})" for one in names))
+    new = [*names.values()]
+
+    def replaced(text: str) -> str:
+        return pattern.sub(lambda found: new[(found.lastindex or 0) - 1], text)
+
     for path in listed_files():
-        if not path.is_relative_to(ROOT / "benchmarks" / "results"):
-            edit(path, lambda text: _replaced(text, names))
+        if not any(path.is_relative_to(ROOT / measured) for measured in MEASURED):
+            edit(path, replaced)
 
 
 def _remove_databases() -> Iterator[str]:
@@ -133,14 +157,6 @@ def _remove_databases() -> Iterator[str]:
 
 def _camel_case(name: str) -> str:
     return "".join(part.title() for part in name.split("-"))
-
-
-def _replaced(text: str, names: dict[str, str]) -> str:
-    return re.sub("|".join(names), lambda found: _name(found[0], names), text)
-
-
-def _name(found: str, names: dict[str, str]) -> str:
-    return next(name for pattern, name in names.items() if re.fullmatch(pattern, found))
 
 
 def _remove_laboratory() -> Iterator[str]:

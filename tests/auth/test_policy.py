@@ -71,9 +71,9 @@ def test_an_operation_is_granted_to_the_roles_that_have_its_permission(
         assert json.loads(response["body"])["detail"] == (
             f"This needs the permission {permission}, which your roles do not grant."
         )
-        assert response["headers"]["www-authenticate"] == (
-            f'Bearer realm="users-and-posts", error="insufficient_scope", scope="{permission}"'
-        )
+        error = f'error="insufficient_scope", scope="{permission}"'
+        challenge = f'Bearer realm="users-and-posts", {error}'
+        assert response["headers"]["www-authenticate"] == challenge
     elif grant is Grant.ALL:
         assert response["statusCode"] in {200, 201, 400, 404}, response["body"]
 

@@ -13,7 +13,7 @@ from tests.secrets_manager import Manager, new_secret
 PARTITIONS = json.loads(
     (Path(botocore.__file__).parent / "data" / "partitions.json").read_text(encoding="utf-8")
 )["partitions"]
-ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:blog-AbCdEf"
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
 
 
 @pytest.mark.parametrize("partition", PARTITIONS, ids=lambda partition: partition["id"])
@@ -24,7 +24,7 @@ def test_the_secrets_region_is_asked_in_every_partition(
     outputs = partition["outputs"]
     assert isinstance(outputs, dict)
     region = outputs["implicitGlobalRegion"]
-    arn = f"arn:{partition['id']}:secretsmanager:{region}:123456789012:secret:blog-AbCdEf"
+    arn = f"arn:{partition['id']}:secretsmanager:{region}:123456789012:secret:db-AbCdEf"
     assert endpoint(arn) == f"https://secretsmanager.{region}.{outputs['dnsSuffix']}"
 
 

@@ -52,9 +52,7 @@ def test_a_variable_is_what_was_typed(tmp_path: Path, name: str) -> None:
 
 def test_what_is_not_typed_is_not_there(tmp_path: Path) -> None:
     assert received(tmp_path, "token")[0] == ["-m", "local", "token"]
-    assert received(tmp_path, "mine", NAME="shop")[0][-4:] == [
-        *("--lab", "keep", "--examples", "keep")
-    ]
+    assert received(tmp_path, "resource", NAME="tickets")[0][-2:] == ["--owners", ""]
     assert received(tmp_path, "test", ARGS="tests/layer -k 'a or b'")[0] == [
         *("tests/layer", "-k", "a or b")
     ]

@@ -150,7 +150,7 @@ def test_a_unix_socket_needs_no_tls(worker: Worker, services: Services, api: htt
 
 def test_a_token_that_cannot_be_made_is_an_error_of_redis(worker: Worker) -> None:
     key = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}
-    worker.restart(REDIS_IAM_CACHE="blog", AWS_REGION=None, **key)
+    worker.restart(REDIS_IAM_CACHE="blog-cache", AWS_REGION=None, **key)
     with pytest.raises(RedisConnectionError, match="AWS_REGION"):
         new_connection("redis://127.0.0.1:1/0")
 

@@ -162,7 +162,8 @@ def test_a_logical_replica_has_exact_counts_and_keeps_them_when_it_takes_over(
         settings = "current_setting('data_directory'), current_setting('unix_socket_directories')"
         sockets = Path(*source.execute(f"SELECT {settings}").fetchall()[0])
         replica.execute(
-            f"CREATE SUBSCRIPTION all_tables CONNECTION 'host={sockets} user=postgres dbname=blog'"
+            "CREATE SUBSCRIPTION all_tables"
+            f" CONNECTION 'host={sockets} user=postgres dbname=blog'"
             " PUBLICATION all_tables WITH (create_slot = false, slot_name = slot)"
         )
         wait_until(replica, "SELECT every(srsubstate = 'r') FROM pg_subscription_rel")

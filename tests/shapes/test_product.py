@@ -22,6 +22,8 @@ from tests.resources import ROOT
 
 pytestmark = [pytest.mark.shapes, pytest.mark.slow]
 
+NAMES = ("haberdasher-stationery", "Haberdashers & stationers API, and of all they sell")
+"""A name and a title as long as they may be, with characters that some places do not allow."""
 SAM = Path(sys.executable).with_name("sam")
 
 
@@ -80,7 +82,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = folder / ".local" / "postgres"  # as `make run` leaves it, of the old name
     database.mkdir(parents=True)
     dropping = ("--lab", "drop", "--examples", "drop")
-    python(folder, "local.generate.mine", "shop", "Shop API", *dropping)
+    python(folder, "local.generate.mine", *NAMES, *dropping)
     assert not database.exists()
     commit(folder)
     page = (folder / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
@@ -108,6 +110,18 @@ def test_a_product_passes_its_tests(product: Path) -> None:
     lines = {name: len((product / name).read_bytes().splitlines()) for name in listed.split()}
     code = sum(count for name, count in lines.items() if name.endswith((".py", ".yaml")))
     print(f"the product: {len(lines)} files, {code} lines of code, tests of {seconds:.0f} s")
+
+
+def test_a_product_that_keeps_all_has_its_own_names_and_resources(tmp_path: Path) -> None:
+    folder = committed(tmp_path)
+    python(folder, "local.generate.mine", *NAMES)
+    fields = "name:str price:decimal(8,2)"
+    python(folder, "local.generate.resource", "orders", "--key", "uuid", "--fields", fields)
+    python(folder, "ruff", "check", "-q", ".")
+    python(folder, "ruff", "format", "--check", "-q", ".")
+    quick = ("-q", "-n", "2", "-p", "no:cacheprovider", "-m", "not slow")
+    suites = (f"tests/{name}" for name in ("benchmarks", "install", "layer", "network", "template"))
+    python(folder, "pytest", *quick, *suites)
 
 
 def test_a_product_runs(product: Path) -> None:

@@ -45,9 +45,8 @@ SHARED = {
     "route53:ListResourceRecordSets",
 }
 """Rights that no stage has to itself: they change nothing of another stage."""
-SECRETS = {
-    "DatabaseUrl": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:users-and-posts-staging-db",
-}
+SECRET = "secret:users-and-posts-staging-db"
+SECRETS = {"DatabaseUrl": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:{SECRET}"}
 NOT_NEEDED = {
     "s3:GetObject",  # AppSpec files in S3, where CloudFormation gives CodeDeploy the text
     "s3:GetObjectVersion",

@@ -28,8 +28,8 @@ def libpq_url(url: str) -> str:
     parts = URL.fullmatch(url.strip())
     if parts is None:
         raise ValueError(
-            "not a PostgreSQL URL; it looks like postgresql://user:password@host:5432/blog "
-            "(write @ : / in a password as %40 %3A %2F)"
+            "not a PostgreSQL URL like postgresql://user:password@host:5432/blog"
+            " (write @ : / in a password as %40 %3A %2F)"
         )
     address, hosts = parts["address"], parts["hosts"].split(",")
     if len(hosts) > 1 and ":" in parts["hosts"]:

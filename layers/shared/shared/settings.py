@@ -148,8 +148,9 @@ class Settings(BaseModel):
         str,
         Field(
             pattern=r"^[A-Za-z0-9_.:/-]{0,64}$",
-            description="Prefix of the names of roles in tokens: with `blog:` an administrator has "
-            "`blog:admin`. It distinguishes roles from a directory's groups.",
+            description="Prefix of the names of roles in tokens: "
+            "with `blog:` an administrator has `blog:admin`. "
+            "It distinguishes roles from a directory's groups.",
         ),
     ] = ""
     public_reads: Annotated[
