@@ -59,18 +59,22 @@ INSERT_USER = "INSERT INTO users (name, email) VALUES ('A', %s)"
 
 
 @pytest.mark.parametrize(("first", "second"), FOLDED_ALIKE)
-def test_addresses_are_unique_by_the_rule_of_names(schema: Schema, first: str, second: str) -> None:
-    schema.execute(INSERT_USER, [first])
-    with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):
-        schema.execute(INSERT_USER, [second])
-    folded = schema.execute("SELECT fold_case(%s) = fold_case(%s)", [first, second]).fetchone()
+def test_addresses_are_unique_by_the_rule_of_names(
+    migrated: Schema, first: str, second: str
+) -> None:
+    with migrated.transaction(force_rollback=True):
+        migrated.execute(INSERT_USER, [first])
+        with pytest.raises(psycopg.errors.UniqueViolation, match="users_email_key"):
+            migrated.execute(INSERT_USER, [second])
+    folded = migrated.execute("SELECT fold_case(%s) = fold_case(%s)", [first, second]).fetchone()
     assert folded == (True,)
 
 
 @pytest.mark.parametrize(("first", "second"), FOLDED_APART)
-def test_addresses_are_two_where_names_are(schema: Schema, first: str, second: str) -> None:
-    for address in (first, second):
-        schema.execute(INSERT_USER, [address])
+def test_addresses_are_two_where_names_are(migrated: Schema, first: str, second: str) -> None:
+    with migrated.transaction(force_rollback=True):
+        for address in (first, second):
+            migrated.execute(INSERT_USER, [address])
 
 
 def test_colliding_addresses_stop_the_migration_and_are_told_by_their_ids(
