@@ -88,9 +88,7 @@ mine: $(READY)   ## make the repository a product's own (NAME=shop TITLE='Shop A
 	@$(BIN)/python -m local.generate.mine "$$NAME" "$$TITLE" --lab "$${LAB:-keep}" --examples "$${EXAMPLES:-keep}"
 
 openapi: $(READY)  ## write what follows from the routes: OpenAPI document, sample events, tables of the API's page
-	@$(BIN)/python -m local.generate.openapi
-	@$(BIN)/python -m local.generate.sample_events
-	@$(BIN)/python -m local.generate.api_page
+	@$(BIN)/python -m local.generate.derived
 
 release: $(READY)  ## write what a release consists of to dist/ (TAG=v1.2.0 must be the version)
 	@$(BIN)/python -m local.generate.release "$$TAG"

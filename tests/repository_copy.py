@@ -30,6 +30,14 @@ def make(folder: Path, targets: Mapping[str, str]) -> None:
         run([*MAKE, target, f"MESSAGE={message}"], folder)
 
 
+def mypy(folder: Path, *arguments: str) -> None:
+    """Check types in the folder, with what a check of this repository found: 1 s instead of 9 s."""
+    cache, copy = (root / ".mypy_cache" for root in (ROOT, folder))
+    if cache.exists() and not copy.exists():
+        shutil.copytree(cache, copy)
+    python(folder, "mypy", *arguments)
+
+
 def python(folder: Path, module: str, *arguments: str) -> None:
     run([sys.executable, "-m", module, *arguments], folder)
 

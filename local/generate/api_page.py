@@ -1,6 +1,6 @@
 """The tables of docs/api.md: every route with its permission, and the fields of every body.
 
-They are derived from the OpenAPI document and the permissions. `python -m local.generate.api_page`
+They are derived from the OpenAPI document and the permissions. `python -m local.generate.derived`
 writes them; a test fails when they are not current.
 """
 
@@ -112,7 +112,7 @@ def _sentence(described: Schema) -> str:
     return first.replace("|", r"\|")
 
 
-if __name__ == "__main__":
+def write() -> None:
     text = with_tables(API_PAGE.read_text(encoding="utf-8"))
     API_PAGE.write_text(text, encoding="utf-8")
     print(f"wrote {API_PAGE}")

@@ -153,7 +153,7 @@ def as_text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-if __name__ == "__main__":
+def write() -> None:
     text = as_text(merged_openapi())
     # `make run` would reload for nothing.
     if not OPENAPI_FILE.exists() or text != OPENAPI_FILE.read_text(encoding="utf-8"):
@@ -161,3 +161,7 @@ if __name__ == "__main__":
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(OPENAPI_FILE)  # `make run` may be reading it
         print(f"wrote {OPENAPI_FILE}")
+
+
+if __name__ == "__main__":
+    write()

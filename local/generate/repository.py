@@ -42,11 +42,10 @@ def listed_files() -> Iterator[Path]:
 def generate(root: Path, message: str) -> None:
     """Write a migration to the models, and the files that follow from the routes.
 
-    Each generator is a process of its own, as this one has imported the former models.
+    The generators are processes of their own, as this one has imported the former models.
     """
     run_module(root, "local.generate.migration", message)
-    for generated in ("openapi", "sample_events", "api_page"):
-        run_module(root, f"local.generate.{generated}")
+    run_module(root, "local.generate.derived")
 
 
 def run_module(root: Path, module: str, *arguments: str) -> None:

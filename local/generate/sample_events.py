@@ -1,7 +1,7 @@
 """Sample events, one for every route and for the migrations.
 
-`python -m local.generate.sample_events` writes them. They are generated from the OpenAPI document,
-and committed in `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1,
+They are generated from the OpenAPI document by `python -m local.generate.derived`, and committed in
+`local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1,
 other keys the example of their type.
 """
 
@@ -144,10 +144,11 @@ def as_text(event: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(members) + "\n}\n"
 
 
-if __name__ == "__main__":
+def write() -> None:
+    events = sample_events()
     for path in EVENTS.glob("*.json"):
-        if path.stem not in sample_events():
+        if path.stem not in events:
             path.unlink()
-    for name, event in sample_events().items():
+    for name, event in events.items():
         (EVENTS / f"{name}.json").write_text(as_text(event), encoding="utf-8")
-    print(f"wrote {len(sample_events())} events to {EVENTS}")
+    print(f"wrote {len(events)} events to {EVENTS}")

@@ -12,7 +12,7 @@ import pytest
 
 from local.generate.resource import TYPES
 from tests.documentation.curl import blocks
-from tests.repository_copy import MAKE, copy_repository, make, python, run
+from tests.repository_copy import MAKE, copy_repository, make, mypy, python, run
 from tests.resources import OWNERS, RESOURCES, ROOT
 
 PAGE = (ROOT / "docs" / "adding-a-resource.md").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_the_page_shows_what_is_written(generated: Path) -> None:
 def test_what_is_written_is_formatted_linted_and_typed(generated: Path) -> None:
     python(generated, "ruff", "format", "--check", ".")
     python(generated, "ruff", "check", ".")
-    python(generated, "mypy", "functions", "layers", *SUITES[: len(COMMANDS)])
+    mypy(generated, "functions", "layers", *SUITES[: len(COMMANDS)])
 
 
 @pytest.mark.slow

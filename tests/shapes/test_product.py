@@ -17,7 +17,7 @@ import pytest
 from local.generate.prune import CODE
 from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
-from tests.repository_copy import MAKE, copy_repository, python, run
+from tests.repository_copy import MAKE, copy_repository, mypy, python, run
 from tests.resources import ROOT
 
 pytestmark = [pytest.mark.shapes, pytest.mark.slow]
@@ -70,7 +70,7 @@ def check(folder: Path) -> float:
     """Lint the folder and run the tests that prove a product; return how long these take."""
     python(folder, "ruff", "check", "-q", ".")
     python(folder, "ruff", "format", "--check", "-q", ".")
-    python(folder, "mypy")
+    mypy(folder)
     started_at = time.monotonic()
     python(folder, "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
     return time.monotonic() - started_at

@@ -15,7 +15,7 @@ import pytest
 
 from tests.carried_out import STEP, apply_diff, take_steps
 from tests.documentation.curl import blocks
-from tests.repository_copy import copy_repository, make, python
+from tests.repository_copy import copy_repository, make, mypy, python
 from tests.resources import ROOT
 
 HERE = Path(__file__).parent
@@ -91,7 +91,7 @@ def check(folder: Path, *suites: str) -> None:
     quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
     python(folder, "pytest", *quiet, "-p", "no:cacheprovider", "-m", "not slow", *suites)
     python(folder, "ruff", "check", "-q", "functions", "layers", "local")
-    python(folder, "mypy", "functions", "layers/shared/shared")
+    mypy(folder, "functions", "layers/shared/shared")
 
 
 def add_tests(folder: Path, *names: str) -> None:
