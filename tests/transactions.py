@@ -8,7 +8,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 from shared.database import Transaction, sql, transaction
 from shared.database.transactions import Invalidation
 from shared.request import Access, ApiRequest
-from tests.example.models import writers
+from tests.example.models import articles, writers
 
 R = TypeVar("R")
 
@@ -17,8 +17,8 @@ REQUEST = ApiRequest(access=Access("test", "writers:write"))
 
 
 def statement_of(text: str) -> TypedReturnsRows[Any]:
-    """A statement that reads nothing which is cached; an INSERT, UPDATE or DELETE is of writers."""
-    changes = [writers] if text.startswith(("INSERT", "UPDATE", "DELETE")) else []
+    """A statement that reads nothing which is cached; a change is of writers or articles."""
+    changes = [writers, articles] if text.startswith(("INSERT", "UPDATE", "DELETE")) else []
     return cast("TypedReturnsRows[Any]", sql(text, reads=[], changes=changes))
 
 

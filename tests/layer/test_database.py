@@ -314,6 +314,36 @@ def test_a_violation_that_is_caught_is_not_acknowledged(worker: Worker, database
     assert (writers(database), watch.calls[-1]) == (0, "rolled back")
 
 
+def test_a_deferred_constraint_is_the_clients_error_at_commit(
+    worker: Worker, database: Database
+) -> None:
+    database.execute(INSERT)
+    constraint = "ALTER TABLE articles ALTER CONSTRAINT articles_writer_id_fkey"
+    database.execute(f"{constraint} DEFERRABLE INITIALLY DEFERRED".encode())
+    article = insert(articles).returning(articles.c.id)
+
+    async def insert_two(block: Transaction) -> None:
+        for writer_id in (1, 4711):
+            await block.insert(article, {"writer_id": writer_id, "title": "a", "content": "b"})
+
+    watch = NothingInvalidated()
+    try:
+        with pytest.raises(InvalidReference, match="writer_id: there is no such writer"):
+            worker.run(write(insert_two, watch))
+    finally:
+        database.execute(f"{constraint} NOT DEFERRABLE".encode())
+    assert "rolled back" in watch.calls
+    assert database.execute("SELECT count(*) FROM articles").fetchone() == (0,)
+
+
+def test_a_read_within_a_transaction_does_not_wait_for_itself(worker: Worker) -> None:
+    async def read_within(_: Transaction) -> None:
+        await read(REQUEST, Query())
+
+    with pytest.raises(RuntimeError, match="the connection is in use"):
+        worker.run(write(read_within))
+
+
 def test_a_transaction_that_only_looked_up_invalidates_nothing(
     worker: Worker, database: Database
 ) -> None:
@@ -345,7 +375,7 @@ def test_a_last_statement_that_fails_leaves_nothing(worker: Worker, database: Da
         block.execute_with_commit(INSERT, [])
 
     watch = NothingInvalidated()
-    with pytest.raises(InternalError):
+    with pytest.raises(AlreadyTaken):
         worker.run(write(insert_twice, watch))
     assert (writers(database), watch.calls) == (0, ["start", "ready", "rolled back"])
     assert worker.run(read(REQUEST, Query())) == 42

@@ -1,5 +1,6 @@
 """Types of fields beside texts: what they take is what their JSON Schema says and columns hold."""
 
+import json
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from shared.http.fields import (
     Timestamp,
     without_null,
 )
+from shared.http.json_body import read_json
 
 Amount = Annotated[Decimal, Digits(8, 2)]
 Count = Annotated[Decimal, Digits(3, 0)]
@@ -71,6 +73,32 @@ def test_a_decimal_is_a_text_of_its_digits(type_: Any, value: str) -> None:
     adapter = TypeAdapter(type_)
     assert adapter.validate_python(value) == Decimal(value)
     assert re.search(adapter.json_schema()["pattern"], value)
+
+
+@pytest.mark.parametrize("type_", [Decimal, Decimal | None])
+@pytest.mark.parametrize("digits", ["123456789012345678.91", "0.1000000000000000001", "-7"])
+def test_a_decimal_keeps_the_digits_of_a_json_number(type_: Any, digits: str) -> None:
+    value = read_json(f"[{digits}]".encode())
+    assert TypeAdapter(list[type_]).validate_python(value) == [Decimal(digits)]
+
+
+def test_a_json_number_is_a_float_elsewhere() -> None:
+    value = read_json(b'{"a": 1.50}')
+    assert TypeAdapter(JsonObject).validate_python(value) == {"a": 1.5}
+    assert json.dumps(value) == '{"a": 1.5}'
+    assert TypeAdapter(Annotated[float, Field(strict=True)]).validate_python(value["a"]) == 1.5
+
+
+@pytest.mark.parametrize(("depth", "is_accepted"), [(100, True), (101, False), (254, False)])
+def test_a_json_object_is_not_nested_too_deeply(depth: int, is_accepted: bool) -> None:
+    value: Any = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    if is_accepted:
+        assert TypeAdapter(JsonObject).validate_python(value) == value
+        return
+    with pytest.raises(ValidationError, match="nested more than 100 levels"):
+        TypeAdapter(JsonObject).validate_python(value)
 
 
 def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:

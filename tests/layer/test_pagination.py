@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Identity, MetaData, Select, Table, select
 
+from shared.database import read
 from shared.database.paged_query import PagedQuery
 from shared.errors import InvalidRequest
 from shared.http.fields import MAX_ID
@@ -23,7 +24,9 @@ from shared.http.pagination import (
 )
 from shared.page import PagePosition, PageResult
 from shared.request import ApiRequest
+from tests.conftest import Worker
 from tests.example.models import articles, writers
+from tests.transactions import REQUEST
 
 
 class NameParameters(PageParameters):
@@ -111,6 +114,29 @@ def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
 
 
 UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), primary_key=True))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(articles.c.title, id="a text"),
+        pytest.param(articles.c.created_at, id="a time"),
+        pytest.param(Column("maybe", BigInteger), id="null"),
+    ],
+)
+def test_a_list_is_in_no_order_that_a_cursor_cannot_continue(key: Column[Any]) -> None:
+    with pytest.raises(TypeError, match=f"in the order of {key}"):
+        PagedQuery(select(articles), key)
+
+
+def test_a_page_whose_rows_share_a_key_is_rejected(worker: Worker, database: Any) -> None:
+    database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
+    database.execute(
+        "INSERT INTO articles (writer_id, title, content) VALUES (1, 'a', 'b'), (1, 'c', 'd')"
+    )
+    by_writer = PagedQuery(select(articles), articles.c.writer_id)
+    with pytest.raises(TypeError, match=r"several rows of a page have one articles.writer_id"):
+        worker.run(read(REQUEST, by_writer.fetch, PagePosition(), 1))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Executable,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     PrimaryKeyConstraint,
@@ -17,6 +18,8 @@ from sqlalchemy import (
     create_engine,
     delete,
     insert,
+    select,
+    update,
 )
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
@@ -50,6 +53,16 @@ CODES = Table(
     MODELS,
     Column("code", BigInteger, autoincrement=False),
     PrimaryKeyConstraint("code", name="codes_pkey"),
+)
+PARTS = Table(
+    "parts",
+    MODELS,
+    Column("id", BigInteger, primary_key=True),
+    Column("code", BigInteger),
+    Column("place", BigInteger),
+    ForeignKeyConstraint(
+        ["code", "place"], ["placed_codes.code", "placed_codes.place"], name="parts_code_fkey"
+    ),
 )
 PLACED_CODES = Table(
     "placed_codes",
@@ -118,6 +131,27 @@ def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> 
     error = error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1))
     assert isinstance(error, ResourceInUse)
     assert str(error) == "Rows of books refer to it."
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(AUTHORS).where(AUTHORS.c.id == 1).values(id=2),
+        select(delete(AUTHORS).returning(AUTHORS.c.id).cte("gone")),
+    ],
+    ids=["a change of its key", "a delete in a CTE"],
+)
+def test_what_takes_a_row_away_from_others_names_them_too(
+    connection: Connection, statement: Executable
+) -> None:
+    connection.execute(insert(BOOKS).values(id=1, author_id=1))
+    assert isinstance(error_of(connection, statement), ResourceInUse)
+
+
+def test_a_reference_by_several_columns_names_them_all(connection: Connection) -> None:
+    error = error_of(connection, insert(PARTS).values(id=1, code=1, place=2))
+    assert isinstance(error, InvalidReference)
+    assert str(error) == "code, place: there is no such item."
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -52,6 +53,7 @@ class WorkerConnection:
         self._idle_since = 0.0
         # Requests come one by one, but a request may read and check the server at the same time.
         self._in_use = asyncio.Lock()
+        self._user: asyncio.Task[Any] | None = None
 
     @asynccontextmanager
     async def acquire(
@@ -60,9 +62,13 @@ class WorkerConnection:
         """Provide the connection, and the underlying driver connection.
 
         A transaction that the block leaves open is rolled back. The driver's errors are raised
-        as `DatabaseUnavailable` or `InternalError`.
+        as `DatabaseUnavailable` or `InternalError`. Raises `RuntimeError` in such a block, which
+        would wait for itself.
         """
+        if self._in_use.locked() and self._user is asyncio.current_task():
+            raise RuntimeError("the connection is in use: read by the transaction's look_up")
         async with self._in_use:
+            self._user = asyncio.current_task()
             with database_time(record):
                 connection = await self._healthy() or await self._connect()
             driver = driver_of(connection)

@@ -272,6 +272,13 @@ def statement_tables(statement: Executable) -> set[Table]:
     return found
 
 
+def written_tables(statement: Executable) -> set[Table]:
+    """Return the tables in which a statement inserts or updates rows. Raises `UnknownTables`."""
+    elements = list(_elements(statement))
+    named = {table for one in elements if isinstance(one, _NamedText) for table in one.changes}
+    return named | {_table_of(one) for one in elements if isinstance(one, Insert | Update)}
+
+
 def _elements(statement: Executable) -> Iterator[ClauseElement]:
     """Yield every part of a statement. Raises `UnknownTables` for SQL text without tables."""
     for element in visitors.iterate(statement):  # type: ignore[arg-type]

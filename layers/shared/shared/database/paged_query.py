@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -37,13 +38,24 @@ ROWS = bindparam("page_rows", type_=BigInteger)
 class PagedQuery:
     """The query of a list in the order of `key`, a column that `statement` selects.
 
-    `counted`: with the total, which an `OffsetPage` shows. Create it once, at module level: its
-    statements are cached.
+    Each row has a key of its own: a page with one key in several rows is an error, as the next page
+    would lack some of them. `counted`: with the total, which an `OffsetPage` shows. Create it once,
+    at module level: its statements are cached.
     """
 
     statement: Select[*tuple[Any, ...]]
     key: Column[Any]
     counted: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `TypeError` for a key that may be null, or that a cursor cannot have."""
+        type_ = self.key.type.python_type
+        is_in_cursors = type_ in (int, UUID) or (type_ is str and self.key.primary_key)
+        if self.key.nullable or not is_in_cursors:
+            raise TypeError(
+                f"a list cannot be in the order of {self.key}: its key must be an id, a UUID or a"
+                " primary key, and not null (docs/recipes.md has other orders)"
+            )
 
     async def fetch(
         self,
@@ -100,7 +112,12 @@ def to_page(
     limit: int,
     total: int = 0,
 ) -> PageResult:
-    """Return the page of the first `limit` rows; an additional row means that others follow."""
+    """Return the page of the first `limit` rows; an additional row means that others follow.
+
+    Raises `TypeError` if several rows have one key.
+    """
+    if len({getattr(row, key.key) for row in rows}) < len(rows):
+        raise TypeError(f"several rows of a page have one {key}: group them by it")
     next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
     return PageResult(rows[:limit], next_key, total)
 

@@ -160,6 +160,7 @@ class Transaction:
         self._invalidation = invalidation
         self.request = request
         self._written: list[tuple[str, ItemKey]] = []
+        self._changing: list[Executable] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
@@ -307,6 +308,7 @@ class Transaction:
 
     async def _change(self, changes: TableChanges, values: Values) -> CursorResult[Any]:
         self.has_changes = True
+        self._changing.append(changes.statement)
         self._checks_conditions |= checks_conditions(changes.statement)
         self._invalidation.start(changes.tables(values))
         given = self._with_guards(changes.statement, values)
@@ -334,19 +336,26 @@ class Transaction:
         """Send the audit log's rows, the last statement and COMMIT in one round trip.
 
         Raises the driver's errors, also if an earlier statement had failed, and the endpoint went
-        on: PostgreSQL then rolls back, and reports no error.
+        on: PostgreSQL then rolls back, and reports no error. A violated deferred constraint is the
+        client's error, like that of a statement.
         """
         with database_time(self.request.record):
-            async with self.driver.one_message():
-                is_audited = settings().audit_retention_days > 0
-                for written in self._written if is_audited else ():
-                    await self.driver.execute(AUDIT, self._audit_values(*written))
-                if self._last is not None:
-                    await self.driver.execute(*self._last)
-                # The driver's `commit` would await its own round trip within the pipeline.
-                ended = await self.driver.execute("COMMIT")
+            try:
+                ended = await self._send_commit()
+            except psycopg.IntegrityError as deferred:
+                raise client_error(deferred, *self._changing) or deferred from None
         if ended.statusmessage == "ROLLBACK":
             raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
+
+    async def _send_commit(self) -> psycopg.AsyncCursor[Any]:
+        async with self.driver.one_message():
+            is_audited = settings().audit_retention_days > 0
+            for written in self._written if is_audited else ():
+                await self.driver.execute(AUDIT, self._audit_values(*written))
+            if self._last is not None:
+                await self.driver.execute(*self._last)
+            # The driver's `commit` would await its own round trip within the pipeline.
+            return await self.driver.execute("COMMIT")
 
     def _audit_values(self, resource: str, key: ItemKey) -> Sequence[object]:
         access = self.access
@@ -414,6 +423,9 @@ async def _commit(
         if driver.closed or state is None or state.startswith(UNKNOWN_OUTCOMES):
             log_failure(error)
             raise _outcome_unknown() from None
+        await _roll_back(driver, invalidation)
+        raise
+    except ApiError:
         await _roll_back(driver, invalidation)
         raise
     try:

@@ -1,27 +1,27 @@
 """Violated constraints as errors for the client, derived from the models of the statement.
 
-A foreign key that refers to no row is an `InvalidReference` of its column, one that prevents a
-deletion is `ResourceInUse`. A constraint or unique index with `info={CONFLICT: "…"}` is an error
-with that text: `AlreadyTaken` for unique values, else a `Conflict`, such as a check that is a rule
-of the resource. A key that clients send is `AlreadyTaken` if another row has it. Any other
-violation is a bug.
+A foreign key of a written row that refers to no row is an `InvalidReference` of its columns, one
+that prevents another row's deletion, or a change of its key, is `ResourceInUse`. A constraint or
+unique index with `info={CONFLICT: "…"}` is an error with that text: `AlreadyTaken` for unique
+values, else a `Conflict`, such as a check that is a rule of the resource. A key that clients send
+is `AlreadyTaken` if another row has it. Any other violation is a bug.
 """
 
 from collections.abc import Iterable
 from itertools import chain
 
+import psycopg
 from sqlalchemy import (
     Constraint,
-    Delete,
     Executable,
     ForeignKeyConstraint,
     Index,
     PrimaryKeyConstraint,
     UniqueConstraint,
 )
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
-from shared.database.dependencies import statement_tables
+from shared.database.dependencies import statement_tables, written_tables
 from shared.database.failures import violated_constraint
 from shared.database.models import CONFLICT
 from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, ResourceInUse
@@ -29,10 +29,10 @@ from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, Re
 UNIQUE = (Index, PrimaryKeyConstraint, UniqueConstraint)
 
 
-def client_error(violation: IntegrityError, statement: Executable) -> ApiError | None:
-    """Return the error of a statement that violated a constraint; None if it is a bug."""
+def client_error(violation: DBAPIError | psycopg.Error, *statements: Executable) -> ApiError | None:
+    """Return the error of statements that violated a constraint; None if it is a bug."""
     table_name, name = violated_constraint(violation)
-    models = {one.metadata for one in statement_tables(statement)}
+    models = {table.metadata for one in statements for table in statement_tables(one)}
     tables = [table for one in models for table in one.tables.values() if table.name == table_name]
     if not tables:
         return None
@@ -45,7 +45,8 @@ def client_error(violation: IntegrityError, statement: Executable) -> ApiError |
         if one.name == name and isinstance(one, PrimaryKeyConstraint):
             return _taken(one)
         if one.name == name and isinstance(one, ForeignKeyConstraint):
-            return _in_use(one) if isinstance(statement, Delete) else _unknown(one)
+            is_written = any(table in written_tables(each) for each in statements)
+            return _unknown(one) if is_written else _in_use(one)
     return None
 
 
@@ -62,5 +63,6 @@ def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
 
 
 def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
-    column, referred = key.column_keys[0], key.elements[0].column.name
-    return InvalidReference(f"{column}: there is no such {column.removesuffix(f'_{referred}')}.")
+    columns, referred = key.column_keys, key.elements[0].column.name
+    item = columns[0].removesuffix(f"_{referred}") if len(columns) == 1 else "item"
+    return InvalidReference(f"{', '.join(columns)}: there is no such {item}.")

@@ -242,6 +242,8 @@ MAX_NAME_CHARACTERS = 200
 MAX_TITLE_CHARACTERS = 300
 MAX_CONTENT_CHARACTERS = 10_000
 MAX_JSON_CHARACTERS = 10_000
+MAX_JSON_DEPTH = 100
+"""Pydantic reads and writes about 255 levels."""
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
 
 MAX_DECOMPOSITION = 4
@@ -425,7 +427,17 @@ EmailAddress = Annotated[
 ]
 
 
+def _depth(value: JsonValue) -> int:
+    if not isinstance(value, dict | list):
+        return 0
+    parts = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_depth, parts), default=0)
+
+
 def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if _depth(value) > MAX_JSON_DEPTH:
+        message = f"must not be nested more than {MAX_JSON_DEPTH} levels deep"
+        raise PydanticCustomError("depth", message)
     written = json.dumps(value, ensure_ascii=False)
     _check_length(written, 0, MAX_JSON_CHARACTERS)
     if r"\u0000" in written.replace(r"\\", ""):

@@ -8,7 +8,7 @@ overflow to infinity. All are rejected, as in I-JSON (RFC 7493).
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from starlette.datastructures import Headers
 
@@ -74,11 +74,20 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise _Ambiguous("has a number that is out of range")
-    return number
+class Number(float):
+    """A number that keeps its digits, as its text: a decimal field would lose some in a float."""
+
+    def __new__(cls, digits: str) -> Self:
+        number = super().__new__(cls, digits)
+        if math.isinf(number):
+            raise _Ambiguous("has a number that is out of range")
+        number.digits = digits
+        return number
+
+    digits: str
+
+    def __str__(self) -> str:
+        return self.digits
 
 
 def _no_constant(_: str) -> NoReturn:
@@ -86,5 +95,5 @@ def _no_constant(_: str) -> NoReturn:
 
 
 _decode = json.JSONDecoder(
-    object_pairs_hook=_members, parse_float=_finite, parse_constant=_no_constant
+    object_pairs_hook=_members, parse_float=Number, parse_constant=_no_constant
 ).decode

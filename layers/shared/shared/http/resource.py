@@ -14,6 +14,7 @@ and conditions, and the OpenAPI document follows from it. An operation of no kin
 """
 
 import inspect
+import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -141,17 +142,17 @@ class Resource:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
-            same = f"{path} {_content(arguments)}".lstrip()
-            keyed = database.IdempotentRequest(f"/{self.name}", same, key, self.key)
+            content = _content(path, arguments)
+            keyed = database.IdempotentRequest(f"/{self.name}", content, key, self.key)
             async with database.transaction(request, Fences(request)) as transaction:
                 stored = await database.execute_idempotently(
                     transaction, keyed, insert, self.schema
                 )
-                content = stored.body.encode()
+                body = stored.body.encode()
                 headers = {"Location": f"{request.base_path}{stored.path}/{stored.key}"}
                 if stored.version is not None:
-                    headers["ETag"] = f'"{resource_tag(stored.version, content)}"'
-                return json_response(content, 201, headers)
+                    headers["ETag"] = f'"{resource_tag(stored.version, body)}"'
+                return json_response(body, 201, headers)
 
         return self._operation(
             "create",
@@ -419,12 +420,13 @@ def _key_part(value: object) -> str:
     return "%61ll" if value == "all" else quote(str(value), safe="")
 
 
-def _content(arguments: Arguments) -> str:
-    """Return a text that is equal for equal requests."""
-    return " ".join(
+def _content(path: str, arguments: Arguments) -> str:
+    """Return a text that is equal for equal requests to create an item of one resource."""
+    texts = (
         value.model_dump_json() if isinstance(value, BaseModel) else str(value)
         for value in arguments.values()
     )
+    return json.dumps([path, *texts])
 
 
 def _json(schema: type[BaseModel], row: object) -> bytes:
