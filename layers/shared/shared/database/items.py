@@ -6,7 +6,7 @@ row's version against If-Match, and its owner.
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BindParameter,
@@ -17,24 +17,25 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    func,
     insert,
+    null,
     select,
+    true,
     update,
 )
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from shared.database.dependencies import KNOWN_STATEMENTS
+from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.models import identities
-from shared.database.ownership import ISSUER, SUBJECT, check_owner, is_own
+from shared.database.ownership import ISSUER, SUBJECT, check_owner, has_parameter, is_own
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 from shared.page import ItemKey
 
 # Not `item_key`: an update's parameters are named by columns too.
 ITEM_KEY = "this_item_key"
-NEW_OWNER = "this_item_new_owner"
-"""The parameter for the row's new owner; None keeps the current one."""
 
 ItemRow = Row[*tuple[Any, ...]]
 """The columns of a table, and `this_version`."""
@@ -45,8 +46,10 @@ class Item:
 
     `owner` is the column with the id of the user who owns a row: callers who may write only their
     own rows can neither create rows for other users, nor give them rows. In the table of users it
-    is the key: such a caller creates one user, its own. Without an owner, only callers who may
-    write all rows may write. Rows that do not meet the condition `where` are not found.
+    is the key: such a caller creates one user, its own. Rows that do not meet the condition `where`
+    are not found. A part of it that depends on the caller, such as a membership, is a rule like the
+    owner's: rows meet it before and after a write. Without either, only callers who may write all
+    rows may write.
     """
 
     def __init__(
@@ -60,20 +63,18 @@ class Item:
         self.columns = _returned(table)
         self._table = table
         self._has_owners = owner is key
-        self._owner = None if self._has_owners else owner
-        is_item = key == bindparam(ITEM_KEY, type_=key.type)
-        if where is not None:
-            is_item = and_(is_item, where)
+        own = [one for one in conjuncts(where) if has_parameter(one, SUBJECT.key)]
         guards = [meets_conditions(table)]
         if owner is not None:
             check_owner(owner)
             guards.append(is_own(owner))
+        if owner is not None and not self._has_owners:
+            own.append(is_own(owner))
+        self._own = and_(*own) if own else None
+        is_item = and_(key == bindparam(ITEM_KEY, type_=key.type), *conjuncts(where))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
         self._delete = delete(table).where(is_item, *guards).returning(key)
-        if self._owner is not None:
-            new_owner = bindparam(NEW_OWNER, type_=self._owner.type)
-            guards.append(is_own(func.coalesce(new_owner, self._owner)))
         self._update = update(table).where(is_item, *guards).returning(*self.columns)
 
     async def insert(self, transaction: Transaction, values: Mapping[str, object]) -> ItemRow:
@@ -82,8 +83,8 @@ class Item:
         Raises `AlreadyTaken`, `Conflict`, `InvalidReference`, and `Forbidden` if the row would be
         another user's.
         """
-        if self._owner is not None:
-            statement = _insert_owned(self._table, self._owner, tuple(values))
+        if self._own is not None:
+            statement = _insert_own(self._table, self._own, tuple(values))
         elif self._has_owners and transaction.access.own_only:
             statement = _insert_owner(self._table, tuple(values))
         else:
@@ -105,9 +106,11 @@ class Item:
         `InvalidReference`.
         """
         given = {ITEM_KEY: item, **values}
-        if self._owner is not None:
-            given[NEW_OWNER] = values.get(self._owner.name)
-        return await transaction.change(self._update, given)
+        if self._own is None:
+            return await transaction.change(self._update, given)
+        names = tuple(name for name in values if _names(self._own, self._table.c[name]))
+        given |= {f"new_{name}": values[name] for name in names}
+        return await transaction.change(_update_own(self._update, self._own, names), given)
 
     async def delete(self, transaction: Transaction, item: ItemKey) -> None:
         """Delete the row.
@@ -118,13 +121,42 @@ class Item:
 
 
 @lru_cache(KNOWN_STATEMENTS)
-def _insert_owned(
-    table: Table, owner: Column[Any], names: tuple[str, ...]
+def _insert_own(
+    table: Table, is_own: ColumnElement[bool], names: tuple[str, ...]
 ) -> TypedReturnsRows[*tuple[Any, ...]]:
-    """Return the statement that inserts these columns if the owner is the caller's own user."""
+    """Return the statement that inserts these columns if the row is the caller's own."""
     given = _given(table, names)
-    row = select(*given.values()).where(is_own(given[owner.name]))
+    all_given = {one.name: given.get(one.name, null()) for one in table.c}
+    row = select(*given.values()).where(_with_values(is_own, table, all_given))
     return insert(table).from_select(names, row).returning(*_returned(table))
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def _update_own(
+    statement: ReturningUpdate[Any], is_own: ColumnElement[bool], names: tuple[str, ...]
+) -> TypedReturnsRows[*tuple[Any, ...]]:
+    """Return the update if the row is the caller's own with the new values of these columns, too.
+
+    Then no error, such as of a value that another row has, tells of rows that are not its own.
+    """
+    table = cast("Table", statement.table)
+    own = _with_values(is_own, table, _given(table, names)) if names else true()
+    return cast("TypedReturnsRows[*tuple[Any, ...]]", statement.where(own))
+
+
+def _names(condition: ColumnElement[bool], column: Column[Any]) -> bool:
+    return any(part is column for part in visitors.iterate(condition))
+
+
+def _with_values(
+    condition: ColumnElement[bool], table: Table, values: Mapping[str, ColumnElement[Any]]
+) -> ColumnElement[bool]:
+    """Return the condition with these values in place of the table's columns."""
+
+    def replace(part: Any, **_options: Any) -> Any:
+        return values.get(part.name) if getattr(part, "table", None) is table else None
+
+    return visitors.replacement_traverse(condition, {}, cast("Any", replace))
 
 
 @lru_cache(KNOWN_STATEMENTS)
