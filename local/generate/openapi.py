@@ -6,6 +6,7 @@ It is committed where MetaFunction serves it; a test fails if it is outdated.
 import inspect
 import json
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -95,18 +96,27 @@ SECURITY_SCHEMES = {
 
 
 def merged_openapi() -> dict[str, Any]:
-    """Return the document over every function that has routes, by name, meta last."""
-    paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
+    """Return the document over every function that has routes, by name, meta last.
+
+    Raises `ValueError` if two of its paths, schemas or operations would have one name.
+    """
+    of_layer = {"paths": {}, "components": {"schemas": {"Problem": PROBLEM_SCHEMA}}}
+    documents: dict[str, dict[str, Any]] = {"the layer": of_layer}
     tags: list[dict[str, str]] = []
     names = [routes.parent.name for routes in FUNCTIONS.glob("*/routes.py")]
     for name in sorted(names, key=lambda name: (name == "meta", name)):
         module = import_module(f"{name}.routes")
         tags.append({"name": name, "description": inspect.cleandoc(module.__doc__ or "")})
         app = import_module(f"{name}.handler").app
-        document = get_openapi(title=INFO["title"], version=INFO["version"], routes=app.routes)
-        paths |= document["paths"]
-        schemas |= document.get("components", {}).get("schemas", {})
+        documents[name] = get_openapi(
+            title=INFO["title"], version=INFO["version"], routes=app.routes
+        )
+    _check_names(documents)
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
+    for one in documents.values():
+        paths |= one["paths"]
+        schemas |= one.get("components", {}).get("schemas", {})
     for name in FASTAPIS_ERRORS:
         schemas.pop(name, None)
     document = {
@@ -121,6 +131,29 @@ def merged_openapi() -> dict[str, Any]:
     add_http_semantics(document)
     _make_bounds_exact(document)
     return document
+
+
+def _check_names(documents: dict[str, Any]) -> None:
+    """Raise `ValueError` if parts of two functions' documents have one name."""
+    known: dict[str, tuple[str, Any]] = {}
+    for function, document in documents.items():
+        for name, part in _parts(document):
+            other, its_part = known.setdefault(name, (function, part))
+            if part != its_part:
+                raise ValueError(
+                    f"{function} and {other} both have the {name} in their OpenAPI documents: "
+                    "rename one, as the merged document can have only one."
+                )
+
+
+def _parts(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the parts that are found by a name, each with its kind and name."""
+    for path, item in document["paths"].items():
+        yield f"path {path}", item
+        for method, operation in item.items():
+            yield f"operationId {operation['operationId']}", (method, path)
+    for name, schema in document.get("components", {}).get("schemas", {}).items():
+        yield f"schema {name}", schema
 
 
 def _make_bounds_exact(node: Any) -> None:

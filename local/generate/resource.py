@@ -7,6 +7,7 @@ valid. docs/adding-a-resource.md explains the files (`local.generate.resource_fi
 
 import argparse
 import ast
+import json
 import keyword
 import re
 import sys
@@ -20,7 +21,8 @@ from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
-from local.generate.repository import ROOT, CommandError, generate, resources, run_module
+from local.generate.openapi import OPENAPI_FILE
+from local.generate.repository import FUNCTIONS, ROOT, CommandError, generate, resources, run_module
 from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from shared.database.models import METADATA, identities
 from shared.http.fields import Key as KeyType
@@ -118,7 +120,9 @@ def new_resource(
         if field.name in taken:
             raise CommandError(f"{field.name}: the resource has this field already")
         taken.append(field.name)
-    return NewResource(name, item, parsed, parent, has_owners, type_)
+    new = NewResource(name, item, parsed, parent, has_owners, type_)
+    _check_document(new)
+    return new
 
 
 def _taken_by(name: str) -> str | None:
@@ -134,7 +138,29 @@ def _taken_by(name: str) -> str | None:
         return f"the folder tests/{name}"
     if (ROOT / "tests" / f"{name}.py").exists():
         return f"the module tests/{name}.py"
-    return None
+    return next((f"the path {path}" for path in _paths() if path.split("/")[1] == name), None)
+
+
+def _paths() -> Iterator[str]:
+    """Yield the paths of all functions, whether the template or only their code has them."""
+    yield from re.findall(r'Path: "?(/[^",}\s]+)', (ROOT / TEMPLATE).read_text(encoding="utf-8"))
+    for file in FUNCTIONS.glob("*/routes.py"):
+        for route in import_module(f"{file.parent.name}.handler").app.routes:
+            yield route.path
+
+
+def _check_document(new: NewResource) -> None:
+    """Raise `CommandError` if the API's document has a schema or operation of the new names."""
+    document = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
+    operations = (one for path in document["paths"].values() for one in path.values())
+    known = {*document["components"]["schemas"], *(one["operationId"] for one in operations)}
+    for name in re.findall(
+        r"^(?:class|async def) (\w+)", files.schemas(new) + files.routes(new), re.M
+    ):
+        if name in known:
+            raise CommandError(
+                f"NAME={new.name} ITEM={new.item}: the API's document has {name} already"
+            )
 
 
 def _check_name(what: str, name: str, given: str) -> None:

@@ -1,5 +1,6 @@
 """`make resource`: which names and types it takes. What it writes is in tests/install."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -149,9 +150,7 @@ def test_an_item_of_another_table_is_rejected() -> None:
 def test_a_name_of_a_folder_of_tests_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = tmp_path / resource.MODELS
-    models.parent.mkdir(parents=True)
-    models.touch()
+    copy_changed_files(tmp_path)
     compiled = tmp_path / "tests" / "things" / "__pycache__" / "test_things.pyc"
     compiled.parent.mkdir(parents=True)
     compiled.touch()
@@ -162,12 +161,51 @@ def test_a_name_of_a_folder_of_tests_is_rejected(
         new_resource("things", "", FIELDS)
 
 
+@pytest.mark.parametrize("name", ["docs", "problems"])
+def test_a_name_of_a_path_is_rejected(name: str) -> None:
+    """As the new function's routes would take the path away from its function."""
+    with pytest.raises(CommandError, match=f"is taken, by the path /{name}"):
+        new_resource(name, "", FIELDS)
+
+
+def test_a_name_of_a_path_that_only_the_template_has_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_changed_files(tmp_path)
+    monkeypatch.setattr(resource, "ROOT", tmp_path)
+    with (tmp_path / resource.TEMPLATE).open("a") as template:
+        template.write('{Path: "/things/{proxy+}", Method: ANY}')
+    with pytest.raises(CommandError, match="is taken, by the path /things/"):
+        new_resource("things", "", FIELDS)
+    assert new_resource("thing_parts", "", FIELDS).name == "thing_parts"
+
+
+@pytest.mark.parametrize("kind", ["schema", "operation"])
+def test_a_name_of_a_documented_schema_or_operation_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    known = {"schema": "ThingPage", "operation": "get_thing"}[kind]
+    paths = {
+        "/stats": {"get": {"operationId": "get_thing" if kind == "operation" else "get_stats"}}
+    }
+    schemas: dict[str, object] = {"ThingPage": {}} if kind == "schema" else {}
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps({"paths": paths, "components": {"schemas": schemas}}))
+    monkeypatch.setattr(resource, "OPENAPI_FILE", document)
+    with pytest.raises(CommandError, match=f"the API's document has {known} already"):
+        new_resource("things", "", FIELDS)
+
+
+def copy_changed_files(folder: Path) -> None:
+    for path in (resource.MODELS, resource.TEMPLATE):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+
+
 @pytest.fixture
 def small_copy(tmp_path: Path) -> Path:
     """The files that `resource.write` changes, and the folders that it adds to."""
-    for path in (resource.MODELS, resource.TEMPLATE):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, tmp_path / path)
+    copy_changed_files(tmp_path)
     (tmp_path / "functions").mkdir()
     (tmp_path / "tests").mkdir()
     return tmp_path

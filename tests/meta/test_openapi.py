@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import Table
 
 from local.demo.columns import is_given
+from local.generate import openapi
 from local.generate.http_semantics import GATEWAYS_MESSAGES, add_http_semantics
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
 from shared.database.models import CONFLICT, METADATA
@@ -77,6 +79,31 @@ def test_every_route_of_every_function_is_in_it(document: dict[str, Any]) -> Non
         (path, method) for path, methods in document["paths"].items() for method in methods
     ]
     assert sorted(documented) == sorted(routes)
+
+
+@pytest.mark.parametrize("clash", ["path /things", "operationId get_thing", "schema Thing"])
+def test_functions_with_a_name_in_common_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clash: str
+) -> None:
+    """As the merged document could have only one of the two."""
+    names = {"path": "/others", "operationId": "get_other", "schema": "Other"}
+    kind, name = clash.split()
+    for function, (path, operation, schema) in {
+        f"first_{kind}": ("/things", "get_thing", "Thing"),
+        f"second_{kind}": (names | {kind: name}).values(),
+    }.items():
+        (tmp_path / function).mkdir()
+        (tmp_path / function / "routes.py").write_text('"""Routes."""')
+        (tmp_path / function / "handler.py").write_text(
+            "from fastapi import FastAPI\nfrom pydantic import BaseModel\napp = FastAPI()\n"
+            f"class {schema}(BaseModel):\n    {function}: int\n"
+            f'@app.get("{path}", operation_id="{operation}")\n'
+            f"def get() -> {schema}: ..."
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(openapi, "FUNCTIONS", tmp_path)
+    with pytest.raises(ValueError, match=f"second_{kind} and first_{kind} both have the {clash}"):
+        merged_openapi()
 
 
 def test_every_reference_leads_somewhere_and_every_component_is_referred_to(
