@@ -12,7 +12,7 @@ ItemKey = int | str | UUID
 K = TypeVar("K", int, str, UUID)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PagePosition:
     """The start of a page: after `offset` rows or, unless it is None, after the key `after`."""
 
@@ -26,7 +26,7 @@ class PagePosition:
         raise invalid_cursor()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PageResult:
     """The rows of a page; `next_key` is None on the last page, `total` 0 unless counted."""
 

@@ -47,7 +47,7 @@ HEADER = "Idempotency-Key"
 ResourceRow = Row[*tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredResponse:
     """The response to a create request: the resource's key below `path`, and its JSON.
 
@@ -60,7 +60,7 @@ class StoredResponse:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class IdempotentRequest:
     """A request to create a resource below `path`; `key` is None if the client sent none.
 
@@ -120,7 +120,6 @@ async def _find_earlier(
         return None
     key = _primary_key(transaction, request)
     lock = transaction.driver.send_ahead(LOCK, [" ".join(filter(None, key))])
-    transaction.request.begin_counting()
     with database_time(transaction.request.record):
         found = await transaction.driver.execute(EARLIER, key)
     if await lock.fetchone() != (True,):
