@@ -189,6 +189,4 @@ def _metric_definitions(names: tuple[str, ...]) -> Any:
     for name in names:
         unit = MetricUnit.Milliseconds if name == DATABASE_TIME else MetricUnit.Count
         emf.add_metric(name, unit, 0)
-    definitions = emf.serialize_metric_set()["_aws"]["CloudWatchMetrics"]
-    emf.clear_metrics()
-    return definitions
+    return emf.serialize_metric_set()["_aws"]["CloudWatchMetrics"]

@@ -71,7 +71,7 @@ class Item:
         if owner is not None and not self._has_owners:
             own.append(is_own(owner))
         self._own = and_(*own) if own else None
-        is_item = and_(key == bindparam(ITEM_KEY, type_=key.type), *conjuncts(where))
+        is_item = and_(key == bindparam(ITEM_KEY), *conjuncts(where))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
         self._delete = delete(table).where(is_item, *guards).returning(key)
