@@ -38,8 +38,11 @@ def request(
             connection.request(method, target, body, dict(headers))
             response = connection.getresponse()
             content = response.read()
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except OSError as error:
             raise RequestFailed(f"{type(error).__name__}: {error}") from error
+        except (http.client.HTTPException, ValueError) as error:
+            # Their texts quote what was received, or the header that cannot be sent.
+            raise RequestFailed(type(error).__name__) from None
     if response.status != http.client.OK:
         raise RequestFailed(f"status {response.status} {_error_code(content)}")
     return content
