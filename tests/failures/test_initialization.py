@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ import redis as redis_sync
 from local.gateway.events import Request, default_event
 from local.services import running_services
 from migrations.handler import handler as migrate
+from shared.coldstart import initialization
 from tests.conftest import Worker
 from tests.example.models import create_tables
 from tests.resources import RESOURCES
@@ -181,6 +183,28 @@ def test_restored_environments_have_random_states_of_their_own(tmp_path: Path) -
             states.append(environment.evaluate("random.getstate()"))
         assert snapshot not in states
         assert states[0] != states[1]
+
+
+def test_each_openssl_of_a_restored_environment_gets_entropy_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python's, and that of psycopg's wheel; neither shows its state."""
+    given: dict[str, list[bytes]] = {}
+
+    def library(path: str) -> SimpleNamespace:
+        def add(data: bytes, size: int, _entropy: object = None) -> None:
+            assert len(data) == size == 48
+            given.setdefault(path, []).append(data)
+
+        assert Path(path).exists()
+        return SimpleNamespace(RAND_add=add)
+
+    monkeypatch.setattr("ctypes.CDLL", library)
+    monkeypatch.setattr("ssl.RAND_add", library("/").RAND_add)
+    for _ in range(2):
+        initialization._seed()
+    assert given.keys() > {"/"}
+    assert len({data for added in given.values() for data in added}) == 2 * len(given)
 
 
 def test_a_restored_environment_reads_its_settings_again(tmp_path: Path) -> None:

@@ -108,6 +108,21 @@ def test_a_name_that_a_package_does_not_have_is_reported_as_its_own(toys: Path) 
     assert python(use, toys) == ["module 'toys' has no attribute 'absent'"]
 
 
+def test_a_deferred_module_that_does_not_exist_is_reported_by_its_import() -> None:
+    code = "try: import toys\nexcept ModuleNotFoundError as error: print(error)"
+    assert python(code) == ["No module named 'toys'"]
+
+
+def test_a_deferred_module_that_nothing_imports_is_reported() -> None:
+    code = """
+from shared.coldstart import fast_imports
+try:
+    with fast_imports(deferred=("json", "toys.misspelled")): import json
+except ModuleNotFoundError as error: print(error)
+"""
+    assert python(code) == ["deferred, but not imported: toys.misspelled"]
+
+
 @pytest.mark.parametrize("name", UNUSED)
 def test_what_is_deferred_exists(name: str) -> None:
     code = f"import importlib; print(importlib.import_module({name!r}).__spec__.name)"
