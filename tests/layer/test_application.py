@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ValidationError
+from starlette.background import BackgroundTask
 
 from shared import settings
 from shared.http.application import create_app, lambda_handler
@@ -62,6 +63,14 @@ async def time_out() -> None:
     raise TimeoutError("s3cret")
 
 
+async def refuse() -> None:
+    raise HTTPException(400, "s3cret")
+
+
+async def respond_before_the_end() -> Response:
+    return Response("well", background=BackgroundTask(asyncio.sleep, 5))
+
+
 def test_a_response_that_would_be_late_is_503_within_lambdas_time() -> None:
     function = serve(respond_late, seconds=0.7)
     started_at = perf_counter()
@@ -73,6 +82,21 @@ def test_a_response_that_would_be_late_is_503_within_lambdas_time() -> None:
     assert response.headers["retry-after"] == "1"
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/things/"])
+def test_a_function_has_its_own_routes_only(path: str) -> None:
+    response = serve(respond_well).handle_request(httpx.Request("GET", f"http://api.test{path}"))
+    assert response.status_code == 404
+
+
+def test_a_response_that_was_sent_stands_when_its_background_task_is_late(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    response = call(serve(respond_before_the_end, seconds=0.6))
+    assert (response.status_code, response.text) == (200, "well")
+    [line] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (line["message"], line["status"]) == ("request", 200)
 
 
 def test_requests_go_on_after_a_deadline() -> None:
@@ -104,7 +128,7 @@ def test_a_write_that_waits_past_its_deadline_changes_nothing(
     assert api.patch("/writers/1", json={"name": "Countess"}).json()["name"] == "Countess"
 
 
-@pytest.mark.parametrize("route", [fail, time_out])
+@pytest.mark.parametrize("route", [fail, time_out, refuse])
 def test_an_unhandled_error_is_500_and_logged_once_with_its_traceback(
     route: FunctionType, capsys: pytest.CaptureFixture[str]
 ) -> None:

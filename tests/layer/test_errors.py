@@ -35,7 +35,7 @@ def made(kind: type[ApiError]) -> ApiError:
         return kind([{"in": "body", "field": "name", "message": "must not be blank"}])
     if issubclass(kind, TooManyRequests):
         return kind("read", retry_seconds=1)
-    return kind("What happened.")
+    return kind("¿What happened?")
 
 
 def test_the_docstrings_tree_names_every_error_and_no_other() -> None:
@@ -71,6 +71,7 @@ def test_every_error_is_returned_as_a_problem(error: type[ApiError]) -> None:
     assert problem["type"] == f"/problems#{error.code}"
     assert problem["title"] == error.title
     assert problem["detail"]
+    assert b"\\u" not in bytes(response.body)  # UTF-8 needs no escapes
     assert ("errors" in problem) == (error is InvalidRequest)
     worth_repeating = issubclass(error, (ServiceUnavailable, RequestInProgress, TooManyRequests))
     assert ("retry-after" in response.headers) == worth_repeating

@@ -15,7 +15,6 @@ from shared.errors import (
     ApiError,
     ContentTooLarge,
     InternalError,
-    MalformedJson,
     MethodNotAllowed,
     NotFound,
     TooManyRequests,
@@ -97,9 +96,7 @@ def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -
         return MethodNotAllowed(detail, {"Allow": allowed})
     if error.status_code == ContentTooLarge.status:
         return ContentTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-    if error.status_code == MalformedJson.status:
-        return MalformedJson("The body cannot be read.")
-    return InternalError()
+    raise error  # an endpoint's, which should have raised an `ApiError`: it is logged, and a 500
 
 
 def _options(allowed: list[str]) -> Response:
