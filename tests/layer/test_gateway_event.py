@@ -53,6 +53,7 @@ def test_what_is_no_host_is_a_problem(event: dict[str, Any], host: str) -> None:
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"] == "/problems#malformed-request"
+    assert response.headers["cache-control"] == "no-store"
 
 
 def test_an_event_without_a_host_is_served(event: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any
 
 from mangum.handlers import HTTPGateway
-from mangum.types import LambdaConfig, LambdaContext, LambdaEvent, Scope
+from mangum.types import Scope
 
 from shared.request import SCOPE_KEY, ApiRequest
 from shared.settings import settings
@@ -35,10 +35,6 @@ DEADLINE_MARGIN_SECONDS = 0.5
 
 class HttpApiEvent(HTTPGateway):
     """Mangum's adapter of an event: the ASGI scope and body of its request."""
-
-    @classmethod
-    def infer(cls, event: LambdaEvent, context: LambdaContext, config: LambdaConfig) -> bool:
-        return event.get("version") == "2.0" and "requestContext" in event
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -67,12 +63,11 @@ class HttpApiEvent(HTTPGateway):
 
     @cached_property
     def scope(self) -> Scope:
-        event, headers = self.event, dict(self.headers)
+        event, headers = self.event, self.headers
         http = event["requestContext"]["http"]
         scheme = "http" if headers.get("x-forwarded-proto") == "http" else "https"
         host = HOST.fullmatch(headers.get("host", "localhost"))
         if host is None:
-            del headers["host"]
             self.request.malformed = "The header Host is not a host name with a port."
         return {
             "type": "http",
