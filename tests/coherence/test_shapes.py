@@ -500,6 +500,7 @@ def test_no_page_is_older_than_a_write(
         ("a book of another author is added", {"books of an author"}),
         ("a book is replaced, and stays", {"books of an author"}),
         ("a book is marked with another label", {"marks of a label", "books with a mark"}),
+        ("a label is deleted, from all books", {"marks of a label"}),
         ("a label is renamed, as text", {"books", "books of an author"}),
         ("an author is deleted, as text", {"labels in a CTE"}),
     ],
@@ -518,6 +519,28 @@ def test_a_write_leaves_unrelated_pages(
         record.cache = None
         worker.run(rows_of(name))
         assert record.cache == "hit", name
+
+
+TITLE = bindparam("title", type_=Text)
+
+
+@pytest.mark.parametrize(
+    ("statement", "values", "scope"),
+    [
+        (insert(books), {"author_id": 2}, "2"),
+        (insert(books).values(author_id=3), {}, "3"),
+        (insert(books).from_select(["title", "author_id"], select(TITLE, AUTHOR)), OF_ADA, "1"),
+        (insert(books).from_select(["title"], select(TITLE)), {"title": "Four"}, None),
+        (update(books), {"author_id": 2}, "2"),
+        (update(books), {"title": "Uno"}, None),
+        (delete(books), {}, None),
+    ],
+    ids=str,
+)
+def test_a_write_fences_the_scope_that_its_values_set(
+    statement: Executable, values: dict[str, object], scope: str | None
+) -> None:
+    assert changes_of(statement).tables(values)["books"] == scope
 
 
 def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(

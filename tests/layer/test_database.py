@@ -215,6 +215,19 @@ def test_a_write_announces_itself_with_its_statement_and_invalidates_after_its_c
     assert watch.calls == ["start", "ready", "committed"]
 
 
+def test_an_error_after_commit_is_logged_and_the_write_stands(
+    worker: Worker, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(NothingInvalidated):
+        async def committed(self, scopes: Mapping[str, Set[str] | None]) -> None:
+            raise RuntimeError("s3cret")
+
+    worker.run(write(Query(INSERT), Broken()))
+    assert writers(database) == 1
+    line = json.loads(capfd.readouterr().out)
+    assert (line["message"], line["error"]) == ("not invalidated after COMMIT", "RuntimeError")
+
+
 @pytest.mark.parametrize("whole", ["", "before", "after"])
 def test_what_several_statements_change_is_invalidated_together(
     worker: Worker, database: Database, whole: str

@@ -22,7 +22,7 @@ from shared.http.json_body import read_json
 
 Amount = Annotated[Decimal, Digits(8, 2)]
 Count = Annotated[Decimal, Digits(3, 0)]
-LARGEST = {"text": "x" * (10_000 - len('{"text": ""}'))}
+LARGEST = {"text": "\u00fc" * (10_000 - len('{"text": ""}'))}
 
 
 def is_valid(type_: Any, value: object) -> bool:

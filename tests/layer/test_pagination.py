@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, Identity, MetaData, Select, Table, se
 from shared.database import read
 from shared.database.paged_query import PagedQuery
 from shared.errors import InvalidRequest
-from shared.http.fields import MAX_ID
+from shared.http.fields import KEY, MAX_ID
 from shared.http.pagination import (
     CursorPage,
     CursorParameters,
@@ -22,7 +22,7 @@ from shared.http.pagination import (
     page_content,
     page_response,
 )
-from shared.page import PagePosition, PageResult
+from shared.page import ItemKey, PagePosition, PageResult
 from shared.request import ApiRequest
 from tests.conftest import Worker
 from tests.example.models import articles, writers
@@ -33,12 +33,13 @@ class NameParameters(PageParameters):
     name: str = ""
 
 
-POSITIONS = st.integers(min_value=0, max_value=MAX_ID)
+IDS = st.integers(min_value=0, max_value=MAX_ID)
+KEYS = st.one_of(IDS, st.uuids(), st.from_regex(KEY, fullmatch=True))
 
 
-@given(POSITIONS)
-def test_a_cursor_is_decoded_to_its_position(position: int) -> None:
-    assert decode_cursor(encode_cursor(position)) == position
+@given(KEYS)
+def test_a_cursor_is_decoded_to_its_key(key: ItemKey) -> None:
+    assert decode_cursor(encode_cursor(key)) == key
 
 
 @given(st.text(alphabet="ABab01-_", max_size=30).filter(lambda text: len(text) != 11))

@@ -1,6 +1,10 @@
 """Calls on the worker's Redis connection: two scripts may share one, and what it may raise."""
 
 import asyncio
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
@@ -9,6 +13,7 @@ from shared.cache.redis_connection import Call, RedisConnection, Script
 from shared.cache.redis_url import InvalidRedisUrl
 from shared.cache.scripts import redis_scripts
 from tests.conftest import Worker
+from tests.network.slow_network import make_certificate
 
 SET = Script("redis.call('SET', KEYS[1], ARGV[1])")
 ECHO = Script("return {KEYS[1], ARGV[1], #KEYS, #ARGV}", lambda result: len(result) == 4)
@@ -57,6 +62,34 @@ def test_whatever_the_parser_raises_is_an_invalid_response_that_is_not_quoted(
     with pytest.raises(redis.exceptions.InvalidResponse) as raised:
         worker.run(ask())
     assert "s3cret" not in str(raised.value)
+
+
+def test_a_server_that_does_not_end_tls_is_not_waited_for(worker: Worker, tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    make_certificate(tmp_path / "authority.pem", certificate, "127.0.0.1", None)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    def answer(listener: socket.socket) -> list[ssl.SSLSocket]:
+        """Answer another call than was made, and its retry; then read nothing."""
+        accepted = []
+        for _ in range(2):
+            accepted.append(context.wrap_socket(listener.accept()[0], server_side=True))
+            accepted[-1].send(b":1\r\n")
+        return accepted
+
+    async def ask(port: int) -> None:
+        url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/authority.pem"
+        async with asyncio.timeout(5):
+            await RedisConnection(url, 5).run(Call(SET, ["one"], ["1"]))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as server:
+        listener.settimeout(5)
+        answered = server.submit(answer, listener)
+        with pytest.raises(redis.exceptions.InvalidResponse):
+            worker.run(ask(listener.getsockname()[1]))
+        for accepted in answered.result():
+            accepted.close()
 
 
 @pytest.mark.usefixtures("services")

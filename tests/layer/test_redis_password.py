@@ -93,3 +93,11 @@ def test_a_secret_without_a_redis_url_costs_the_cache_alone(
 ) -> None:
     rotated.manager.put_secret_value(SecretId=rotated.arn, SecretString=value)
     assert cache_outcome(worker) == "error"
+
+
+def test_a_secret_that_cannot_be_read_costs_the_cache_alone_and_the_log_says_why(
+    worker: Worker, rotated: RotatedRedis, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rotated.manager.delete_secret(SecretId=rotated.arn, ForceDeleteWithoutRecovery=True)
+    assert cache_outcome(worker) == "error"
+    assert "the secret of REDIS_URL cannot be read" in capfd.readouterr().out

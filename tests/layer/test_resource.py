@@ -103,7 +103,7 @@ RENAME = (
     update(WRITERS)
     .where(WRITERS.c.id == bindparam("writer_id", type_=BigInteger))
     .values(name="Renamed")
-    .returning(WRITERS.c.id)
+    .returning(WRITERS.c.name, WRITERS.c.id)
 )
 MINE = PagedQuery(select(*COLUMNS).where(notes.c.user_id == OWN_USER_ID), notes.c.id, counted=True)
 PINS = Link(pins, owner=pins.c.user_id)

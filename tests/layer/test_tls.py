@@ -13,7 +13,7 @@ from redis.asyncio import SSLConnection
 from shared.cache.redis_url import new_connection
 from shared.database.server import database_url
 from shared.settings import SettingsError
-from shared.tls import CERTIFICATES, authorities, tls_context
+from shared.tls import CERTIFICATES, authorities, postgresql_authorities, tls_context
 from tests.conftest import Worker
 
 # Starfield's root, which is Amazon's, has the number 0.
@@ -81,6 +81,8 @@ def test_a_host_of_amazon_has_its_own(host: str, file: str) -> None:
 )
 def test_another_host_has_the_systems(host: str) -> None:
     assert authorities(host) is None
+    systems = ssl.get_default_verify_paths().cafile
+    assert postgresql_authorities(host) == (systems or "system")
 
 
 @pytest.mark.parametrize(
