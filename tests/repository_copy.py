@@ -24,6 +24,19 @@ def copy_repository(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
+def committed(folder: Path) -> Path:
+    """Return the folder, with a commit of the repository and its tools."""
+    copy_repository(folder)
+    (folder / ".tools").symlink_to(ROOT / ".tools")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "All"]):
+        run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *command], folder)
+
+
 def make(folder: Path, targets: Mapping[str, str]) -> None:
     """Make these targets, each with its MESSAGE."""
     for target, message in targets.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from local.generate.openapi import merged_openapi, resolved
 from shared.auth.permissions import ROLES, Grant, grant_of
+from shared.errors import Unauthorized
 from shared.http.route import PERMISSION
 
 API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -64,8 +65,9 @@ def _route(name: str, operation: Schema, page: str) -> str:
         anchor = re.sub(r"[^\w\- ]", "", name).replace(" ", "-").lower()
         shown = f"[{shown}](#{anchor})"
     permission = operation.get(PERMISSION)
+    others = "a signature" if str(Unauthorized.status) in operation["responses"] else "public"
+    needed = f"`{permission}`" if permission else others
     grants = (WORDS[grant_of(permission, role)] if permission else "all" for role in ROLES)
-    needed = f"`{permission}`" if permission else "public"
     return f"| {shown} | {_sentence(operation)} | {needed} | {' | '.join(grants)} |\n"
 
 

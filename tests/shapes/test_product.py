@@ -17,27 +17,13 @@ import pytest
 from local.generate.prune import CODE
 from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
-from tests.repository_copy import MAKE, copy_repository, mypy, python, run
-from tests.resources import ROOT
+from tests.repository_copy import MAKE, commit, committed, mypy, python, run
 
 pytestmark = [pytest.mark.shapes, pytest.mark.slow]
 
 NAMES = ("haberdasher-stationery", "Haberdashers & stationers API, and of all they sell")
 """A name and a title as long as they may be, with characters that some places do not allow."""
 SAM = Path(sys.executable).with_name("sam")
-
-
-def committed(folder: Path) -> Path:
-    """Return the folder, with a commit of the repository and its tools."""
-    copy_repository(folder)
-    (folder / ".tools").symlink_to(ROOT / ".tools")
-    commit(folder)
-    return folder
-
-
-def commit(folder: Path) -> None:
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "All"]):
-        run(["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *command], folder)
 
 
 OF_THE_EXAMPLE = (

@@ -4,7 +4,8 @@ They are those of docs/changing-a-resource.md and docs/more-operations.md, `colu
 `shop.diff`: writes of two tables, filters, summaries, rules, and what only administrators read.
 All are made in one copy, where the suites that hold every resource to its promises pass, and the
 code is linted and typed; so are the later releases that end the renaming of a field, and in other
-copies what docs/leaving-out.md takes away and what docs/recipes.md adds.
+copies what docs/leaving-out.md takes away and what docs/recipes.md adds. With a webhook alone, the
+first function without tokens, all of the product's tests pass (`make shapes`).
 """
 
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from tests.carried_out import STEP, apply_diff, take_steps
 from tests.documentation.curl import blocks
-from tests.repository_copy import copy_repository, make, mypy, python
+from tests.repository_copy import committed, copy_repository, make, mypy, python
 from tests.resources import ROOT
 
 HERE = Path(__file__).parent
@@ -24,6 +25,7 @@ OPERATIONS = (DOCS / "more-operations.md").read_text(encoding="utf-8")
 CHANGES = (DOCS / "changing-a-resource.md").read_text(encoding="utf-8")
 LEFT_OUT = (DOCS / "leaving-out.md").read_text(encoding="utf-8")
 RECIPES = (DOCS / "recipes.md").read_text(encoding="utf-8")
+WEBHOOK = RECIPES[RECIPES.index("## A webhook") :]
 BLOCK = re.compile(
     r"^```(?:diff\n(?P<diff>.*?)|sh\nmake migration MESSAGE='(?P<message>[^'\n]*)'\n)```$",
     re.DOTALL | re.MULTILINE,
@@ -71,7 +73,7 @@ OF_OPERATIONS = (
 )
 
 
-TEMPLATE = tuple(
+OF_FUNCTIONS = tuple(
     f"tests/template/test_{name}.py" for name in ("authorization", "cost", "generated", "template")
 )
 
@@ -86,10 +88,14 @@ def carry_out(text: str, folder: Path) -> None:
 
 
 def check(folder: Path, *suites: str) -> None:
-    """Generate what follows from the changes; run the suites, the linter and the type checker."""
+    """Generate what follows from the changes; run the suites, the linter and the type checker.
+
+    Without suites, all of the product's tests are run.
+    """
     make(folder, {"migration": "Others", "format": "", "openapi": ""})
     quiet = ("-q", "-n", "2", "--tb=short", "--no-header", "--show-capture=no", "--color=no")
-    python(folder, "pytest", *quiet, "-p", "no:cacheprovider", "-m", "not slow", *suites)
+    some = ("-m", "not slow", *suites) if suites else ()
+    python(folder, "pytest", *quiet, "-p", "no:cacheprovider", *some)
     python(folder, "ruff", "check", "-q", "functions", "layers", "local")
     mypy(folder, "functions", "layers/shared/shared")
 
@@ -157,8 +163,18 @@ def remove(pattern: str, folder: Path, function: str, name: str) -> None:
 def test_recipes_keep_what_they_promise(tmp_path: Path) -> None:
     copy_repository(tmp_path)
     carry_out(RECIPES, tmp_path)
-    add_tests(tmp_path, "recipes")
-    check(tmp_path, "tests/every_resource", "tests/posts/test_recipes.py", *TEMPLATE)
+    add_tests(tmp_path, "recipes", "webhook")
+    posts = ("tests/posts/test_recipes.py", "tests/posts/test_webhook.py")
+    check(tmp_path, "tests/every_resource", *posts, *OF_FUNCTIONS)
+
+
+@pytest.mark.shapes
+@pytest.mark.slow
+def test_a_function_without_tokens_keeps_every_promise(tmp_path: Path) -> None:
+    committed(tmp_path)
+    carry_out(WEBHOOK, tmp_path)
+    add_tests(tmp_path, "webhook")
+    check(tmp_path)
 
 
 def test_every_block_of_more_operations_is_a_step() -> None:
