@@ -18,8 +18,12 @@ class CommandError(Exception):
 def require_clean_tree() -> None:
     """Raise `CommandError` if git could not undo the changes."""
     changes = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "status", "--porcelain"], cwd=ROOT, check=False, capture_output=True, text=True
     )
+    if changes.returncode:
+        raise CommandError(
+            f"git could not undo this: git init, git add -A and git commit first\n{changes.stderr}"
+        )
     if changes.stdout:
         raise CommandError(f"commit first, so that this can be undone:\n{changes.stdout}")
 

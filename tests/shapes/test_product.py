@@ -136,6 +136,9 @@ def test_only_a_committed_tree_loses_files(tmp_path: Path, command: tuple[str, .
     (folder / "new.py").touch()
     assert "new.py" in refusal(folder, f"local.generate.{command[0]}", *command[1:])
     assert run(["git", "status", "--porcelain"], folder) == "?? new.py\n"
+    (folder / ".git").rename(folder / "git")  # as in an archive
+    told = refusal(folder, f"local.generate.{command[0]}", *command[1:])
+    assert told.startswith("git could not undo this: git init")
 
 
 @pytest.mark.parametrize("name", ["Shop", "shop_api", "a-very-long-name-of-a-product", ""])
