@@ -27,6 +27,7 @@ from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from shared.database.models import METADATA, identities
 from shared.http.fields import Key as KeyType
 from shared.http.resource import Resource
+from tests.example.models import EXAMPLE
 
 MODELS = "layers/shared/shared/database/models.py"
 MIGRATIONS = "functions/migrations/versions"
@@ -131,6 +132,8 @@ def _taken_by(name: str) -> str | None:
         return "a module of each function"
     if name in METADATA.tables:
         return "a table"
+    if name in EXAMPLE.tables:
+        return "a table of the tests (tests/example)"
     spec = find_spec(name)
     if spec is not None and spec.origin is not None:
         return f"the module {spec.origin}"

@@ -11,6 +11,7 @@ from local.generate.repository import ROOT, CommandError
 from local.generate.resource import new_resource
 from local.generate.resource_files import NewResource, Parent, with_article
 from shared.database.models import METADATA
+from tests.example.models import EXAMPLE
 from tests.resources import OWNERS, RESOURCES
 
 FIELDS = "content:text"
@@ -136,7 +137,7 @@ def test_invalid_arguments_are_rejected_before_anything_is_written(
         new_resource(name, of, fields)
 
 
-@pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, "tests", "redis"])
+@pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, *EXAMPLE.tables, "tests", "redis"])
 def test_a_name_that_is_taken_is_rejected(name: str) -> None:
     with pytest.raises(CommandError, match="is taken"):
         new_resource(name, "", FIELDS)
