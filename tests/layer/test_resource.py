@@ -59,7 +59,7 @@ from tests.in_process import LambdaTransport
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 WRITERS = writers.to_metadata(TABLES)
 notes = Table(
-    "notes",
+    "jottings",
     TABLES,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), nullable=False),
@@ -67,9 +67,9 @@ notes = Table(
     Column("done", Boolean, nullable=False, server_default="false"),
 )
 pins = Table(
-    "pins",
+    "jotting_pins",
     TABLES,
-    Column("note_id", BigInteger, ForeignKey("notes.id", ondelete="CASCADE"), primary_key=True),
+    Column("note_id", BigInteger, ForeignKey("jottings.id", ondelete="CASCADE"), primary_key=True),
     Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), primary_key=True),
 )
 """A link table, without an id of its own."""
@@ -121,14 +121,14 @@ DELETE_OF_USER = (
     .returning(notes.c.id)
 )
 ROWS = f"""
-CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+CREATE TABLE jottings (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES writers ON DELETE CASCADE, line text,
     done boolean NOT NULL DEFAULT false);
-CREATE TABLE pins (note_id bigint REFERENCES notes ON DELETE CASCADE,
+CREATE TABLE jotting_pins (note_id bigint REFERENCES jottings ON DELETE CASCADE,
     user_id bigint REFERENCES writers ON DELETE CASCADE, PRIMARY KEY (note_id, user_id));
 INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
 INSERT INTO identities (issuer, subject, user_id) VALUES ('{ISSUER}', 'ada', 1), ('{ISSUER}', 'bob', 2);
-INSERT INTO notes (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
+INSERT INTO jottings (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
 """  # noqa: E501
 
 
@@ -373,7 +373,7 @@ def tables(
 ) -> Iterator[psycopg.Connection[Any]]:
     database.execute(ROWS.encode())
     yield database
-    database.execute("DROP TABLE pins, notes")
+    database.execute("DROP TABLE jotting_pins, jottings")
 
 
 @pytest.fixture
@@ -396,7 +396,7 @@ def api_as(worker: Worker, tables: object, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def done(tables: psycopg.Connection[Any]) -> list[bool]:
-    return [row[0] for row in tables.execute("SELECT done FROM notes ORDER BY id").fetchall()]
+    return [row[0] for row in tables.execute("SELECT done FROM jottings ORDER BY id").fetchall()]
 
 
 def lines(response: httpx.Response) -> list[str]:
@@ -471,7 +471,7 @@ def test_a_key_belongs_to_one_operation(api_as: ApiAs) -> None:
 def test_lists_below_other_items_have_pages_of_their_own(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
-    tables.execute("UPDATE notes SET done = true WHERE id = 2")
+    tables.execute("UPDATE jottings SET done = true WHERE id = 2")
     for _ in range(2):
         assert lines(api_as("ada").get("/shelves/1/open/notes")) == ["of Ada"]
         assert lines(api_as("ada").get("/shelves/1/done/notes")) == ["of Bob"]
@@ -495,7 +495,7 @@ def test_the_audit_log_has_the_table_of_each_row(
 ) -> None:
     assert api_as("root", "admin").post("/notes/2/rename-writer").status_code == 200
     written = tables.execute("SELECT resource, resource_id FROM audit_log ORDER BY id").fetchall()
-    assert written == [("notes", 2), ("writers", 2)]
+    assert written == [("jottings", 2), ("writers", 2)]
 
 
 def test_a_list_that_depends_on_the_role_is_shared_with_no_other_role(api_as: ApiAs) -> None:
@@ -522,7 +522,7 @@ def test_an_endpoint_of_a_kind_that_takes_a_request_is_rejected_at_import(
 def test_the_total_of_a_grouped_list_is_that_of_its_groups(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
-    tables.execute("INSERT INTO pins VALUES (1, 1), (1, 2), (2, 1)")
+    tables.execute("INSERT INTO jotting_pins VALUES (1, 1), (1, 2), (2, 1)")
     first, past = (api_as("ada").get(f"/notes/with/pins?skip={skip}") for skip in (0, 10))
     assert lines(first) == ["of Ada", "of Bob"]
     assert (first.json()["total"], past.json()["total"]) == (2, 2)
@@ -627,7 +627,7 @@ def test_a_link_obeys_owners_and_needs_both_rows(
     assert bob.put("/notes/1/pins/2").status_code == 204
     assert ada.delete("/notes/1/pins/2").status_code == 403
     assert ada.delete("/notes/1/pins/1").status_code == 404
-    assert tables.execute("SELECT * FROM pins").fetchall() == [(1, 2)]
+    assert tables.execute("SELECT * FROM jotting_pins").fetchall() == [(1, 2)]
     assert root.delete("/notes/1/pins/2").status_code == 204
 
 
