@@ -146,18 +146,18 @@ def test_columns_of_each_type_are_removed_and_added_again(
 ) -> None:
     known = enumerations(config)
     added = [Column(f"column_{number}", type_) for number, type_ in enumerate(TYPES)]
-    things = Table("things", declared, *added)
+    things = Table("made_things", declared, *added)
     assert migration.write_migration(config, "Things", tmp_path)
     command.upgrade(config, "head")
     declared.remove(things)
-    Table("things", declared, Column("other", Text))
+    Table("made_things", declared, Column("other", Text))
     assert migration.write_migration(config, "Other things", tmp_path)
     for _ in range(2):
         command.upgrade(config, "head")
-        assert columns(config, "things") == ["other"]
+        assert columns(config, "made_things") == ["other"]
         assert enumerations(config) == known
         command.downgrade(config, "-1")
-        assert set(columns(config, "things")) == {column.name for column in added}
+        assert set(columns(config, "made_things")) == {column.name for column in added}
 
 
 @pytest.mark.filterwarnings("ignore:Expression #1")
@@ -165,14 +165,14 @@ def test_a_table_has_the_triggers_that_its_columns_allow(
     config: Config, declared: MetaData, tmp_path: Path
 ) -> None:
     Table(
-        "links",
+        "made_links",
         declared,
         Column("user_id", BigInteger, ForeignKey("audit_log.id"), primary_key=True),
         Column("other_id", BigInteger, ForeignKey("audit_log.id"), primary_key=True),
         Column("created_at", DateTime(timezone=True)),
     )
     Table(
-        "things",
+        "made_things",
         declared,
         Column("id", BigInteger, Identity(always=True), primary_key=True),
         Column("created_at", DateTime(timezone=True)),
@@ -181,9 +181,9 @@ def test_a_table_has_the_triggers_that_its_columns_allow(
     command.upgrade(config, "head")
     triggers = text(
         "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger"
-        " WHERE NOT tgisinternal AND tgrelid IN ('links'::regclass, 'things'::regclass)"
+        " WHERE NOT tgisinternal AND tgrelid IN ('made_links'::regclass, 'made_things'::regclass)"
     )
-    assert connection_of(config).execute(triggers).scalars().all() == ["things"]
+    assert connection_of(config).execute(triggers).scalars().all() == ["made_things"]
     connection_of(config).commit()
     command.downgrade(config, "-1")
 
@@ -194,28 +194,28 @@ def test_tables_are_dropped_after_what_refers_to_them(
 ) -> None:
     """Whatever their names; the counts and the stored responses of a resource with it."""
     key = Column("id", BigInteger, Identity(always=True), primary_key=True)
-    Table("things", declared, key, Column("created_at", DateTime(timezone=True)))
-    for name in ("parts", "wholes"):
-        Table(name, declared, Column("thing_id", ForeignKey("things.id", name=f"{name}_fkey")))
+    Table("made_things", declared, key, Column("created_at", DateTime(timezone=True)))
+    for name in ("made_parts", "made_wholes"):
+        Table(name, declared, Column("thing_id", ForeignKey("made_things.id", name=f"{name}_fkey")))
     keys = declared.tables["idempotency_keys"]
-    keys.append_column(Column("thing_id", ForeignKey("things.id", name="keys_fkey")))
+    keys.append_column(Column("thing_id", ForeignKey("made_things.id", name="keys_fkey")))
     assert migration.write_migration(config, "Things", tmp_path)
     command.upgrade(config, "head")
-    for name in ("parts", "wholes", "things", "idempotency_keys"):
+    for name in ("made_parts", "made_wholes", "made_things", "idempotency_keys"):
         declared.remove(declared.tables[name])
     models.idempotency_keys.to_metadata(declared)
     assert migration.write_migration(config, "No things", tmp_path)
     connection = connection_of(config)
     for _ in range(2):
-        connection.execute(text("INSERT INTO things (created_at) VALUES (now())"))
+        connection.execute(text("INSERT INTO made_things (created_at) VALUES (now())"))
         connection.commit()
         command.upgrade(config, "head")
-        counted = "SELECT FROM row_counts WHERE table_name = 'things'"
+        counted = "SELECT FROM row_counts WHERE table_name = 'made_things'"
         assert connection.execute(text(counted)).all() == []
         connection.commit()
         command.downgrade(config, "-1")
-    assert columns(config, "things") == ["id", "created_at"]
-    called = "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgrelid = 'things'::regclass"
+    assert columns(config, "made_things") == ["id", "created_at"]
+    called = "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgrelid = 'made_things'::regclass"
     functions = set(connection.execute(text(called)).scalars())
     assert {"count_rows", "forget_responses"} <= functions
     assert "forget_responses_by_key" not in functions
@@ -252,12 +252,12 @@ def checks(config: Config, table: str) -> set[str | None]:
 def test_a_column_that_may_be_renamed_is_named(
     config: Config, declared: MetaData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Table("things", declared, Column("title", Text), Column("size", Integer))
+    Table("made_things", declared, Column("title", Text), Column("size", Integer))
     migration.write_migration(config, "Things", tmp_path)
     command.upgrade(config, "head")
-    declared.remove(declared.tables["things"])
-    Table("things", declared, Column("headline", Text), Column("size", Integer))
+    declared.remove(declared.tables["made_things"])
+    Table("made_things", declared, Column("headline", Text), Column("size", Integer))
     capsys.readouterr()
     assert migration.write_migration(config, "Headline", tmp_path)
     [warning] = [line for line in capsys.readouterr().err.split("\n") if "WARNING" in line]
-    assert 'op.alter_column("things", "title", new_column_name="headline")' in warning
+    assert 'op.alter_column("made_things", "title", new_column_name="headline")' in warning
