@@ -48,8 +48,8 @@ async def search_users(
     """Return a page of users whose name contains `name`, created at `created_after` or later."""
     statement = search_statement(by_name=name != "", by_date=created_after is not None)
     parameters = {
-        "page_after": start.key(int) or 0,
-        "page_rows": limit + 1,
+        AFTER.key: start.key(int) or 0,
+        ROWS.key: limit + 1,
         "name": name,
         "created_after": created_after,
     }

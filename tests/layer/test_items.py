@@ -1,15 +1,20 @@
 """The rows that the statements of an `Item` find and may write, by its condition."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import and_, or_, select
+from sqlalchemy import BigInteger, Column, Engine, MetaData, Select, Table, and_, event, or_, select
 
-from shared.database import Item, read
+from local.generate.resource import IDENTIFIER
+from shared.database import Item, PagedQuery, read
+from shared.database.links import Link
 from shared.database.ownership import is_own
 from shared.errors import Forbidden, NotFound
+from shared.page import PagePosition
 from shared.request import Access, ApiRequest, Caller
 from tests.conftest import Worker
 from tests.example.models import articles, writers
@@ -44,6 +49,53 @@ def test_a_row_that_does_not_meet_the_condition_is_not_found(
     assert (unnamed.id, unnamed.name) == (2, "")
     rows = database.execute("SELECT id, email FROM writers ORDER BY id").fetchall()
     assert rows == [(1, "a"), (2, "b")]
+
+
+LINKS = Link(
+    Table(
+        "links",
+        MetaData(),
+        Column("writer_id", BigInteger, primary_key=True),
+        Column("article_id", BigInteger, primary_key=True),
+    )
+)
+
+
+def test_a_field_can_have_no_name_of_a_parameter_or_a_label(
+    worker: Worker, database: psycopg.Connection[Any]
+) -> None:
+    """Whichever fields a table has, its statements can be compiled, and set what they should."""
+    database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'a')")
+    item, new = Item(articles, owner=articles.c.writer_id), {"title": "new", "content": ""}
+    listed = PagedQuery(select(*articles.c), articles.c.id, counted=True)
+    found = {*LINKS._insert.compile().binds, *LINKS._delete.compile().binds}
+
+    def collect(_connection: object, _cursor: object, *run: Any) -> None:
+        compiled = run[2].compiled
+        is_read = isinstance(compiled.statement, Select)
+        # In a read, SQLAlchemy numbers the parameters that it names itself.
+        found.update(name for name, one in compiled.binds.items() if not (is_read and one.unique))
+        labels = {column.keyname for column in compiled._result_columns}
+        found.update(labels if "title" in labels else ())
+
+    event.listen(Engine, "before_cursor_execute", collect)
+    try:
+        for operation in (
+            lambda block: item.insert(block, {"writer_id": 1, **new}),
+            lambda block: item.update(block, 1, {"writer_id": 1, **new}),
+            lambda block: item.update(block, 1, {}),
+            lambda block: item.delete(block, 1),
+        ):
+            for access in (REQUEST.access, OWN):
+                with suppress(Forbidden, NotFound):
+                    worker.run(write(operation, request=ApiRequest(access=access)))
+        for start in (PagePosition(offset=1), PagePosition(after=0)):
+            for order in (False, True):
+                page = partial(listed.fetch, start=start, limit=1, descending=order)
+                worker.run(read(REQUEST, page))
+    finally:
+        event.remove(Engine, "before_cursor_execute", collect)
+    assert {name for name in found - {*articles.c.keys()} if IDENTIFIER.fullmatch(name)} == set()
 
 
 ROWS = """

@@ -31,7 +31,7 @@ class Row:
     name: str = "Ada"
     author: Author = field(default_factory=Author)
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    this_version: str = "745"
+    _version: str = "745"
 
 
 class Model(BaseModel):
@@ -94,7 +94,7 @@ def content_of(schema: type[BaseModel], row: Row = Row()) -> bytes:
 
 
 def tag_of(schema: type[BaseModel], row: Row = Row()) -> str:
-    return resource_tag(row.this_version, content_of(schema, row))
+    return resource_tag(row._version, content_of(schema, row))
 
 
 def respond(schema: type[BaseModel], conditions: Conditions) -> int:
@@ -114,7 +114,7 @@ def test_what_is_known_in_an_earlier_form_is_sent_again(change: str) -> None:
 
 def test_every_form_and_every_version_has_another_tag() -> None:
     schemas: list[type[BaseModel]] = [Shipped, *CHANGED.values()]
-    tags = {tag_of(schema, Row(this_version=v)) for schema in schemas for v in ("745", "746")}
+    tags = {tag_of(schema, Row(_version=v)) for schema in schemas for v in ("745", "746")}
     assert len(tags) == 2 * len(schemas)
 
 

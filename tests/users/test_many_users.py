@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from local.services import Services
 from shared.database.models import BLOCK_IDS
+from shared.database.paged_query import AFTER, ROWS
 from shared.http.fields import MAX_ID
 from shared.http.pagination import encode_cursor
 from tests.in_process import LambdaTransport
@@ -72,7 +73,7 @@ def test_a_search_reads_what_few_id_ranges_have_of_the_name(
 ) -> None:
     statement = search_statement(by_name=True, by_date=True)
     compiled = statement.compile(dialect=PGDialect_psycopg())  # type: ignore[no-untyped-call]
-    given = {"page_after": 0, "page_rows": 11, "name": name, "created_after": "2001-01-01"}
+    given = {AFTER.key: 0, ROWS.key: 11, "name": name, "created_after": "2001-01-01"}
     row = many_users.execute(
         f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}", {**compiled.params, **given}
     ).fetchone()

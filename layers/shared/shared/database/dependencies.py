@@ -67,8 +67,8 @@ WHOLE_TABLE = ""
 UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
 CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
-SCOPE_LABEL = "written_scope"
-SCOPE_BEFORE = "scope_before"
+SCOPE_LABEL = "_written_scope"
+SCOPE_BEFORE = "_scope_before"
 SCOPE_TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT)
 KNOWN_STATEMENTS = 1024
 

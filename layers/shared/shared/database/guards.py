@@ -17,7 +17,7 @@ from shared.database.ownership import SUBJECT, has_parameter, names_caller, owne
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
 
-IS_OWN = "this_is_own"
+IS_OWN = "_is_own"
 
 
 @lru_cache(KNOWN_STATEMENTS)

@@ -94,9 +94,7 @@ async def execute_idempotently(
     if earlier is None:
         row = await insert_resource(transaction)
         body = schema.model_validate(row).model_dump_json()
-        created = StoredResponse(
-            request.path, getattr(row, request.key_column), body, row.this_version
-        )
+        created = StoredResponse(request.path, getattr(row, request.key_column), body, row._version)
         _remember(transaction, request, created)
         return created
     fingerprint, resource_id, resource_key, first_body = earlier

@@ -1,6 +1,6 @@
 """The statements that insert, find, update and delete one row of a resource.
 
-Rows have the table's columns, the key first, and `this_version`. Updates and deletes check the
+Rows have the table's columns, the key first, and `_version`. Updates and deletes check the
 row's version against If-Match, and its owner.
 """
 
@@ -34,11 +34,10 @@ from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 from shared.page import ItemKey
 
-# Not `item_key`: an update's parameters are named by columns too.
-ITEM_KEY = "this_item_key"
+ITEM_KEY = "_item_key"
 
 ItemRow = Row[*tuple[Any, ...]]
-"""The columns of a table, and `this_version`."""
+"""The columns of a table, and `_version`."""
 
 
 class Item:
@@ -90,7 +89,7 @@ class Item:
         else:
             return await transaction.insert(self._insert, values)
         return await transaction.insert(
-            statement, {f"new_{name}": value for name, value in values.items()}
+            statement, {f"_new_{name}": value for name, value in values.items()}
         )
 
     async def find(self, reader: Reader, item: ItemKey) -> ItemRow:
@@ -109,7 +108,7 @@ class Item:
         if self._own is None:
             return await transaction.change(self._update, given)
         names = tuple(name for name in values if _names(self._own, self._table.c[name]))
-        given |= {f"new_{name}": values[name] for name in names}
+        given |= {f"_new_{name}": values[name] for name in names}
         return await transaction.change(_update_own(self._update, self._own, names), given)
 
     async def delete(self, transaction: Transaction, item: ItemKey) -> None:
@@ -177,4 +176,4 @@ def _returned(table: Table) -> tuple[ColumnElement[Any], ...]:
 
 
 def _given(table: Table, names: tuple[str, ...]) -> dict[str, BindParameter[Any]]:
-    return {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in names}
+    return {name: bindparam(f"_new_{name}", type_=table.c[name].type) for name in names}

@@ -14,7 +14,7 @@ from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
 from shared.page import ItemKey
 
-FIRST_ID, SECOND_ID = "first_id", "second_id"
+FIRST_ID, SECOND_ID = "_first_id", "_second_id"
 
 
 class Link:

@@ -35,9 +35,9 @@ from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, upsert_of,
 from shared.database.models import METADATA, identities
 from shared.request import Access
 
-EVERYTHING = bindparam("caller_owns_everything", type_=Boolean)
-ISSUER = bindparam("caller_issuer", type_=Text)
-SUBJECT = bindparam("caller_subject", type_=Text)
+EVERYTHING = bindparam("_caller_owns_everything", type_=Boolean)
+ISSUER = bindparam("_caller_issuer", type_=Text)
+SUBJECT = bindparam("_caller_subject", type_=Text)
 OWN_USER_ID = (
     select(identities.c.user_id)
     .where(identities.c.issuer == ISSUER, identities.c.subject == SUBJECT)

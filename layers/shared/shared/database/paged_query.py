@@ -29,9 +29,9 @@ from shared.database.models import BLOCK_IDS, row_counts
 from shared.database.transactions import Reader
 from shared.page import PagePosition, PageResult
 
-AFTER = bindparam("page_after", type_=BigInteger)
-OFFSET = bindparam("page_offset", type_=BigInteger)
-ROWS = bindparam("page_rows", type_=BigInteger)
+AFTER = bindparam("_page_after", type_=BigInteger)
+OFFSET = bindparam("_page_offset", type_=BigInteger)
+ROWS = bindparam("_page_rows", type_=BigInteger)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,12 @@ class PagedQuery:
         """
         after = start.key(self.key.type.python_type)
         page = _page(self, descending, after=after is not None, offset=start.offset > 0)
-        bounds = {"page_after": after, "page_offset": start.offset, "page_rows": limit + 1}
+        bounds = {AFTER.key: after, OFFSET.key: start.offset, ROWS.key: limit + 1}
         given = {**(parameters or {}), **bounds}
         rows = (await reader.execute(page, given)).all()
         if not self.counted:
             return to_page(rows, self.key, limit)
-        count = rows[0].this_total if rows else (await reader.execute(self.total, given)).scalar()
+        count = rows[0]._total if rows else (await reader.execute(self.total, given)).scalar()
         return to_page(rows, self.key, limit, count or 0)
 
     @cached_property
@@ -145,7 +145,7 @@ def _page(
     page = statement.order_by(order).limit(ROWS)
     if not query.counted:
         return page
-    return page.add_columns(query.total.scalar_subquery().label("this_total"))
+    return page.add_columns(query.total.scalar_subquery().label("_total"))
 
 
 def _counted_key(keys: Select[int], key: Column[Any], descending: bool) -> ScalarSelect[int]:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    literal,
     literal_column,
     or_,
 )
@@ -20,25 +19,22 @@ from sqlalchemy.sql.elements import Label
 
 from shared.conditions import Conditions
 
-ALLOWED = bindparam("allowed_versions", type_=Text)
-VERSION = "this_version"
-"""The label of a version; a resource may have a field `version` of its own."""
+ALLOWED = bindparam("_allowed_versions", type_=Text)
+VERSION = "_version"
+"""The label of a version. Labels and parameters of the layer begin with an underscore, as the name
+of no field can: the columns that a statement sets name parameters too."""
 
 
 def version(table: Table) -> Label[str]:
-    """Return the row's version, as the column `this_version`."""
-    return _xmin(table).label(VERSION)
+    """Return the row's version, as the column `_version`."""
+    return literal_column(f"{table.name}.xmin::text", Text).label(VERSION)
 
 
 def meets_conditions(table: Table) -> ColumnElement[bool]:
     """Return the condition that the request may write the row's version."""
-    listed = literal(" ", Text) + _xmin(table) + literal(" ", Text)
-    return or_(ALLOWED.is_(None), func.strpos(ALLOWED, listed) > 0)
+    listed = literal_column(f"' ' || {table.name}.xmin::text || ' '", Text)
+    return or_(ALLOWED.is_(None), func.strpos(ALLOWED, listed) > literal_column("0"))
 
 
 def condition_values(conditions: Conditions) -> dict[str, object]:
     return {ALLOWED.key: conditions.allowed_versions}
-
-
-def _xmin(table: Table) -> ColumnElement[str]:
-    return literal_column(f"{table.name}.xmin::text", Text)

@@ -57,7 +57,7 @@ class Row(Protocol):
     """A row with the attributes of its schema, and its version (`shared.database.versions`)."""
 
     @property
-    def this_version(self) -> str: ...
+    def _version(self) -> str: ...
 
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Awaitable[Any]])
@@ -235,7 +235,7 @@ class Resource:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             row = await database.read(request, endpoint, **arguments)
             content = _json(schema or self.schema, row)
-            version = getattr(row, "this_version", None)
+            version = getattr(row, "_version", None)
             tag = content_tag(content) if version is None else resource_tag(version, content)
             return conditional_response(request.conditions, content, tag)
 
@@ -293,7 +293,7 @@ class Resource:
             async with database.transaction(request, Fences(request)) as transaction:
                 row = await endpoint(transaction, **arguments)
                 content = _json(self.schema, row)
-                tag = {"ETag": f'"{resource_tag(row.this_version, content)}"'}
+                tag = {"ETag": f'"{resource_tag(row._version, content)}"'}
                 return json_response(content, headers=tag if has_tag else None)
 
         return self._operation(kind, path, respond, self.schema, permission, raises=raises)
