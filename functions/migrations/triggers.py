@@ -5,7 +5,7 @@ Revision 0005 creates the functions that they call, except `forget_responses_by_
 """
 
 from alembic import op
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 # The last block of ids ends at the largest bigint; the start of the next would overflow.
 ID_RANGE = "id BETWEEN 1 AND 9223372036854771711"
@@ -91,7 +91,18 @@ def _forgetter(table: str, column: str) -> str:
 
 
 def keep_equal(table: str, known: str, other: str) -> None:
-    """Copy one column into another, and keep both equal, whichever one a statement sets."""
+    """Copy one column into another, and keep both equal, whichever one a statement sets.
+
+    Raises `ValueError` if `other` has a default, which would replace the value of an INSERT that
+    sets `known` only; `known` may have one.
+    """
+    columns = {one["name"]: one for one in inspect(op.get_bind()).get_columns(table)}
+    if columns[other]["default"] is not None:
+        raise ValueError(
+            f"{table}.{other} has a default, so values that other releases write to {known} only"
+            f" would be lost: add it without one; it gets the default of {known}"
+            " (docs/changing-a-resource.md, Rename a field)"
+        )
     name = _keeper(table, known, other)
     op.execute(f"UPDATE {table} SET {other} = {known}")  # noqa: S608
     op.execute(

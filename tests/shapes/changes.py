@@ -32,6 +32,21 @@ def test_an_old_and_a_new_name_are_one_field(api: httpx.Client, database: Databa
     assert api.get("/posts/2").json()["tagline"] == "c"
 
 
+def test_a_field_that_is_renamed_is_never_null(api: httpx.Client, database: Database) -> None:
+    user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
+    post = {"user_id": user, "title": "On engines", "content": "First."}
+    for given, expected in (({"topic": "old"}, "old"), ({"theme": "new"}, "new"), ({}, "general")):
+        created = api.post("/posts", json=post | given).json()
+        assert (created["topic"], created["theme"]) == (expected, expected)
+
+    # A release that knows only the old name.
+    database.execute("INSERT INTO posts (user_id, title, content, topic) VALUES (1, 'a', 'b', 'c')")
+    database.execute("INSERT INTO posts (user_id, title, content) VALUES (1, 'a', 'b')")
+    assert [api.get(f"/posts/{id_}").json()["theme"] for id_ in (4, 5)] == ["c", "general"]
+    database.execute("UPDATE posts SET topic = 'by the release before'")
+    assert api.get("/posts/4").json()["theme"] == "by the release before"
+
+
 def test_likes_are_shown_with_names_that_are_never_stale(
     api: httpx.Client, database: Database
 ) -> None:
