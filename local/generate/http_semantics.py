@@ -184,7 +184,9 @@ def _errors(path: str, method: str, operation: Operation, kind: Kind) -> Errors:
         errors |= {InternalError, ServiceUnavailable}
     if permission:
         errors.add(Unauthorized)
-        if grant_of(permission) is not Grant.ALL:
+        # A caller who may read only its own does not find the others.
+        enough = Grant.OWN if method == "get" else Grant.ALL
+        if grant_of(permission) < enough:
             errors.add(Forbidden)
     if "requestBody" in operation:
         errors |= BODY_ERRORS

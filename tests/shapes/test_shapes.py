@@ -4,8 +4,9 @@ They are those of docs/changing-a-resource.md and docs/more-operations.md, `colu
 `shop.diff`: writes of two tables, filters, summaries, rules, and what only administrators read.
 All are made in one copy, where the suites that hold every resource to its promises pass, and the
 code is linted and typed; so are the later releases that end the renaming of a field, and in other
-copies what docs/leaving-out.md takes away and what docs/recipes.md adds. With a webhook alone, the
-first function without tokens, all of the product's tests pass (`make shapes`).
+copies what docs/leaving-out.md takes away, and what docs/recipes.md and docs/membership.md add.
+With a webhook alone, the first function without tokens, all of the product's tests pass (`make
+shapes`).
 """
 
 import re
@@ -24,12 +25,14 @@ DOCS = ROOT / "docs"
 OPERATIONS = (DOCS / "more-operations.md").read_text(encoding="utf-8")
 CHANGES = (DOCS / "changing-a-resource.md").read_text(encoding="utf-8")
 LEFT_OUT = (DOCS / "leaving-out.md").read_text(encoding="utf-8")
+MEMBERSHIP = (DOCS / "membership.md").read_text(encoding="utf-8")
 RECIPES = (DOCS / "recipes.md").read_text(encoding="utf-8")
 WEBHOOK = RECIPES[RECIPES.index("## A webhook") :]
 BLOCK = re.compile(
     r"^```(?:diff\n(?P<diff>.*?)|sh\nmake migration MESSAGE='(?P<message>[^'\n]*)'\n)```$",
     re.DOTALL | re.MULTILINE,
 )
+RESOURCE = re.compile(r"^make resource NAME=(\w+)(?: OF=(\w+))? FIELDS='([^'\n]*)'$", re.MULTILINE)
 LATER = re.compile(r"^### The \w+ release$.*?(?=^#)", re.DOTALL | re.MULTILINE)
 """The part of the page on a release after the first."""
 EVERY_RESOURCE = ("tests/every_resource", "tests/posts", "tests/migrations/test_schema.py")
@@ -177,13 +180,26 @@ def test_a_function_without_tokens_keeps_every_promise(tmp_path: Path) -> None:
     check(tmp_path)
 
 
+@pytest.mark.slow
+def test_members_have_access_to_the_rows_of_their_teams(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    for name, of, fields in RESOURCE.findall(MEMBERSHIP):
+        python(tmp_path, "local.generate.resource", name, "--of", of, "--fields", fields)
+    carry_out(MEMBERSHIP, tmp_path)
+    shutil.copy(HERE / "membership.py", tmp_path / "tests" / "tickets" / "test_membership.py")
+    suites = ("tests/auth/test_private_lists.py", "tests/auth/test_policy.py", "tests/tickets")
+    check(tmp_path, "tests/every_resource", *suites)
+
+
 def test_every_block_of_more_operations_is_a_step() -> None:
     steps = [step["code"] for step in STEP.finditer(OPERATIONS)]
     assert steps == blocks(OPERATIONS, "python")
 
 
 @pytest.mark.parametrize(
-    "page", [CHANGES, LEFT_OUT, RECIPES], ids=["changing", "leaving_out", "recipes"]
+    "page",
+    [CHANGES, LEFT_OUT, MEMBERSHIP, RECIPES],
+    ids=["changing", "leaving_out", "membership", "recipes"],
 )
 def test_every_diff_of_a_page_is_made(page: str) -> None:
     diffs = [block["diff"] for block in BLOCK.finditer(page) if block["diff"]]
