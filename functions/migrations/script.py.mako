@@ -25,7 +25,7 @@
     created, dropped = resources(upgrades), resources(downgrades)
     triggers = sorted({one for made in (created, dropped) for names in made.values() for one in names})
 %>\
-"""${message}."""
+${"r" if "\\" in message else ""}"""${message.replace('"""', "'''")}."""
 
 import sqlalchemy as sa
 from alembic import op

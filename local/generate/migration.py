@@ -33,9 +33,12 @@ from alembic.operations.ops import (
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, Column, Enum, create_engine, inspect, make_url
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from local.services import running_services
 from migrations.handler import alembic_config
+
+QUOTES = PGDialect().identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -166,13 +169,19 @@ def _add_types(ops: OpContainer, reverse: OpContainer) -> None:
 
 
 def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
-    """Return the statements that create the types of columns, by the types' names."""
+    """Return the statements that create the types of columns, by the types' names in SQL."""
     types = (column.type for column in columns)
     return {
-        str(one.name): f"CREATE TYPE {one.name} AS ENUM ({', '.join(map(repr, one.enums))})"
+        QUOTES.quote(str(one.name)): f"CREATE TYPE {QUOTES.quote(str(one.name))} AS ENUM"
+        f" ({', '.join(map(_literal, one.enums))})"
         for one in types
         if isinstance(one, Enum) and one.native_enum
     }
+
+
+def _literal(value: str) -> str:
+    """Return a text in SQL, in which SQLAlchemy takes a colon for the beginning of a parameter."""
+    return "'" + value.replace("'", "''").replace(":", r"\:") + "'"
 
 
 def _operations(container: OpContainer) -> Iterator[object]:

@@ -1,5 +1,6 @@
 """`make migration`; docs/adding-a-resource.md, which a test carries out, writes one with it."""
 
+import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,7 @@ TYPES: list[TypeEngine[Any]] = [
     JSONB(),
     ARRAY(Text()),
     Enum("draft", "public", name="post_state"),
+    Enum("it's", "so \\ so", r"a\:b", ":c", 'say "d"', "100 %", name="Mood of \"it's"),
 ]
 
 
@@ -105,6 +107,13 @@ def enumerations(config: Config) -> list[str]:
     return names
 
 
+def values_of_enumerations(config: Config) -> set[str]:
+    found = connection_of(config).execute(text("SELECT enumlabel FROM pg_enum"))
+    values = set(found.scalars())
+    connection_of(config).commit()
+    return values
+
+
 @pytest.mark.parametrize("message", ["", " "])
 def test_a_migration_without_a_message_is_not_written(
     monkeypatch: pytest.MonkeyPatch, message: str
@@ -114,6 +123,20 @@ def test_a_migration_without_a_message_is_not_written(
     with pytest.raises(SystemExit, match="MESSAGE"):
         migration.main()
     assert sorted(VERSIONS.iterdir()) == before
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+@pytest.mark.parametrize(
+    "message", ['A "quoted" word', '"""', r"A back\Nslash", "\\", "100 % of ${this} {that} :other"]
+)
+def test_a_message_may_be_any_text(
+    config: Config, declared: MetaData, tmp_path: Path, message: str
+) -> None:
+    Table("things", declared, Column("title", Text))
+    assert migration.write_migration(config, message, tmp_path)
+    [file] = tmp_path.glob("*.py")
+    written = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    assert written == f"{message}.".replace('"""', "'''")
 
 
 @pytest.mark.filterwarnings("ignore:Expression #1")
@@ -135,6 +158,9 @@ def test_columns_of_each_type_are_added_and_removed_and_added_again(
     for _ in range(2):
         command.upgrade(config, "head")
         assert columns(config, table) == [*before, *(column.name for column in added)]
+        assert values_of_enumerations(config) >= {
+            value for type_ in TYPES if isinstance(type_, Enum) for value in type_.enums
+        }
         command.downgrade(config, "-1")
         assert columns(config, table) == before
         assert enumerations(config) == known
