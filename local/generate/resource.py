@@ -10,21 +10,26 @@ import ast
 import json
 import keyword
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
+from local.generate.api_page import API_PAGE
 from local.generate.openapi import OPENAPI_FILE
 from local.generate.repository import FUNCTIONS, ROOT, CommandError, generate, resources, run_module
 from local.generate.resource_files import Field, Key, NewResource, Parent, Type
+from local.generate.sample_events import EVENTS
 from shared.database.models import METADATA, identities
+from shared.http.fields import MAX_CONTENT_CHARACTERS
 from shared.http.fields import Key as KeyType
 from shared.http.resource import Resource
 from tests.example.models import EXAMPLE
@@ -32,6 +37,9 @@ from tests.example.models import EXAMPLE
 MODELS = "layers/shared/shared/database/models.py"
 MIGRATIONS = "functions/migrations/versions"
 TEMPLATE = "template.yaml"
+DERIVED = tuple(str(path.relative_to(ROOT)) for path in (OPENAPI_FILE, EVENTS, API_PAGE))
+WRITTEN = (MODELS, MIGRATIONS, TEMPLATE, *DERIVED)
+"""The files and folders that the command changes, beside the resource's own."""
 BEFORE = "  MetaFunction:\n"
 """The line of the template before which the function is inserted."""
 OWNER = "    user_id: Named[int] = Column(BigInteger)\n"
@@ -39,7 +47,9 @@ OWNER = "    user_id: Named[int] = Column(BigInteger)\n"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 MAX_CHARACTERS = 26
 """Of a name, so that an index with two names has at most PostgreSQL's 63 characters."""
-FIELD = re.compile(r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d+(,\d+)?)\))?(?P<null>\?)?")
+FIELD = re.compile(
+    r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d{1,9}(,\d{1,9})?)\))?(?P<null>\?)?"
+)
 SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"})
 """Fields with these names would hide names that later columns use."""
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
@@ -64,7 +74,7 @@ TYPES: dict[str, Type] = {
     ),
 }
 """The types of fields by name; `str(80)` sets the length, `decimal(12,2)` the digits."""
-DIGITS = "12,2"
+DIGITS = (12, 2)
 """The default digits of a decimal: all, and those after the point."""
 MAX_DIGITS = 1000
 """PostgreSQL's limit."""
@@ -116,11 +126,11 @@ def new_resource(
     if not parsed:
         raise CommandError("FIELDS is empty: say, for example, FIELDS='content:text stars:int?'")
     type_ = _key(key)
-    taken = [type_.name, "id", "created_at", *([parent.key] if parent else [])]
-    for field in parsed:
-        if field.name in taken:
-            raise CommandError(f"{field.name}: the resource has this field already")
-        taken.append(field.name)
+    taken = {"created_at", *([parent.key] if parent else [])}
+    for field_name in (type_.name, *(field.name for field in parsed)):
+        if field_name in taken:
+            raise CommandError(f"{field_name}: the resource has this field already")
+        taken |= {field_name, "id"}
     new = NewResource(name, item, parsed, parent, has_owners, type_)
     _check_document(new)
     return new
@@ -250,19 +260,23 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
     if name not in TYPES:
         raise CommandError(f"{text}: there is no such type; there are {', '.join(TYPES)}")
     type_ = TYPES[name]
-    if name == "str" and numbers and "," not in numbers and int(numbers) > 0:
-        sample = f'"{LINE[: int(numbers)].strip()}"'
-        return type_._replace(body=f"Annotated[str, OneLine({numbers})]", sample=sample)
-    if name == "decimal":
-        total, _, places = (numbers or DIGITS).partition(",")
-        if int(places or 0) < int(total) <= MAX_DIGITS:
-            return type_._replace(
-                column=f"Numeric({total}, {places or 0})",
-                body=f"Annotated[Decimal, Digits({total}, {places or 0})]",
-            )
-    elif numbers is None:
-        return type_
-    raise CommandError(f"{text}: only str(80) and decimal({DIGITS}) take numbers like these")
+    given = [int(number) for number in numbers.split(",")] if numbers else []
+    match name, given:
+        case "decimal", _:
+            total, places = [*given, 0][:2] if given else DIGITS
+            if places < total <= MAX_DIGITS:
+                digits = f"{total}, {places}"
+                body = f"Annotated[Decimal, Digits({digits})]"
+                return type_._replace(column=f"Numeric({digits})", body=body)
+        case "str", [maximum] if 0 < maximum <= MAX_CONTENT_CHARACTERS:
+            sample = f'"{LINE[:maximum].strip()}"'
+            return type_._replace(body=f"Annotated[str, OneLine({maximum})]", sample=sample)
+        case _, []:
+            return type_
+    raise CommandError(
+        f"{text}: only str(80), up to {MAX_CONTENT_CHARACTERS}, and decimal(12,2), up to"
+        f" {MAX_DIGITS}, take numbers"
+    )
 
 
 def write(new: NewResource) -> Iterator[str]:
@@ -282,7 +296,7 @@ def write(new: NewResource) -> Iterator[str]:
         MODELS: _with_model((ROOT / MODELS).read_text(encoding="utf-8"), new),
     }
     template = (ROOT / TEMPLATE).read_text(encoding="utf-8")
-    with _undone_if_it_fails([*written, TEMPLATE]):
+    with _undone_if_it_fails(function, tests):
         for path, text in written.items():
             (ROOT / path).parent.mkdir(exist_ok=True)
             (ROOT / path).write_text(text, encoding="utf-8")
@@ -298,18 +312,27 @@ def write(new: NewResource) -> Iterator[str]:
 
 
 @contextmanager
-def _undone_if_it_fails(paths: Iterable[str]) -> Iterator[None]:
-    before = {path: path.read_bytes() for path in map(ROOT.joinpath, paths) if path.exists()}
-    migrations = set((ROOT / MIGRATIONS).glob("*.py"))
+def _undone_if_it_fails(*folders: str) -> Iterator[None]:
+    before = _files(folders)
     try:
         yield
     except BaseException:
-        for path in {*map(ROOT.joinpath, paths), *(ROOT / MIGRATIONS).glob("*.py")}:
-            if path in before:
-                path.write_bytes(before[path])
-            elif path not in migrations:
-                path.unlink(missing_ok=True)
+        for path in _files(folders).keys() - before.keys():
+            path.unlink()
+        for path, content in before.items():
+            if not path.exists() or path.read_bytes() != content:
+                path.write_bytes(content)
+        for folder in map(ROOT.joinpath, folders):
+            if not any(path.is_file() for path in folder.rglob("*")):
+                shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _files(folders: Iterable[str]) -> dict[Path, bytes]:
+    """Return the contents of the files that a step may write: of these folders, and others."""
+    places = [ROOT / place for place in (*folders, *WRITTEN)]
+    paths = (path for place in places for path in (place, *place.rglob("*")))
+    return {path: path.read_bytes() for path in paths if path.is_file()}
 
 
 def _with_model(models: str, new: NewResource) -> str:

@@ -60,6 +60,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
         ("x:text", ("Text", "str", "Content")),
         ("x:str", ("Text", "str", "Line")),
         ("x:str(80)", ("Text", "str", "Annotated[str, OneLine(80)]")),
+        ("x:str(010)", ("Text", "str", "Annotated[str, OneLine(10)]")),
         ("x:int?", ("Integer", "int | None", "Integer | None")),
         (
             "x:decimal",
@@ -116,6 +117,7 @@ def test_rows_belong_to_those_of_another_resource(of: str) -> None:
         ("things", "", "content:text(3)", "only str"),
         ("things", "", "name:str(0)", "only str"),
         ("things", "", "name:str(3,1)", "only str"),
+        ("things", "", "name:str(10001)", r"only str\(80\), up to 10000"),
         ("things", "", "price:decimal(2,2)", "only str"),
         ("things", "", "price:decimal(1001,2)", "only str"),
         ("things", "", "id:int", "id: the resource has this field already"),
@@ -207,7 +209,7 @@ def copy_changed_files(folder: Path) -> None:
 def small_copy(tmp_path: Path) -> Path:
     """The files that `resource.write` changes, and the folders that it adds to."""
     copy_changed_files(tmp_path)
-    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions").mkdir(exist_ok=True)
     (tmp_path / "tests").mkdir()
     return tmp_path
 
@@ -219,6 +221,32 @@ def test_nothing_is_left_of_a_resource_that_cannot_be_written(
     new = new_resource("things", "", FIELDS)
     monkeypatch.setattr(resource, "ROOT", small_copy)
     with pytest.raises(SystemExit):  # there are no migrations
+        list(resource.write(new))
+    assert files_of(small_copy) == before
+
+
+def test_nothing_is_left_of_what_later_steps_have_written(
+    small_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither new files and folders, nor changes of files."""
+    derived = [small_copy / path for path in resource.DERIVED]
+    known = [path if path.suffix else path / "known.json" for path in derived]
+    for path in known:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    before = files_of(small_copy)
+
+    def fail(*_: object) -> None:
+        for path in known:
+            path.write_text("changed")
+        (small_copy / "local" / "events" / "things-get_thing.json").write_text("new")
+        raise SystemExit(1)
+
+    new = new_resource("things", "", FIELDS)
+    monkeypatch.setattr(resource, "ROOT", small_copy)
+    monkeypatch.setattr(resource, "run_module", lambda *_: None)
+    monkeypatch.setattr(resource, "generate", fail)
+    with pytest.raises(SystemExit):
         list(resource.write(new))
     assert files_of(small_copy) == before
 
@@ -241,7 +269,9 @@ def test_the_template_changes_after_the_migration_is_written(
 
 
 def files_of(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.glob("[a-z]*/**/*") if path.is_file()}
+    """The contents of files; those of folders are empty."""
+    paths = folder.glob("[a-z]*/**/*")
+    return {path: path.read_bytes() if path.is_file() else b"" for path in paths}
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])
@@ -250,6 +280,8 @@ def test_the_field_of_the_other_resource_is_taken(of: str) -> None:
     assert isinstance(parent, Parent)
     with pytest.raises(CommandError, match="has this field already"):
         new_resource("things", of, f"{parent.key}:int")
+    with pytest.raises(CommandError, match="has this field already"):
+        new_resource("things", of, FIELDS, key=parent.key)
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])
@@ -279,6 +311,7 @@ def test_a_key_has_a_type(key: str, path_type: str, parameter: str) -> None:
         ("Code", False, "KEY=Code: a field must be lower-case words"),
         ("class", False, "KEY=class: this is a reserved word"),
         ("content", False, "content: the resource has this field already"),
+        ("created_at", False, "created_at: the resource has this field already"),
         ("uuid", True, "leave out KEY"),
     ],
 )
