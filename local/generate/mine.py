@@ -36,8 +36,8 @@ TITLE = "Users & Posts API"
 NAME = "users-and-posts"
 SHORT_NAME = "blog"
 """This project's names: the API's title, of stacks and packages, and of databases and roles."""
-PRODUCT = re.compile(r"[a-z][a-z0-9]{0,10}(-[a-z0-9]{1,10})?")
-"""A product's name; with the stage's, that of a stack has up to 30 characters."""
+PRODUCT = re.compile(r"(?=.{2,15}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
+"""A product's name, of which infrastructure/delivery/roles.yaml makes a `StackPrefix`."""
 MAX_TITLE = 60
 """Characters of a title, in HTML: lines of code that have it stay within their length."""
 EXAMPLES = {"posts", "users"}
@@ -115,7 +115,7 @@ def _check(name: str, title: str) -> None:
     if not name:
         raise CommandError("say, for example, NAME=shop TITLE='Shop API'")
     if not PRODUCT.fullmatch(name):
-        raise CommandError(f"NAME={name}: it must be like shop or my-shop, of up to 22 characters")
+        raise CommandError(f"NAME={name}: it must be like shop or my-shop, of 2 to 15 characters")
     length = len(html.escape(title))
     if not title.isprintable() or not 0 < length <= MAX_TITLE or set(title) & set("\"'\\"):
         raise CommandError(
