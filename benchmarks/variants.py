@@ -68,9 +68,9 @@ def returning_models(source: str) -> str:
 
 COUNT = """\
 def row_count(table_name):
-    from sqlalchemy import table
+    from sqlalchemy import MetaData, Table
 
-    return select(func.count()).select_from(table(table_name))
+    return select(func.count()).select_from(Table(table_name, MetaData()))
 """
 DROP_TRIGGERS = """
 DO $$ DECLARE found record; BEGIN
