@@ -1,11 +1,13 @@
 """A migration to the models: `python -m local.generate.migration "more tickets"`.
 
-Alembic's autogenerate compares the models with an ephemeral database at the latest revision; CHECK
-constraints, which it ignores, are compared by their names. A new
-table with an id and created_at gets the triggers of a resource's table; the counts and stored
-responses of a dropped table are deleted. Without a difference no file is written. If a column is
-dropped, and another one of its type is added, a warning is printed: Alembic does not detect a
-renaming, and the values would be lost. Read the file before you commit it.
+Alembic's autogenerate compares the models with an ephemeral database at the latest revision. Its
+operations are tried there, and what they leave different (`local.generate.catalog`), such as
+defaults, CHECK constraints and options of indexes, is added as SQL, or printed as a warning if it
+has to be written by hand. A new table with an id and created_at gets the triggers of a resource's
+table; the counts and stored responses of a dropped table are deleted. Without a difference no file
+is written. If a column is dropped, and another one of its type is added, a warning is printed:
+Alembic does not detect a renaming, and the values would be lost. Read the file before you commit
+it.
 """
 
 import sys
@@ -17,12 +19,11 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.operations import Operations
 from alembic.operations.ops import (
     AddColumnOp,
-    CreateCheckConstraintOp,
     CreateTableOp,
     DropColumnOp,
-    DropConstraintOp,
     DropTableOp,
     ExecuteSQLOp,
     MigrateOperation,
@@ -32,9 +33,12 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, Column, Enum, create_engine, inspect, make_url
+from sqlalchemy import Column, Enum, create_engine, make_url
 from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import BIND_PARAMS
 
+from local.generate.catalog import differences
 from local.services import running_services
 from migrations.handler import alembic_config
 
@@ -79,42 +83,60 @@ def write_migration(config: Config, message: str, folder: Path | None = None) ->
 
 
 def _complete(context: MigrationContext, _revision: object, scripts: list[Any]) -> None:
-    """Drop a script without operations; add CHECKs and enumerations; warn about renamings."""
+    """Drop a script without operations; add what Alembic leaves out; warn about the rest."""
     script: MigrationScript = scripts[0]
     assert script.upgrade_ops is not None
     assert script.downgrade_ops is not None
-    for change, reverse in _changed_checks(context):
-        script.upgrade_ops.ops.append(change)
-        script.downgrade_ops.ops.insert(0, reverse)
-    if script.upgrade_ops.is_empty():
-        scripts.clear()
-        return
     for line in renamed(script.upgrade_ops):
         print(line, file=sys.stderr)
     _add_types(script.upgrade_ops, script.downgrade_ops)
     _add_types(script.downgrade_ops, script.upgrade_ops)
     _order_tables(script.upgrade_ops, script.downgrade_ops)
+    for line in _add_differences(context, script.upgrade_ops, script.downgrade_ops):
+        print(f"WARNING: write this by hand: {line}", file=sys.stderr)
+    if script.upgrade_ops.is_empty():
+        scripts.clear()
 
 
-def _changed_checks(context: MigrationContext) -> Iterator[tuple[MigrateOperation, ...]]:
-    """Yield what creates or drops each CHECK constraint of a table that exists, and its reverse."""
+def _add_differences(
+    context: MigrationContext, upgrade: OpContainer, downgrade: OpContainer
+) -> Iterator[str]:
+    """Add the statements for what `upgrade` leaves different; yield what they leave different."""
+    connection = context.connection
+    assert connection is not None
+    metadata = context.opts["target_metadata"]
+    with connection.begin_nested() as savepoint:
+        try:
+            for one in _operations(upgrade):
+                if reason := _failure(context, [one]):
+                    yield reason
+            for difference in differences(connection, metadata):
+                statements = [*map(_execute, difference.upgrade())]
+                if statements and not _failure(context, statements):
+                    upgrade.ops += statements
+                    downgrade.ops[:0] = map(_execute, difference.downgrade())
+            yield from map(str, differences(connection, metadata))
+        except DBAPIError as error:
+            yield f"the models are not compared with the migration: {error.orig}"
+        savepoint.rollback()
+
+
+def _failure(context: MigrationContext, operations: Iterable[MigrateOperation]) -> str | None:
+    """Carry the operations out, or return why the database rejects them."""
     assert context.connection is not None
-    inspector = inspect(context.connection)
-    for table in context.opts["target_metadata"].sorted_tables:
-        if not inspector.has_table(table.name):
-            continue
-        checks = inspector.get_check_constraints(table.name)
-        found = {str(one["name"]): one["sqltext"] for one in checks}
-        declared = {
-            str(one.name): str(one.sqltext)
-            for one in table.constraints
-            if isinstance(one, CheckConstraint) and one.name
-        }
-        for name in sorted(found.keys() ^ declared.keys()):
-            text = declared.get(name) or found[name]
-            create = CreateCheckConstraintOp(name, table.name, text)
-            drop = DropConstraintOp(name, table.name, type_="check", _reverse=create)
-            yield (create, drop) if name in declared else (drop, create)
+    try:
+        with context.connection.begin_nested():
+            for one in operations:
+                Operations(context).invoke(one)
+    except DBAPIError as error:
+        return str(error.orig)
+    return None
+
+
+def _execute(statement: str) -> ExecuteSQLOp:
+    """Return the operation of a statement, of which SQLAlchemy takes no part for a parameter."""
+    is_plain = "\\:" not in statement and not BIND_PARAMS.search(statement)
+    return ExecuteSQLOp(statement if is_plain else statement.replace(":", r"\:"))
 
 
 def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:
@@ -184,7 +206,7 @@ def _literal(value: str) -> str:
     return "'" + value.replace("'", "''").replace(":", r"\:") + "'"
 
 
-def _operations(container: OpContainer) -> Iterator[object]:
+def _operations(container: OpContainer) -> Iterator[MigrateOperation]:
     for one in container.ops:
         if isinstance(one, ModifyTableOps):
             yield from _operations(one)

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     Connection,
     Date,
     DateTime,
@@ -23,25 +24,32 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     Interval,
     LargeBinary,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     Table,
     Text,
     Time,
+    UniqueConstraint,
     Uuid,
     create_engine,
+    func,
     inspect,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from local.generate import migration
+from local.generate.catalog import Difference, differences
 from migrations.handler import alembic_config
 from shared.database import models
+from shared.database.models import METADATA
 from tests.resources import ROOT
 
 VERSIONS = ROOT / "functions" / "migrations" / "versions"
@@ -82,11 +90,7 @@ def config(empty_url: str, tmp_path: Path) -> Iterator[Config]:
 @pytest.fixture
 def declared(monkeypatch: pytest.MonkeyPatch) -> MetaData:
     """The models, to be changed by a test."""
-    copy = MetaData(naming_convention=models.METADATA.naming_convention)
-    for table in models.METADATA.tables.values():
-        table.to_metadata(copy)
-    monkeypatch.setattr(models, "METADATA", copy)
-    return copy
+    return declare(monkeypatch, {})
 
 
 def connection_of(config: Config) -> Connection:
@@ -285,5 +289,211 @@ def test_a_column_that_may_be_renamed_is_named(
     Table("made_things", declared, Column("headline", Text), Column("size", Integer))
     capsys.readouterr()
     assert migration.write_migration(config, "Headline", tmp_path)
-    [warning] = [line for line in capsys.readouterr().err.split("\n") if "WARNING" in line]
+    [warning] = [line for line in capsys.readouterr().err.split("\n") if "renamed" in line]
     assert 'op.alter_column("made_things", "title", new_column_name="headline")' in warning
+
+
+def numbers(*items: SchemaItem, **options: Any) -> tuple[SchemaItem, ...]:
+    """The items of a table with these columns besides."""
+    return (Column("number", BigInteger, **options), Column("other", BigInteger), *items)
+
+
+def reference(**options: Any) -> tuple[SchemaItem, ...]:
+    return (Column("id", BigInteger, ForeignKey("audit_log.id", name="log_fkey", **options)),)
+
+
+def index(name: str, column: Any = "number", **options: Any) -> tuple[SchemaItem, ...]:
+    return numbers(Index(f"made_{name}_idx", column, **options))
+
+
+def state(name: str, *values: str) -> tuple[SchemaItem, ...]:
+    return (Column("state", Enum(*values, name=f"made_{name}")),)
+
+
+WRITTEN = {
+    "default_added": (numbers(), numbers(server_default="7")),
+    "default_changed": (numbers(server_default="7"), numbers(server_default="8")),
+    "default_removed": (numbers(server_default="7"), numbers()),
+    "default_of_text": (
+        (Column("title", Text, server_default=""),),
+        (Column("title", Text, server_default=r"it's :so, \:5 % {more}"),),
+    ),
+    "default_of_json": (
+        (Column("details", JSONB),),
+        (Column("details", JSONB, server_default=text("'{}'")),),
+    ),
+    "identity_added": (
+        numbers(nullable=False),
+        (Column("number", BigInteger, Identity(), nullable=False), numbers()[1]),
+    ),
+    "computed": (
+        numbers(Column("twice", BigInteger, Computed("number * 2", persisted=True))),
+        numbers(Column("twice", BigInteger, Computed("number + other", persisted=True))),
+    ),
+    "comment": (numbers(), numbers(comment="How many")),
+    "column_collation": ((Column("title", Text),), (Column("title", Text(collation="C")),)),
+    "not_null": (numbers(), numbers(nullable=False)),
+    "check_changed": (
+        numbers(CheckConstraint("number > 1", name="more")),
+        numbers(CheckConstraint("number > 2", name="more")),
+    ),
+    "check_without_a_name": (numbers(), numbers(CheckConstraint("number > 1"))),
+    "primary_key": (
+        numbers(PrimaryKeyConstraint("number"), autoincrement=False),
+        numbers(PrimaryKeyConstraint("number", "other")),
+    ),
+    "unique_nulls": (
+        numbers(UniqueConstraint("number")),
+        numbers(UniqueConstraint("number", postgresql_nulls_not_distinct=True)),
+    ),
+    "unique_include": (
+        numbers(UniqueConstraint("number")),
+        numbers(UniqueConstraint("number", postgresql_include=["other"])),
+    ),
+    "exclusion": (numbers(), numbers(ExcludeConstraint(("number", "="), using="btree"))),
+    "on_delete": (reference(), reference(ondelete="CASCADE")),
+    "on_update": (reference(onupdate="CASCADE"), reference()),
+    "reference_deferrable": (reference(), reference(deferrable=True, initially="DEFERRED")),
+    "reference_match": (reference(), reference(match="FULL")),
+    "index_where": (index("where"), index("where", postgresql_where=text("other IS NULL"))),
+    "index_using": (index("using"), index("using", postgresql_using="brin")),
+    "index_include": (index("include"), index("include", postgresql_include=["other"])),
+    "index_with": (index("with"), index("with", postgresql_with={"fillfactor": 50})),
+    "index_order": (index("order"), index("order", text("number DESC"))),
+    "index_operators": (
+        index("operators", postgresql_using="brin"),
+        index("operators", postgresql_using="brin", postgresql_ops={"number": "int8_bloom_ops"}),
+    ),
+    "enum_values": (state("added", "a", "d"), state("added", "it's", "a", r"b\:c", "d", "e")),
+}
+"""Changes of a table that are written: its items before and after."""
+BY_HAND = [
+    (numbers(), (Column("number", Date), numbers()[1]), "type of made_things.number: date in the"),
+    (
+        (Column("number", BigInteger, Identity()),),
+        (Column("number", BigInteger, Identity(start=7)),),
+        "identity of made_things.number: BY DEFAULT AS IDENTITY (START 7 ",
+    ),
+    (state("sorted", "a", "b"), state("sorted", "b", "a"), "enumeration of made_sorted: "),
+    (
+        numbers(),
+        (numbers()[0], Column("other", BigInteger, Computed("number * 2", persisted=True))),
+        "expression of made_things.other: ",
+    ),
+    (
+        numbers(CheckConstraint("number > 1", name="more")),
+        numbers(CheckConstraint("number > 1", name="more", comment="Why")),
+        "comment of made_things.more: Why in the models, none in the database",
+    ),
+    (
+        numbers(),
+        numbers(CheckConstraint("unknown(number)", name="more")),
+        "function unknown(bigint) does not exist",
+    ),
+]
+"""Tables before and after changes that are not written, and the warnings."""
+EQUAL = {
+    "text": (
+        (Column("title", Text, server_default="a"),),
+        (Column("title", Text, server_default=text("'a'::text")),),
+    ),
+    "number": (numbers(server_default="7"), numbers(server_default=text("'7'::bigint"))),
+    "json": (
+        (Column("details", JSONB, server_default=text("'{}'")),),
+        (Column("details", JSONB, server_default=text("CAST('{}' AS jsonb)")),),
+    ),
+    "uuid": (
+        (Column("id", Uuid, server_default=func.gen_random_uuid()),),
+        (Column("id", Uuid, server_default=text("pg_catalog.gen_random_uuid()")),),
+    ),
+    "time": (
+        (Column("at", DateTime(timezone=True), server_default=func.now()),),
+        (Column("at", DateTime(timezone=True), server_default=text("NOW( )")),),
+    ),
+    "rule": (
+        numbers(CheckConstraint("number > 1", name="more")),
+        numbers(CheckConstraint("(number>1)", name="more")),
+    ),
+}
+"""Other spellings of equal definitions."""
+
+
+def declare(
+    monkeypatch: pytest.MonkeyPatch, tables: Mapping[str, Iterable[SchemaItem]]
+) -> MetaData:
+    """Declare the models and these tables, by names that no product has."""
+    copy = MetaData(naming_convention=METADATA.naming_convention)
+    for table in METADATA.tables.values():
+        table.to_metadata(copy)
+    for name, items in tables.items():
+        Table(f"made_{name}", copy, *items)
+    monkeypatch.setattr(models, "METADATA", copy)
+    return copy
+
+
+def change(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    folder: Path,
+    changes: Mapping[str, tuple[Any, Any]],
+) -> MetaData:
+    """Migrate to the tables of before, write the migration to those of after; return these."""
+    declared = declare(monkeypatch, {name: before for name, (before, _) in changes.items()})
+    assert migration.write_migration(config, "Before", folder)
+    command.upgrade(config, "head")
+    assert different(config, declared) == []
+    declared = declare(monkeypatch, {name: after for name, (_, after) in changes.items()})
+    migration.write_migration(config, "After", folder)
+    return declared
+
+
+def different(config: Config, declared: MetaData) -> list[Difference]:
+    found = differences(connection_of(config), declared)
+    connection_of(config).commit()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1", "ignore:Computed default")
+def test_a_change_of_each_kind_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    declared = change(monkeypatch, config, tmp_path, WRITTEN)
+    assert "WARNING" not in capsys.readouterr().err
+    changed = different(config, declared)
+    tables = {one.table.removeprefix("made_") for one in changed}
+    assert tables >= WRITTEN.keys() - {"enum_values"}
+    values_stay = [one for one in changed if one.kind != "enumeration"]
+    assert len(values_stay) == len(changed) - 1
+    for _ in range(2):
+        command.upgrade(config, "head")
+        assert different(config, declared) == []
+        command.downgrade(config, "-1")
+        assert different(config, declared) == values_stay
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1", "ignore:Computed default")
+@pytest.mark.parametrize(("before", "after", "message"), BY_HAND)
+def test_a_change_that_is_not_written_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: tuple[SchemaItem, ...],
+    after: tuple[SchemaItem, ...],
+    message: str,
+) -> None:
+    change(monkeypatch, config, tmp_path, {"things": (before, after)})
+    warnings = [line for line in capsys.readouterr().err.split("\n") if "by hand" in line]
+    assert message in "\n".join(warnings)
+
+
+@pytest.mark.filterwarnings("ignore:Expression #1")
+def test_an_equal_definition_in_other_words_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, config: Config, tmp_path: Path
+) -> None:
+    declared = change(monkeypatch, config, tmp_path, EQUAL)
+    assert different(config, declared) == []
+    assert not list(tmp_path.glob("*_after.py"))

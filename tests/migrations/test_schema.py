@@ -2,13 +2,11 @@
 
 import psycopg
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import Table, create_engine
 
+from local.generate.catalog import differences
 from local.services import Services
 from migrations.handler import handler
-from migrations.retired_columns import is_compared, retired_columns
 from shared.cache.scripts import FENCE_SECONDS
 from shared.database.models import BLOCK_IDS, METADATA
 from shared.database.paged_query import has_row_counts
@@ -17,63 +15,13 @@ from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
 from tests.resources import RESOURCE_TABLES, values_of
 
-CATALOG = """
-SELECT 'column', c.relname, a.attname,
-    replace(format_type(a.atttypid, a.atttypmod), %(schema)s::text || '.', '') || ' '
-        || a.attnotnull || ' ' || a.attidentity::text || ' '
-        || replace(coalesce(pg_get_expr(d.adbin, d.adrelid), ''), %(schema)s::text || '.', '')
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relkind = 'r' AND c.relnamespace = %(schema)s::text::regnamespace AND a.attnum > 0
-    AND NOT a.attisdropped
-UNION ALL
-SELECT 'index', tablename, indexname, replace(indexdef, %(schema)s::text || '.', '')
-FROM pg_indexes WHERE schemaname = %(schema)s::text
-UNION ALL
-SELECT 'constraint', conrelid::regclass::text, conname,
-    replace(pg_get_constraintdef(oid), %(schema)s::text || '.', '')
-FROM pg_constraint WHERE connamespace = %(schema)s::text::regnamespace
-"""
 
-
-def catalog(connection: Schema, schema: str) -> set[tuple[str, str, str, str]]:
-    """Columns, indexes and constraints, without Alembic's own."""
-    rows = connection.execute(CATALOG, {"schema": schema}).fetchall()
-    return {
-        (kind, table.removeprefix(f"{schema}."), name, definition)
-        for kind, table, name, definition in rows
-        if "alembic" not in table
-    }
-
-
-@pytest.mark.filterwarnings("ignore:Expression #1")  # the next test compares that index
-def test_alembic_finds_nothing_to_migrate(migrated_url: str) -> None:
+def test_models_and_migrations_make_the_same_schema(migrated_url: str) -> None:
     engine = create_engine(migrated_url.replace("postgresql:", "postgresql+psycopg:"))
-    try:
-        with engine.connect() as connection:
-            options = {"include_object": is_compared}
-            context = MigrationContext.configure(connection, opts=options)
-            differences = compare_metadata(context, METADATA)
-    finally:
-        engine.dispose()
-    assert differences == []
-
-
-def test_models_and_migrations_make_the_same_catalog(
-    migrate: Migrate, schema: Schema, empty_url: str
-) -> None:
-    schema.execute("CREATE SCHEMA declared")
-    engine = create_engine(
-        empty_url.replace("postgresql:", "postgresql+psycopg:"),
-        connect_args={"options": "-c search_path=declared,public"},
-    )
-    with engine.begin() as connection:
-        METADATA.create_all(connection, checkfirst=False)
+    with engine.connect() as connection:
+        found = differences(connection, METADATA)
     engine.dispose()
-
-    found = {one for one in catalog(schema, "public") if one[2] not in retired_columns(one[1])}
-    assert len(found) > 20
-    assert catalog(schema, "declared") == found
+    assert list(map(str, found)) == []
 
 
 def test_a_fence_outlives_any_transaction(migrated: Schema) -> None:

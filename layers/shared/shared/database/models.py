@@ -140,7 +140,13 @@ class RowCountColumns(TypedColumns):
     newest: Named[datetime] = Column(DateTime(timezone=True))
 
 
-row_counts = Table("row_counts", METADATA, RowCountColumns, info={ROWS_OF: "table_name"})
+row_counts = Table(
+    "row_counts",
+    METADATA,
+    RowCountColumns,
+    info={ROWS_OF: "table_name"},
+    postgresql_with={"fillfactor": 50},
+)
 
 
 class IdempotencyKeyColumns(TypedColumns):
