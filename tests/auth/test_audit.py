@@ -36,7 +36,7 @@ def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation
     key = key_of(METADATA.tables[resource], 1)
     written = json.loads(response["body"])[RESOURCE_OF[resource].key] if response["body"] else key
     columns = (
-        "issuer, subject, action, resource, coalesce(resource_key, resource_id::text), request_id"
+        "issuer, subject, action, resource, coalesce(resource_id::text, resource_key), request_id"
     )
     request_id = event["requestContext"]["requestId"]
     assert audit_rows(database, columns) == [

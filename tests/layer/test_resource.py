@@ -601,7 +601,7 @@ def test_a_plain_write_obeys_owners_voids_pages_and_ignores_no_condition(
     assert lines(ada.get("/notes")) == ["of Bob"]
 
 
-def test_a_link_is_made_once_shown_at_once_and_audited_with_its_first_id(
+def test_a_link_is_made_once_shown_at_once_and_audited_with_its_ids(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
     bob = api_as("bob")
@@ -613,8 +613,9 @@ def test_a_link_is_made_once_shown_at_once_and_audited_with_its_first_id(
     assert bob.delete("/notes/1/pins/2").status_code == 204
     assert bob.get("/notes/1/pins").json()["total"] == 0
     assert bob.delete("/notes/1/pins/2").status_code == 404
-    audited = tables.execute("SELECT action, resource, resource_id FROM audit_log").fetchall()
-    assert audited == [*2 * [("pin_note", "notes", 1)], ("unpin_note", "notes", 1)]
+    audited = tables.execute("SELECT action, resource, resource_id, resource_key FROM audit_log")
+    made, unmade = (("pin_note", "notes", 1, "1/2"), ("unpin_note", "notes", 1, "1/2"))
+    assert audited.fetchall() == [made, made, unmade]
 
 
 def test_a_link_obeys_owners_and_needs_both_rows(

@@ -43,7 +43,7 @@ class Link:
                 second == second_id,
                 _may_write(table, owner, dict(table.c.items())),
             )
-            .returning(first)
+            .returning(first, second)
         )
 
     async def insert(self, transaction: Transaction, first_id: ItemKey, second_id: ItemKey) -> None:

@@ -187,7 +187,8 @@ idempotency_keys = Table(
 class AuditColumns(TypedColumns):
     """A write of one row, in the same transaction: caller, action, resource and request.
 
-    The row's key is in `resource_id` if it is an integer, otherwise in `resource_key`. The only
+    The row's key is in `resource_id` if it is an integer, otherwise in `resource_key`. A link has
+    its first id and, in `resource_key`, both. The only
     personal data is the token's subject, null for anonymous callers. Rows that are deleted by
     cascade are not logged.
     """

@@ -159,7 +159,7 @@ class Transaction:
         self.driver = driver
         self._invalidation = invalidation
         self.request = request
-        self._written: list[tuple[str, ItemKey]] = []
+        self._written: list[tuple[str, int | None, str | None]] = []
         self._changing: list[Executable] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
@@ -177,7 +177,7 @@ class Transaction:
         """Insert one row of a resource, and return it.
 
         The audit log gets the table, and the row's `id` or, if it has none, its first column: the
-        key of an `Item`, the first id of a `Link`.
+        key of an `Item`; of a `Link`, both ids.
 
         Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
         for another reason, such as a SELECT that found nothing.
@@ -268,7 +268,7 @@ class Transaction:
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append((_resource_of(statement, self.access), _key_of(row)))
+            self._written.append(_audited(statement, row, self.access))
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row
@@ -357,11 +357,10 @@ class Transaction:
             # The driver's `commit` would await its own round trip within the pipeline.
             return await self.driver.execute("COMMIT")
 
-    def _audit_values(self, resource: str, key: ItemKey) -> Sequence[object]:
+    def _audit_values(self, resource: str, id_: int | None, key: str | None) -> Sequence[object]:
         access = self.access
         caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
-        named = (access.operation, resource, *resource_columns(key))
-        return (*caller, *named, self.request.gateway_id)
+        return (*caller, access.operation, resource, id_, key, self.request.gateway_id)
 
 
 async def read(
@@ -450,15 +449,22 @@ async def _roll_back(driver: BoundedConnection, invalidation: Invalidation) -> N
     await run_both(driver.end_transaction(), clear_fences())
 
 
-def _resource_of(statement: Executable, access: Access) -> str:
-    """Return the table of the row that the statement writes, to which the row's key belongs.
+def _audited(
+    statement: Executable, row: Row[*tuple[Any, ...]], access: Access
+) -> tuple[str, int | None, str | None]:
+    """Return the row's resource, and its key, as columns of the audit log.
 
-    The rows of a link table have no key of their own: their resource is the permission's.
+    The rows of a link table have no key of their own: they have the permission's resource, the
+    first of the ids that they link, and both, such as `1/2`.
     """
     table = getattr(statement, "table", None)
-    if isinstance(table, Table) and len(table.primary_key) == 1:
-        return table.name
-    return access.resource
+    names = [one.name for one in table.primary_key.columns] if isinstance(table, Table) else []
+    key, text = resource_columns(_key_of(row))
+    if isinstance(table, Table) and len(names) == 1:
+        return table.name, key, text
+    if names and set(names) <= set(row._fields):
+        text = "/".join(str(getattr(row, name)) for name in names)
+    return access.resource, key, text
 
 
 def _key_of(row: Row[*tuple[Any, ...]]) -> ItemKey:
