@@ -12,11 +12,15 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     exists,
+    func,
     insert,
+    literal,
     or_,
     select,
+    true,
     union,
     update,
 )
@@ -59,6 +63,10 @@ IS_MINE = (NOTES.c.user_id == OWN_USER_ID).label("is_mine")
 UPSERT = postgresql.insert(NOTES).values(user_id=OWN_USER_ID)
 LIMITED: dict[str, Executable] = {
     "a condition": select(NOTES).where(NOTES.c.id == 1, OWN),
+    "alternatives that are all the caller's": select(NOTES).where(
+        or_(NOTES.c.user_id == OWN_USER_ID, NOTES.c.id.in_(select(OWN_USER_ID)))
+    ),
+    "a condition of the owner and more": select(NOTES).where(and_(OWN, NOTES.c.title == "a")),
     "a condition of a subquery": select(select(NOTES).where(OWN).subquery()),
     "a condition of a CTE": select(select(NOTES).where(OWN).cte()),
     "a condition of a join": select(NOTES).join(
@@ -82,6 +90,23 @@ UNLIMITED: dict[str, Executable] = {
     "no condition": select(NOTES),
     "a column": select(NOTES, IS_MINE),
     "an order": select(NOTES).order_by(IS_MINE),
+    "an alternative": select(NOTES).where(or_(NOTES.c.title == "public", OWN)),
+    "an alternative that a parameter selects": select(NOTES).where(
+        or_(bindparam("mine", type_=Text) == "no", NOTES.c.user_id == OWN_USER_ID)
+    ),
+    "a negation": select(NOTES).where(NOTES.c.user_id != OWN_USER_ID),
+    "a row that is not among the caller's": select(NOTES).where(
+        NOTES.c.id.not_in(select(OTHERS.c.id).where(is_own(OTHERS.c.user_id)))
+    ),
+    "a condition with another default": select(NOTES).where(
+        func.coalesce(NOTES.c.user_id == OWN_USER_ID, true())
+    ),
+    "a condition on other rows alone": select(NOTES).where(
+        exists().where(OTHERS.c.user_id == OWN_USER_ID)
+    ),
+    "a table beside the caller's own rows": select(
+        NOTES.c.id, select(OTHERS).where(is_own(OTHERS.c.user_id)).subquery().c.title
+    ),
     "a condition of an outer join": select(NOTES).outerjoin(OTHERS, is_own(OTHERS.c.user_id)),
     "a condition of one part of a union": union(select(NOTES).where(OWN), select(NOTES)),
     "a new value": WRITE.values(user_id=OWN_USER_ID),
@@ -90,6 +115,10 @@ UNLIMITED: dict[str, Executable] = {
     "an unlimited update beside a new row": insert(NOTES)
     .values(user_id=OWN_USER_ID)
     .add_cte(WRITE.cte("other")),
+    "a new row that only returns the caller": insert(NOTES).returning(IS_MINE),
+    "a new row of an alternative": insert(NOTES).from_select(
+        ["title"], select(literal("a")).where(or_(literal("a") == "a", OWN))
+    ),
     "an upsert of any row": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.id], set_={"title": "b"}
     ),

@@ -298,6 +298,12 @@ async def finish_all_notes(transaction: Transaction, note_id: Id) -> Row:
     return await transaction.change(DONE, {"note_id": note_id})
 
 
+@resource.action("/give-all/{receiver:id}")
+async def give_all_notes(transaction: Transaction, note_id: Id, receiver: Id) -> Row:
+    await transaction.execute(GIVE, {"note_id": note_id, "receiver": receiver})
+    return await transaction.change(DONE, {"note_id": note_id})
+
+
 @resource.action("/look-up")
 async def look_up_note(transaction: Transaction, note_id: Id) -> Row:
     return (await transaction.look_up(FIND, {"note_id": note_id})).one()
@@ -444,6 +450,7 @@ def test_a_look_up_within_a_write_checks_the_owner_unless_it_says_otherwise(api_
 def test_a_row_cannot_become_anothers_unless_the_statement_allows_it(api_as: ApiAs) -> None:
     ada = api_as("ada")
     assert ada.post("/notes/1/give/2").status_code == 403
+    assert ada.post("/notes/1/give-all/2").status_code == 403
     assert ada.get("/notes/1").json()["user_id"] == 1
     assert api_as("root", "admin").post("/notes/2/give/1").json()["user_id"] == 1
     assert ada.post("/notes/1/give-away/2").json()["user_id"] == 2

@@ -455,10 +455,10 @@ def value_of(statement: Insert | Update, column: str) -> object:
         names = [getattr(name, "name", name) for name in statement._select_names or ()]
         selected = list(statement.select.selected_columns)
         return selected[names.index(column)] if column in names else None
-    return _set_by(statement).get(column, bindparam(column))
+    return set_by(statement).get(column, bindparam(column))
 
 
-def _set_by(statement: Insert | Update) -> dict[Any, object]:
+def set_by(statement: Insert | Update) -> dict[Any, object]:
     """Return the values in the statement itself, not in its parameters, by column."""
     # There is no public attribute for them; a test fails if this one is renamed.
     return {getattr(name, "name", name): one for name, one in (statement._values or {}).items()}

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Delete, Executable, Select, Update, and_, select, true
+from sqlalchemy import Column, Delete, Executable, Select, Update, and_, select, true
+from sqlalchemy.sql import visitors
 
 from shared.conditions import Conditions
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
+from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, set_by
 from shared.database.ownership import SUBJECT, has_parameter, names_caller, owner_values
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
@@ -49,6 +50,16 @@ def returning_own(statement: Update) -> Update:
     """Return the update, extended to return whether its row is still the caller's own."""
     owned = (one for one in conjuncts(statement.whereclause) if has_parameter(one, SUBJECT.key))
     return statement.returning(and_(true(), *owned).label(IS_OWN))
+
+
+def sets_own(statement: Executable, values: Mapping[str, object]) -> bool:
+    """Whether an update, with these values, sets a column of its conditions on the caller."""
+    if not isinstance(statement, Update):
+        return False
+    owned = (one for one in conjuncts(statement.whereclause) if has_parameter(one, SUBJECT.key))
+    columns = {part for one in owned for part in visitors.iterate(one) if isinstance(part, Column)}
+    names = {one.name for one in columns if one.table is statement.table}
+    return not names.isdisjoint(set_by(statement).keys() | values.keys())
 
 
 @lru_cache(KNOWN_STATEMENTS)

@@ -39,6 +39,7 @@ from shared.database.guards import (
     guard_values,
     returning_own,
     sets_nothing,
+    sets_own,
     target_of,
     unchanged_row_of,
 )
@@ -124,7 +125,7 @@ class Reader:
         """
         access = self._request.access
         if access is not None and access.own_only and not is_limited(statement):
-            raise _forbidden(access)
+            raise _unlimited(access)
         if names_caller(statement):
             self.names_caller = True
             values = {**(values or {}), **owner_values(self._request.granted())}
@@ -230,9 +231,12 @@ class Transaction:
     ) -> CursorResult[*Ts]:
         """Run a statement that changes any number of rows, and return its result.
 
-        The changes are not in the audit log.
+        The changes are not in the audit log. For a caller who may write only its own rows, raises
+        `Forbidden` if the statement sets a column on which that depends: use `change`.
         """
         self._require_guard(statement)
+        if self.access.own_only and sets_own(statement, values or {}):
+            raise _unlimited(self.access)
         changes = changes_of(statement)
         for table in changes.tables({}):
             self._changed(table, None)
@@ -275,7 +279,7 @@ class Transaction:
 
     def _require_guard(self, statement: Executable) -> None:
         if self.access.own_only and not is_limited(statement):
-            raise _forbidden(self.access)
+            raise _unlimited(self.access)
 
     async def _why_not(self, statement: Executable, values: Values) -> ApiError:
         """Return why the statement matched no row.
@@ -483,6 +487,13 @@ def _not_found(request: ApiRequest) -> NotFound:
 
 def _forbidden(access: Access) -> Forbidden:
     return Forbidden(access.permission, own_only=True)
+
+
+def _unlimited(access: Access) -> Forbidden:
+    """Return the error of a statement that does not limit rows to the caller's: a bug, or a role
+    that should have no such grant."""
+    logger().warning("a statement has no condition on the caller", operation=access.operation)
+    return _forbidden(access)
 
 
 def _outcome_unknown() -> OutcomeUnknown:
