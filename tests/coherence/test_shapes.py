@@ -210,6 +210,7 @@ BOOKS, MARKS = PageCache("books", Rows), PageCache("marks", Rows, "books/marks")
 AUTHOR = bindparam("author", type_=BigInteger)
 OF_ADA = {"author": 1}
 sequels = books.alias("sequels")
+last = select(func.max(books.c.id).label("id")).subquery()
 same, others = books.alias("same"), books.alias("others")
 
 READS: dict[str, Any] = {
@@ -222,6 +223,18 @@ READS: dict[str, Any] = {
     "books of an author, of all": select(
         books.c.title, select(func.count()).select_from(books).scalar_subquery()
     ).where(books.c.author_id == AUTHOR),
+    "books of an author with their labels counted": select(
+        books.c.title,
+        select(func.count(book_labels.c.id))
+        .where(book_labels.c.book_id == books.c.id)
+        .scalar_subquery(),
+    ).where(books.c.author_id == AUTHOR, exists().where(authors.c.id == books.c.author_id)),
+    "books of an author beside any book": select(
+        books.c.title, select(books.c.title).correlate(None).limit(1).scalar_subquery()
+    ).where(books.c.author_id == AUTHOR),
+    "books of an author beside the last of all": select(books.c.title, last.c.id)
+    .join(last, true())
+    .where(books.c.author_id == AUTHOR),
     "books with their author's name": select(books.c.title, authors.c.name).join(
         authors, authors.c.id == books.c.author_id
     ),
@@ -497,7 +510,10 @@ def test_no_page_is_older_than_a_write(
 @pytest.mark.parametrize(
     ("write", "kept"),
     [
-        ("a book of another author is added", {"books of an author"}),
+        (
+            "a book of another author is added",
+            {"books of an author", "books of an author with their labels counted"},
+        ),
         ("a book is replaced, and stays", {"books of an author"}),
         ("a book is marked with another label", {"marks of a label", "books with a mark"}),
         ("a label is deleted, from all books", {"marks of a label"}),

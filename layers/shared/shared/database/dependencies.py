@@ -75,6 +75,8 @@ KNOWN_STATEMENTS = 1024
 Values = Mapping[str, object]
 Selected = tuple[BindParameter[Any], type]
 """A parameter that selects a scope, and the type that its value must have."""
+Place = tuple[Select[Any], Sequence[FromClause]]
+"""A SELECT, and the tables and aliases from which it selects."""
 Dependencies = Mapping[str, str | None]
 """The scope, in text, of each table by name; `WHOLE_TABLE` for all of it, or `UNCACHEABLE`."""
 
@@ -183,7 +185,7 @@ def _scopes_read(
     """Return the tables that are read, each with the parameter that selects a scope, None for the
     whole table; and the untracked tables among them."""
     require_read(statement)
-    selects = [element for element in _elements(statement) if isinstance(element, Select)]
+    places = list(_places(statement))
     found: dict[str, Selected | None] = {}
     wholes: set[str] = set()
     for element in _elements(statement):
@@ -192,11 +194,11 @@ def _scopes_read(
         elif not isinstance(element, Table):
             continue
         elif (column := element.info.get(ROWS_OF)) is not None:
-            wholes |= _tables_of_rows(selects, element, column)
+            wholes |= _tables_of_rows(places, element, column)
         else:
             wholes |= _derived_from(element)
             scope = _scope_of(element)
-            bind = None if scope is None else _common_bind(selects, element, scope.name)
+            bind = None if scope is None else _common_bind(places, element, scope.name)
             found[element.name] = _selected(bind, scope)
     named = statement_tables(statement)
     untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
@@ -297,32 +299,47 @@ def _check_literal(text: str) -> None:
         raise UnknownTables("a literal column with a query must name its tables: use sql")
 
 
-def _common_bind(
-    selects: Sequence[Select[Any]], table: Table, column: str
-) -> BindParameter[Any] | None:
+def _common_bind(places: Sequence[Place], table: Table, column: str) -> BindParameter[Any] | None:
     """Return the parameter that the column equals wherever rows of the table are selected."""
-    binds = list(_equal_binds(selects, table, column))
+    binds = list(_equal_binds(places, table, column))
     first = binds[0] if binds else None
     same = all(bind is not None and first is not None and bind.key == first.key for bind in binds)
     return first if same else None
 
 
-def _tables_of_rows(selects: Sequence[Select[Any]], table: Table, column: str) -> set[str]:
+def _tables_of_rows(places: Sequence[Place], table: Table, column: str) -> set[str]:
     """Return the source tables of the rows. Raises `UnknownTables` if a query names none."""
-    binds = list(_equal_binds(selects, table, column))
+    binds = list(_equal_binds(places, table, column))
     if not binds or any(bind is None or bind.effective_value is None for bind in binds):
         raise UnknownTables(f"a query of {table.name} must compare {column} with a table's name")
     return {str(bind.effective_value) for bind in binds if bind is not None}
 
 
 def _equal_binds(
-    selects: Sequence[Select[Any]], table: Table, column: str
+    places: Sequence[Place], table: Table, column: str
 ) -> Iterator[BindParameter[Any] | None]:
     """Yield for each place that selects from the table what its column must equal, or None."""
-    for one in selects:
-        for source in _sources(one.get_final_froms()):
+    for one, sources in places:
+        for source in sources:
             if _aliased(source) is table:
                 yield _equal_bind(one, source, column)
+
+
+def _places(element: Any, outer: Sequence[FromClause] = ()) -> Iterator[Place]:
+    """Yield each SELECT, with the tables and aliases from which it selects.
+
+    Those of the SELECT around a query in a condition or column (`outer`) are not among them:
+    SQLAlchemy correlates the two.
+    """
+    inner = () if isinstance(element, FromClause) else outer
+    if isinstance(element, Select):
+        froms = list(_sources(element.get_final_froms()))
+        own = [one for one in froms if not any(one is other for other in outer)]
+        # Not after `correlate`, which says it otherwise; a test fails if the name changes.
+        inner = own if element._auto_correlate and own else froms
+        yield element, inner
+    for child in element.get_children():
+        yield from _places(child, () if isinstance(child, FromClause) else inner)
 
 
 def _sources(froms: Sequence[FromClause]) -> Iterator[FromClause]:
