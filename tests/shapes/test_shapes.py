@@ -76,8 +76,17 @@ OF_OPERATIONS = (
 )
 
 
-OF_FUNCTIONS = tuple(
-    f"tests/template/test_{name}.py" for name in ("authorization", "cost", "generated", "template")
+OF_FUNCTIONS = (
+    *(
+        f"tests/template/test_{name}.py"
+        for name in ("authorization", "cost", "generated", "infrastructure", "template")
+    ),
+    "tests/auth/test_policy.py",
+    "tests/meta/test_openapi.py",
+    "tests/layer/test_deferred_models.py",
+    "tests/layer/test_module_executions.py",
+    "tests/local/test_cors.py",
+    "tests/migrations/test_app_role.py",
 )
 
 
