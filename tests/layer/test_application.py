@@ -128,9 +128,12 @@ def test_a_write_that_waits_past_its_deadline_changes_nothing(
     assert api.patch("/writers/1", json={"name": "Countess"}).json()["name"] == "Countess"
 
 
-@pytest.mark.parametrize("route", [fail, time_out, refuse])
+@pytest.mark.parametrize(
+    ("route", "error"),
+    [(fail, LookupError), (time_out, TimeoutError), (refuse, HTTPException)],
+)
 def test_an_unhandled_error_is_500_and_logged_once_with_its_traceback(
-    route: FunctionType, capsys: pytest.CaptureFixture[str]
+    route: FunctionType, error: type[Exception], capsys: pytest.CaptureFixture[str]
 ) -> None:
     function = serve(route)
     response = call(function)
@@ -142,7 +145,8 @@ def test_an_unhandled_error_is_500_and_logged_once_with_its_traceback(
     assert response.json()["type"] == "/problems#internal-error"
     assert response.headers["x-request-id"]
     assert "s3cret" not in response.text
-    assert [error["message"] for error in errors] == ["unhandled error"]
+    assert [line["message"] for line in errors] == ["unhandled error"]
+    assert errors[0]["exception_name"] == error.__name__
     assert f"in {route.__name__}" in errors[0]["exception"]
     assert errors[0]["correlation_id"] == gateways_request_id(function)
     assert [line["status"] for line in lines if line.get("message") == "request"] == [500]

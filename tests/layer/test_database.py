@@ -125,6 +125,25 @@ def test_a_request_is_retried_only_once(
     assert (query.calls, writers(database)) == (2, 0)
 
 
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize(("seconds", "connection_lost"), [(10.0, False), (0.6, True)])
+def test_a_request_is_not_retried_in_vain(seconds: float, connection_lost: bool) -> None:
+    """With its connection, or after its deadline, whose cancellation a driver may have lost."""
+    router, calls = api_router("queries"), []
+
+    @router.get("/queries", openapi_extra={PERMISSION: "queries:read"})
+    async def fail() -> None:
+        calls.append(connection_lost)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5 if connection_lost else 0)
+        raise DatabaseUnavailable("It failed.", connection_lost=connection_lost)
+
+    transport = LambdaTransport(seconds, lambda_handler(create_app(router)))
+    with httpx.Client(transport=transport) as client:
+        assert client.get("http://api.test/queries").status_code == 503
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("end", ["terminated", "restarted twice"])
 def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
     worker: Worker, database: Database, end: str
