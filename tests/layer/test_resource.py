@@ -294,7 +294,7 @@ async def finish_any_note(transaction: Transaction, note_id: Id) -> Row:
 
 @resource.action("/finish-all")
 async def finish_all_notes(transaction: Transaction, note_id: Id) -> Row:
-    await transaction.execute(update(notes).values(done=True).returning(notes.c.id))
+    await transaction.execute(update(notes).values(done=True))
     return await transaction.change(DONE, {"note_id": note_id})
 
 

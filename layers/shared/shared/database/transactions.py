@@ -11,12 +11,23 @@ request is retried once (`shared.http.route`).
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Concatenate, LiteralString, ParamSpec, Protocol, TypeVar, TypeVarTuple, cast
+from typing import (
+    Any,
+    Concatenate,
+    LiteralString,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    TypeVarTuple,
+    cast,
+    overload,
+)
 
 import psycopg
 from sqlalchemy import CursorResult, Delete, Executable, Row, Table, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.concurrency import run_both
@@ -226,9 +237,19 @@ class Transaction:
         self._require_guard(statement)
         return (await self._look_up(unchanged_row_of(statement), given)).one_or_none()
 
+    @overload
     async def execute(
         self, statement: TypedReturnsRows[*Ts], values: Values | None = None
-    ) -> CursorResult[*Ts]:
+    ) -> CursorResult[*Ts]: ...
+
+    @overload
+    async def execute(
+        self, statement: UpdateBase, values: Values | None = None
+    ) -> CursorResult[Any]: ...
+
+    async def execute(
+        self, statement: Executable, values: Values | None = None
+    ) -> CursorResult[Any]:
         """Run a statement that changes any number of rows, and return its result.
 
         The changes are not in the audit log. For a caller who may write only its own rows, raises
