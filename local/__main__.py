@@ -253,6 +253,7 @@ def _project(
         environment = {
             "DATABASE_URL": services.database_url,
             "REDIS_URL": services.redis_url,
+            "STAGE": "local",
             # Servers on a developer's machine have no certificates.
             "TLS_REQUIRED": os.environ.get("TLS_REQUIRED") or "false",
             # All requests come from one caller here, and the cache is not shared with deployments.

@@ -32,6 +32,7 @@ from shared.errors import (
 from shared.http.application import create_app, lambda_handler
 from shared.http.route import PERMISSION, api_router
 from shared.request import request_of
+from shared.settings import LOCAL_STAGE
 from tests.conftest import Worker, url_without_timeouts
 from tests.example.models import articles
 from tests.example.models import writers as writers_table
@@ -540,9 +541,15 @@ def test_a_locked_table_costs_a_write_its_lock_timeout_in_a_database_that_lacks_
         assert monotonic() - started_at < 2
 
 
-def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
-    worker: Worker, api: httpx.Client, database: Database, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stage", ["dev", LOCAL_STAGE])
+def test_a_failure_is_logged_with_its_state_and_only_locally_with_the_clients_values(
+    worker: Worker,
+    api: httpx.Client,
+    database: Database,
+    capsys: pytest.CaptureFixture[str],
+    stage: str,
 ) -> None:
+    worker.restart(STAGE=stage)
     database.execute("ALTER TABLE writers ADD CONSTRAINT no_bob CHECK (name <> 'Bob Secret')")
     try:
         body = {"name": "Bob Secret", "email": "bob.secret@example.org"}
@@ -559,7 +566,8 @@ def test_a_failure_is_logged_with_its_state_and_without_the_clients_values(
         ("23514", "no_bob")
     ]
     assert "INSERT INTO writers" in failures[0]["statement"]
-    assert "secret" not in printed.lower()
+    assert ("secret" in printed.lower()) == (stage == LOCAL_STAGE)
+    assert ("violates check constraint" in failures[0].get("text", "")) == (stage == LOCAL_STAGE)
 
 
 def test_the_engines_own_text_hides_parameters(worker: Worker) -> None:

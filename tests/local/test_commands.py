@@ -11,8 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from shared.settings import LOCAL_STAGE
 from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
+from tests.template.stacks import template
 
 RunLocal = Callable[..., Finished]
 MIGRATE = """
@@ -43,6 +45,16 @@ def test_invoke_needs_no_token_as_no_gateway_has_checked_one(
     event = json.dumps({"mode": "environment"})
     finished = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given, **shell)
     assert json.loads(finished.stdout)["AUTH"] == auth
+
+
+def test_functions_have_a_stage_that_no_deployment_has(
+    run_local: RunLocal, given: dict[str, str]
+) -> None:
+    """Their logs quote PostgreSQL's messages."""
+    event = json.dumps({"mode": "environment"})
+    finished = run_local("invoke", "ToyFunction", "--event", "-", event=event, **given)
+    assert json.loads(finished.stdout)["STAGE"] == LOCAL_STAGE
+    assert LOCAL_STAGE not in template()["Parameters"]["Stage"]["AllowedValues"]
 
 
 def test_invoke_migrates_the_database_first(

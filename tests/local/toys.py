@@ -38,7 +38,7 @@ Resources:
       Environment:
         Variables:
           {DATABASE_URL: template, REDIS_URL: template, TLS_REQUIRED: true, GREETING: hello,
-           AUTH: required}
+           AUTH: required, STAGE: dev}
       Events:
         Toy: {Type: HttpApi, Properties: {ApiId: !Ref Api, Path: /toy, Method: ANY}}
         Rest: {Type: HttpApi, Properties: {ApiId: !Ref Api}}

@@ -21,6 +21,8 @@ SECRET_ARN = "arn:aws[a-z-]*:secretsmanager:"  # noqa: S105
 
 VERSION, UNPUBLISHED = "AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"
 """Lambda's variable with the function's version. `sam local` and the local gateway publish none."""
+LOCAL_STAGE = "local"
+"""The stage of functions on a developer's machine; the template allows no deployment with it."""
 
 
 class SettingsError(Exception):

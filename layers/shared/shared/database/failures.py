@@ -1,10 +1,13 @@
 """Database errors as errors of `shared.errors`; no response contains their text."""
 
+from typing import Any
+
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import ApiError, DatabaseUnavailable, InternalError
 from shared.observability import logger
+from shared.settings import LOCAL_STAGE, settings
 
 # SQLSTATE classes of transient failures: connection, resources, operator intervention (timeouts,
 # shutdown), lock not available, serialization and deadlock, read-only or timed-out transaction.
@@ -51,7 +54,10 @@ def database_unavailable(
 
 
 def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:
-    """Log the error without the driver's text, which may quote a client's values."""
+    """Log the error; the driver's text, which may quote a client's values, only locally."""
+    text: dict[str, Any] = (
+        {"text": str(_driver_error(error))} if settings().stage == LOCAL_STAGE else {}
+    )
     logger().error(
         "database error",
         error=type(_driver_error(error)).__name__,
@@ -59,6 +65,7 @@ def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) ->
         constraint=violated_constraint(error)[1],
         statement=error.statement if isinstance(error, DBAPIError) else None,
         reason=reason,
+        **text,
     )
 
 
