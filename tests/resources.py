@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Column, Table
 
 from local.demo.columns import column_value, is_given, nth_key
-from local.generate.http_semantics import restricting
+from local.generate.http_semantics import errors_of_constraints, restricting
 from local.generate.resource_files import camel
 from local.generate.sample_events import sample_events
 from shared.database.dependencies import DERIVED_FROM, ROWS_OF, UNTRACKED
@@ -68,6 +68,11 @@ def _errors_of(route: APIRoute, status: int) -> set[str]:
     return set(route.responses.get(status, {}).get(ERRORS, ()))
 
 
+def _errors_of_constraints(route: APIRoute, table: Table) -> set[str]:
+    kind = (route.openapi_extra or {}).get(KIND, "")
+    return {error.__name__ for error in errors_of_constraints(kind, table)}
+
+
 _ROUTES = [route for resource in RESOURCES for route in routes_of(resource)]
 RESOURCE_OF: dict[str, Resource] = {
     name: one
@@ -87,8 +92,9 @@ KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for o
 """The kind of each operation on a resource; empty for a plain route."""
 OWN_RULES = {
     one.name
-    for one in _ROUTES
-    for errors in [_errors_of(one, 409)]
+    for name in RESOURCES
+    for one in routes_of(name)
+    for errors in [_errors_of(one, 409) | _errors_of_constraints(one, METADATA.tables[name])]
     if errors and errors.isdisjoint(KNOWN_CONFLICTS)
 }
 """The operations whose 409 is a rule that only their resource knows, and whose tests provoke it."""

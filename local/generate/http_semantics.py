@@ -1,22 +1,25 @@
 """Errors, headers, conditions and security of the operations in the OpenAPI document.
 
 FastAPI documents routes, bodies, parameters and successful responses. The rest follows from an
-operation's kind, permission, method and errors. It is added here, as it would cost the functions'
-cold starts. Parts that operations share are components.
+operation's kind, permission, method and errors, and from the constraints of its table. It is added
+here, as it would cost the functions' cold starts. Parts that operations share are components.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import CheckConstraint, Column, Constraint, ForeignKey, Table
 
 from shared.auth.permissions import Grant, grant_of
 from shared.conditions import EXAMPLE_TAG
-from shared.database.models import METADATA
+from shared.database.models import CONFLICT, METADATA
+from shared.database.violations import UNIQUE
 from shared.errors import (
     ApiError,
+    Conflict,
     ContentTooLarge,
     Forbidden,
     InternalError,
@@ -131,6 +134,10 @@ GATEWAYS_MESSAGES: dict[type[ApiError], str] = {
 crashed, took too long, or could not be started. They lack X-Request-Id and Retry-After."""
 STOPPING = (None, "NO ACTION", "RESTRICT")
 """The actions of foreign keys that stop a deletion."""
+SETTING = ("SET NULL", "SET DEFAULT")
+"""The actions of foreign keys that change the rows that refer to a deleted one."""
+WRITING = ("create", "replace", "update", "action")
+"""The kinds that write the values of a row."""
 BODY_ERRORS = {MalformedJson, ContentTooLarge, UnsupportedMediaType}
 BY_NAME = {error.__name__: error for error in concrete_errors()}
 
@@ -152,8 +159,8 @@ def add_http_semantics(document: dict[str, Any]) -> None:
                 content |= dict.fromkeys(PATCH_TYPES, content["application/json"])
             errors = _errors(path, method, operation, kind)
             table = METADATA.tables.get(operation["tags"][0])
-            if name == "delete" and table is not None and restricting(table):
-                errors.add(ResourceInUse)
+            if table is not None:
+                errors |= errors_of_constraints(name, table)
             _add_responses(components, operation, kind, errors)
     components["parameters"] = _share_parameters(document)
     document["components"] = {
@@ -161,18 +168,50 @@ def add_http_semantics(document: dict[str, Any]) -> None:
     }
 
 
+def errors_of_constraints(kind: str, table: Table) -> Errors:
+    """Return the errors of an operation of this kind that the constraints of the models make.
+
+    A constraint with the text of a `CONFLICT` is a rule, which a write of its table may violate,
+    and so may a deletion that sets a column of the rule to null.
+    """
+    if kind != "delete":
+        return {Conflict} if kind in WRITING and _rules(table) else set()
+    set_columns = [key.parent for key in _referring(table) if key.ondelete in SETTING]
+    errors: Errors = {ResourceInUse} if restricting(table) else set()
+    if any(_names(rule, column) for column in set_columns for rule in _rules(column.table)):
+        errors.add(Conflict)
+    return errors
+
+
 def restricting(table: Table) -> list[Table]:
     """Return the tables whose rows stop the deletion of a row to which they refer, or of one to
     whose deletion theirs would cascade."""
-    reached, found = [table], list[Table]()
+    stopping = [key.parent.table for key in _referring(table) if key.ondelete in STOPPING]
+    return [*dict.fromkeys(stopping)]
+
+
+def _referring(table: Table) -> Iterator[ForeignKey]:
+    """Yield the foreign keys to the table, and to those to which the deletion of a row cascades."""
+    columns = [column for child in METADATA.sorted_tables for column in child.columns]
+    keys = [key for column in columns for key in column.foreign_keys]
+    reached = [table]
     for one in reached:
-        for child in METADATA.sorted_tables:
-            actions = {key.ondelete for key in child.foreign_keys if key.column.table is one}
-            if not actions.isdisjoint(STOPPING):
-                found.append(child)
-            elif "CASCADE" in actions and child not in reached:
-                reached.append(child)
-    return found
+        for key in keys:
+            if key.column.table is one:
+                yield key
+                if key.ondelete == "CASCADE" and key.parent.table not in reached:
+                    reached.append(key.parent.table)
+
+
+def _rules(table: Table) -> list[Constraint]:
+    """Return the constraints whose violation is a `Conflict`; of unique values it is another."""
+    constraints = [one for one in table.constraints if CONFLICT in one.info]
+    return [one for one in constraints if not isinstance(one, UNIQUE)]
+
+
+def _names(rule: Constraint, column: Column[Any]) -> bool:
+    text = str(rule.sqltext) if isinstance(rule, CheckConstraint) else ""
+    return re.search(rf"\b{re.escape(column.name)}\b", text) is not None
 
 
 def _errors(path: str, method: str, operation: Operation, kind: Kind) -> Errors:

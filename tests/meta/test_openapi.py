@@ -9,16 +9,21 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, MetaData, Table
 
 from local.demo.columns import is_given
-from local.generate import openapi
-from local.generate.http_semantics import GATEWAYS_MESSAGES, add_http_semantics
+from local.generate import http_semantics, openapi
+from local.generate.http_semantics import (
+    GATEWAYS_MESSAGES,
+    KINDS,
+    add_http_semantics,
+    errors_of_constraints,
+)
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
 from shared.database.models import CONFLICT, METADATA
 from shared.database.violations import UNIQUE
-from shared.errors import AlreadyTaken, RequestInProgress
-from shared.http.route import PERMISSION
+from shared.errors import AlreadyTaken, Conflict, RequestInProgress
+from shared.http.route import KIND, PERMISSION
 from tests.every_resource.document import CREATES, target_of
 from tests.in_process import LambdaTransport
 from tests.resources import RESOURCE_OF, RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
@@ -56,6 +61,49 @@ def test_a_write_without_a_permission_fails_as_others_do() -> None:
     add_http_semantics({"paths": {"/hooks": {"post": operation}}, "components": {}})
     assert operation["responses"].keys() >= {"500", "503"}
     assert operation["responses"].keys().isdisjoint({"401", "403"})
+
+
+def test_a_rule_of_a_table_is_a_conflict_of_each_operation_that_may_violate_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = rules_of_models()
+    monkeypatch.setattr(http_semantics, "METADATA", models)
+    assert {
+        (kind, name)
+        for kind in KINDS
+        for name, table in models.tables.items()
+        if Conflict in errors_of_constraints(kind, table)
+    } == {
+        *(("delete", name) for name in ("offices", "people")),
+        *((kind, "tasks") for kind in ("create", "replace", "update", "action")),
+    }
+    for kind, tag in (("update", "tasks"), ("update", "people"), ("delete", "people")):
+        operation: dict[str, Any] = {KIND: kind, "tags": [tag], "responses": {"204": {}}}
+        add_http_semantics({"paths": {"/x/{id}": {"put": operation}}, "components": {}})
+        assert ("409" in operation["responses"]) == (tag == "tasks" or kind == "delete")
+
+
+def rules_of_models() -> MetaData:
+    """Tasks whose rule a deletion of their person may violate, but not of their list or author."""
+    models = MetaData()
+    for name in ("offices", "lists", "authors"):
+        Table(name, models, Column("id", BigInteger, primary_key=True))
+    Table(
+        "people",
+        models,
+        Column("id", BigInteger, primary_key=True),
+        Column("office_id", ForeignKey("offices.id", ondelete="CASCADE")),
+        CheckConstraint("id > 0"),
+    )
+    Table(
+        "tasks",
+        models,
+        Column("list_id", ForeignKey("lists.id", ondelete="CASCADE")),
+        Column("author_id", ForeignKey("authors.id", ondelete="SET NULL")),
+        Column("person_id", ForeignKey("people.id", ondelete="SET NULL")),
+        CheckConstraint("done OR person_id IS NOT NULL", info={CONFLICT: "It needs a person."}),
+    )
+    return models
 
 
 def test_the_served_document_is_the_committed_one() -> None:
