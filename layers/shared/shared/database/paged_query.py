@@ -54,7 +54,7 @@ class PagedQuery:
         if self.key.nullable or not is_in_cursors:
             raise TypeError(
                 f"a list cannot be in the order of {self.key}: its key must be an id, a UUID or a"
-                " primary key, and not null (docs/recipes.md has other orders)"
+                " primary key, and not null, as a cursor has nothing else"
             )
 
     async def fetch(
