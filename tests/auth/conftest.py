@@ -1,5 +1,9 @@
-"""Leaves out the tests of private lists if no resource has one."""
+"""Leaves out the tests of private lists, and of what a role owns, if no resource has any."""
 
-from tests.every_resource.document import PRIVATE_LISTS
+from tests.every_resource.document import OWN_READS, PRIVATE_LISTS
 
-collect_ignore = [] if PRIVATE_LISTS else ["test_private_lists.py"]
+collect_ignore = [
+    name
+    for name, cases in (("test_private_lists.py", PRIVATE_LISTS), ("test_strangers.py", OWN_READS))
+    if not cases
+]

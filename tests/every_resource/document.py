@@ -16,8 +16,9 @@ from sqlalchemy import Boolean, Column, DefaultClause, Enum, Table
 
 from local.generate.openapi import OPENAPI_FILE, resolved
 from local.generate.sample_events import sample_events
+from shared.auth.permissions import OWN, ROLES, grant_of
 from shared.database.models import METADATA
-from shared.http.route import PRIVATE
+from shared.http.route import PERMISSION, PRIVATE
 from tests.resources import (
     CACHED_LISTS,
     KEY_PARAMETERS,
@@ -344,6 +345,18 @@ WRITES = [write for write in ALL_WRITES if write.kind]
 """The writes of a kind; the others are plain routes, of which little is known."""
 PRIVATE_LISTS = [path for path, one in DOCUMENT["paths"].items() if PRIVATE in one.get("get", {})]
 """The paths of private lists, which are not in LISTS."""
+READS = {
+    path: methods["get"][PERMISSION]
+    for path, methods in DOCUMENT["paths"].items()
+    if PERMISSION in methods.get("get", {})
+}
+OWN_READS = [
+    (role, path)
+    for path, permission in READS.items()
+    for role in ROLES
+    if grant_of(permission, role) is OWN
+]
+"""The roles and paths of the reads that are granted to the role for its own."""
 CREATES = of_kinds("create")
 CHANGES = of_kinds("replace", "update", "action", "delete")
 """The writes that change one row, and obey If-Match."""

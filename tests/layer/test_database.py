@@ -145,6 +145,29 @@ def test_a_request_is_not_retried_in_vain(seconds: float, connection_lost: bool)
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("second", "seconds"), [(END_OWN_BACKEND, 30.0), ("SELECT pg_sleep(5)", 2.0)]
+)
+def test_a_request_that_has_committed_a_part_is_not_repeated_and_says_so(
+    worker: Worker, database: Database, second: str, seconds: float
+) -> None:
+    router = api_router("writers")
+
+    @router.post("/writers", status_code=204, openapi_extra={PERMISSION: "writers:write"})
+    async def write_twice(http: Request) -> None:
+        request = request_of(http.scope)
+        await write(lambda block: block.execute(statement_of(INSERT)), request=request)
+        await write(lambda block: block.execute(statement_of(second)), request=request)
+
+    handler = lambda_handler(create_app(router))
+    transport = LambdaTransport(seconds, handler=handler)
+    with httpx.Client(transport=transport, base_url="http://api.test") as api:
+        response = api.post("/writers")
+    assert (response.status_code, writers(database)) == (503, 1)
+    assert response.json()["type"] == "/problems#outcome-unknown"
+    assert "check which before you retry" in response.json()["detail"]
+
+
 @pytest.mark.parametrize("end", ["terminated", "restarted twice"])
 def test_a_connection_that_the_server_closed_is_replaced_without_a_failure(
     worker: Worker, database: Database, end: str

@@ -107,6 +107,7 @@ UNLIMITED: dict[str, Executable] = {
     "a table beside the caller's own rows": select(
         NOTES.c.id, select(OTHERS).where(is_own(OTHERS.c.user_id)).subquery().c.title
     ),
+    "a condition of a full join": select(NOTES).join(OTHERS, is_own(OTHERS.c.user_id), full=True),
     "a condition of an outer join": select(NOTES).outerjoin(OTHERS, is_own(OTHERS.c.user_id)),
     "a condition of one part of a union": union(select(NOTES).where(OWN), select(NOTES)),
     "a new value": WRITE.values(user_id=OWN_USER_ID),

@@ -196,7 +196,7 @@ def test_members_have_access_to_the_rows_of_their_teams(tmp_path: Path) -> None:
         python(tmp_path, "local.generate.resource", name, "--of", of, "--fields", fields)
     carry_out(MEMBERSHIP, tmp_path)
     shutil.copy(HERE / "membership.py", tmp_path / "tests" / "tickets" / "test_membership.py")
-    suites = ("tests/auth/test_private_lists.py", "tests/auth/test_policy.py", "tests/tickets")
+    suites = ("tests/auth/test_private_lists.py", "tests/auth/test_strangers.py", "tests/tickets")
     check(tmp_path, "tests/every_resource", *suites)
 
 

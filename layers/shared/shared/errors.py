@@ -287,6 +287,9 @@ class DeadlineExceeded(ServiceUnavailable):
     description = "The request took too long; nothing was changed, so it can be retried."
 
 
+PART_COMMITTED = "A part of the request was done; check which before you retry."
+
+
 class OutcomeUnknown(ServiceUnavailable):
     title, code = "Outcome unknown", "outcome-unknown"
     description = (

@@ -53,7 +53,7 @@ class Access(NamedTuple):
     def view(self) -> str:
         """A text of all on which the rows that are shown may depend, so for pages to be shared."""
         caller = self.caller or Caller("", "", frozenset())
-        return " ".join((caller.identity, str(self.own_only), *sorted(caller.roles)))
+        return repr((caller.identity, self.own_only, sorted(caller.roles)))
 
     @property
     def resource(self) -> str:
@@ -116,7 +116,8 @@ class ApiRequest:
     `X-Request-Id`, if valid. `deadline` is in seconds of `monotonic`. `source_address` is the
     client's, as the front door saw it. `claims` are those of the token that the front door has
     verified, None without one. `malformed` describes a part that could not be read. `item` is the
-    name of one resource in messages: `user`.
+    name of one resource in messages: `user`. `has_committed`: one of its transactions has, so that
+    it must not be repeated.
     """
 
     method: str = "GET"
@@ -133,6 +134,7 @@ class ApiRequest:
     limit: CallerLimit | None = None
     conditions: Conditions = UNCONDITIONAL
     record: Record = field(default_factory=Record)
+    has_committed: bool = False
 
     @property
     def id(self) -> str:

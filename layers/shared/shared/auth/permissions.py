@@ -54,8 +54,11 @@ def _check_roles() -> None:
 _check_roles()
 
 
-def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
-    """Return the request's access to the operation. Raises `Unauthorized` and `Forbidden`."""
+def authorize(request: ApiRequest, operation: str, permission: str, resource: str = "") -> Access:
+    """Return the request's access to the operation. Raises `Unauthorized` and `Forbidden`.
+
+    `resource` is the operation's, if it is another than the permission's.
+    """
     access = Access(operation, permission)
     if settings().auth == "open" or (access.is_read and settings().public_reads):
         return access
@@ -63,7 +66,7 @@ def authorize(request: ApiRequest, operation: str, permission: str) -> Access:
     grant = _grant_to(caller, permission)
     if grant is NONE:
         raise Forbidden(permission)
-    hides_others = _grant_to(caller, f"{access.resource}:read") is not ALL
+    hides_others = _grant_to(caller, f"{resource or access.resource}:read") is not ALL
     return access._replace(caller=caller, own_only=grant is OWN, others_hidden=hides_others)
 
 

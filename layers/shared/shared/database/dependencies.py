@@ -190,7 +190,9 @@ def _scopes_read(
     wholes: set[str] = set()
     for element in _elements(statement):
         if isinstance(element, _NamedText):
-            wholes |= {table.name for table in element.reads}
+            for table in element.reads:
+                wholes |= {table.name} | _derived_from(table)
+                _check_rows_of(table)
         elif not isinstance(element, Table):
             continue
         elif (column := element.info.get(ROWS_OF)) is not None:
@@ -203,6 +205,11 @@ def _scopes_read(
     named = statement_tables(statement)
     untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
     return found | dict.fromkeys(wholes), untracked
+
+
+def _check_rows_of(table: Table) -> None:
+    if ROWS_OF in table.info:
+        raise UnknownTables(f"SQL text cannot read {table.name}, whose rows are of many tables")
 
 
 def _derived_from(table: Table) -> set[str]:

@@ -106,8 +106,9 @@ def _is_limited(part: object) -> bool:
     if isinstance(part, CompoundSelect):
         return all(map(_is_limited, part.selects))
     if isinstance(part, Join):
+        is_inner = not (part.isouter or part.full)
         both = _is_limited(part.left) and (part.isouter or _is_limited(part.right))
-        return both or (not part.isouter and _limits(part.onclause, _tables(part)))
+        return both or (is_inner and _limits(part.onclause, _tables(part)))
     if isinstance(part, Select):
         froms = part.get_final_froms()
         return _limits(part.whereclause, froms) or (bool(froms) and all(map(_is_limited, froms)))

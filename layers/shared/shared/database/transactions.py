@@ -371,6 +371,7 @@ class Transaction:
                 raise client_error(deferred, *self._changing) or deferred from None
         if ended.statusmessage == "ROLLBACK":
             raise psycopg.errors.InFailedSqlTransaction("a statement had failed before COMMIT")
+        self.request.has_committed = True
 
     async def _send_commit(self) -> psycopg.AsyncCursor[Any]:
         async with self.driver.one_message():

@@ -17,7 +17,14 @@ from time import monotonic
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import MAX_BODY_BYTES, ContentTooLarge, DeadlineExceeded, MalformedRequest
+from shared.errors import (
+    MAX_BODY_BYTES,
+    PART_COMMITTED,
+    ContentTooLarge,
+    DeadlineExceeded,
+    MalformedRequest,
+    OutcomeUnknown,
+)
 from shared.http.problems import counted, problem_response
 from shared.observability import is_cold_start, report, report_error
 from shared.request import ApiRequest, Headers, request_of
@@ -84,7 +91,11 @@ class RequestMiddleware:
                 # Starlette has sent the problem, and raises the error again.
                 report_error(request, error)
             elif not started:
-                late = DeadlineExceeded("The request took too long; nothing was changed.")
+                late = (
+                    OutcomeUnknown(PART_COMMITTED)
+                    if request.has_committed
+                    else DeadlineExceeded("The request took too long; nothing was changed.")
+                )
                 await problem_response(late, request)(scope, receive, send_completed)
         finally:
             request.record.route = getattr(scope.get("route"), "path_format", None)

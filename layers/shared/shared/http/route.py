@@ -10,7 +10,8 @@ schema (`extra="forbid"`; a test checks every schema).
 
 A request that met a broken database connection is retried once, on a new one. A connection may
 break unnoticed between two requests: the server failed over, or a network device dropped it.
-Nothing was committed then, as a COMMIT without a response is an `OutcomeUnknown`.
+Nothing was committed then, as a COMMIT without a response is an `OutcomeUnknown`; a request with
+several transactions, of which one has committed, is not retried.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ from fastapi.routing import APIRoute, request_response
 
 from shared.auth.limits import within_limit
 from shared.auth.permissions import authorize
-from shared.errors import DatabaseUnavailable, InvalidRequest
+from shared.errors import PART_COMMITTED, DatabaseUnavailable, InvalidRequest, OutcomeUnknown
 from shared.http.conditional import conditions_of
 from shared.http.field_errors import unknown
 from shared.http.json_body import check_media_type, read_json
@@ -61,12 +62,14 @@ class ApiRoute(APIRoute):
 
         async def handle(http: Request) -> Response:
             request = request_of(http.scope)
-            request.access = authorize(request, self.name, permission)
+            request.access = authorize(request, self.name, permission, *map(str, self.tags))
             async with within_limit(request):
                 request.conditions = conditions_of(http.method, http.headers, kind)
                 try:
                     return await handler(http)
                 except DatabaseUnavailable as error:
+                    if request.has_committed:
+                        raise OutcomeUnknown(PART_COMMITTED) from None
                     if not error.connection_lost or monotonic() > request.deadline:
                         raise
                 return await handler(http)
