@@ -90,6 +90,20 @@ def test_a_function_has_its_own_routes_only(path: str) -> None:
     assert response.status_code == 404
 
 
+def test_an_opentelemetry_that_is_configured_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FastAPI would report each path and query to it, by itself."""
+    asked = []
+
+    class Provider:
+        def __getattr__(self, name: str) -> None:
+            asked.append(name)
+
+    for kind in ("trace.get_tracer", "metrics.get_meter", "_logs.get_logger"):
+        monkeypatch.setattr(f"opentelemetry.{kind}_provider", Provider)
+    assert [call(serve(route)).status_code for route in (respond_well, fail)] == [200, 500]
+    assert asked == []
+
+
 def test_a_response_that_was_sent_stands_when_its_background_task_is_late(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
