@@ -5,7 +5,7 @@ Revision 0005 creates the functions that they call, except `forget_responses_by_
 """
 
 from alembic import op
-from sqlalchemy import inspect, text
+from sqlalchemy import Integer, inspect, text
 
 # The last block of ids ends at the largest bigint; the start of the next would overflow.
 ID_RANGE = "id BETWEEN 1 AND 9223372036854771711"
@@ -66,14 +66,19 @@ def forget_responses_by_key(table: str, key: str) -> None:
 
 def forget_responses_when_set(table: str, column: str) -> None:
     """Delete the stored response of a POST to `/{table}` when a row's `column`, such as
-    `deleted_at`, is no longer null; the table has integer ids."""
+    `deleted_at`, is no longer null."""
     name = _forgetter(table, column)
+    found = inspect(op.get_bind())
+    (key,) = found.get_pk_constraint(table)["constrained_columns"]
+    (type_,) = (one["type"] for one in found.get_columns(table) if one["name"] == key)
+    is_id = isinstance(type_, Integer)
+    same = f"resource_id = NEW.{key}" if is_id else f"resource_key = NEW.{key}::text"
     schema = op.get_bind().scalar(text("SELECT quote_ident(current_schema())"))
     op.execute(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql "  # noqa: S608
         f"SET search_path = pg_catalog, {schema}, pg_temp AS $$ BEGIN "
         "UPDATE idempotency_keys SET fingerprint = NULL, body = NULL "
-        f"WHERE path = '/{table}' AND resource_id = NEW.id; RETURN NULL; END $$"
+        f"WHERE path = '/{table}' AND {same}; RETURN NULL; END $$"
     )
     op.execute(
         f"CREATE TRIGGER {name} AFTER UPDATE OF {column} ON {table} FOR EACH ROW "

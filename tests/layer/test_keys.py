@@ -9,10 +9,25 @@ import psycopg
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Column, ForeignKey, MetaData, Table, Text, Uuid, create_engine, func, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    ForeignKey,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    create_engine,
+    func,
+    select,
+)
 
 from local.demo.columns import nth_key
-from migrations.triggers import forget_responses_by_key
+from migrations.triggers import (
+    forget_responses_by_key,
+    forget_responses_when_set,
+    stop_forgetting_responses_when_set,
+)
 from shared.database.items import Item
 from shared.database.models import METADATA
 from shared.database.paged_query import PagedQuery
@@ -30,6 +45,7 @@ places = Table(
     TABLES,
     Column("name", Text, nullable=False),
     Column("code", Text(collation="C"), primary_key=True),
+    Column("closed_at", DateTime(timezone=True)),
 )
 """Its key is not the first column."""
 visits = Table(
@@ -128,9 +144,12 @@ def api(database: psycopg.Connection[Any], cache: object, worker: object) -> Ite
         with Operations.context(MigrationContext.configure(connection)):
             forget_responses_by_key("places", "code")
             forget_responses_by_key("visits", "id")
+            forget_responses_when_set("places", "closed_at")
     transport = LambdaTransport(handler=handler)
     with httpx.Client(transport=transport, base_url="http://api.test") as client:
         yield client
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        stop_forgetting_responses_when_set("places", "closed_at")
     TABLES.drop_all(engine)
     engine.dispose()
 
@@ -213,6 +232,16 @@ def test_a_retried_create_has_the_first_response_until_its_item_is_deleted(
     gone = place(api, "DE", Idempotency_Key="one")
     assert gone.json()["type"] == "/problems#resource-deleted"
     assert place(api, "DE", Idempotency_Key="two").status_code == 201
+
+
+def test_a_soft_deletion_forgets_the_stored_response_too(
+    api: httpx.Client, database: psycopg.Connection[Any]
+) -> None:
+    for code in ("DE", "FR"):
+        assert place(api, code, Idempotency_Key=code).status_code == 201
+    database.execute("UPDATE places SET closed_at = now() WHERE code = 'DE'")
+    assert place(api, "DE", Idempotency_Key="DE").status_code == 409
+    assert place(api, "FR", Idempotency_Key="FR").status_code == 201
 
 
 class Untyped(Shown):
