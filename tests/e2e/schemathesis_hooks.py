@@ -30,8 +30,8 @@ schemathesis.openapi.format(
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
     """One way to enter a list at a time, no invented cursor, no id with a fraction (to JSON Schema
-    1.0 is an integer), no key of another request, no name of marks only, and no condition that no
-    resource meets."""
+    1.0 is an integer), no key of another request, no name of marks only, no U+0000 in the JSON of a
+    field, which no schema excludes, and no condition that no resource meets."""
     _leave_one_way(case.query or {})
     if not case.operation.schema.is_security_param_negated(case):
         # Another one has a broken token; with a new header it would be taken for a valid request.
@@ -42,6 +42,8 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
                 case.body[field] = int(value)
             if isinstance(value, str) and re.fullmatch(VISIBLE_LINE_PATTERN, value):
                 case.body[field] = value if has_visible_character(value) else "x"
+            if isinstance(value, dict):
+                case.body[field] = _without_nul(value)
 
 
 def _adjust_headers(case: schemathesis.Case[Any]) -> None:
@@ -53,6 +55,14 @@ def _adjust_headers(case: schemathesis.Case[Any]) -> None:
             headers[name] = met
     if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
         headers["Idempotency-Key"] = uuid.uuid4().hex
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 def _is_valid(case: schemathesis.Case[Any]) -> bool:
