@@ -80,6 +80,8 @@ def connection(services: Services) -> Iterator[Connection]:
 
     engine = create_engine("postgresql+psycopg://", creator=connect)
     with engine.connect() as one, one.begin() as transaction:
+        # A product's tables may have these names.
+        one.exec_driver_sql("CREATE SCHEMA apart; SET LOCAL search_path = apart")
         MODELS.create_all(one)
         one.execute(insert(AUTHORS), [{"id": 1}])
         one.execute(insert(EDITORS), [{"id": 1}])
