@@ -47,9 +47,13 @@ OWNERS = next((key.column.table.name for key in identities.foreign_keys), None)
 SEEDED = [
     table
     for table in METADATA.sorted_tables
-    if table is not identities and table.info.keys().isdisjoint({ROWS_OF, DERIVED_FROM, UNTRACKED})
+    if table.name in RESOURCES
+    or (
+        table is not identities and table.info.keys().isdisjoint({ROWS_OF, DERIVED_FROM, UNTRACKED})
+    )
 ]
-"""The tables of which `insert_rows` inserts rows: neither the callers', nor kept by triggers."""
+"""The tables of which `insert_rows` inserts rows: neither the callers', nor those of which triggers
+write all rows. Of a resource's table, a trigger may keep a column."""
 
 
 def function_of(name: str) -> str:
