@@ -24,6 +24,7 @@ ANNOUNCEMENT = re.compile(r"[^\n]+(?:\n[^\n]+)*:\n+\Z")
 PARAGRAPH = re.compile(r"^(?![#|>\n]).+\n(?:(?![#|>\n]|- |\d+\. ).+\n)*", re.MULTILINE)
 COMMENT = re.compile(r"(?:^|(?<=\s))# .*$", re.MULTILINE)
 PAGE_WIDTH = 110
+NOTE = "*This page shows an example that was removed from this repository, with its tests.*"
 ALL_OF_IT = ": all of it"
 
 
@@ -134,20 +135,32 @@ def is_test(node: ast.stmt) -> bool:
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 
 
-def prune(root: Path, gone: Gone, titles: Collection[str] = ()) -> Iterator[str]:
-    """Drop tests, pages, sections with these titles, and make targets; yield tests and pages."""
+def prune(
+    root: Path, gone: Gone, titles: Collection[str] = (), lessons: Collection[str] = ()
+) -> Iterator[str]:
+    """Drop tests, pages, sections with these titles, and make targets; yield tests and pages.
+
+    A lesson, a page that teaches by what is gone, stays as it is, with a note, but not its tests.
+    """
     for path in sorted(root.glob("tests/**/*.*")):
         is_text = path.suffix in (".diff", ".toml", ".ts")
         if is_text and gone.named.search(path.read_text(encoding="utf-8")):
             path.unlink()
             yield f"removed: {path.relative_to(root)}"
             gone = gone.also(re.escape(path.name))
+    tested = gone
     for path in sorted(root.glob("docs/*.md")):
-        if _is_about(_without_sections(path.read_text(encoding="utf-8"), gone, titles), gone):
+        page = _without_sections(path.read_text(encoding="utf-8"), gone, titles)
+        named = rf"\b{re.escape(path.name)}"
+        if str(path.relative_to(root)) in lessons:
+            if gone.named.search(page):
+                edit(path, _with_note)
+                tested = tested.also(named)
+        elif _is_about(page, gone):
             path.unlink()
             yield f"removed: {path.relative_to(root)}"
-            gone = gone.also(rf"\b{re.escape(path.name)}")
-    for line in prune_tests(root, gone):
+            gone, tested = gone.also(named), tested.also(named)
+    for line in prune_tests(root, tested):
         yield f"removed: {line}"
         if line.endswith(ALL_OF_IT):
             gone = gone.also(rf"\b{re.escape(line.removesuffix(ALL_OF_IT))}")
@@ -163,10 +176,18 @@ def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
         gone = gone.also(rf"\bmake {target}\b(?!-)")
     for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("docs/llms.txt")]:
         if path.name != "CHANGELOG.md":
-            edit(path, lambda text: prune_page(text, gone, titles))
+            edit(path, lambda text: _pruned(text, gone, titles))
     for path in (root / "CHANGELOG.md", *root.glob("docs/adr/*.md")):
         if path.exists():
             edit(path, lambda text: _without_commands(without_links(text, gone), targets))
+
+
+def _with_note(page: str) -> str:
+    return page if NOTE in page else page.replace("\n", f"\n\n{NOTE}\n", 1)
+
+
+def _pruned(page: str, gone: Gone, titles: Collection[str]) -> str:
+    return without_links(page, gone) if NOTE in page else prune_page(page, gone, titles)
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:

@@ -2,9 +2,9 @@
 
 The function of each, its models, tests and sample events, and its section of the API's page are
 removed, a migration drops its tables, and files that follow from the routes are generated again.
-Other tests that name it, the pages about it, and the demo data and benchmarks if they need it are
-removed too, and printed. A resource to which another table refers is not removed. The working tree
-must be clean, so that `git restore .` with `git clean -fd` undoes the removal.
+Other tests that name it, the pages about it except lessons, and the demo data and benchmarks if
+they need it are removed too, and printed. A resource to which another table refers is not removed.
+The working tree must be clean, so that `git restore .` with `git clean -fd` undoes the removal.
 """
 
 import ast
@@ -46,12 +46,22 @@ DEMO_DATA = Gone(
 )
 EXAMPLE = "meta"
 """A function that every product has, for comments and settings that name one."""
+LESSONS = (
+    "docs/changing-a-resource.md",
+    "docs/leaving-out.md",
+    "docs/membership.md",
+    "docs/more-operations.md",
+    "docs/recipes.md",
+    "docs/tour.md",
+)
+"""Pages that teach by the example what any resource can have."""
 HISTORY = (
     "functions/migrations/versions/",
     "CHANGELOG.md",
     "uv.lock",
     "docs/adr/",
     "local/generate/mine.py",
+    *LESSONS,
 )
 """Files that may name removed resources."""
 
@@ -82,7 +92,7 @@ def remove(names: Collection[str]) -> Iterator[str]:
         yield from _remove_demo_data()
     if _need(ROOT / "benchmarks", gone):
         yield from remove_benchmarks()
-    yield from prune(ROOT, gone, [name.capitalize() for name in names])
+    yield from prune(ROOT, gone, [name.capitalize() for name in names], LESSONS)
     for path in (ROOT / "samconfig.toml", ROOT / "layers" / "build.mk", *_files("local/**/*.py")):
         edit(path, lambda text: _with_example(text, functions))
     generate(ROOT, f"Remove {' and '.join(names)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.generate.prune import Gone, prune, prune_page
+from local.generate.prune import NOTE, Gone, prune, prune_page
 
 GONE = Gone(frozenset({"things", "tests.things"}), re.compile(r"/things\b|things\.md"))
 
@@ -17,7 +17,7 @@ def left_of(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for _ in prune(folder, GONE, ["Things"]):
+    for _ in prune(folder, GONE, ["Things"], ["docs/recipes.md"]):
         pass
     return {
         name: re.sub(r"\n+", "\n", (folder / name).read_text(encoding="utf-8"))
@@ -88,6 +88,22 @@ def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> 
         "[This](things.md) has all. B.\nSee `tests/test_a.py`.\n",
     }
     assert left_of(tmp_path, files) == {"docs/index.md": "Read on. B.\n"}
+
+
+def test_a_lesson_on_it_stays_with_a_note_and_loses_its_tests(tmp_path: Path) -> None:
+    lesson = "# Recipes\n\nSee [a](../tests/things.diff).\n\n```sh\ncurl /things\n```\n"
+    files = {
+        "docs/recipes.md": lesson,
+        "docs/index.md": "Read [recipes](recipes.md).\n",
+        "tests/things.diff": "/things\n",
+        "tests/test_a.py": "PAGE = read('recipes.md')\ndef test_a(): carry_out(PAGE)\n",
+    }
+    left = left_of(tmp_path, files)
+    assert left == left_of(tmp_path, left)
+    assert left == {
+        "docs/recipes.md": f"# Recipes\n{NOTE}\nSee a.\n```sh\ncurl /things\n```\n",
+        "docs/index.md": "Read [recipes](recipes.md).\n",
+    }
 
 
 def test_a_target_that_names_it_or_runs_what_is_not_there_is_dropped(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local.generate.prune import CODE
+from local.generate.prune import CODE, NOTE
+from local.generate.remove import LESSONS
 from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.repository_copy import MAKE, commit, committed, mypy, python, run
@@ -32,18 +33,20 @@ OF_THE_EXAMPLE = (
 )
 GAP = re.compile(
     r"^(#+) .*\n+(?=#{1,6} |\Z)(?!\1#)"  # a section without text
-    r"|^.*[:;,]\n\n(?!```|\||- |1\. |<).*"  # a sentence that does not end
+    r"|^.*[:;,]\n\n(?!```|\||- |\d+\. |<).*"  # a sentence that does not end
     r"|^.*(?: ,|,,| \(\)|\band ,| \.(?:\s|$)).*",  # a link that was taken out of a list
     re.MULTILINE,
 )
+ABOUT_IT = [f":!{name}" for name in ("functions/migrations/versions", *LESSONS)]
+"""Git's patterns of all other files: applied migrations and lessons name the example."""
 OWNERS = "## Owners"
 """The section of the page whose commands make the product's resources."""
 
 
 def names(folder: Path) -> str:
-    """Return the lines that name the example or this project, but for the migrations."""
+    """Return the lines that name the example or this project, except in pages about it."""
     found = subprocess.run(
-        ["git", "grep", "-nIP", OF_THE_EXAMPLE, "--", ".", ":!functions/migrations/versions"],
+        ["git", "grep", "-nIP", OF_THE_EXAMPLE, "--", ".", *ABOUT_IT],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -82,6 +85,12 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_product_has_its_own_name_and_nothing_of_the_example(product: Path) -> None:
     assert names(product) == ""
     assert not [name for name in ("benchmarks", "docs/adr") if (product / name).exists()]
+
+
+def test_a_product_keeps_the_pages_that_teach_by_the_example(product: Path) -> None:
+    for lesson in LESSONS:
+        assert NOTE in (product / lesson).read_text(encoding="utf-8")
+        assert Path(lesson).name in (product / "docs" / "llms.txt").read_text(encoding="utf-8")
 
 
 def test_the_pages_of_a_product_have_no_gaps(product: Path) -> None:
