@@ -40,8 +40,8 @@ def generations(listed: PaginatedList, cache: Any) -> dict[bytes, bytes]:
 
 def pages(listed: PaginatedList, cache: Any) -> set[bytes]:
     """The keys of the cached pages of the list's resource."""
-    of_resource = re.compile(rf"{listed.resource}[@/:]".encode())
-    return {key for key in cache.scan_iter() if of_resource.match(key)}
+    of_resource = re.compile(rf"(?:^|/){listed.resource}[/:]".encode())
+    return {key for key in cache.scan_iter() if of_resource.search(key)}
 
 
 @cached_list
@@ -53,7 +53,7 @@ def test_a_page_is_cached_after_its_token_and_link(
     [key] = pages(listed, cache)
     link = response.links["next"]["url"].encode()
 
-    assert re.fullmatch(rf"{listed.resource}[@/:].*\b2:5", key.decode())
+    assert re.search(r"\b2:5$", key.decode())
     header = re.match(HEADER, cache.get(key))
     assert header
     assert f";{listed.table}@".encode() in header[0]

@@ -95,26 +95,26 @@ def test_columns_of_which_it_knows_nothing_are_filled_if_they_must_be(
     users.append_column(Column("plan", Text, nullable=False, info={models.ROW_VALUE: "'FREE'"}))
     posts.append_column(Column("prices", ARRAY(Numeric(10, 2)), nullable=False))
     posts.append_column(Column("editor_id", ForeignKey("users.id"), nullable=False))
-    posts.append_column(Column("subtitle", Text))
-    posts.append_column(Column("pinned", Boolean, nullable=False, server_default=false()))
+    posts.append_column(Column("motto", Text))
+    posts.append_column(Column("hidden", Boolean, nullable=False, server_default=false()))
     monkeypatch.setattr(models, "METADATA", tables)
     database.execute(
         "ALTER TABLE users ADD COLUMN slug text NOT NULL UNIQUE,"
         "ADD COLUMN plan text NOT NULL CHECK (plan = 'FREE');"
         "ALTER TABLE posts ADD COLUMN prices numeric(10, 2)[] NOT NULL, "
-        "ADD COLUMN editor_id bigint NOT NULL REFERENCES users, ADD COLUMN subtitle text, "
-        "ADD COLUMN pinned boolean NOT NULL DEFAULT false"
+        "ADD COLUMN editor_id bigint NOT NULL REFERENCES users, ADD COLUMN motto text, "
+        "ADD COLUMN hidden boolean NOT NULL DEFAULT false"
     )
     try:
         load("--users", "3", "--posts", "3")
         load("--users", "3", "--posts", "0")
         slugs = [f"slug {number}" for number in range(1, 7)]
         assert [slug for (slug,) in database.execute("SELECT slug FROM users ORDER BY id")] == slugs
-        rows = database.execute("SELECT prices, editor_id, subtitle, pinned FROM posts ORDER BY id")
+        rows = database.execute("SELECT prices, editor_id, motto, hidden FROM posts ORDER BY id")
         assert rows.fetchall() == [([number], 1, None, False) for number in (1, 2, 3)]
     finally:
         database.execute(
-            "ALTER TABLE posts DROP prices, DROP editor_id, DROP subtitle, DROP pinned;"
+            "ALTER TABLE posts DROP prices, DROP editor_id, DROP motto, DROP hidden;"
             "ALTER TABLE users DROP slug, DROP plan"
         )
 
