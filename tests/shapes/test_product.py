@@ -19,8 +19,9 @@ from local.generate.remove import LESSONS
 from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
 from tests.repository_copy import MAKE, commit, committed, mypy, python, run
+from tests.tools import require_bytecode_compiler
 
-pytestmark = [pytest.mark.shapes, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 NAMES = ("stationery-shop", "Haberdashers & stationers API, and of all they sell")
 """A name and a title as long as they may be, with characters that some places do not allow."""
@@ -114,9 +115,9 @@ def test_a_product_that_keeps_all_has_its_own_names_and_resources(tmp_path: Path
     python(folder, "local.generate.resource", "orders", "--key", "uuid", "--fields", fields)
     python(folder, "ruff", "check", "-q", ".")
     python(folder, "ruff", "format", "--check", "-q", ".")
+    suites = ("benchmarks", "aws", "layer/test_redis_url.py", "network/test_iam.py", "template")
     quick = ("-q", "-n", "2", "-p", "no:cacheprovider", "-m", "not slow")
-    suites = (f"tests/{name}" for name in ("benchmarks", "install", "layer", "network", "template"))
-    python(folder, "pytest", *quick, *suites)
+    python(folder, "pytest", *quick, *(f"tests/{suite}" for suite in suites))
 
 
 def test_a_product_runs(product: Path) -> None:
@@ -133,8 +134,8 @@ def test_a_product_runs(product: Path) -> None:
         assert api.get("/orders").json()["total"] == 1
 
 
-@pytest.mark.skipif(not SAM.exists(), reason="SAM is not installed: run `make install`")
 def test_a_product_is_built(product: Path, tmp_path: Path) -> None:
+    require_bytecode_compiler()
     run([str(SAM), "build", "--build-dir", str(tmp_path / "build")], product)
     assert (tmp_path / "build" / "OrdersFunction" / "orders" / "handler.py").exists()
 
@@ -175,6 +176,7 @@ def test_a_resource_to_which_another_refers_stays(tmp_path: Path) -> None:
     assert run(["git", "status", "--porcelain"], folder) == ""
 
 
+@pytest.mark.shapes
 @pytest.mark.parametrize("names", [["posts"], ["posts", "users"]], ids=",".join)
 def test_resources_are_removed_one_after_the_other(tmp_path: Path, names: list[str]) -> None:
     folder = committed(tmp_path)
