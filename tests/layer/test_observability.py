@@ -54,6 +54,7 @@ def test_a_request_is_one_line_with_its_fields(
     }
     assert {name: line[name] for name in expected} == expected
     assert isinstance(line["cold_start"], bool)
+    assert "taskName" not in line  # which Python 3.12 has
     assert datetime.fromisoformat(line["timestamp"]).utcoffset() == timedelta()
     assert line["correlation_id"] not in ("", "mine-1")
     assert 0 < line["database_ms"] <= line["duration_ms"] < 10_000

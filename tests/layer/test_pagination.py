@@ -55,7 +55,7 @@ def test_a_cursor_of_a_negative_position_is_rejected(position: int) -> None:
 
 
 def test_a_page_begins_where_its_parameters_say() -> None:
-    next_page = NameParameters(name="Ada").page_fields("/writers", PageResult([], 7))["next"]
+    next_page = NameParameters(name="Ada").page_fields("/writers", PageResult([], 7, 0))["next"]
     cursor = str(next_page).rpartition("cursor=")[2]
 
     assert PageParameters().position == PagePosition()
@@ -98,13 +98,13 @@ def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
     cursor = encode_cursor(7)
     assert path == f"/writers/search?name=a%26b%3D%25%C3%BC&limit=10&cursor={cursor}"
     assert next_url("/writers", None, limit=10) is None
-    fields = NameParameters().page_fields("/writers", PageResult([], 7))
+    fields = NameParameters().page_fields("/writers", PageResult([], 7, 0))
     assert "name" not in str(fields["next"])
 
 
 @pytest.mark.parametrize("next_key", [7, None])
 def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
-    result = PageResult(["line\nend", "ü"], next_key)
+    result = PageResult(["line\nend", "ü"], next_key, 2)
     content = page_content(CursorPage[str], "/writers", CursorParameters(limit=2), result)
     response = page_response(ApiRequest(), content)
 

@@ -32,7 +32,7 @@ class PageResult:
 
     rows: Sequence[Any]
     next_key: ItemKey | None
-    total: int = 0
+    total: int
 
 
 def invalid_cursor() -> InvalidRequest:
