@@ -9,7 +9,7 @@ import pytest
 from tests.coherence.history import ABSENT, History, Read, Write
 from tests.coherence.operation_log import OperationLog, count_operations, read_operations
 from tests.coherence.prove import (
-    BASELINE_PHASES,
+    ASIDE_PHASES,
     KINDS,
     PAIR_PHASES,
     PHASES,
@@ -23,7 +23,7 @@ from tests.coherence.prove import (
 from tests.coherence.redis_servers import OneRedis, RedisPair
 from tests.coherence.worker_process import Subject
 
-BEFORE = {"user 1": "initial", "total": "2"}
+BEFORE = {"writer 1": "initial", "total": "2"}
 
 
 def history(*writes: Write) -> History:
@@ -31,7 +31,7 @@ def history(*writes: Write) -> History:
 
 
 def rename(value: str, start_ns: int, acknowledged_ns: int | None) -> Write:
-    return Write("user 1", value, start_ns, acknowledged_ns)
+    return Write("writer 1", value, start_ns, acknowledged_ns)
 
 
 def recount(value: str, start_ns: int, acknowledged_ns: int | None) -> Write:
@@ -39,7 +39,7 @@ def recount(value: str, start_ns: int, acknowledged_ns: int | None) -> Write:
 
 
 def name_read(value: str, start_ns: int, end_ns: int) -> Read:
-    return Read(start_ns, end_ns, {"user 1": value})
+    return Read(start_ns, end_ns, {"writer 1": value})
 
 
 def total_read(value: str, start_ns: int, end_ns: int) -> Read:
@@ -51,7 +51,7 @@ class TestStale:
         (violation,) = history(rename("a", 10, 20)).stale_reads([name_read("initial", 21, 30)])
         assert (violation.kind, violation.expected) == ("stale", "a")
         assert str(violation) == (
-            "stale: user 1 is initial, expected a or later, read from 21 to 30 ns"
+            "stale: writer 1 is initial, expected a or later, read from 21 to 30 ns"
         )
 
     @pytest.mark.parametrize("value", ["initial", "a"])
@@ -93,7 +93,7 @@ class TestStale:
         assert violation.kind == "unwritten"
 
     def test_all_registers_of_a_page_are_checked(self) -> None:
-        page = Read(50, 60, {"user 1": "a", "total": "2"})
+        page = Read(50, 60, {"writer 1": "a", "total": "2"})
         written = history(rename("a", 10, 20), recount("3", 10, 20))
         (violation,) = written.stale_reads([page])
         assert violation.register == "total"
@@ -118,7 +118,7 @@ class TestBackwards:
         assert len(history(rename("a", 10, None)).backward_reads(reads)) == 1
 
     def test_another_page_counts_too(self) -> None:
-        reads = [Read(11, 12, {"user 1": "a", "total": "2"}), name_read("initial", 13, 14)]
+        reads = [Read(11, 12, {"writer 1": "a", "total": "2"}), name_read("initial", 13, 14)]
         assert len(history(rename("a", 10, None)).backward_reads(reads)) == 1
 
     def test_a_value_that_comes_again_goes_forward(self) -> None:
@@ -138,26 +138,26 @@ class TestBackwards:
 
 
 class TestAbsent:
-    """A post of a user: `Write("post 1 of 2", …)` when it is the user's, and when no longer."""
+    """An article of a writer: `Write("article 1 of 2", …)` if it is the writer's, or no longer."""
 
     def test_what_was_never_written_is_absent(self) -> None:
-        read = Read(10, 20, {"post 1 of 2": ABSENT})
+        read = Read(10, 20, {"article 1 of 2": ABSENT})
         assert history().stale_reads([read]) == history().backward_reads([read]) == []
-        (violation,) = history().stale_reads([Read(10, 20, {"post 1 of 2": "a"})])
+        (violation,) = history().stale_reads([Read(10, 20, {"article 1 of 2": "a"})])
         assert violation.kind == "unwritten"
 
     def test_what_is_gone_must_not_be_shown(self) -> None:
-        moves = Write("post 1 of 2", "a", 10, 20), Write("post 1 of 2", ABSENT, 30, 40)
-        (violation,) = history(*moves).stale_reads([Read(50, 60, {"post 1 of 2": "a"})])
+        moves = Write("article 1 of 2", "a", 10, 20), Write("article 1 of 2", ABSENT, 30, 40)
+        (violation,) = history(*moves).stale_reads([Read(50, 60, {"article 1 of 2": "a"})])
         assert (violation.kind, violation.expected) == ("stale", ABSENT)
 
     def test_what_is_there_must_be_shown(self) -> None:
-        moved = history(Write("post 1 of 2", "a", 10, 20))
-        (violation,) = moved.stale_reads([Read(50, 60, {"post 1 of 2": ABSENT})])
+        moved = history(Write("article 1 of 2", "a", 10, 20))
+        (violation,) = moved.stale_reads([Read(50, 60, {"article 1 of 2": ABSENT})])
         assert (violation.kind, violation.expected) == ("stale", "a")
 
     def test_what_the_database_lacks_at_the_end_is_absent(self) -> None:
-        (violation,) = history(Write("post 1 of 2", "a", 10, 20)).lost_writes(BEFORE)
+        (violation,) = history(Write("article 1 of 2", "a", 10, 20)).lost_writes(BEFORE)
         assert (violation.kind, violation.value, violation.expected) == ("lost", ABSENT, "a")
 
 
@@ -167,12 +167,12 @@ class TestLost:
         self, final: str
     ) -> None:
         written = history(rename("a", 10, 20), rename("b", 30, None))
-        assert written.lost_writes({**BEFORE, "user 1": final}) == []
+        assert written.lost_writes({**BEFORE, "writer 1": final}) == []
 
     @pytest.mark.parametrize("final", ["initial", "never"])
     def test_an_acknowledged_write_must_be_there(self, final: str) -> None:
-        (violation,) = history(rename("a", 10, 20)).lost_writes({**BEFORE, "user 1": final})
-        assert str(violation) == f"lost: user 1 is {final}, expected a or later, at the end"
+        (violation,) = history(rename("a", 10, 20)).lost_writes({**BEFORE, "writer 1": final})
+        assert str(violation) == f"lost: writer 1 is {final}, expected a or later, at the end"
 
 
 class TestOperationLog:
@@ -183,9 +183,9 @@ class TestOperationLog:
         page = log.page("list", values)
         log.read(page, 1, 2, hit=False)
         log.read(page, 3, 4, hit=True)
-        log.write_begins({"user 1": "a", "total": "3"}, 5)
+        log.write_begins({"writer 1": "a", "total": "3"}, 5)
         log.write_acknowledged(6)
-        log.write_begins({"user 1": "b"}, 7)
+        log.write_begins({"writer 1": "b"}, 7)
         log.failed(503)
         assert count_operations([path]) == (2, 1)
         operations = read_operations([path])
@@ -196,7 +196,7 @@ class TestOperationLog:
 
     def test_a_line_that_a_kill_cut_off_is_dropped(self, tmp_path: Path) -> None:
         path = tmp_path / "worker"
-        OperationLog(path).write_begins({"user 1": "a"}, 5)
+        OperationLog(path).write_begins({"writer 1": "a"}, 5)
         with path.open("a") as file:
             file.write('["acknow')
         assert read_operations([path]).writes == [rename("a", 5, None)]
@@ -242,7 +242,7 @@ def test_the_checker_catches_cache_aside(tmp_path: Path) -> None:
     # How many of its reads are stale depends on how the machine schedules it: some runs have none.
     for attempt in range(15):
         directory = tmp_path / str(attempt)
-        (outcome,) = outcomes("baseline", OneRedis, directory, BASELINE_PHASES, LONG_ENOUGH_TO_FAIL)
+        (outcome,) = outcomes("aside", OneRedis, directory, ASIDE_PHASES, LONG_ENOUGH_TO_FAIL)
         if "stale" in {violation.kind for violation in outcome.violations}:
             return
     pytest.fail("no stale read was found")

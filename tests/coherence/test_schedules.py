@@ -11,11 +11,11 @@ import asyncio
 import inspect
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Set
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Set
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 import pytest
@@ -27,14 +27,12 @@ from shared.cache import fences, pages
 from shared.cache.fences import Fences
 from shared.cache.health import check_redis as arrived
 from shared.cache.pages import Loaded, PageCache
-from shared.cache.redis_connection import Call, Script
-from shared.cache.scripts import redis_scripts
 from shared.database import Reader, driver, read, transaction, transactions
 from shared.database import connection as postgresql
 from shared.database.connection import WorkerConnection
 from shared.database.transactions import Invalidation
 from shared.errors import NotFound, OutcomeUnknown
-from shared.request import ApiRequest
+from tests.coherence.cache_aside import CacheAside, DeletedPages
 from tests.conftest import Worker, url_without_timeouts
 from tests.example.models import writers
 from tests.example.writers import ITEM
@@ -101,48 +99,6 @@ class Actor:
         self.goes_on()
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             return await self._task
-
-
-GET = Script("return redis.call('GET', KEYS[1])", lambda _: True)
-SET = Script("redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)")
-DELETE = Script("redis.call('DEL', unpack(KEYS))")
-
-
-class CacheAside:
-    """Pages that are deleted after COMMIT."""
-
-    async def fetch(
-        self,
-        _request: ApiRequest,
-        page: str | None,
-        load: Callable[[], Awaitable[Loaded]],
-        _scope: str = "",
-    ) -> bytes:
-        redis = redis_scripts().connection
-        cached = await redis.run(Call(GET, [f"writers:{page}"]))
-        if cached is not None:
-            return cast("bytes", cached)
-        content = (await load()).content
-        await redis.run(Call(SET, [f"writers:{page}"], [content]))
-        return content
-
-
-class DeletedPages:
-    """The invalidation of `CacheAside`."""
-
-    def start(self, tables: Mapping[str, str | None]) -> None:
-        pass
-
-    async def ready(self, scopes: Mapping[str, Set[str] | None]) -> None:
-        pass
-
-    async def committed(self, _scopes: object) -> None:
-        await redis_scripts().connection.run(
-            Call(DELETE, [f"writers:{PAGE}", f"writers:{OTHER_PAGE}"])
-        )
-
-    async def rolled_back(self) -> None:
-        pass
 
 
 class Crashed(BaseException):
@@ -300,7 +256,7 @@ async def test_a_slow_reader_does_not_bring_an_old_page_back(stage: Stage) -> No
 
 @schedule
 async def test_cache_aside_is_stale_in_the_same_schedule(stage: Stage) -> None:
-    stage.cache = CacheAside()
+    stage.cache = CacheAside("writers")
     assert await read_after_an_overtaken_fill(stage) == ["ada"]
 
 
@@ -379,7 +335,7 @@ async def test_after_commit_no_page_is_older_than_another_though_nothing_is_ackn
 
 @schedule
 async def test_cache_aside_goes_back_in_time_in_the_same_schedule(stage: Stage) -> None:
-    stage.cache = CacheAside()
+    stage.cache = CacheAside("writers")
     await stage.name("ada")
     assert await stage.read(PAGE) == ["ada"]
     writer = stage.writer("bob")

@@ -1,24 +1,24 @@
 """Workers as processes: they call a handler with events, one at a time, as Lambda does.
 
-    python -m tests.coherence.worker_process project|baseline
+    python -m tests.coherence.worker_process project|aside
 
 imports the handler once and then forks a worker for each order, so that a new one costs
 milliseconds and not an import. Orders and answers are JSON lines on stdin and stdout:
 
-    {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its users
+    {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its writers
     {"start": {…Assignment…}}   {"pid": …}
     {"kill": pid}               {}           by SIGKILL; collected, so that its number is free
     {"freeze": pid}             {}           by SIGSTOP
     {"thaw": pid}               {}           by SIGCONT
     {"changes": true}           {"ended": […], "frozen": […]}   pids, each told once
 
-All end with the process. The subjects are the project's own functions, and the ordinary way of
-`benchmarks/baseline/app.py`. What a worker logs on stdout is dropped. Workers whose assignment says
+All end with the process. The subjects are the tests' example on the layer as it is, and on
+cache-aside in its place. What a worker logs on stdout is dropped. Workers whose assignment says
 so freeze themselves right after a write's response, as an execution environment is frozen.
 
-Users are renamed, posts are renamed and moved between users, and others of both come and go, where
-a user's deletion takes its posts along. Pages of posts with their author's name have no route: they
-are read as a route would, by the layer's `read` and `PageCache`.
+Writers are renamed, articles are renamed and moved between writers, and others of both come and go,
+where a writer's deletion takes its articles along. Pages of articles with their author's name have
+no route: they are read as a route would, by the layer's `read` and `PageCache`.
 
 Times of the project are shortened. A fence stands for 1 s instead of 20 s and a transaction may
 last for 0.6 s instead of 9 s. The killed writers would otherwise leave no time without a fence, and
@@ -43,14 +43,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
-from unittest.mock import MagicMock
 
 import psycopg
 from pydantic import BaseModel
 
 from local.gateway.events import Request, default_event
+from tests.coherence.cache_aside import use_cache_aside
 from tests.coherence.history import ABSENT
 from tests.coherence.operation_log import OperationLog
+from tests.example import ROUTES
+from tests.example.models import create_tables
 from tests.in_process import LambdaContext
 
 if TYPE_CHECKING:
@@ -59,26 +61,26 @@ if TYPE_CHECKING:
 FENCE_SECONDS = 1.0
 BREAKER_PAUSE_SECONDS = 0.2
 TRANSACTION_TIMEOUT = "600ms"
-WATCHED_USERS = 12
-"""Ids 1 to 12 are renamed; the users after them come and go, with their posts."""
+WRITERS = 12
+"""Ids 1 to 12 are renamed; the writers after them come and go, with their articles."""
 AUTHORS = (1, 2, 3)
-WATCHED_POSTS = 6
+ARTICLES = 6
 """Ids 1 to 6 are renamed, and move between the authors."""
-MOST_EXTRA_USERS = 5
-MOST_EXTRA_POSTS = 3
-"""Of each extra user."""
-REMEMBERED_USERS = 3
-"""Extra users whose posts a reader asks for, also when they are gone."""
-TOTAL = "users"
-POST_TOTAL = "posts"
-USER_PAGES = ("/users?limit=10", "/users?skip=10&limit=10", "/users?limit=20")
-ALL_POSTS = "/posts?limit=50"
-WITH_AUTHORS = "posts with authors"
+MOST_EXTRA_WRITERS = 5
+MOST_EXTRA_ARTICLES = 3
+"""Of each extra writer."""
+REMEMBERED_WRITERS = 3
+"""Extra writers whose articles a reader asks for, also when they are gone."""
+TOTAL = "writers"
+ARTICLE_TOTAL = "articles"
+WRITER_PAGES = ("/writers?limit=10", "/writers?skip=10&limit=10", "/writers?limit=20")
+ALL_ARTICLES = "/articles?limit=50"
+WITH_AUTHORS = "articles with authors"
 """No path."""
 PORT = 3000
 PAUSE_POLL_SECONDS = 0.005
 
-Subject = Literal["project", "baseline"]
+Subject = Literal["project", "aside"]
 Role = Literal["reader", "renamer", "mover", "counter"]
 Handler = Callable[[dict[str, Any], "FunctionContext"], dict[str, Any]]
 Values = Mapping[str, str]
@@ -86,7 +88,7 @@ Values = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A worker's task: a renamer changes `users`, a mover `posts`, a counter `extra_users`.
+    """A worker's task: a renamer changes `writers`, a mover `articles`, a counter `extra_writers`.
 
     About `pause_reads` reads of all workers are between two of its writes. It freezes itself after
     a share `freezes` of its writes.
@@ -95,30 +97,30 @@ class Assignment:
     name: str
     role: Role
     log: str
-    users: tuple[int, ...] = ()
-    posts: tuple[int, ...] = ()
-    extra_users: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    writers: tuple[int, ...] = ()
+    articles: tuple[int, ...] = ()
+    extra_writers: tuple[tuple[int, tuple[int, ...]], ...] = ()
     pause_reads: float = 0.0
     freezes: float = 0.0
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that readers read: where it is, what it shows, and of which user if not of all."""
+    """A page that readers read: where it is, what it shows, and of which writer if not of all."""
 
     target: str
-    kind: Literal["users", "posts", "scoped", "joined"]
+    kind: Literal["writers", "articles", "scoped", "joined"]
     author: int | None = None
 
     @classmethod
-    def of_user(cls, user_id: int) -> "Page":
-        return cls(f"/posts?user_id={user_id}&limit=50", "scoped", user_id)
+    def of_writer(cls, writer_id: int) -> "Page":
+        return cls(f"/articles?writer_id={writer_id}&limit=50", "scoped", writer_id)
 
 
-USERS_PAGES = tuple(Page(target, "users") for target in USER_PAGES)
-POSTS_PAGES = (
-    Page(ALL_POSTS, "posts"),
-    *map(Page.of_user, AUTHORS),
+WRITERS_PAGES = tuple(Page(target, "writers") for target in WRITER_PAGES)
+ARTICLES_PAGES = (
+    Page(ALL_ARTICLES, "articles"),
+    *map(Page.of_writer, AUTHORS),
     *(Page(WITH_AUTHORS, "joined", author) for author in (None, *AUTHORS)),
 )
 
@@ -126,9 +128,9 @@ POSTS_PAGES = (
 class FunctionContext(LambdaContext):
     """With what Powertools' decorators ask for as well."""
 
-    function_name = "users"
+    function_name = "writers"
     memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:users"
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:writers"
 
 
 class CacheWatch:
@@ -139,10 +141,9 @@ class CacheWatch:
 
 @dataclass(frozen=True)
 class Api:
-    """The API that workers call. `joined` returns the posts with their authors, all or one's."""
+    """The API that workers call. `joined` returns the articles with their authors, all or one's."""
 
     handler: Handler
-    change_method: str
     pages: tuple[Page, ...]
     watch: CacheWatch
     joined: Callable[[int | None], Awaitable[bytes]] | None = None
@@ -163,15 +164,15 @@ class Worker:
             case "reader":
                 self._read_pages()
             case "renamer":
-                self._rename_users()
+                self._rename_writers()
             case "mover":
-                self._move_posts()
+                self._move_articles()
             case "counter":
                 self._come_and_go()
 
     def _read_pages(self) -> NoReturn:
         contents: dict[Page, tuple[str, int]] = {}
-        extra = deque[Page](maxlen=REMEMBERED_USERS if self._api.joined else 0)
+        extra = deque[Page](maxlen=REMEMBERED_WRITERS if self._api.joined else 0)
         while True:
             page = random.choice((*self._api.pages, *extra))
             self._api.watch.hit = False
@@ -201,71 +202,68 @@ class Worker:
     def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return self._api.handler(_event(method, path, body), FunctionContext())
 
-    def _rename_users(self) -> NoReturn:
+    def _rename_writers(self) -> NoReturn:
         while True:
-            user_id = random.choice(self._assignment.users)
+            writer_id = random.choice(self._assignment.writers)
             self._pause()
             name = _moment()
-            body = {"name": name, "email": email_of(user_id)}
-            if self._api.change_method == "PATCH":
-                del body["email"]
-            path = f"/users/{user_id}"
-            self._write({_user(user_id): name}, self._api.change_method, path, body)
+            path = f"/writers/{writer_id}"
+            self._write({_writer(writer_id): name}, "PATCH", path, {"name": name})
 
-    def _move_posts(self) -> NoReturn:
+    def _move_articles(self) -> NoReturn:
         """Each is given a new title, and perhaps a new author."""
-        authors = {post_id: self._author(post_id) for post_id in self._assignment.posts}
+        authors = {article_id: self._author(article_id) for article_id in self._assignment.articles}
         while True:
-            post_id = random.choice(self._assignment.posts)
+            article_id = random.choice(self._assignment.articles)
             self._pause()
-            before, after, title = authors[post_id], random.choice(AUTHORS), _moment()
-            values = {_post(post_id, before): ABSENT, _post(post_id, after): title}
+            before, after, title = authors[article_id], random.choice(AUTHORS), _moment()
+            values = {_article(article_id, before): ABSENT, _article(article_id, after): title}
             body: dict[str, object] = {"title": title}
-            method = random.choice(("PUT", self._api.change_method))
+            method = random.choice(("PUT", "PATCH"))
             if method == "PUT":
                 body["content"] = "replaced"
             if method == "PUT" or before != after:
-                body["user_id"] = after
-            self._write(values, method, f"/posts/{post_id}", body)
-            authors[post_id] = after
+                body["writer_id"] = after
+            self._write(values, method, f"/articles/{article_id}", body)
+            authors[article_id] = after
 
-    def _author(self, post_id: int) -> int:
-        answer = self._call("GET", f"/posts/{post_id}")
+    def _author(self, article_id: int) -> int:
+        answer = self._call("GET", f"/articles/{article_id}")
         if answer["statusCode"] != 200:
             self._fail(answer["statusCode"])
-        author: int = json.loads(answer["body"])["user_id"]
+        author: int = json.loads(answer["body"])["writer_id"]
         return author
 
     def _come_and_go(self) -> NoReturn:
-        present = {user: list(posts) for user, posts in self._assignment.extra_users}
+        present = {writer: list(articles) for writer, articles in self._assignment.extra_writers}
         while True:
             self._pause()
-            user = random.choice((*present, None))
-            if user is None and len(present) < MOST_EXTRA_USERS:
-                self._add_user(present)
-            elif user is not None:
-                self._change_posts(present, user)
+            writer = random.choice((*present, None))
+            if writer is None and len(present) < MOST_EXTRA_WRITERS:
+                self._add_writer(present)
+            elif writer is not None:
+                self._change_articles(present, writer)
 
-    def _add_user(self, present: dict[int, list[int]]) -> None:
+    def _add_writer(self, present: dict[int, list[int]]) -> None:
         body = {"name": "extra", "email": f"{_moment()}@example.com"}
-        values = {TOTAL: str(WATCHED_USERS + len(present) + 1)}
-        present[self._write(values, "POST", "/users", body)["id"]] = []
+        values = {TOTAL: str(WRITERS + len(present) + 1)}
+        present[self._write(values, "POST", "/writers", body)["id"]] = []
 
-    def _change_posts(self, present: dict[int, list[int]], user: int) -> None:
-        """Of an extra user; or delete it, which takes all of them along."""
-        own = present[user]
-        users, posts = WATCHED_USERS + len(present), WATCHED_POSTS + sum(map(len, present.values()))
-        if random.random() < 1 / (2 + MOST_EXTRA_POSTS):
-            left = {TOTAL: users - 1, POST_TOTAL: posts - len(own), _posts(user): 0}
-            self._write(_shown(left), "DELETE", f"/users/{user}")
-            del present[user]
-        elif len(own) < MOST_EXTRA_POSTS and random.random() < 0.7:
-            values = _shown({POST_TOTAL: posts + 1, _posts(user): len(own) + 1})
-            body = {"user_id": user, "title": "extra", "content": "extra"}
-            own.append(self._write(values, "POST", "/posts", body)["id"])
+    def _change_articles(self, present: dict[int, list[int]], writer: int) -> None:
+        """Of an extra writer; or delete it, which takes all of them along."""
+        own = present[writer]
+        writers, articles = WRITERS + len(present), ARTICLES + sum(map(len, present.values()))
+        if random.random() < 1 / (2 + MOST_EXTRA_ARTICLES):
+            left = {TOTAL: writers - 1, ARTICLE_TOTAL: articles - len(own), _articles(writer): 0}
+            self._write(_shown(left), "DELETE", f"/writers/{writer}")
+            del present[writer]
+        elif len(own) < MOST_EXTRA_ARTICLES and random.random() < 0.7:
+            values = _shown({ARTICLE_TOTAL: articles + 1, _articles(writer): len(own) + 1})
+            body = {"writer_id": writer, "title": "extra", "content": "extra"}
+            own.append(self._write(values, "POST", "/articles", body)["id"])
         elif own:
-            values = _shown({POST_TOTAL: posts - 1, _posts(user): len(own) - 1})
-            self._write(values, "DELETE", f"/posts/{own[-1]}")
+            values = _shown({ARTICLE_TOTAL: articles - 1, _articles(writer): len(own) - 1})
+            self._write(values, "DELETE", f"/articles/{own[-1]}")
             own.pop()
 
     def _pause(self) -> None:
@@ -295,68 +293,70 @@ class Worker:
         os._exit(0)
 
 
-def email_of(user_id: int) -> str:
-    return f"user-{user_id}@example.com"
+def email_of(writer_id: int) -> str:
+    return f"writer-{writer_id}@example.com"
 
 
-def prepare(subject: Subject) -> None:
-    """Make the schema, and the users that are watched."""
-    if subject == "project":
-        importlib.import_module("migrations.handler").handler({}, None)
-    else:
-        asyncio.run(_baseline().create_schema())
-    url = os.environ["DATABASE_URL"].replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
+def prepare() -> None:
+    """Make the schema, and the writers that are watched."""
+    importlib.import_module("migrations.handler").handler({}, None)
+    create_tables()
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         # The names are the subject's own and no input.
         name = connection.info.dbname
         connection.execute(
             f"ALTER DATABASE {name} SET transaction_timeout = '{TRANSACTION_TIMEOUT}'"
         )
-        for user_id in range(1, WATCHED_USERS + 1):
-            values = ("initial", email_of(user_id))
-            connection.execute("INSERT INTO users (name, email) VALUES (%s, %s)", values)
-        for post_id in range(1, WATCHED_POSTS + 1):
-            statement = "INSERT INTO posts (user_id, title, content) VALUES (%s, 'initial', '')"
-            connection.execute(statement, (AUTHORS[post_id % len(AUTHORS)],))
+        for writer_id in range(1, WRITERS + 1):
+            values = ("initial", email_of(writer_id))
+            connection.execute("INSERT INTO writers (name, email) VALUES (%s, %s)", values)
+        for article_id in range(1, ARTICLES + 1):
+            statement = (
+                "INSERT INTO articles (writer_id, title, content) VALUES (%s, 'initial', '')"
+            )
+            connection.execute(statement, (AUTHORS[article_id % len(AUTHORS)],))
 
 
 def database_values(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """The registers as they are in the database, without those that are absent."""
-    users = connection.execute("SELECT id, name FROM users").fetchall()
-    posts = connection.execute("SELECT id, user_id, title FROM posts").fetchall()
-    named = {_user(user_id): name for user_id, name in users if user_id <= WATCHED_USERS}
+    writers = connection.execute("SELECT id, name FROM writers").fetchall()
+    articles = connection.execute("SELECT id, writer_id, title FROM articles").fetchall()
+    named = {_writer(writer_id): name for writer_id, name in writers if writer_id <= WRITERS}
     titled = {
-        _post(post_id, author): title
-        for post_id, author, title in posts
-        if post_id <= WATCHED_POSTS
+        _article(article_id, author): title
+        for article_id, author, title in articles
+        if article_id <= ARTICLES
     }
-    extra = Counter(_posts(author) for _, author, _ in posts if author > WATCHED_USERS)
-    return {TOTAL: str(len(users)), POST_TOTAL: str(len(posts)), **named, **titled, **_shown(extra)}
+    extra = Counter(_articles(author) for _, author, _ in articles if author > WRITERS)
+    totals = {TOTAL: str(len(writers)), ARTICLE_TOTAL: str(len(articles))}
+    return {**totals, **named, **titled, **_shown(extra)}
 
 
 def _values(page: Page, shown: dict[str, Any]) -> Values:
-    """The registers that a page shows; a post that it lacks is no such author's."""
-    if page.kind == "users":
-        named = {_user(user["id"]): user["name"] for user in shown["data"]}
+    """The registers that a page shows; an article that it lacks is no such author's."""
+    if page.kind == "writers":
+        named = {_writer(writer["id"]): writer["name"] for writer in shown["data"]}
         watched = {name: value for name, value in named.items() if name in WATCHED}
         return {TOTAL: str(shown["total"]), **watched}
     if page.kind == "scoped" and page.author not in AUTHORS:
         assert page.author is not None
-        return _shown({_posts(page.author): shown["total"]})
-    total = {POST_TOTAL: str(shown["total"])} if page.kind == "posts" else {}
+        return _shown({_articles(page.author): shown["total"]})
+    total = {ARTICLE_TOTAL: str(shown["total"])} if page.kind == "articles" else {}
     authors = AUTHORS if page.author is None else (page.author,)
-    lacking = {_post(id_, user): ABSENT for id_ in range(1, WATCHED_POSTS + 1) for user in authors}
-    posts = [post for post in shown["data"] if post["id"] <= WATCHED_POSTS]
-    titled = {_post(post["id"], post["user_id"]): post["title"] for post in posts}
-    named = {_user(post["user_id"]): post["author"] for post in posts if "author" in post}
+    lacking = {
+        _article(one, author): ABSENT for one in range(1, ARTICLES + 1) for author in authors
+    }
+    articles = [one for one in shown["data"] if one["id"] <= ARTICLES]
+    titled = {_article(one["id"], one["writer_id"]): one["title"] for one in articles}
+    named = {_writer(one["writer_id"]): one["author"] for one in articles if "author" in one}
     return total | lacking | titled | named
 
 
 def _extra_pages(page: Page, shown: dict[str, Any]) -> set[Page]:
-    """The pages of the posts of users who come and go, and were there."""
-    if page.kind != "users":
+    """The pages of the articles of writers who come and go, and were there."""
+    if page.kind != "writers":
         return set()
-    return {Page.of_user(user["id"]) for user in shown["data"] if user["id"] > WATCHED_USERS}
+    return {Page.of_writer(writer["id"]) for writer in shown["data"] if writer["id"] > WRITERS}
 
 
 def _shown(numbers: Mapping[str, int]) -> dict[str, str]:
@@ -368,21 +368,21 @@ def _moment() -> str:
     return str(time.monotonic_ns())
 
 
-def _user(user_id: int) -> str:
-    return f"user {user_id}"
+def _writer(writer_id: int) -> str:
+    return f"writer {writer_id}"
 
 
-def _post(post_id: int, user_id: int) -> str:
-    """The post's title, while it is this user's."""
-    return f"post {post_id} of {user_id}"
+def _article(article_id: int, writer_id: int) -> str:
+    """The article's title, while it is this writer's."""
+    return f"article {article_id} of {writer_id}"
 
 
-def _posts(user_id: int) -> str:
-    """How many a user has."""
-    return f"posts of {user_id}"
+def _articles(writer_id: int) -> str:
+    """How many a writer has."""
+    return f"articles of {writer_id}"
 
 
-WATCHED = frozenset(map(_user, range(1, WATCHED_USERS + 1)))
+WATCHED = frozenset(map(_writer, range(1, WRITERS + 1)))
 
 
 def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
@@ -392,25 +392,25 @@ def _event(method: str, target: str, body: object = None) -> dict[str, Any]:
     return default_event(request, PORT)
 
 
-class PostWithAuthor(BaseModel):
+class ArticleWithAuthor(BaseModel):
     id: int
-    user_id: int
+    writer_id: int
     title: str
     author: str
 
 
-class PostsWithAuthors(BaseModel):
-    data: list[PostWithAuthor]
+class ArticlesWithAuthors(BaseModel):
+    data: list[ArticleWithAuthor]
 
 
-def _load_project() -> Api:
+def _load(subject: Subject) -> Api:
     from shared.cache import fences, pages, scripts
     from shared.cache.pages import Loaded, PageCache
     from shared.request import ApiRequest
 
-    watch = CacheWatch()
-
-    fetch = PageCache.fetch
+    if subject == "aside":
+        use_cache_aside()
+    watch, fetch = CacheWatch(), PageCache.fetch
 
     async def fetch_and_note(
         self: PageCache,
@@ -431,35 +431,35 @@ def _load_project() -> Api:
     for module in (fences, pages):
         module.FENCE_SECONDS = FENCE_SECONDS  # type: ignore[attr-defined]
     scripts.BREAKER_PAUSE_SECONDS = BREAKER_PAUSE_SECONDS
-    handlers: dict[str, Handler] = {}
-    for name in ("users", "posts"):
-        handlers[name] = importlib.import_module(f"{name}.handler").handler
-        # Imports it now, for all workers.
-        assert importlib.import_module(f"{name}.queries").ITEM
+    # Imported now, for all workers.
+    handlers = {path: importlib.import_module(name).handler for path, name in ROUTES.items()}
 
     def handler(event: dict[str, Any], context: FunctionContext) -> dict[str, Any]:
-        return handlers[event["rawPath"].split("/")[1]](event, context)
+        response: dict[str, Any] = handlers["/" + event["rawPath"].split("/")[1]](event, context)
+        return response
 
-    joined = _posts_with_authors(PageCache("posts", PostsWithAuthors))
-    return Api(handler, "PATCH", (*USERS_PAGES, *POSTS_PAGES), watch, joined)
+    if subject == "aside":
+        return Api(handler, WRITERS_PAGES, watch)
+    joined = _articles_with_authors(PageCache("articles", ArticlesWithAuthors))
+    return Api(handler, (*WRITERS_PAGES, *ARTICLES_PAGES), watch, joined)
 
 
-def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[bytes]]:
+def _articles_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[bytes]]:
     from sqlalchemy import bindparam, select
 
     from shared.cache.pages import Loaded
     from shared.database import Reader, read
-    from shared.database.models import posts, users
     from shared.request import ApiRequest
+    from tests.example.models import articles, writers
 
-    columns = posts.c.id, posts.c.user_id, posts.c.title, users.c.name.label("author")
-    everyone = select(*columns).join_from(posts, users).order_by(posts.c.id)
-    of_one = everyone.where(posts.c.user_id == bindparam("of_user", type_=posts.c.user_id.type))
+    columns = articles.c.id, articles.c.writer_id, articles.c.title, writers.c.name.label("author")
+    everyone = select(*columns).join_from(articles, writers).order_by(articles.c.id)
+    of_one = everyone.where(articles.c.writer_id == bindparam("author", type_=writers.c.id.type))
 
     async def query(reader: Reader, author: int | None) -> Loaded:
         statement = everyone if author is None else of_one
-        rows = (await reader.execute(statement, {"of_user": author})).all()
-        page = PostsWithAuthors(data=[PostWithAuthor(**row._mapping) for row in rows])
+        rows = (await reader.execute(statement, {"author": author})).all()
+        page = ArticlesWithAuthors(data=[ArticleWithAuthor(**row._mapping) for row in rows])
         return Loaded(page.model_dump_json().encode(), reader.depends_on, is_empty=not rows)
 
     async def fetch(author: int | None) -> bytes:
@@ -472,31 +472,11 @@ def _posts_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitable[
     return fetch
 
 
-def _load_baseline() -> Api:
-    app, watch = _baseline(), CacheWatch()
-    get = app.cache.get
-
-    async def get_and_note(key: str) -> Any:
-        found = await get(key)
-        watch.hit = found is not None
-        return found
-
-    app.cache.get = get_and_note
-    return Api(app.handler, "PUT", USERS_PAGES, watch)
-
-
-def _baseline() -> Any:
-    # It imports the X-Ray SDK to disable it, which needs no such package here.
-    sys.modules["aws_xray_sdk"] = sys.modules["aws_xray_sdk.core"] = MagicMock()
-    return importlib.import_module("benchmarks.baseline.app")
-
-
 class Nursery:
     """Forks workers, and ends those that it forked."""
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._api = _load_project() if subject == "project" else _load_baseline()
+        self._api = _load(subject)
         self._running: set[int] = set()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any]:
@@ -521,7 +501,7 @@ class Nursery:
             self._kill(pid)
 
     def _prepare(self) -> None:
-        _, status = os.waitpid(_fork(lambda: prepare(self._subject)), 0)
+        _, status = os.waitpid(_fork(prepare), 0)
         if status != 0:
             raise RuntimeError("the database cannot be prepared")
 
@@ -586,4 +566,4 @@ def main(subject: Subject) -> None:
 
 
 if __name__ == "__main__":
-    main("project" if sys.argv[1] == "project" else "baseline")
+    main("project" if sys.argv[1] == "project" else "aside")
