@@ -51,3 +51,9 @@ def test_the_document_is_the_same() -> None:
 def test_fastapi_that_was_imported_before_is_unchanged() -> None:
     code = f"import fastapi, sys\n{DEFER}\nprint(type(sys.modules['{MODELS}']) is type(sys))"
     assert python(code).strip() == "True"
+
+
+def test_the_modules_of_a_function_can_be_inspected() -> None:
+    """Which looks for the file of each."""
+    code = "import inspect, json; print(inspect.getmodule(json.dumps.__code__).__name__)"
+    assert python(f"{DEFER}\n{code}").strip() == "json"
