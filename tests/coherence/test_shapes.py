@@ -232,6 +232,12 @@ READS: dict[str, Any] = {
         .where(book_labels.c.book_id == books.c.id)
         .scalar_subquery(),
     ).where(books.c.author_id == AUTHOR, exists().where(authors.c.id == books.c.author_id)),
+    "books of an author beside all, joined": select(
+        books.c.title,
+        select(func.count())
+        .select_from(books.join(authors, authors.c.id == books.c.author_id))
+        .scalar_subquery(),
+    ).where(books.c.author_id == AUTHOR),
     "books of an author beside any book": select(
         books.c.title, select(books.c.title).correlate(None).limit(1).scalar_subquery()
     ).where(books.c.author_id == AUTHOR),

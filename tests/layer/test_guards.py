@@ -79,6 +79,9 @@ LIMITED: dict[str, Executable] = {
     "a condition of an update": WRITE.where(OWN),
     "a condition of a deletion": delete(NOTES).where(OWN),
     "a new row of the caller's": insert(NOTES).values(user_id=OWN_USER_ID),
+    "a new row on a condition": insert(NOTES).from_select(
+        ["user_id"], select(bindparam("owner")).where(is_own(bindparam("owner")))
+    ),
     "an upsert whose condition is the caller's": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.id], set_={"title": "b"}, where=OWN
     ),
@@ -90,6 +93,13 @@ UNLIMITED: dict[str, Executable] = {
     "no condition": select(NOTES),
     "a column": select(NOTES, IS_MINE),
     "an order": select(NOTES).order_by(IS_MINE),
+    "a condition on no column": select(NOTES).where(is_own(bindparam("user_id"))),
+    "a deletion by a condition on no column": delete(NOTES).where(
+        NOTES.c.id == 1, is_own(bindparam("user_id"))
+    ),
+    "a new row beside a condition": insert(NOTES).from_select(
+        ["user_id"], select(bindparam("owner")).where(is_own(literal(1)))
+    ),
     "an alternative": select(NOTES).where(or_(NOTES.c.title == "public", OWN)),
     "an alternative that a parameter selects": select(NOTES).where(
         or_(bindparam("mine", type_=Text) == "no", NOTES.c.user_id == OWN_USER_ID)

@@ -335,15 +335,15 @@ def _equal_binds(
 def _places(element: Any, outer: Sequence[FromClause] = ()) -> Iterator[Place]:
     """Yield each SELECT, with the tables and aliases from which it selects.
 
-    Those of the SELECT around a query in a condition or column (`outer`) are not among them:
-    SQLAlchemy correlates the two.
+    Those of the SELECT around a query in a condition or column (`outer`) are not among them, except
+    in a join: SQLAlchemy correlates the two.
     """
     inner = () if isinstance(element, FromClause) else outer
     if isinstance(element, Select):
-        froms = list(_sources(element.get_final_froms()))
+        froms = element.get_final_froms()
         own = [one for one in froms if not any(one is other for other in outer)]
         # Not after `correlate`, which says it otherwise; a test fails if the name changes.
-        inner = own if element._auto_correlate and own else froms
+        inner = list(_sources(own if element._auto_correlate and own else froms))
         yield element, inner
     for child in element.get_children():
         yield from _places(child, () if isinstance(child, FromClause) else inner)

@@ -120,7 +120,10 @@ def _is_limited(part: object) -> bool:
 
 
 def _limits(condition: object, froms: Sequence[object]) -> bool:
-    """Whether all rows of the tables that meet the condition are the caller's."""
+    """Whether all rows of the tables that meet the condition are the caller's.
+
+    `froms` are the tables or, for an INSERT, the parameters of the new row.
+    """
     if isinstance(condition, Grouping):
         return _limits(condition.element, froms)
     if isinstance(condition, BooleanClauseList):
@@ -129,12 +132,20 @@ def _limits(condition: object, froms: Sequence[object]) -> bool:
         return bool(parts) and (all if is_any else any)(_limits(one, froms) for one in parts)
     if not (isinstance(condition, ClauseElement) and has_parameter(condition, SUBJECT.key)):
         return False
-    if isinstance(condition, Exists):
-        tables = {id(table) for one in froms for table in _tables(one)}
-        columns = (one for one in visitors.iterate(condition) if isinstance(one, ColumnClause))
-        return any(id(one.table) in tables for one in columns)
     is_equal = isinstance(condition, BinaryExpression) and condition.operator in EQUALITIES
-    return is_equal or isinstance(condition, TextClause)
+    is_of_rows = (is_equal or isinstance(condition, Exists)) and _mentions(condition, froms)
+    return is_of_rows or isinstance(condition, TextClause)
+
+
+def _mentions(condition: ClauseElement, froms: Sequence[object]) -> bool:
+    """Whether the condition has a column of the tables, or one of the parameters."""
+    tables = {id(table) for one in froms for table in _tables(one)}
+    keys = {one.key for one in froms if isinstance(one, BindParameter)}
+    return any(
+        (isinstance(one, ColumnClause) and id(one.table) in tables)
+        or (isinstance(one, BindParameter) and one.key in keys)
+        for one in visitors.iterate(condition)
+    )
 
 
 def _is_everything(condition: ClauseElement) -> bool:
@@ -153,8 +164,12 @@ def _is_own_row(statement: Insert) -> bool:
     """Whether a value of the new row is the caller's, or its SELECT is limited."""
     selected = statement.select
     values = set_by(statement).values() if selected is None else selected.selected_columns
-    own = (one for one in values if isinstance(one, ClauseElement))
-    return any(has_parameter(one, SUBJECT.key) for one in own) or _is_limited(selected)
+    given = [one for one in values if isinstance(one, ClauseElement)]
+    if any(has_parameter(one, SUBJECT.key) for one in given):
+        return True
+    if not isinstance(selected, Select):
+        return False
+    return _is_limited(selected) or _limits(selected.whereclause, given)
 
 
 def _keeps_others(statement: Insert) -> bool:
