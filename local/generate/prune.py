@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
@@ -30,14 +30,19 @@ ALL_OF_IT = ": all of it"
 
 @dataclass(frozen=True)
 class Gone:
-    """Removed code: modules with their names, and a pattern of texts that refer to it."""
+    """Removed code: modules with their names, and a pattern of texts that refer to it.
+
+    In the files `kept`, the pattern is found by chance.
+    """
 
     modules: frozenset[str]
     named: re.Pattern[str]
+    kept: frozenset[Path] = frozenset()
 
     def also(self, pattern: str) -> "Gone":
         """Return the same, with another pattern."""
-        return Gone(self.modules, re.compile(f"{self.named.pattern}|{pattern}", re.MULTILINE))
+        named = re.compile(f"{self.named.pattern}|{pattern}", re.MULTILINE)
+        return replace(self, named=named)
 
     def has_module(self, module: str) -> bool:
         return any(module == gone or module.startswith(f"{gone}.") for gone in self.modules)
@@ -143,13 +148,13 @@ def prune(
     A lesson, a page that teaches by what is gone, stays as it is, with a note, but not its tests.
     """
     for path in sorted(root.glob("tests/**/*.*")):
-        is_text = path.suffix in (".diff", ".toml", ".ts")
+        is_text = path.suffix in (".diff", ".toml", ".ts") and path not in gone.kept
         if is_text and gone.named.search(path.read_text(encoding="utf-8")):
             path.unlink()
             yield f"removed: {path.relative_to(root)}"
             gone = gone.also(re.escape(path.name))
     tested = gone
-    for path in sorted(root.glob("docs/*.md")):
+    for path in sorted({*root.glob("docs/*.md")} - gone.kept):
         page = _without_sections(path.read_text(encoding="utf-8"), gone, titles)
         named = rf"\b{re.escape(path.name)}"
         if str(path.relative_to(root)) in lessons:
@@ -175,7 +180,7 @@ def _prune_texts(root: Path, gone: Gone, titles: Collection[str]) -> None:
     for target in targets:
         gone = gone.also(rf"\bmake {target}\b(?!-)")
     for path in [*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("docs/llms.txt")]:
-        if path.name != "CHANGELOG.md":
+        if path.name != "CHANGELOG.md" and path not in gone.kept:
             edit(path, lambda text: _pruned(text, gone, titles))
     for path in (root / "CHANGELOG.md", *root.glob("docs/adr/*.md")):
         if path.exists():
@@ -285,8 +290,9 @@ def _names(node: ast.stmt, module: Module, gone: Gone) -> bool:
             return True
         if isinstance(one, ast.Import) and any(gone.has_module(alias.name) for alias in one.names):
             return True
-    is_import = isinstance(node, ast.Import | ast.ImportFrom)
-    return not is_import and gone.named.search(module.code_of(node)) is not None
+    if isinstance(node, ast.Import | ast.ImportFrom) or module.path in gone.kept:
+        return False
+    return gone.named.search(module.code_of(node)) is not None
 
 
 def _is_text(node: ast.stmt) -> bool:

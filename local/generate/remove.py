@@ -10,6 +10,7 @@ The working tree must be clean, so that `git restore .` with `git clean -fd` und
 import ast
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -131,7 +132,30 @@ def gone_with(names: Collection[str]) -> Gone:
     """Return the code that is removed with these resources."""
     modules = {f"{package}{name}" for name in names for package in ("", "tests.")}
     modules |= {f"{MODELS}.{name}" for name in _own_models(names)}
-    return Gone(frozenset(modules), re.compile("|".join(map(_pattern, names)), re.MULTILINE))
+    named = re.compile("|".join(map(_pattern, names)), re.MULTILINE)
+    return Gone(frozenset(modules), named, frozenset(_named_before(names, named)))
+
+
+def _named_before(names: Collection[str], named: re.Pattern[str]) -> Iterator[Path]:
+    """Yield the files that had the pattern before the resources were added: they mean other things.
+
+    OpenAPI has tags, say, and pages have tickets as an example.
+    """
+    folders = [f"functions/{name}" for name in names]
+    added = _git("log", "--diff-filter=A", "--format=%H", "--", *folders).splitlines()
+    before = f"{added[-1]}^" if added else ""
+    if not before or not _git("rev-parse", "--verify", "--quiet", before):
+        return
+    for name in _git("ls-tree", "-r", "--name-only", before).splitlines():
+        if (ROOT / name).is_file() and named.search(_git("show", f"{before}:{name}")):
+            yield ROOT / name
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, errors="replace", check=False
+    )
+    return done.stdout
 
 
 def _pattern(name: str) -> str:
@@ -232,7 +256,8 @@ def _without_benchmarks(text: str) -> str:
 
 
 def _need(folder: Path, gone: Gone) -> bool:
-    texts = (path.read_text(encoding="utf-8") for path in folder.glob("**/*.py"))
+    files = {*folder.glob("**/*.py")} - gone.kept
+    texts = (path.read_text(encoding="utf-8") for path in files)
     return any(gone.named.search(text) for text in texts)
 
 
@@ -248,7 +273,7 @@ def _with_example(text: str, functions: dict[str, str]) -> str:
 def _places(gone: Gone) -> Iterator[str]:
     for path in listed_files():
         name = str(path.relative_to(ROOT))
-        if not name.startswith(HISTORY):
+        if not name.startswith(HISTORY) and path not in gone.kept:
             lines = path.read_text(encoding="utf-8").splitlines()
             yield from (f"{name}:{n}" for n, line in enumerate(lines, 1) if gone.named.search(line))
 

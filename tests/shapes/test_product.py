@@ -184,3 +184,13 @@ def test_resources_are_removed_one_after_the_other(tmp_path: Path, names: list[s
         python(folder, "local.generate.remove", name)
         commit(folder)
     check(folder)
+
+
+def test_the_removal_of_a_resource_leaves_what_had_its_name_before(tmp_path: Path) -> None:
+    """OpenAPI has tags, which many tests read."""
+    folder = committed(tmp_path)
+    python(folder, "local.generate.resource", "tags", "--fields", "title:str")
+    commit(folder)
+    python(folder, "local.generate.remove", "tags")
+    left = run(["git", "diff", "--name-only", "HEAD^"], folder).split()
+    assert left == ["CHANGELOG.md", "functions/migrations/versions/0010_tags.py"]
