@@ -113,6 +113,13 @@ def test_what_is_no_route_of_fastapi_is_rejected_at_the_start() -> None:
         create_app(router, is_public=True)
 
 
+def test_a_route_without_the_layers_checks_is_rejected_at_the_start() -> None:
+    router = APIRouter()
+    router.get("/all")(nothing)
+    with pytest.raises(TypeError, match="is not of an api_router"):
+        create_app(router)
+
+
 class Address(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
