@@ -31,7 +31,8 @@ from shared.database.guards import target_of
 from shared.database.items import Item
 from shared.database.links import Link
 from shared.database.models import METADATA
-from shared.database.ownership import OWN_USER_ID, is_limited, is_own
+from shared.database.own_rows import is_limited
+from shared.database.ownership import OWN_USER_ID, is_own
 
 NOTES = Table(
     "notes",

@@ -108,6 +108,7 @@ def test_a_product_passes_its_tests(product: Path) -> None:
     print(f"the product: {len(lines)} files, {code} lines of code, tests of {seconds:.0f} s")
 
 
+@pytest.mark.shapes
 def test_a_product_that_keeps_all_has_its_own_names_and_resources(tmp_path: Path) -> None:
     folder = committed(tmp_path)
     python(folder, "local.generate.mine", *NAMES)

@@ -2,49 +2,24 @@
 
 Callers are identified by the token's issuer and subject, never by e-mail address, which may be
 another person's. Ownership is a condition of the statement, so nothing can change in between, and
-it costs no round trip. A statement without such a condition (`is_limited`) is rejected for callers
-who may read or write only their own rows.
+it costs no round trip. A statement without such a condition (`shared.database.own_rows`) is
+rejected for callers who may read or write only their own rows.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import (
-    BinaryExpression,
-    BindParameter,
-    Boolean,
-    Column,
-    ColumnClause,
-    ColumnElement,
-    CompoundSelect,
-    Delete,
-    Executable,
-    Exists,
-    FromClause,
-    FromGrouping,
-    Insert,
-    Join,
-    Select,
-    Text,
-    TextClause,
-    Update,
-    bindparam,
-    or_,
-    select,
-)
-from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement, Grouping
+from sqlalchemy import Boolean, Column, ColumnElement, Executable, Text, bindparam, or_, select
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import ClauseElement
 
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, set_by, upsert_of, value_of
+from shared.database.dependencies import KNOWN_STATEMENTS
 from shared.database.models import METADATA, identities
 from shared.request import Access
 
 EVERYTHING = bindparam("_caller_owns_everything", type_=Boolean)
 ISSUER = bindparam("_caller_issuer", type_=Text)
 SUBJECT = bindparam("_caller_subject", type_=Text)
-EQUALITIES = (operators.eq, operators.in_op)
 OWN_USER_ID = (
     select(identities.c.user_id)
     .where(identities.c.issuer == ISSUER, identities.c.subject == SUBJECT)
@@ -82,113 +57,6 @@ def check_owner(column: Column[Any]) -> None:
 def names_caller(statement: Executable) -> bool:
     """Whether the statement depends on the caller."""
     return has_parameter(statement, SUBJECT.key)  # type: ignore[arg-type]
-
-
-@lru_cache(KNOWN_STATEMENTS)
-def is_limited(statement: Executable) -> bool:
-    """Whether a condition on the caller limits the rows that the statement reads or writes.
-
-    It is part of a WHERE, or of an inner join, that every row must meet: `is_own`, an equality, IN,
-    or an EXISTS that refers to the statement's tables. Alternatives and negations of these are no
-    limit, nor is a caller that is only shown, sorted by or set; but the values of an INSERT are, as
-    the new row is the caller's. Of SQL text, only the parameter is known.
-    """
-    changing = [one for one in visitors.iterate(statement) if isinstance(one, UpdateBase)]  # type: ignore[arg-type]
-    if any(isinstance(one, Update | Delete) and not _is_limited(one) for one in changing):
-        return False
-    inserts = [one for one in changing if isinstance(one, Insert)]
-    if inserts:
-        return any(map(_is_own_row, inserts)) and all(map(_keeps_others, inserts))
-    return bool(changing) or _is_limited(statement)
-
-
-def _is_limited(part: object) -> bool:
-    if isinstance(part, CompoundSelect):
-        return all(map(_is_limited, part.selects))
-    if isinstance(part, Join):
-        is_inner = not (part.isouter or part.full)
-        both = _is_limited(part.left) and (part.isouter or _is_limited(part.right))
-        return both or (is_inner and _limits(part.onclause, _tables(part)))
-    if isinstance(part, Select):
-        froms = part.get_final_froms()
-        return _limits(part.whereclause, froms) or (bool(froms) and all(map(_is_limited, froms)))
-    if isinstance(part, Update | Delete):
-        return _limits(part.whereclause, [part.table])
-    if isinstance(part, FromClause):  # a subquery, a CTE, or a join in parentheses
-        return _is_limited(getattr(part, "element", None))
-    return isinstance(part, TextClause) and has_parameter(part, SUBJECT.key)
-
-
-def _limits(condition: object, froms: Sequence[object]) -> bool:
-    """Whether all rows of the tables that meet the condition are the caller's.
-
-    `froms` are the tables or, for an INSERT, the parameters of the new row.
-    """
-    if isinstance(condition, Grouping):
-        return _limits(condition.element, froms)
-    if isinstance(condition, BooleanClauseList):
-        parts = [one for one in condition.clauses if not _is_everything(one)]
-        is_any = condition.operator is operators.or_
-        return bool(parts) and (all if is_any else any)(_limits(one, froms) for one in parts)
-    if not (isinstance(condition, ClauseElement) and has_parameter(condition, SUBJECT.key)):
-        return False
-    is_equal = isinstance(condition, BinaryExpression) and condition.operator in EQUALITIES
-    is_of_rows = (is_equal or isinstance(condition, Exists)) and _mentions(condition, froms)
-    return is_of_rows or isinstance(condition, TextClause)
-
-
-def _mentions(condition: ClauseElement, froms: Sequence[object]) -> bool:
-    """Whether the condition has a column of the tables, or one of the parameters."""
-    tables = {id(table) for one in froms for table in _tables(one)}
-    keys = {one.key for one in froms if isinstance(one, BindParameter)}
-    return any(
-        (isinstance(one, ColumnClause) and id(one.table) in tables)
-        or (isinstance(one, BindParameter) and one.key in keys)
-        for one in visitors.iterate(condition)
-    )
-
-
-def _is_everything(condition: ClauseElement) -> bool:
-    """Whether this alternative is for callers who may use all rows."""
-    names = {getattr(one, "key", None) for one in visitors.iterate(condition)}
-    return EVERYTHING.key in names and SUBJECT.key not in names
-
-
-def _tables(part: object) -> list[object]:
-    if isinstance(part, Join):
-        return [*_tables(part.left), *_tables(part.right)]
-    return _tables(part.element) if isinstance(part, FromGrouping) else [part]
-
-
-def _is_own_row(statement: Insert) -> bool:
-    """Whether a value of the new row is the caller's, or its SELECT is limited."""
-    selected = statement.select
-    values = set_by(statement).values() if selected is None else selected.selected_columns
-    given = [one for one in values if isinstance(one, ClauseElement)]
-    if any(has_parameter(one, SUBJECT.key) for one in given):
-        return True
-    if not isinstance(selected, Select):
-        return False
-    return _is_limited(selected) or _limits(selected.whereclause, given)
-
-
-def _keeps_others(statement: Insert) -> bool:
-    """Whether ON CONFLICT changes no row of others: its condition, or a key in conflict, is own."""
-    upsert = upsert_of(statement)
-    if upsert is None or _limits(upsert.where, [statement.table]):
-        return True
-    return any(_is_own_value(statement, name) for name in upsert.target)
-
-
-def _is_own_value(statement: Insert, column: str) -> bool:
-    """Whether the value of a column is the caller's, or is in a condition on the caller."""
-    value = value_of(statement, column)
-    if not isinstance(value, BindParameter):
-        return isinstance(value, ClauseElement) and has_parameter(value, SUBJECT.key)
-    selected = statement.select
-    conditions = conjuncts(selected.whereclause) if isinstance(selected, Select) else ()
-    own = (one for one in conditions if has_parameter(one, SUBJECT.key))
-    return any(has_parameter(one, value.key) for one in own)
 
 
 def has_parameter(clause: ClauseElement, name: str) -> bool:

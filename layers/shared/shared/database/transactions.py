@@ -54,7 +54,8 @@ from shared.database.guards import (
     target_of,
     unchanged_row_of,
 )
-from shared.database.ownership import is_limited, names_caller, owner_values
+from shared.database.own_rows import is_limited
+from shared.database.ownership import names_caller, owner_values
 from shared.database.violations import client_error
 from shared.errors import (
     ApiError,
