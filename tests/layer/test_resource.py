@@ -321,7 +321,7 @@ async def rename_writer_of_note(transaction: Transaction, note_id: Id) -> Row:
     return row
 
 
-@resource.router.get("/notes/words", openapi_extra={PERMISSION: "notes:read"})
+@resource.router.get("/notes/words", tags=["words"], openapi_extra={PERMISSION: "notes:read"})
 async def count_words(http: Request) -> dict[str, int]:
     """A plain route beside the kinds: it runs its query itself, and is not cached."""
 

@@ -59,10 +59,11 @@ class ApiRoute(APIRoute):
                 f'openapi_extra={{"{PERMISSION}": "…"}}, such as "articles:write".'
             )
         handler = strict_handler(self, super().get_route_handler())
+        resource = str(self.tags[0]) if self.tags else ""
 
         async def handle(http: Request) -> Response:
             request = request_of(http.scope)
-            request.access = authorize(request, self.name, permission, *map(str, self.tags))
+            request.access = authorize(request, self.name, permission, resource)
             async with within_limit(request):
                 request.conditions = conditions_of(http.method, http.headers, kind)
                 try:
