@@ -161,12 +161,12 @@ def _added_values(name: str, before: list[str], after: list[str]) -> Iterator[st
     for number, value in enumerate(after):
         if value not in before:
             place = (
-                f"AFTER {_quoted(after[number - 1])}" if number else f"BEFORE {_quoted(before[0])}"
+                f"AFTER {quoted(after[number - 1])}" if number else f"BEFORE {quoted(before[0])}"
             )
-            yield f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {_quoted(value)} {place}"
+            yield f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {quoted(value)} {place}"
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 

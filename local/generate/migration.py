@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import BIND_PARAMS
 
-from local.generate.catalog import differences
+from local.generate.catalog import differences, quoted
 from local.services import running_services
 from migrations.handler import alembic_config
 
@@ -203,7 +203,7 @@ def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
 
 def _literal(value: str) -> str:
     """Return a text in SQL, in which SQLAlchemy takes a colon for the beginning of a parameter."""
-    return "'" + value.replace("'", "''").replace(":", r"\:") + "'"
+    return quoted(value).replace(":", r"\:")
 
 
 def _operations(container: OpContainer) -> Iterator[MigrateOperation]:

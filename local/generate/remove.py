@@ -146,9 +146,10 @@ def _named_before(names: Collection[str], named: re.Pattern[str]) -> Iterator[Pa
     before = f"{added[-1]}^" if added else ""
     if not before or not _git("rev-parse", "--verify", "--quiet", before):
         return
-    for name in _git("ls-tree", "-r", "--name-only", before).splitlines():
-        if (ROOT / name).is_file() and named.search(_git("show", f"{before}:{name}")):
-            yield ROOT / name
+    for path in listed_files():
+        is_named = named.search(path.read_text(encoding="utf-8"))
+        if is_named and named.search(_git("show", f"{before}:{path.relative_to(ROOT)}")):
+            yield path
 
 
 def _git(*arguments: str) -> str:

@@ -60,10 +60,9 @@ from shared.database.dependencies import (
 from shared.database.models import row_counts
 from shared.request import Record
 from tests.conftest import Worker
-from tests.transactions import REQUEST
+from tests.transactions import REQUEST, wait_for_a_lock
 
 SHAPES = MetaData()
-POLL_SECONDS = 0.005
 
 
 def key() -> Column[int]:
@@ -585,9 +584,7 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
     async def write_beside(other: psycopg.Connection[Any]) -> set[str] | None:
         other.execute("UPDATE books SET author_id = 1 WHERE id = 2")
         writing = asyncio.create_task(write())
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while tables.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 (PostgreSQL's)
-            await asyncio.sleep(POLL_SECONDS)
+        await wait_for_a_lock(tables)
         other.commit()
         return await writing
 

@@ -37,14 +37,19 @@ from tests.conftest import Worker, url_without_timeouts
 from tests.example.models import articles
 from tests.example.models import writers as writers_table
 from tests.in_process import LambdaTransport
-from tests.transactions import REQUEST, NothingInvalidated, statement_of, write
+from tests.transactions import (
+    REQUEST,
+    NothingInvalidated,
+    statement_of,
+    wait_for_a_lock,
+    write,
+)
 
 Database = psycopg.Connection[Any]
 
 INSERT = "INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')"
 INSERT_BOB = "INSERT INTO writers (name, email) VALUES ('Bob', 'bob@example.org')"
 END_OWN_BACKEND = "SELECT pg_terminate_backend(pg_backend_pid())"
-POLL_SECONDS = 0.005
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/blog"
 
 
@@ -313,9 +318,7 @@ def test_an_update_finds_the_row_that_a_concurrent_one_has_just_moved(
     async def change_beside(other: Database) -> str:
         other.execute("UPDATE articles SET writer_id = 2 WHERE id = 1")
         changing = asyncio.create_task(write(change))
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while database.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 (PostgreSQL's)
-            await asyncio.sleep(POLL_SECONDS)
+        await wait_for_a_lock(database)
         other.commit()
         return await changing
 

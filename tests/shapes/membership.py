@@ -1,34 +1,17 @@
 """Tests of what docs/membership.md adds to teams and tickets; they are run in the copy."""
 
-from collections.abc import Callable
-
 import httpx
-import pytest
 
-from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Worker
-from tests.in_process import LambdaTransport
-
-ApiAs = Callable[..., httpx.Client]
-
-
-@pytest.fixture
-def api_as(worker: Worker, database: object, cache: object) -> ApiAs:
-    worker.restart(**REQUIRED)
-
-    def api_as(subject: str, role: str = "author") -> httpx.Client:
-        transport = LambdaTransport(claims=claims_of(role, subject=subject))
-        return httpx.Client(transport=transport, base_url="http://api.test")
-
-    return api_as
+from tests.conftest import ApiOf
 
 
 def titles(api: httpx.Client, path: str = "/tickets") -> list[str]:
     return [ticket["title"] for ticket in api.get(path).json()["data"]]
 
 
-def test_members_see_and_write_the_tickets_of_their_teams(api_as: ApiAs) -> None:
-    root, ada, bob = api_as("root", "admin"), api_as("ada"), api_as("bob")
+def test_members_see_and_write_the_tickets_of_their_teams(api_of: ApiOf) -> None:
+    root = api_of("admin", subject="root")
+    ada, bob = (api_of("author", subject=name) for name in ("ada", "bob"))
     for user_id, (name, api) in enumerate({"ada": ada, "bob": bob}.items(), 1):
         assert api.post("/users", json={"name": name, "email": f"{name}@example.org"}).is_success
         assert root.post("/teams", json={"name": f"Team of {name}"}).is_success

@@ -1,31 +1,15 @@
 """Tests of what docs/more-operations.md adds to the posts; they are run in the copy."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 
-from tests.auth.claims import REQUIRED, claims_of
-from tests.conftest import Worker
+from tests.conftest import ApiOf
 from tests.in_process import LambdaTransport
 
-ApiAs = Callable[..., httpx.Client]
 
-
-@pytest.fixture
-def api_as(worker: Worker, database: object, cache: object) -> ApiAs:
-    worker.restart(**REQUIRED)
-
-    def api_as(subject: str, role: str = "author") -> httpx.Client:
-        transport = LambdaTransport(claims=claims_of(role, subject=subject))
-        return httpx.Client(transport=transport, base_url="http://api.test")
-
-    return api_as
-
-
-def author_with_post(api_as: ApiAs, subject: str) -> tuple[httpx.Client, int]:
-    api = api_as(subject)
+def author_with_post(api_of: ApiOf, subject: str) -> tuple[httpx.Client, int]:
+    api = api_of("author", subject=subject)
     created = api.post("/users", json={"name": subject, "email": f"{subject}@example.org"})
     user = created.json()["id"]
     body = {"user_id": user, "title": f"By {subject}", "content": "First."}
@@ -37,11 +21,11 @@ def titles(api: httpx.Client) -> list[str]:
     return [post["title"] for post in api.get("/posts/mine").json()["data"]]
 
 
-def test_callers_see_their_own_posts_from_pages_of_their_own(api_as: ApiAs, cache: Any) -> None:
-    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
+def test_callers_see_their_own_posts_from_pages_of_their_own(api_of: ApiOf, cache: Any) -> None:
+    (ada, user), (bob, _) = (author_with_post(api_of, name) for name in ("ada", "bob"))
     for _ in range(2):
         assert (titles(ada), titles(bob)) == (["By ada"], ["By bob"])
-        assert titles(api_as("eve", "reader")) == []
+        assert titles(api_of("reader", subject="eve")) == []
     assert len(cache.keys("posts/mine:*")) >= 2
     assert (
         ada.post("/posts", json={"user_id": user, "title": "New", "content": "Second."}).status_code
@@ -50,9 +34,9 @@ def test_callers_see_their_own_posts_from_pages_of_their_own(api_as: ApiAs, cach
     assert (titles(ada), titles(bob)) == (["By ada", "New"], ["By bob"])
 
 
-def test_a_plain_read_is_authorized_and_conditional(api_as: ApiAs) -> None:
-    author_with_post(api_as, "ada")
-    reader = api_as("eve", "reader")
+def test_a_plain_read_is_authorized_and_conditional(api_of: ApiOf) -> None:
+    author_with_post(api_of, "ada")
+    reader = api_of("reader", subject="eve")
     response = reader.get("/posts/titles")
     assert (response.text, response.headers["content-type"]) == (
         "By ada",
@@ -65,11 +49,11 @@ def test_a_plain_read_is_authorized_and_conditional(api_as: ApiAs) -> None:
         assert anonymous.get("/posts/titles").status_code == 401
 
 
-def test_a_plain_write_obeys_owners_and_voids_pages(api_as: ApiAs) -> None:
-    (ada, user), (bob, _) = (author_with_post(api_as, name) for name in ("ada", "bob"))
+def test_a_plain_write_obeys_owners_and_voids_pages(api_of: ApiOf) -> None:
+    (ada, user), (bob, _) = (author_with_post(api_of, name) for name in ("ada", "bob"))
     assert ada.get("/posts").json()["total"] == 2
     path = f"/posts/of/{user}"
-    assert api_as("eve", "reader").delete(path).status_code == 403
+    assert api_of("reader", subject="eve").delete(path).status_code == 403
     assert bob.delete(path).status_code == 404
     assert ada.get("/posts").json()["total"] == 2
     assert ada.delete(path, headers={"If-Match": "*"}).status_code == 422

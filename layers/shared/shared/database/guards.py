@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Delete, Executable, Select, Update, and_, select, true
-from sqlalchemy.sql import visitors
+from sqlalchemy import Delete, Executable, Select, Update, and_, select, true
 
 from shared.conditions import Conditions
 from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, set_by
-from shared.database.ownership import SUBJECT, has_parameter, names_caller, owner_values
+from shared.database.ownership import (
+    SUBJECT,
+    columns_in,
+    conditions_on_caller,
+    has_parameter,
+    names_caller,
+    owner_values,
+)
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
 
@@ -38,8 +44,8 @@ def guard_values(
 @lru_cache(KNOWN_STATEMENTS)
 def target_of(statement: Update | Delete) -> Select[bool]:
     """Return a query that finds the row without the guards: whether it is the caller's own."""
-    conditions = list(conjuncts(statement.whereclause))
-    owned = [one for one in conditions if has_parameter(one, SUBJECT.key)]
+    conditions = conjuncts(statement.whereclause)
+    owned = conditions_on_caller(statement.whereclause)
     guards = (SUBJECT.key, ALLOWED.key)
     rest = [one for one in conditions if not any(has_parameter(one, name) for name in guards)]
     return select(and_(true(), *owned)).select_from(statement.table).where(*rest)
@@ -48,7 +54,7 @@ def target_of(statement: Update | Delete) -> Select[bool]:
 @lru_cache(KNOWN_STATEMENTS)
 def returning_own(statement: Update) -> Update:
     """Return the update, extended to return whether its row is still the caller's own."""
-    owned = (one for one in conjuncts(statement.whereclause) if has_parameter(one, SUBJECT.key))
+    owned = conditions_on_caller(statement.whereclause)
     return statement.returning(and_(true(), *owned).label(IS_OWN))
 
 
@@ -56,9 +62,7 @@ def sets_own(statement: Executable, values: Mapping[str, object]) -> bool:
     """Whether an update, with these values, sets a column of its conditions on the caller."""
     if not isinstance(statement, Update):
         return False
-    owned = (one for one in conjuncts(statement.whereclause) if has_parameter(one, SUBJECT.key))
-    columns = {part for one in owned for part in visitors.iterate(one) if isinstance(part, Column)}
-    names = {one.name for one in columns if one.table is statement.table}
+    names = columns_in(conditions_on_caller(statement.whereclause), statement.table)
     return not names.isdisjoint(set_by(statement).keys() | values.keys())
 
 

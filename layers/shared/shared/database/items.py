@@ -20,7 +20,6 @@ from sqlalchemy import (
     insert,
     null,
     select,
-    true,
     update,
 )
 from sqlalchemy.sql import visitors
@@ -29,7 +28,14 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.models import identities
-from shared.database.ownership import ISSUER, SUBJECT, check_owner, has_parameter, is_own
+from shared.database.ownership import (
+    ISSUER,
+    SUBJECT,
+    check_owner,
+    columns_in,
+    conditions_on_caller,
+    is_own,
+)
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
 from shared.page import ItemKey
@@ -62,7 +68,7 @@ class Item:
         self.columns = _returned(table)
         self._table = table
         self._has_owners = owner is key
-        own = [one for one in conjuncts(where) if has_parameter(one, SUBJECT.key)]
+        own = conditions_on_caller(where)
         guards = [meets_conditions(table)]
         if owner is not None:
             check_owner(owner)
@@ -70,6 +76,7 @@ class Item:
         if owner is not None and not self._has_owners:
             own.append(is_own(owner))
         self._own = and_(*own) if own else None
+        self._own_columns = columns_in(own, table)
         is_item = and_(key == bindparam(ITEM_KEY), *conjuncts(where))
         self._insert = insert(table).returning(*self.columns)
         self._find = select(*self.columns).where(is_item)
@@ -105,9 +112,9 @@ class Item:
         `InvalidReference`.
         """
         given = {ITEM_KEY: item, **values}
-        if self._own is None:
+        names = tuple(name for name in values if name in self._own_columns)
+        if self._own is None or not names:
             return await transaction.change(self._update, given)
-        names = tuple(name for name in values if _names(self._own, self._table.c[name]))
         given |= {f"_new_{name}": values[name] for name in names}
         return await transaction.change(_update_own(self._update, self._own, names), given)
 
@@ -139,12 +146,8 @@ def _update_own(
     Then no error, such as of a value that another row has, tells of rows that are not its own.
     """
     table = cast("Table", statement.table)
-    own = _with_values(is_own, table, _given(table, names)) if names else true()
+    own = _with_values(is_own, table, _given(table, names))
     return cast("TypedReturnsRows[*tuple[Any, ...]]", statement.where(own))
-
-
-def _names(condition: ColumnElement[bool], column: Column[Any]) -> bool:
-    return any(part is column for part in visitors.iterate(condition))
 
 
 def _with_values(

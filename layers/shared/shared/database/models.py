@@ -188,9 +188,8 @@ class AuditColumns(TypedColumns):
     """A write of one row, in the same transaction: caller, action, resource and request.
 
     The row's key is in `resource_id` if it is an integer, otherwise in `resource_key`. A link has
-    its first id and, in `resource_key`, both. The only
-    personal data is the token's subject, null for anonymous callers. Rows that are deleted by
-    cascade are not logged.
+    its first id and, in `resource_key`, both. The only personal data is the token's subject, null
+    for anonymous callers. Rows that are deleted by cascade are not logged.
     """
 
     id: Named[int] = Column(BigInteger, Identity(always=True), primary_key=True)

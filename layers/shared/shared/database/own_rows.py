@@ -27,8 +27,8 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement, Grouping
 
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, set_by, upsert_of, value_of
-from shared.database.ownership import EVERYTHING, SUBJECT, has_parameter
+from shared.database.dependencies import KNOWN_STATEMENTS, set_by, upsert_of, value_of
+from shared.database.ownership import EVERYTHING, SUBJECT, conditions_on_caller, has_parameter
 
 EQUALITIES = (operators.eq, operators.in_op)
 
@@ -135,6 +135,5 @@ def _is_own_value(statement: Insert, column: str) -> bool:
     if not isinstance(value, BindParameter):
         return isinstance(value, ClauseElement) and has_parameter(value, SUBJECT.key)
     selected = statement.select
-    conditions = conjuncts(selected.whereclause) if isinstance(selected, Select) else ()
-    own = (one for one in conditions if has_parameter(one, SUBJECT.key))
+    own = conditions_on_caller(selected.whereclause) if isinstance(selected, Select) else ()
     return any(has_parameter(one, value.key) for one in own)

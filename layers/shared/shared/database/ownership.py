@@ -6,14 +6,25 @@ it costs no round trip. A statement without such a condition (`shared.database.o
 rejected for callers who may read or write only their own rows.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Boolean, Column, ColumnElement, Executable, Text, bindparam, or_, select
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Executable,
+    FromClause,
+    Text,
+    bindparam,
+    or_,
+    select,
+)
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement
 
-from shared.database.dependencies import KNOWN_STATEMENTS
+from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.models import METADATA, identities
 from shared.request import Access
 
@@ -57,6 +68,17 @@ def check_owner(column: Column[Any]) -> None:
 def names_caller(statement: Executable) -> bool:
     """Whether the statement depends on the caller."""
     return has_parameter(statement, SUBJECT.key)  # type: ignore[arg-type]
+
+
+def conditions_on_caller(whole: ColumnElement[Any] | None) -> list[ColumnElement[Any]]:
+    """Return the conditions that all must be met and depend on the caller."""
+    return [one for one in conjuncts(whole) if has_parameter(one, SUBJECT.key)]
+
+
+def columns_in(conditions: Iterable[ClauseElement], table: FromClause) -> frozenset[str]:
+    """Return the names of the table's columns in the conditions."""
+    parts = (part for one in conditions for part in visitors.iterate(one))
+    return frozenset(one.name for one in parts if isinstance(one, Column) and one.table is table)
 
 
 def has_parameter(clause: ClauseElement, name: str) -> bool:
