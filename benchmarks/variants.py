@@ -107,15 +107,6 @@ PARTS = (
         cold=(NOT_CACHED, ONE_USER),
     ),
     Variant(
-        "psycopg's pipeline",
-        {
-            f"{SHARED}/database/driver.py": replaced(
-                "OneMessagePipeline(self)", "psycopg.AsyncPipeline(self)"
-            )
-        },
-        warm=("create a user", "update a user", "delete a user", "create a user with a key"),
-    ),
-    Variant(
         "counting rows as PostgreSQL does",
         {f"{SHARED}/database/paged_query.py": appended(COUNT)},
         sql=DROP_TRIGGERS,

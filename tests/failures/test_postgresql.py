@@ -135,15 +135,6 @@ def test_health_is_503_while_it_is_unavailable(proxied: ProxiedApi, row: Row[Fai
     assert_works_again(proxied, HEALTH)
 
 
-@pytest.mark.parametrize("route", WRITES, ids=lambda route: route.method)
-def test_a_write_sends_two_messages(proxied: ProxiedApi, route: Route) -> None:
-    proxied.start()
-    proxied.call(ABSENT)  # the connection's first transaction checks the timeouts
-    before = proxied.postgresql.requests
-    assert proxied.call(route).response.status_code == route.status
-    assert proxied.postgresql.requests == before + 2
-
-
 @pytest.mark.slow
 @rows(Row("postgresql-slow", Failure.LATENCY, SLOW, 5.0))
 def test_slow(proxied: ProxiedApi, row: Row[Failure]) -> None:

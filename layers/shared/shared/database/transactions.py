@@ -375,7 +375,7 @@ class Transaction:
         self.request.has_committed = True
 
     async def _send_commit(self) -> psycopg.AsyncCursor[Any]:
-        async with self.driver.one_message():
+        async with self.driver.pipeline():
             is_audited = settings().audit_retention_days > 0
             for written in self._written if is_audited else ():
                 await self.driver.execute(AUDIT, self._audit_values(*written))
