@@ -13,7 +13,7 @@ it.
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from alembic.config import Config
 from alembic.operations import Operations
 from alembic.operations.ops import (
     AddColumnOp,
+    CreateForeignKeyOp,
     CreateTableOp,
     DropColumnOp,
+    DropConstraintOp,
     DropTableOp,
     ExecuteSQLOp,
     MigrateOperation,
@@ -33,7 +35,7 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Enum, create_engine, make_url
+from sqlalchemy import Column, Enum, ForeignKeyConstraint, create_engine, make_url
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import BIND_PARAMS
@@ -89,9 +91,10 @@ def _complete(context: MigrationContext, _revision: object, scripts: list[Any]) 
     assert script.downgrade_ops is not None
     for line in renamed(script.upgrade_ops):
         print(line, file=sys.stderr)
+    _order_tables(script.upgrade_ops, script.downgrade_ops)
+    _order_tables(script.downgrade_ops, script.upgrade_ops)
     _add_types(script.upgrade_ops, script.downgrade_ops)
     _add_types(script.downgrade_ops, script.upgrade_ops)
-    _order_tables(script.upgrade_ops, script.downgrade_ops)
     for line in _add_differences(context, script.upgrade_ops, script.downgrade_ops):
         print(f"WARNING: write this by hand: {line}", file=sys.stderr)
     if script.upgrade_ops.is_empty():
@@ -139,22 +142,48 @@ def _execute(statement: str) -> ExecuteSQLOp:
     return ExecuteSQLOp(statement if is_plain else statement.replace(":", r"\:"))
 
 
-def _order_tables(upgrade: OpContainer, downgrade: OpContainer) -> None:
-    """Drop tables after the tables that refer to them, and create them again before."""
-    referred = {
-        one.table_name: {key.target_fullname.split(".")[0] for key in one.to_table().foreign_keys}
-        for one in upgrade.ops
-        if isinstance(one, DropTableOp)
-    }
-    order = [name for name in TopologicalSorter(referred).static_order() if name in referred]
+def _order_tables(creating: OpContainer, dropping: OpContainer) -> None:
+    """Create tables before the tables that refer to them, and drop them after.
+
+    Of tables that refer to each other, keys are created last and dropped first.
+    """
+    created = {one.table_name: one for one in creating.ops if isinstance(one, CreateTableOp)}
+    keys = {name: _foreign_keys(one) for name, one in created.items()}
+    order = _sorted({name: [one for one in keys[name] if one in created] for name in created})
 
     def place(one: object) -> int:
-        if isinstance(one, CreateTableOp | DropTableOp) and one.table_name in order:
-            return order.index(one.table_name)
-        return len(order)
+        is_table = isinstance(one, CreateTableOp | DropTableOp) and one.table_name in created
+        return order.index(one.table_name) if is_table else len(order)
 
-    upgrade.ops.sort(key=place, reverse=True)
-    downgrade.ops.sort(key=place)
+    creating.ops.sort(key=place)
+    dropping.ops.sort(key=place, reverse=True)
+    for name, one in created.items():
+        later = order[order.index(name) + 1 :]
+        separate = [key for referred in later for key in keys[name].get(referred, ())]
+        one.columns = [item for item in one.columns if not any(item is key for key in separate)]
+        creating.ops += map(CreateForeignKeyOp.from_constraint, separate)
+        dropping.ops[:0] = map(DropConstraintOp.from_constraint, separate)
+
+
+def _foreign_keys(created: CreateTableOp) -> dict[str, list[ForeignKeyConstraint]]:
+    """Return the table's foreign keys to other tables, by the names of these."""
+    found: dict[str, list[ForeignKeyConstraint]] = {}
+    for one in created.columns:
+        if isinstance(one, ForeignKeyConstraint):
+            referred = one.elements[0].target_fullname.split(".")[0]
+            if referred != created.table_name:
+                found.setdefault(referred, []).append(one)
+    return found
+
+
+def _sorted(referred: dict[str, list[str]]) -> list[str]:
+    """Return the tables after those to which they refer, except to one in each circle."""
+    while True:
+        try:
+            return [*TopologicalSorter(referred).static_order()]
+        except CycleError as error:
+            before, after = error.args[1][:2]
+            referred[after].remove(before)
 
 
 def renamed(upgrade: OpContainer) -> Iterator[str]:

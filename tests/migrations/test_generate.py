@@ -251,6 +251,41 @@ def test_tables_are_dropped_after_what_refers_to_them(
     assert "forget_responses_by_key" not in functions
 
 
+@pytest.mark.filterwarnings("ignore:Expression #1", "ignore:Cannot correctly sort tables")
+@pytest.mark.parametrize("use_alter", [False, True])
+def test_tables_that_refer_to_themselves_and_each_other_are_made_and_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    use_alter: bool,
+) -> None:
+    """And the types of their enumerations after them."""
+
+    def refer(name: str, *others: str) -> list[SchemaItem]:
+        keys = [ForeignKey(f"made_{one}.id", use_alter=use_alter) for one in others]
+        columns = [
+            Column(f"{one}_id", BigInteger, key) for one, key in zip(others, keys, strict=True)
+        ]
+        return [Column("id", BigInteger, primary_key=True), *columns, *state(f"{name}_x", "x")]
+
+    circle = {"a": refer("a", "a", "b"), "b": refer("b", "c", "a"), "c": refer("c", "b", "a")}
+    declared, without = declare(monkeypatch, circle), declare(monkeypatch, {})
+    known = enumerations(config)
+    for tables, message in ((declared, "Circle"), (without, "No circle")):
+        monkeypatch.setattr(models, "METADATA", tables)
+        assert migration.write_migration(config, message, tmp_path)
+        command.upgrade(config, "head")
+        assert different(config, tables) == []
+    assert "WARNING" not in capsys.readouterr().err
+    command.downgrade(config, "-1")
+    assert different(config, declared) == []
+    command.downgrade(config, "-1")
+    assert different(config, without) == []
+    assert enumerations(config) == known
+    command.upgrade(config, "head")
+
+
 def test_checks_are_added_and_removed(config: Config, declared: MetaData, tmp_path: Path) -> None:
     table = declared.tables[min(declared.tables)]
     before = checks(config, table.name)
