@@ -17,6 +17,7 @@ from pathlib import Path
 
 from shared.errors import ApiError, concrete_errors
 
+TITLE = "Users & Posts API"
 SWAGGER_UI_FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -33,47 +34,10 @@ SwaggerUIBundle({
 });
 """
 
-SWAGGER_UI = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Users &amp; Posts API</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="{css}">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="{bundle}"></script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
 PROBLEMS_STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto }
 h2 { margin: 2rem 0 0 } code { background: #eee; padding: .1em .3em } :target { color: #b00 }
 """
-
-PROBLEMS = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Problems of the Users &amp; Posts API</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-</head>
-<body>
-<h1>Problems</h1>
-<p>Every error is a response of type <code>application/problem+json</code> (RFC 9457). Its
-<code>type</code> links here; its <code>detail</code> describes the occurrence.</p>
-{problems}
-</body>
-</html>
-"""
-
-PROBLEM = '<h2 id="{code}">{status} {title}</h2>\n<p>{text}</p>'
 
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 ZERO_WEIGHT = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
@@ -90,17 +54,42 @@ class Page:
 @cache
 def swagger_ui_page() -> Page:
     css, bundle = (f"docs/{name}?v={swagger_ui_version(name)}" for name in SWAGGER_UI_FILES)
-    html = SWAGGER_UI.format(css=css, bundle=bundle, script=SWAGGER_UI_SCRIPT)
+    head = f'<link rel="stylesheet" href="{css}">'
+    body = f"""<div id="swagger-ui"></div>
+<script src="{bundle}"></script>
+<script>{SWAGGER_UI_SCRIPT}</script>"""
     scripts = f"script-src 'self' {_hash_of(SWAGGER_UI_SCRIPT)}"
     others = "style-src 'self'; img-src 'self' data:; connect-src 'self'"
-    return Page(html, f"{POLICY}; {scripts}; {others}")
+    return Page(_html(TITLE, head, body), f"{POLICY}; {scripts}; {others}")
 
 
 @cache
 def problems_page() -> Page:
     errors = sorted(concrete_errors(), key=lambda error: (error.status, error.code))
-    html = PROBLEMS.format(style=PROBLEMS_STYLE, problems="\n".join(map(_problem, errors)))
+    problems = "\n".join(map(_problem, errors))
+    body = f"""<h1>Problems</h1>
+<p>Every error is a response of type <code>application/problem+json</code> (RFC 9457). Its
+<code>type</code> links here; its <code>detail</code> describes the occurrence.</p>
+{problems}"""
+    html = _html(f"Problems of the {TITLE}", f"<style>{PROBLEMS_STYLE}</style>", body)
     return Page(html, f"{POLICY}; style-src {_hash_of(PROBLEMS_STYLE)}; img-src data:")
+
+
+def _html(title: str, head: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+{head}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
 
 
 @cache
@@ -139,12 +128,8 @@ def _hash_of(inline: str) -> str:
 
 
 def _problem(problem: type[ApiError]) -> str:
-    return PROBLEM.format(
-        code=problem.code,
-        status=problem.status,
-        title=problem.title,
-        text=_to_html(problem.description),
-    )
+    heading = f'<h2 id="{problem.code}">{problem.status} {problem.title}</h2>'
+    return f"{heading}\n<p>{_to_html(problem.description)}</p>"
 
 
 def _to_html(text: str) -> str:

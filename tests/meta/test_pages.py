@@ -1,13 +1,16 @@
 """The pages for people: documentation, problems, home."""
 
+import inspect
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
 import httpx
 import pytest
 
+from meta import pages
 from meta.pages import SWAGGER_UI_FILES, swagger_ui_file
 from shared.errors import ApiError
 from tests.in_process import LambdaTransport
@@ -16,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("services")
 
 
 @pytest.fixture
-def pages() -> httpx.Client:
+def api() -> httpx.Client:
     """The API; none of its pages needs the database."""
     return httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
 
@@ -28,8 +31,8 @@ def codes_below(parent: type[ApiError]) -> dict[str, type[ApiError]]:
     return found
 
 
-def test_home_leads_to_the_docs(pages: httpx.Client) -> None:
-    response = pages.get("/")
+def test_home_leads_to_the_docs(api: httpx.Client) -> None:
+    response = api.get("/")
     assert response.status_code == 307
     assert response.headers["location"] == "/docs"
 
@@ -38,8 +41,8 @@ def assets(html: str) -> set[str]:
     return set(re.findall(r'(?:src|href)="([^"]+)"', html)) - {"data:,"}
 
 
-def test_the_docs_page_loads_only_its_own_files(pages: httpx.Client) -> None:
-    response = pages.get("/docs")
+def test_the_docs_page_loads_only_its_own_files(api: httpx.Client) -> None:
+    response = api.get("/docs")
 
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -50,9 +53,18 @@ def test_the_docs_page_loads_only_its_own_files(pages: httpx.Client) -> None:
     assert 'url: "openapi.json"' in response.text
 
 
+@pytest.mark.parametrize("page", [pages.swagger_ui_page, pages.problems_page])
+def test_a_page_has_any_title(
+    monkeypatch: pytest.MonkeyPatch, page: Callable[[], pages.Page]
+) -> None:
+    monkeypatch.setattr(pages, "TITLE", "Shop {v2} %s $x <API> & {0}")
+    html = inspect.unwrap(page)().html
+    assert "Shop {v2} %s $x &lt;API&gt; &amp; {0}</title>" in html
+
+
 @pytest.mark.parametrize("path", ["/docs", "/problems"])
-def test_a_page_allows_its_own_inline_code_and_no_other(pages: httpx.Client, path: str) -> None:
-    response = pages.get(path)
+def test_a_page_allows_its_own_inline_code_and_no_other(api: httpx.Client, path: str) -> None:
+    response = api.get(path)
     policy = response.headers["content-security-policy"]
     inline = re.findall(r"<(?:script|style)>(.+?)</", response.text, re.DOTALL)
     hashes = [b64encode(sha256(code.encode()).digest()).decode() for code in inline]
@@ -84,11 +96,11 @@ def test_a_page_allows_its_own_inline_code_and_no_other(pages: httpx.Client, pat
     ],
 )
 def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
-    pages: httpx.Client, name: str, accept_encoding: str | None, encoding: str | None
+    api: httpx.Client, name: str, accept_encoding: str | None, encoding: str | None
 ) -> None:
-    del pages.headers["accept-encoding"]
+    del api.headers["accept-encoding"]
     headers = {} if accept_encoding is None else {"Accept-Encoding": accept_encoding}
-    response = pages.get(f"/docs/{name}", headers=headers)
+    response = api.get(f"/docs/{name}", headers=headers)
 
     assert response.status_code == 200
     assert response.headers.get("content-encoding") == encoding
@@ -99,10 +111,10 @@ def test_a_file_of_the_docs_page_is_compressed_where_the_client_allows_it(
         assert int(response.headers["content-length"]) < len(response.content) / 3
 
 
-def test_the_document_is_compressed_where_the_client_allows_it(pages: httpx.Client) -> None:
-    del pages.headers["accept-encoding"]
-    plain = pages.get("/openapi.json")
-    small = pages.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+def test_the_document_is_compressed_where_the_client_allows_it(api: httpx.Client) -> None:
+    del api.headers["accept-encoding"]
+    plain = api.get("/openapi.json")
+    small = api.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
     assert small.headers["content-encoding"] == "gzip"
     assert int(small.headers["content-length"]) < len(plain.content) / 5
     assert small.content == plain.content
@@ -113,17 +125,17 @@ def test_the_document_is_compressed_where_the_client_allows_it(pages: httpx.Clie
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("name", SWAGGER_UI_FILES)
 def test_each_encoding_of_a_file_has_a_tag_of_its_own(
-    pages: httpx.Client, name: str, method: str
+    api: httpx.Client, name: str, method: str
 ) -> None:
     tags = {}
     for encoding in ("gzip", "identity"):
         accepted = {"Accept-Encoding": encoding}
-        response = pages.request(method, f"/docs/{name}", headers=accepted)
+        response = api.request(method, f"/docs/{name}", headers=accepted)
         tags[encoding] = tag = response.headers["etag"]
         assert re.fullmatch(r'"[!#-~]+"', tag)
         for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
             conditional = accepted | {"If-None-Match": known}
-            not_modified = pages.request(method, f"/docs/{name}", headers=conditional)
+            not_modified = api.request(method, f"/docs/{name}", headers=conditional)
             assert not_modified.status_code == 304
             assert not_modified.content == b""
             assert not_modified.headers["etag"] == tag
@@ -131,15 +143,15 @@ def test_each_encoding_of_a_file_has_a_tag_of_its_own(
             assert not_modified.headers["cache-control"] == "no-cache"
             assert "content-encoding" not in not_modified.headers
         changed = accepted | {"If-None-Match": '"other"'}
-        assert pages.request(method, f"/docs/{name}", headers=changed).status_code == 200
+        assert api.request(method, f"/docs/{name}", headers=changed).status_code == 200
     assert tags["gzip"] != tags["identity"]
 
 
-def test_a_file_is_cached_for_good_under_the_address_that_the_page_has(pages: httpx.Client) -> None:
-    paths = assets(pages.get("/docs").text)
-    kept = {pages.get(path).headers["cache-control"] for path in paths}
+def test_a_file_is_cached_for_good_under_the_address_that_the_page_has(api: httpx.Client) -> None:
+    paths = assets(api.get("/docs").text)
+    kept = {api.get(path).headers["cache-control"] for path in paths}
     asked_again = {
-        pages.get(other).headers["cache-control"]
+        api.get(other).headers["cache-control"]
         for path in paths
         for other in (path.partition("?")[0], path[:-1], f"{path}0")
     }
@@ -149,12 +161,12 @@ def test_a_file_is_cached_for_good_under_the_address_that_the_page_has(pages: ht
 
 
 @pytest.mark.parametrize("name", ["other.js", "swagger-ui.css.map", "handler.py", "%00"])
-def test_another_file_is_not_found(pages: httpx.Client, name: str) -> None:
-    assert pages.get(f"/docs/{name}").status_code == 404
+def test_another_file_is_not_found(api: httpx.Client, name: str) -> None:
+    assert api.get(f"/docs/{name}").status_code == 404
 
 
-def test_the_problems_page_lists_every_error(pages: httpx.Client) -> None:
-    response = pages.get("/problems")
+def test_the_problems_page_lists_every_error(api: httpx.Client) -> None:
+    response = api.get("/problems")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     listed = re.findall(r'<h2 id="([a-z-]+)">(\d{3}) ([^<]+)</h2>', response.text)
 
@@ -169,8 +181,8 @@ def test_the_problems_page_lists_every_error(pages: httpx.Client) -> None:
     [("GET", "/nix"), ("PUT", "/writers"), ("GET", "/writers?limit=0"), ("POST", "/writers")],
 )
 def test_a_problems_type_leads_to_its_explanation(
-    pages: httpx.Client, method: str, path: str
+    api: httpx.Client, method: str, path: str
 ) -> None:
-    problem: dict[str, Any] = pages.request(method, path).json()
+    problem: dict[str, Any] = api.request(method, path).json()
     page, _, anchor = problem["type"].partition("#")
-    assert f'<h2 id="{anchor}">{problem["status"]} {problem["title"]}</h2>' in pages.get(page).text
+    assert f'<h2 id="{anchor}">{problem["status"]} {problem["title"]}</h2>' in api.get(page).text
