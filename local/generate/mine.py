@@ -7,27 +7,28 @@ model checking, attacks, failures, benchmarks with their results, decision recor
 tests that change the example in copies of the repository.
 
 The working tree must be clean: then `git diff` shows the changes, and `git restore .` with
-`git clean -fd` undoes them.
+`git clean -fd` undoes them, as the command does itself if a step fails.
 """
 
 import argparse
-import html
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from local.errors import LocalError
 from local.generate.prune import Gone, edit, prune
-from local.generate.remove import remove, remove_benchmarks
+from local.generate.remove import check, remove, remove_benchmarks
 from local.generate.repository import (
+    RESERVED,
     ROOT,
     CommandError,
     listed_files,
     require_clean_tree,
     resources,
     tidy,
+    undone_if_it_fails,
 )
 from local.services import empty_services
 from tests.parallel import LABORATORY
@@ -38,8 +39,10 @@ SHORT_NAME = "blog"
 """This project's names: the API's title, of stacks and packages, and of databases and roles."""
 PRODUCT = re.compile(r"(?=.{2,15}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 """A product's name, of which infrastructure/delivery/roles.yaml makes a `StackPrefix`."""
+DATABASES = frozenset({"postgres", "rdsadmin", "template0", "template1"})
+"""Of every server of PostgreSQL, or of RDS."""
 MAX_TITLE = 60
-"""Characters of a title, in HTML: lines of code that have it stay within their length."""
+"""Characters of a title: lines of code that have it stay within their length."""
 EXAMPLES = {"posts", "users"}
 THIS = Gone(
     frozenset({"local.generate.mine"}),
@@ -86,21 +89,26 @@ def main() -> None:
         parser.add_argument(part, choices=("keep", "drop"), default="keep")
     chosen = parser.parse_args()
     try:
-        for line in make_mine(chosen.name, chosen.title, chosen.lab, chosen.examples):
-            print(line)
+        check_names(chosen.name, chosen.title)
+        require_clean_tree()
+        removed = sorted(EXAMPLES & {*resources()}) if chosen.examples == "drop" else []
+        if removed:
+            check(removed)
+        with undone_if_it_fails():
+            for line in make_mine(chosen.name, chosen.title, chosen.lab, removed):
+                print(line)
         print("Read what changed (git diff), then: make test; then git add -A and git commit")
     except CommandError as error:
         sys.exit(str(error))
 
 
-def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
-    """Change the files; yield a line for each removed one."""
-    _check(name, title)
+def make_mine(name: str, title: str, lab: str, removed: Collection[str]) -> Iterator[str]:
+    """Change the files, and remove these resources; yield a line for each removed file."""
     _rename(name, title)
     if lab == "drop":
         yield from _remove_laboratory()
-    if examples == "drop" and (names := sorted(EXAMPLES & set(resources()))):
-        yield from remove(names)
+    if removed:
+        yield from remove(removed)
     Path(__file__).unlink()
     for path in filter(Path.exists, map(ROOT.joinpath, COPIES)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -111,25 +119,40 @@ def make_mine(name: str, title: str, lab: str, examples: str) -> Iterator[str]:
     yield from _remove_databases()
 
 
-def _check(name: str, title: str) -> None:
+def check_names(name: str, title: str) -> None:
+    """Raise `CommandError` unless a product can have this name and title."""
     if not name:
         raise CommandError("say, for example, NAME=shop TITLE='Shop API'")
-    if not PRODUCT.fullmatch(name):
-        raise CommandError(f"NAME={name}: it must be like shop or my-shop, of 2 to 15 characters")
-    length = len(html.escape(title))
-    if not title.isprintable() or not 0 < length <= MAX_TITLE or set(title) & set("\"'\\"):
+    if reason := _why_not(name):
+        raise CommandError(f"NAME={name}: {reason}")
+    is_line = title.isprintable() and title == title.strip() and 0 < len(title) <= MAX_TITLE
+    if not is_line or set(title) & set("\"'\\"):
         raise CommandError(
             f"TITLE must be one line of up to {MAX_TITLE} characters, such as Shop API,"
             " without quotes and backslashes"
         )
-    require_clean_tree()
+
+
+def _why_not(name: str) -> str | None:
+    """Return why a product cannot have this name, as its database and roles have it too."""
+    database = name.replace("-", "_")
+    if not PRODUCT.fullmatch(name):
+        return "it must be like shop or my-shop, of 2 to 15 characters"
+    if database in RESERVED:
+        return "SQL reserves this word, and RDS makes no database of such a name"
+    if database in DATABASES:
+        return "servers of PostgreSQL have a database of this name already"
+    if name.partition("-")[0] in ("pg", "rds"):
+        return f"PostgreSQL and RDS reserve names like {database}_app, which a role would have"
+    if name in ("no", "yes"):
+        return "YAML takes this word for true or false"
+    return None
 
 
 def _rename(name: str, title: str) -> None:
     """Put the product's names into every file except the measured results."""
     names = {
         re.escape(TITLE): title,
-        re.escape(html.escape(TITLE)): html.escape(title),
         rf"\b{NAME}\b": name,
         _camel_case(NAME): _camel_case(name),
         rf"\b{SHORT_NAME}(?=[-@]|\.\w)": name,  # of a server or a user of AWS: no underscores

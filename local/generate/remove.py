@@ -4,7 +4,8 @@ The function of each, its models, tests and sample events, and its section of th
 removed, a migration drops its tables, and files that follow from the routes are generated again.
 Other tests that name it, the pages about it except lessons, and the demo data and benchmarks if
 they need it are removed too, and printed. A resource to which another table refers is not removed.
-The working tree must be clean, so that `git restore .` with `git clean -fd` undoes the removal.
+The working tree must be clean, so that `git restore .` with `git clean -fd` undoes the removal, as
+the command does itself if a step fails.
 """
 
 import ast
@@ -33,6 +34,7 @@ from local.generate.repository import (
     require_clean_tree,
     resources,
     tidy,
+    undone_if_it_fails,
 )
 from shared.database.models import METADATA, identities
 
@@ -68,17 +70,19 @@ HISTORY = (
 
 
 def main() -> None:
+    names = " ".join(sys.argv[1:]).split()
     try:
         require_clean_tree()
-        for line in remove(" ".join(sys.argv[1:]).split()):
-            print(line)
+        check(names)
+        with undone_if_it_fails():
+            for line in remove(names):
+                print(line)
     except CommandError as error:
         sys.exit(str(error))
 
 
 def remove(names: Collection[str]) -> Iterator[str]:
     """Remove these resources; yield other removed files, and the places that still name them."""
-    _check(names)
     gone, models = gone_with(names), _own_models(names)
     functions = {_logical_id(name): name for name in names}
     for name in names:
@@ -111,20 +115,21 @@ def _with_removal(changelog: str, names: Iterable[str]) -> str:
     return f"{before}{heading}### Breaking\n\n{lines}\n{after}"
 
 
-def _check(names: Collection[str]) -> None:
+def check(names: Collection[str]) -> None:
+    """Raise `CommandError` unless these are resources to which no other table refers."""
     if not names or not set(names) <= set(resources()):
         raise CommandError(
             f"say which resource: NAME={' or '.join(resources()) or '(there is none)'}"
         )
     removed = _own_models(names)
-    for table in METADATA.sorted_tables:
+    for table in METADATA.tables.values():
         for key in table.foreign_keys:
             referred = key.column.table.name
             stays = table.name not in removed and table is not identities
             if stays and referred in removed:
                 raise CommandError(
-                    f"{table.name}.{key.parent.name} refers to {referred}: "
-                    f"remove {table.name} first, or its column"
+                    f"{table.name}.{key.parent.name} refers to {referred}: remove {table.name}"
+                    f" first, or its column, or both (NAME='{' '.join([*names, table.name])}')"
                 )
 
 
@@ -201,25 +206,36 @@ def _without_functions(text: str, names: Iterable[str]) -> str:
 
 
 def _own_models(names: Collection[str]) -> set[str]:
-    """Return the names that only these functions import from the models."""
+    """Return the names of the models that only these functions use, tables and others."""
     own = set(names)
     others: set[str] = set()
     for path in _files("functions/**/*.py", "layers/**/*.py"):
         is_own = path.parent.parent == FUNCTIONS and path.parent.name in names
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        code = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and node.module == MODELS:
                 (own if is_own else others).update(alias.name for alias in node.names)
-    return own - (others - set(names))
+        if path.is_relative_to(ROOT / "layers"):
+            others.update(re.findall(r"\b(?:FROM|INTO|UPDATE) (\w+)", code))  # SQL of the layer
+    own = set(names) | (own - others)
+    module = Module.read(MODELS_FILE, ROOT)
+    definitions = _definitions(module, own)
+    used = {name for one in module.nodes if one not in definitions for name in used_by(one)}
+    return set(names) | (own - used)
+
+
+def _definitions(module: Module, models: Collection[str]) -> list[ast.stmt]:
+    """Return the definitions of these tables and names, and the classes of their columns."""
+    found = [node for node in module.nodes if set(defined_by(node)) & set(models)]
+    needed = {name for node in found for name in used_by(node)}
+    classes = (node for node in module.nodes if isinstance(node, ast.ClassDef))
+    return [*found, *(node for node in classes if node.name in needed)]
 
 
 def _remove_models(models: Collection[str]) -> None:
-    """Drop these tables and names, and the classes of their columns."""
     module = Module.read(MODELS_FILE, ROOT)
-    dropped = [node for node in module.nodes if set(defined_by(node)) & set(models)]
-    needed = {name for node in dropped for name in used_by(node)}
-    for node in module.nodes:
-        if node in dropped or (isinstance(node, ast.ClassDef) and node.name in needed):
-            module.drop(node)
+    for node in _definitions(module, models):
+        module.drop(node)
     text = module.text()
     for name in models:  # the table of owners may be gone
         text = re.sub(rf', ForeignKey\("{name}\.id"[^)]*\)', "", text)

@@ -3,12 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from shared.database.models import METADATA
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
+RESERVED = RESERVED_WORDS | {"collation", "concurrently", "lateral", "system_user", "tablesample"}
+"""Words that PostgreSQL takes for no name unless they are quoted; SQLAlchemy knows most."""
 
 
 class CommandError(Exception):
@@ -26,6 +31,18 @@ def require_clean_tree() -> None:
         )
     if changes.stdout:
         raise CommandError(f"commit first, so that this can be undone:\n{changes.stdout}")
+
+
+@contextmanager
+def undone_if_it_fails() -> Iterator[None]:
+    """Restore the tree, which was clean, if the block raises."""
+    try:
+        yield
+    except BaseException:
+        for command in (["restore", "--staged", "--worktree", "."], ["clean", "-fdq"]):
+            subprocess.run(["git", *command], cwd=ROOT, check=True)
+        print("A step failed, and all changes were undone.", file=sys.stderr)
+        raise
 
 
 def resources() -> list[str]:

@@ -20,12 +20,19 @@ from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import Row
-from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
 from local.generate import resource_files as files
 from local.generate.api_page import API_PAGE
 from local.generate.openapi import OPENAPI_FILE
-from local.generate.repository import FUNCTIONS, ROOT, CommandError, generate, resources, run_module
+from local.generate.repository import (
+    FUNCTIONS,
+    RESERVED,
+    ROOT,
+    CommandError,
+    generate,
+    resources,
+    run_module,
+)
 from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from local.generate.sample_events import EVENTS
 from shared.database.models import METADATA, identities
@@ -185,7 +192,7 @@ def _check_name(what: str, name: str, given: str) -> None:
 
 
 def _check_word(given: str, name: str) -> None:
-    if keyword.iskeyword(name) or name in RESERVED_WORDS:
+    if keyword.iskeyword(name) or name in RESERVED:
         raise CommandError(f"{given}: this is a reserved word of Python or SQL")
 
 

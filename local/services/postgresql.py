@@ -129,7 +129,7 @@ def _run_initdb(data: Path, log: Path, *options: str) -> None:
     for command in (initdb, create):
         program = process.spawn(command, log, data=data, stdin=subprocess.PIPE)
         try:
-            program.communicate(f"CREATE DATABASE {DATABASE};\n".encode())
+            program.communicate(f'CREATE DATABASE "{DATABASE}";\n'.encode())
         finally:
             program.kill()  # has no effect unless this was interrupted
         if program.returncode != 0:

@@ -18,12 +18,12 @@ from local.generate.prune import CODE, NOTE
 from local.generate.remove import LESSONS
 from tests.documentation.curl import blocks
 from tests.e2e.targets import free_port, running, wait_until_ready
-from tests.repository_copy import MAKE, commit, committed, mypy, python, run
+from tests.repository_copy import MAKE, commit, committed, make, mypy, python, run
 from tests.tools import require_bytecode_compiler
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("stationery-shop", "Haberdashers & stationers API, and of all they sell")
+NAMES = ("stationery-shop", "Haberdashers & {stationers} API: $1, 100 %s, *all* <x> # y")
 """A name and a title as long as they may be, with characters that some places do not allow."""
 SAM = Path(sys.executable).with_name("sam")
 
@@ -40,6 +40,11 @@ GAP = re.compile(
 )
 ABOUT_IT = [f":!{name}" for name in ("functions/migrations/versions", *LESSONS)]
 """Git's patterns of all other files: applied migrations and lessons name the example."""
+MODELS = "layers/shared/shared/database/models.py"
+PARENT = """    title: Named[str] = Column(Text)
+    parent_id: Named[int | None] = Column(BigInteger, ForeignKey("tags.id", ondelete="SET NULL"))
+    created_at"""
+OF_LAYER = "CONFLICT, audit_log, idempotency_keys, identities, row_counts"
 OWNERS = "## Owners"
 """The section of the page whose commands make the product's resources."""
 
@@ -152,11 +157,6 @@ def test_only_a_committed_tree_loses_files(tmp_path: Path, command: tuple[str, .
     assert told.startswith("git could not undo this: git init")
 
 
-@pytest.mark.parametrize("name", ["Shop", "shop_api", "s", "shop-", "stationery-shops", ""])
-def test_a_name_that_no_stack_can_have_is_rejected(tmp_path: Path, name: str) -> None:
-    assert "NAME" in refusal(committed(tmp_path), "local.generate.mine", name, "Shop API")
-
-
 def refusal(folder: Path, module: str, *arguments: str) -> str:
     rejected = subprocess.run(
         [sys.executable, "-m", module, *arguments],
@@ -187,11 +187,25 @@ def test_resources_are_removed_one_after_the_other(tmp_path: Path, names: list[s
     check(folder)
 
 
-def test_the_removal_of_a_resource_leaves_what_had_its_name_before(tmp_path: Path) -> None:
-    """OpenAPI has tags, which many tests read."""
+def test_the_removal_of_a_resource_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    """OpenAPI has tags, which many tests read; tables and names of the layer stay the layer's."""
     folder = committed(tmp_path)
     python(folder, "local.generate.resource", "tags", "--fields", "title:str")
+    _edit(folder / MODELS, "    title: Named[str] = Column(Text)\n    created_at", PARENT)
+    _edit(
+        folder / "functions" / "tags" / "queries.py",
+        "import tags\n",
+        f"import ({OF_LAYER}, tags)\n",
+    )
+    make(folder, {"migration": "Parents"})
     commit(folder)
     python(folder, "local.generate.remove", "tags")
     left = run(["git", "diff", "--name-only", "HEAD^"], folder).split()
-    assert left == ["CHANGELOG.md", "functions/migrations/versions/0010_tags.py"]
+    versions = "functions/migrations/versions"
+    assert left == ["CHANGELOG.md", f"{versions}/0010_tags.py", f"{versions}/0011_parents.py"]
+
+
+def _edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new), encoding="utf-8")
