@@ -152,8 +152,8 @@ def _order_tables(creating: OpContainer, dropping: OpContainer) -> None:
     order = _sorted({name: [one for one in keys[name] if one in created] for name in created})
 
     def place(one: object) -> int:
-        is_table = isinstance(one, CreateTableOp | DropTableOp) and one.table_name in created
-        return order.index(one.table_name) if is_table else len(order)
+        name = one.table_name if isinstance(one, CreateTableOp | DropTableOp) else ""
+        return order.index(name) if name in created else len(order)
 
     creating.ops.sort(key=place)
     dropping.ops.sort(key=place, reverse=True)
