@@ -98,8 +98,9 @@ def test_an_opentelemetry_that_is_configured_gets_nothing(monkeypatch: pytest.Mo
         def __getattr__(self, name: str) -> None:
             asked.append(name)
 
-    for kind in ("trace.get_tracer", "metrics.get_meter", "_logs.get_logger"):
-        monkeypatch.setattr(f"opentelemetry.{kind}_provider", Provider)
+    # What `set_tracer_provider` and the others set, which can be done only once in a process.
+    for kind in ("trace._TRACER", "metrics._internal._METER", "_logs._internal._LOGGER"):
+        monkeypatch.setattr(f"opentelemetry.{kind}_PROVIDER", Provider())
     assert [call(serve(route)).status_code for route in (respond_well, fail)] == [200, 500]
     assert asked == []
 
