@@ -65,6 +65,18 @@ def test_a_page_is_cached_after_its_token_and_link(
     assert pages(listed, cache) == {key}
 
 
+@pytest.mark.parametrize("listed", [one for one in CACHED if not one.is_whole], ids=str)
+def test_a_page_depends_on_the_scope_that_its_route_names(
+    api: httpx.Client, cache: Any, few_rows: None, listed: PaginatedList
+) -> None:
+    """A scope that no statement selects would cost hits, and nothing else."""
+    api.get(listed.url())
+    [page] = pages(listed, cache)
+    for name in cache.scan_iter("scope:*"):
+        _, table, scope = name.split(b":")
+        assert b";%b@%b=" % (table, scope) in cache.get(page)
+
+
 def test_lists_share_no_page(api: httpx.Client, database: Database, cache: Any) -> None:
     insert_rows(database, 1, ROWS)
     bodies = {api.get(listed.url()).content for listed in CACHED}
