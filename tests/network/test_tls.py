@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trustme
+from sqlalchemy import make_url
 
 from local.services import Services
+from shared.database.server import rejected_certificate
 from tests.conftest import Worker
-from tests.failures.proxy import FailingProxy
+from tests.event_loop import run
+from tests.failures.proxy import FailingProxy, Failure
 from tests.network.slow_network import SlowNetwork, postgresql_socket
 from tests.network.tls_servers import TlsServers
 
@@ -93,6 +96,16 @@ def test_a_wrong_postgresql_is_503_and_the_log_names_the_reason(
         "time": "certificate verify failed: certificate has expired",
     }
     assert line["reason"].endswith(reasons[kind])
+
+
+@pytest.mark.parametrize("failure", [Failure.RESET, Failure.BLACKHOLE, Failure.HALF_CLOSE])
+def test_a_server_that_fails_while_its_certificate_is_examined_has_no_reason(
+    services: Services, failure: Failure
+) -> None:
+    with FailingProxy(postgresql_socket(services.database_url)) as proxy:
+        proxy.failure = failure
+        url = make_url(f"postgresql://127.0.0.1:{proxy.port}/blog")
+        assert run(rejected_certificate(url)) == ""
 
 
 def test_a_wrong_redis_costs_only_the_cache_and_the_log_names_the_reason(
