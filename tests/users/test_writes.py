@@ -141,6 +141,7 @@ def test_an_address_is_unique_in_any_case(
         response = api.request(method, path, json={"name": "Another", "email": second})
         assert response.status_code == 409
         assert response.json()["type"] == "/problems#already-taken"
+        assert response.json()["detail"].startswith("email: ")
         for word in ("users_email_key", "duplicate key", "psycopg", "INSERT", first, second):
             assert word not in response.text
     assert users(database) == before
