@@ -27,7 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from shared.database import ownership
-from shared.database.guards import target_of
+from shared.database.dependencies import sql
+from shared.database.guards import sets_own, target_of
 from shared.database.items import Item
 from shared.database.links import Link
 from shared.database.models import METADATA
@@ -60,6 +61,7 @@ def test_alternatives_stay_alternatives() -> None:
 OTHERS = NOTES.alias("others")
 OWN = is_own(NOTES.c.user_id)
 WRITE = update(NOTES).where(NOTES.c.id == 1)
+MINE, JOINED = (select(NOTES).where(OWN).subquery() for _ in range(2))
 IS_MINE = (NOTES.c.user_id == OWN_USER_ID).label("is_mine")
 UPSERT = postgresql.insert(NOTES).values(user_id=OWN_USER_ID)
 LIMITED: dict[str, Executable] = {
@@ -70,8 +72,14 @@ LIMITED: dict[str, Executable] = {
     "a condition of the owner and more": select(NOTES).where(and_(OWN, NOTES.c.title == "a")),
     "a condition of a subquery": select(select(NOTES).where(OWN).subquery()),
     "a condition of a CTE": select(select(NOTES).where(OWN).cte()),
+    "a condition of an update in a CTE": select(
+        WRITE.where(OWN).returning(NOTES.c.id).cte("written")
+    ),
     "a condition of a join": select(NOTES).join(
         OTHERS, and_(OTHERS.c.id == NOTES.c.id, is_own(OTHERS.c.user_id))
+    ),
+    "conditions of both sides of a join": select(
+        JOINED.join(MINE, JOINED.c.id == MINE.c.id, full=True)
     ),
     "a query of the caller's own": select(NOTES).where(
         exists().where(OTHERS.c.id == NOTES.c.id, is_own(OTHERS.c.user_id))
@@ -88,6 +96,9 @@ LIMITED: dict[str, Executable] = {
     ),
     "an upsert that conflicts by the owner": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.user_id], set_={"title": "b"}
+    ),
+    "SQL text with the caller": sql(
+        "SELECT * FROM notes WHERE author = :_caller_subject", reads=[NOTES]
     ),
 }
 UNLIMITED: dict[str, Executable] = {
@@ -120,10 +131,12 @@ UNLIMITED: dict[str, Executable] = {
     ),
     "a condition of a full join": select(NOTES).join(OTHERS, is_own(OTHERS.c.user_id), full=True),
     "a condition of an outer join": select(NOTES).outerjoin(OTHERS, is_own(OTHERS.c.user_id)),
+    "a condition of one side of a join": select(MINE.outerjoin(OTHERS, OTHERS.c.id == MINE.c.id)),
     "a condition of one part of a union": union(select(NOTES).where(OWN), select(NOTES)),
     "a new value": WRITE.values(user_id=OWN_USER_ID),
     "a returned value": WRITE.values(title="b").returning(IS_MINE),
     "an unlimited update beside a limited one": WRITE.where(OWN).add_cte(WRITE.cte("other")),
+    "an unlimited read beside a limited update": select(NOTES).add_cte(WRITE.where(OWN).cte()),
     "an unlimited update beside a new row": insert(NOTES)
     .values(user_id=OWN_USER_ID)
     .add_cte(WRITE.cte("other")),
@@ -134,6 +147,10 @@ UNLIMITED: dict[str, Executable] = {
     "an upsert of any row": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.id], set_={"title": "b"}
     ),
+    "an upsert that conflicts by another value": UPSERT.values(
+        title=func.upper("a")
+    ).on_conflict_do_update(index_elements=[NOTES.c.title], set_={"title": "b"}),
+    "SQL text without the caller": sql("TABLE notes", reads=[NOTES]),
     "an upsert of named rows": UPSERT.on_conflict_do_update(constraint="one", set_={"title": "b"}),
 }
 
@@ -146,6 +163,11 @@ def test_a_condition_on_the_caller_limits_a_statement(condition: str) -> None:
 @pytest.mark.parametrize("use", UNLIMITED)
 def test_another_use_of_the_caller_limits_nothing(use: str) -> None:
     assert not is_limited(UNLIMITED[use])
+
+
+def test_a_row_may_become_anothers_by_the_columns_of_its_own_table() -> None:
+    assert sets_own(WRITE.where(OWN), {"user_id": 2})
+    assert not sets_own(WRITE.where(OWN), {"title": "b", "subject": "c"})
 
 
 @pytest.fixture

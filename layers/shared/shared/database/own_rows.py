@@ -48,7 +48,7 @@ def is_limited(statement: Executable) -> bool:
     inserts = [one for one in changing if isinstance(one, Insert)]
     if inserts:
         return any(map(_is_own_row, inserts)) and all(map(_keeps_others, inserts))
-    return bool(changing) or _is_limited(statement)
+    return _is_limited(statement)
 
 
 def _is_limited(part: object) -> bool:
@@ -56,7 +56,7 @@ def _is_limited(part: object) -> bool:
         return all(map(_is_limited, part.selects))
     if isinstance(part, Join):
         is_inner = not (part.isouter or part.full)
-        both = _is_limited(part.left) and (part.isouter or _is_limited(part.right))
+        both = _is_limited(part.left) and _is_limited(part.right)
         return both or (is_inner and _limits(part.onclause, _tables(part)))
     if isinstance(part, Select):
         froms = part.get_final_froms()
