@@ -260,7 +260,7 @@ async def update_note(transaction: Transaction, note_id: Id, body: NoteUpdate) -
     )
 
 
-@resource.action("/finish")
+@resource.action("/finish", permission="chores:write")
 async def finish_note(transaction: Transaction, note_id: Id) -> Row:
     return await transaction.change(DONE, {"note_id": note_id})
 
