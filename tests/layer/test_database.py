@@ -498,6 +498,7 @@ HERE: dict[type[psycopg.Error], type[ApiError]] = {
     errors.QueryCanceled: DatabaseUnavailable,
     errors.LockNotAvailable: DatabaseUnavailable,
     errors.DeadlockDetected: DatabaseUnavailable,
+    errors.SerializationFailure: DatabaseUnavailable,
     errors.IdleInTransactionSessionTimeout: DatabaseUnavailable,
     errors.TransactionTimeout: DatabaseUnavailable,
     errors.InvalidPassword: DatabaseUnavailable,
@@ -507,6 +508,9 @@ HERE: dict[type[psycopg.Error], type[ApiError]] = {
     errors.InsufficientPrivilege: InternalError,
     errors.DivisionByZero: InternalError,
 }
+
+CONCURRENT = {errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure}
+"""Errors of a transaction that met another one."""
 
 
 @pytest.mark.parametrize("error", [*ELSEWHERE, *HERE])
@@ -522,6 +526,7 @@ def test_a_transient_failure_is_503_and_leads_elsewhere_if_it_is_the_servers(
         assert raised.value.connection_lost is (error in ELSEWHERE)
         assert raised.value.read_only is (error is errors.ReadOnlySqlTransaction)
         assert ("accepts no changes" in raised.value.detail) is raised.value.read_only
+        assert ("is changing the same" in raised.value.detail) is (error in CONCURRENT)
     worker.run(read(REQUEST, Query()))
     assert (backends(database, worker) != before) is (error in ELSEWHERE)
 

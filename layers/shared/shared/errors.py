@@ -21,7 +21,7 @@
     ├── TooManyRequests          429  the caller's limit is exceeded; retry after `Retry-After`
     ├── InternalError            500  an internal server error, which is logged
     └── ServiceUnavailable       503  retry after `Retry-After`
-        ├── DatabaseUnavailable       PostgreSQL failed or did not respond in time; nothing changed
+        ├── DatabaseUnavailable       PostgreSQL failed, was late or busy with the same rows
         ├── DeadlineExceeded          the function ran out of time before it changed anything
         └── OutcomeUnknown            no response to COMMIT: the change may have been made
 
@@ -269,7 +269,8 @@ class ServiceUnavailable(ApiError):
 class DatabaseUnavailable(ServiceUnavailable):
     code = "database-unavailable"
     description = (
-        "The database did not respond; nothing was changed, so the request can be retried."
+        "The database did not respond, or other requests were changing the same; nothing was "
+        "changed, so the request can be retried."
     )
 
     def __init__(

@@ -14,6 +14,8 @@ from shared.settings import LOCAL_STAGE, settings
 # Source: PostgreSQL's appendix "Error Codes".
 TRANSIENT_ERRORS = ("08", "53", "57", "58", "55P03", "40", "25006", "25P03", "25P04", "28", "3D")
 READ_ONLY = "25006"
+CONCURRENT = ("40", "55P03")
+"""Of these: another transaction was writing the same rows."""
 # Connection exceptions, shutdown, crash or start, a read-only server, and errors of replicas only.
 SERVER_ERRORS = ("08", "57P", "58", READ_ONLY, "0A000", "55000", "XX")
 REJECTED_BY_LIBPQ = ("session is read-only", "server is in hot standby mode")
@@ -37,6 +39,8 @@ def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
     """Return the error for the client; `lost`: the connection is closed."""
     state = sqlstate_of(error)
     if lost or state is None or state.startswith(TRANSIENT_ERRORS):
+        if not lost and state is not None and state.startswith(CONCURRENT):
+            return changed_concurrently()
         lost = lost or needs_new_connection(error)
         return database_unavailable(connection_lost=lost, read_only=is_read_only(error))
     return InternalError()
@@ -51,6 +55,11 @@ def database_unavailable(
         connection_lost=connection_lost,
         read_only=read_only,
     )
+
+
+def changed_concurrently() -> DatabaseUnavailable:
+    """Return the error of a write that lost to another one of the same rows."""
+    return DatabaseUnavailable("Another request is changing the same; nothing was changed.")
 
 
 def log_failure(error: DBAPIError | psycopg.Error, reason: str | None = None) -> None:

@@ -43,7 +43,7 @@ from shared.database.dependencies import (
     statement_tables,
 )
 from shared.database.driver import ROLLBACK_SECONDS, BoundedConnection
-from shared.database.failures import log_failure, sqlstate_of
+from shared.database.failures import changed_concurrently, log_failure, sqlstate_of
 from shared.database.guards import (
     IS_OWN,
     checks_conditions,
@@ -323,7 +323,7 @@ class Transaction:
             return _forbidden(self.access)
         if is_conditional:
             return PreconditionFailed()
-        return DatabaseUnavailable("Another request changed this at the same time; retry.")
+        return changed_concurrently()
 
     def check_conditions(self) -> None:
         """Raise `InvalidRequest` if the request has If-Match, but no statement checked it."""
