@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Column, Identity, MetaData, Select, Table, select
+from sqlalchemy import ARRAY, BigInteger, Column, Identity, MetaData, Select, Table, select
 
 from shared.database import read
-from shared.database.paged_query import PagedQuery
+from shared.database.paged_query import ORDERING_CHARACTERS, PagedQuery
 from shared.errors import InvalidRequest
 from shared.http.fields import KEY, MAX_ID
 from shared.http.pagination import (
@@ -22,7 +22,7 @@ from shared.http.pagination import (
     page_content,
     page_response,
 )
-from shared.page import ItemKey, PagePosition, PageResult
+from shared.page import ItemKey, OrderedKey, PagePosition, PageResult
 from shared.request import ApiRequest
 from tests.conftest import Worker
 from tests.example.models import articles, writers
@@ -35,11 +35,21 @@ class NameParameters(PageParameters):
 
 IDS = st.integers(min_value=0, max_value=MAX_ID)
 KEYS = st.one_of(IDS, st.uuids(), st.from_regex(KEY, fullmatch=True))
+LONGEST = "\U0001f980" * ORDERING_CHARACTERS
 
 
 @given(KEYS)
 def test_a_cursor_is_decoded_to_its_key(key: ItemKey) -> None:
     assert decode_cursor(encode_cursor(key)) == key
+
+
+@given(st.text(), KEYS)
+@example(LONGEST, "k" * 40)
+def test_a_cursor_is_decoded_to_its_place_in_an_order(text: str, key: ItemKey) -> None:
+    cursor = encode_cursor(OrderedKey(text, key))
+    assert decode_cursor(cursor) == OrderedKey(text, key)
+    if len(text) <= ORDERING_CHARACTERS:
+        assert CursorParameters(cursor=cursor).position == PagePosition(after=OrderedKey(text, key))
 
 
 @given(st.text(alphabet="ABab01-_", max_size=30).filter(lambda text: len(text) != 11))
@@ -125,9 +135,21 @@ UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), pri
         pytest.param(Column("maybe", BigInteger), id="null"),
     ],
 )
-def test_a_list_is_in_no_order_that_a_cursor_cannot_continue(key: Column[Any]) -> None:
-    with pytest.raises(TypeError, match=f"in the order of {key}"):
+def test_a_list_has_no_key_that_a_cursor_cannot_continue(key: Column[Any]) -> None:
+    with pytest.raises(TypeError, match=f"the key {key}"):
         PagedQuery(select(articles), key)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        pytest.param(Column("maybe", BigInteger), id="null"),
+        pytest.param(Column("many", ARRAY(BigInteger), nullable=False), id="an array"),
+    ],
+)
+def test_a_list_is_in_no_order_of_values_without_one(order: Column[Any]) -> None:
+    with pytest.raises(TypeError, match=f"in the order of {order}"):
+        PagedQuery(select(articles), articles.c.id, order=order)
 
 
 def test_a_page_whose_rows_share_a_key_is_rejected(worker: Worker, database: Any) -> None:

@@ -89,6 +89,18 @@ def test_filters_that_are_not_given_match_everything(api: httpx.Client, database
     assert found("?title=title%204&user_id=3") == []
 
 
+def test_clients_choose_what_orders_a_list(api: httpx.Client, database: Database) -> None:
+    insert_rows(database, 1, 3)
+    database.execute("UPDATE posts SET title = CASE id WHEN 1 THEN 'b' ELSE 'a' END")
+    for query, ids in ("", [1, 2, 3]), ("sort=title", [2, 3, 1]):
+        found, url = [], f"/posts/search?limit=1&{query}"
+        while url:
+            page = api.get(url).json()
+            found += [post["id"] for post in page["data"]]
+            url = page["next"]
+        assert found == ids
+
+
 def test_only_administrators_flag_a_post_and_see_its_flag(
     worker: Worker, api: httpx.Client, database: Database
 ) -> None:

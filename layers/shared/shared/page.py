@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from shared.errors import InvalidRequest
@@ -12,16 +12,34 @@ ItemKey = int | str | UUID
 K = TypeVar("K", int, str, UUID)
 
 
+class OrderedKey(NamedTuple):
+    """The place of an item in a list that has an order of its own.
+
+    `text` is the text of the value that orders the list, as PostgreSQL casts it.
+    """
+
+    text: str
+    key: ItemKey
+
+
 @dataclass(frozen=True)
 class PagePosition:
     """The start of a page: after `offset` rows or, unless it is None, after the key `after`."""
 
     offset: int = 0
-    after: ItemKey | None = None
+    after: ItemKey | OrderedKey | None = None
 
     def key(self, type_: type[K]) -> K | None:
         """Return `after`. Raises `InvalidRequest` if it is of another type than the list's keys."""
         if self.after is None or isinstance(self.after, type_):
+            return self.after
+        raise invalid_cursor()
+
+    def ordered_key(self, type_: type[ItemKey]) -> OrderedKey | tuple[None, None]:
+        """Return `after` in a list with an order of its own, as `key` does."""
+        if self.after is None:
+            return None, None
+        if isinstance(self.after, OrderedKey) and isinstance(self.after.key, type_):
             return self.after
         raise invalid_cursor()
 
@@ -31,7 +49,7 @@ class PageResult:
     """The rows of a page; `next_key` is None on the last page, `total` 0 unless counted."""
 
     rows: Sequence[Any]
-    next_key: ItemKey | None
+    next_key: ItemKey | OrderedKey | None
     total: int
 
 

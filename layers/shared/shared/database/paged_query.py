@@ -1,12 +1,19 @@
-"""Queries of one page of a table, in the order of a key.
+"""Queries of one page of a table, in the order of a key, or of another column and the key.
 
 A page begins after a key (cheap at any depth) or at an offset. In a whole table, the row counts, if
 it has them, tell which block of ids has the offset; otherwise, and within the block, an index-only
 scan of the key finds it. One row more than the page is read, to know whether there is a next page.
+
+A place in the order of another column is that column's value as PostgreSQL casts it to a text and
+back, and the key; so the next page begins there even if the row has been changed or deleted. A text
+is ordered by its first `ORDERING_CHARACTERS`, which bounds cursors; its index is one of
+`func.left(column, 100)` and the key.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from functools import cache, cached_property
 from typing import Any
 from uuid import UUID
@@ -15,46 +22,64 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Enum,
     FromClause,
     Row,
     ScalarSelect,
     Select,
+    String,
+    Text,
     bindparam,
     cast,
     func,
     select,
+    tuple_,
 )
+from sqlalchemy.exc import DataError
 
 from shared.database.models import BLOCK_IDS, row_counts
 from shared.database.transactions import Reader
-from shared.page import PagePosition, PageResult
+from shared.page import OrderedKey, PagePosition, PageResult, invalid_cursor
 
 AFTER = bindparam("_page_after", type_=BigInteger)
 OFFSET = bindparam("_page_offset", type_=BigInteger)
 ROWS = bindparam("_page_rows", type_=BigInteger)
+AFTER_TEXT = bindparam("_page_after_text", type_=Text)
+ORDERING_CHARACTERS = 100
+ORDERING_TYPES = (bool, int, float, Decimal, str, date, time, timedelta, UUID)
 
 
 @dataclass(frozen=True, eq=False)
 class PagedQuery:
     """The query of a list in the order of `key`, a column that `statement` selects.
 
-    Each row has a key of its own: a page with one key in several rows is an error, as the next page
-    would lack some of them. `counted`: with the total, which an `OffsetPage` shows. Create it once,
-    at module level: its statements are cached.
+    `order` is the column that orders the list, if it is not `key`, which then orders its equal
+    values. Each row has a key of its own: a page with one key in several rows is an error, as the
+    next page would lack some of them. `counted`: with the total, which an `OffsetPage` shows.
+    Create it once, at module level: its statements are cached.
     """
 
     statement: Select[*tuple[Any, ...]]
     key: Column[Any]
     counted: bool = False
+    order: Column[Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raises `TypeError` for a key that may be null, or that a cursor cannot have."""
+        """Raises `TypeError` for columns that may be null, or that a cursor cannot have."""
+        order = self.order
+        if order is not None and (
+            order.nullable or not issubclass(order.type.python_type, ORDERING_TYPES)
+        ):
+            raise TypeError(
+                f"a list cannot be in the order of {order}: the column must not be null, and its"
+                " values must be numbers, texts, times or the like"
+            )
         type_ = self.key.type.python_type
         is_in_cursors = type_ in (int, UUID) or (type_ is str and self.key.primary_key)
         if self.key.nullable or not is_in_cursors:
             raise TypeError(
-                f"a list cannot be in the order of {self.key}: its key must be an id, a UUID or a"
-                " primary key, and not null, as a cursor has nothing else"
+                f"a list cannot have the key {self.key}: it must be an id, a UUID or a primary key,"
+                " and not null, as a cursor has nothing else; for another order, give `order`"
             )
 
     async def fetch(
@@ -71,15 +96,28 @@ class PagedQuery:
         The total is read in the same round trip, unless the page has no rows. Raises
         `InvalidRequest` for the cursor of a list with keys of another type.
         """
-        after = start.key(self.key.type.python_type)
+        key_type, has_order = self.key.type.python_type, self.order is not None
+        text, after = start.ordered_key(key_type) if has_order else (None, start.key(key_type))
         page = _page(self, descending, after=after is not None, offset=start.offset > 0)
         bounds = {AFTER.key: after, OFFSET.key: start.offset, ROWS.key: limit + 1}
-        given = {**(parameters or {}), **bounds}
-        rows = (await reader.execute(page, given)).all()
+        given = {**(parameters or {}), **bounds, AFTER_TEXT.key: text}
+        try:
+            rows = (await reader.execute(page, given)).all()
+        except DataError:
+            if text is None:
+                raise
+            raise invalid_cursor() from None  # the text is no value of the column
         if not self.counted:
             return to_page(rows, self.key, limit)
         count = rows[0]._total if rows else (await reader.execute(self.total, given)).scalar()
         return to_page(rows, self.key, limit, count or 0)
+
+    @property
+    def ordering(self) -> ColumnElement[Any]:
+        """The value that orders the list before the key."""
+        assert self.order is not None
+        is_text = isinstance(self.order.type, String) and not isinstance(self.order.type, Enum)
+        return func.left(self.order, ORDERING_CHARACTERS, type_=Text) if is_text else self.order
 
     @cached_property
     def is_whole_table(self) -> bool:
@@ -118,8 +156,12 @@ def to_page(
     """
     if len({getattr(row, key.key) for row in rows}) < len(rows):
         raise TypeError(f"several rows of a page have one {key}: group them by it")
-    next_key = getattr(rows[limit - 1], key.key) if len(rows) > limit else None
-    return PageResult(rows[:limit], next_key, total)
+    if len(rows) <= limit:
+        return PageResult(rows, None, total)
+    last = rows[limit - 1]
+    next_key, text = getattr(last, key.key), getattr(last, "_page_text", None)
+    place = next_key if text is None else OrderedKey(text, next_key)
+    return PageResult(rows[:limit], place, total)
 
 
 def row_count(table_name: str) -> Select[int]:
@@ -132,20 +174,37 @@ def row_count(table_name: str) -> Select[int]:
 def _page(
     query: PagedQuery, descending: bool, *, after: bool, offset: bool
 ) -> Select[*tuple[Any, ...]]:
-    statement, key = query.statement, query.key
-    order = key.desc() if descending else key.asc()
+    statement = query.statement
+    places: list[ColumnElement[Any]] = [query.key]
+    last: list[ColumnElement[Any]] = [bindparam(AFTER.key, type_=query.key.type)]
+    if query.order is not None:
+        statement = statement.add_columns(cast(query.ordering, Text).label("_page_text"))
+        places, last = [query.ordering, *places], [cast(AFTER_TEXT, query.ordering.type), *last]
     if after:
-        last = bindparam(AFTER.key, type_=key.type)
-        statement = statement.where(key < last if descending else key > last)
+        place, bound = tuple_(*places), tuple_(*last)
+        statement = statement.where(place < bound if descending else place > bound)
     if offset:
-        keys = statement.with_only_columns(key).order_by(order)
-        whole = query.is_whole_table
-        first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
-        statement = statement.where(key <= first if descending else key >= first)
-    page = statement.order_by(order).limit(ROWS)
+        statement = _at_offset(query, statement, descending)
+    page = statement.order_by(*(_directed(one, descending) for one in places)).limit(ROWS)
     if not query.counted:
         return page
     return page.add_columns(query.total.scalar_subquery().label("_total"))
+
+
+def _at_offset(
+    query: PagedQuery, statement: Select[*tuple[Any, ...]], descending: bool
+) -> Select[*tuple[Any, ...]]:
+    key = query.key
+    if query.order is not None:
+        return statement.offset(OFFSET)
+    keys = statement.with_only_columns(key).order_by(_directed(key, descending))
+    whole = query.is_whole_table
+    first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
+    return statement.where(key <= first if descending else key >= first)
+
+
+def _directed(column: ColumnElement[Any], descending: bool) -> ColumnElement[Any]:
+    return column.desc() if descending else column.asc()
 
 
 def _counted_key(keys: Select[int], key: Column[Any], descending: bool) -> ScalarSelect[int]:

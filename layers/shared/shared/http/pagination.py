@@ -1,7 +1,8 @@
 """Pagination of lists: by `skip`, by `page`, or by the opaque `cursor` of a `next` link.
 
-A cursor is the key after which the next page begins. It is opaque so that its form may change, not
-to hide the key, which clients know. With the filters of another list it continues that list.
+A cursor is the key after which the next page begins, preceded by the value that orders the list if
+it is not the key. It is opaque so that its form may change, not to hide the key, which clients
+know. With the filters of another list it continues that list.
 """
 
 import struct
@@ -19,12 +20,14 @@ from shared.conditions import content_tag
 from shared.errors import InvalidRequest
 from shared.http.conditional import conditional_response
 from shared.http.fields import DECIMAL_DIGITS, KEY, MAX_ID, QueryParameters
-from shared.page import ItemKey, PagePosition, PageResult, invalid_cursor
+from shared.page import ItemKey, OrderedKey, PagePosition, PageResult, invalid_cursor
 from shared.request import ApiRequest
 
 MAX_LIMIT = 100
-UUID_MARK, TEXT_MARK = b"\xf0", b"\xf1"
-"""The first byte of a cursor with a UUID or a text; that of an integer is smaller."""
+MAX_CURSOR_CHARACTERS = 600
+"""Enough for a key and 100 characters (`shared.database.paged_query`) of 4 bytes each."""
+UUID_MARK, TEXT_MARK, ORDER_MARK = b"\xf0", b"\xf1", b"\xf2"
+"""The first byte of a cursor with a UUID, a text or an order; that of an integer is smaller."""
 POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
@@ -37,7 +40,7 @@ Limit = Annotated[
 Cursor = Annotated[
     str | None,
     Field(
-        max_length=64,
+        max_length=MAX_CURSOR_CHARACTERS,
         pattern=r"^[A-Za-z0-9_-]+$",
         description="Continues after an earlier page: follow its `next`.",
     ),
@@ -176,17 +179,28 @@ def page_response(request: ApiRequest, content: bytes) -> Response:
     return conditional_response(request.conditions, body, content_tag(body), headers)
 
 
-def encode_cursor(key: ItemKey) -> str:
-    """Return the cursor of the page after this key; an id is from 0 to `MAX_ID`."""
-    return urlsafe_b64encode(_packed(key)).rstrip(b"=").decode()
+def encode_cursor(place: ItemKey | OrderedKey) -> str:
+    """Return the cursor of the page after this place; an id is from 0 to `MAX_ID`."""
+    if isinstance(place, OrderedKey):
+        key = _packed(place.key)
+        packed = ORDER_MARK + bytes([len(key)]) + key + place.text.encode()
+    else:
+        packed = _packed(place)
+    return urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str) -> ItemKey:
-    """Return the key in a cursor. Raises `InvalidRequest` if it is malformed."""
-    with suppress(ValueError, struct.error):
-        key = _unpacked(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if encode_cursor(key) == cursor:
-            return key
+def decode_cursor(cursor: str) -> ItemKey | OrderedKey:
+    """Return the place in a cursor. Raises `InvalidRequest` if it is malformed."""
+    with suppress(ValueError, IndexError, struct.error):
+        packed = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        place: ItemKey | OrderedKey
+        if packed[:1] == ORDER_MARK:
+            end = 2 + packed[1]
+            place = OrderedKey(packed[end:].decode(), _unpacked(packed[2:end]))
+        else:
+            place = _unpacked(packed)
+        if encode_cursor(place) == cursor:
+            return place
     raise invalid_cursor()
 
 
@@ -201,7 +215,7 @@ def _packed(key: ItemKey) -> bytes:
 
 
 def _unpacked(packed: bytes) -> ItemKey:
-    """Raises `ValueError` or `struct.error` if the cursor is malformed."""
+    """Raises `ValueError` or `struct.error` if the key is malformed."""
     mark, rest = packed[:1], packed[1:]
     if mark == UUID_MARK:
         return UUID(bytes=rest)
@@ -213,8 +227,8 @@ def _unpacked(packed: bytes) -> ItemKey:
     return int(number)
 
 
-def next_url(path: str, next_key: ItemKey | None, **parameters: object) -> str | None:
-    """Return path and query of the page after `next_key`; None on the last page."""
-    if next_key is None:
+def next_url(path: str, place: ItemKey | OrderedKey | None, **parameters: object) -> str | None:
+    """Return path and query of the page after `place`; None on the last page."""
+    if place is None:
         return None
-    return f"{path}?{urlencode({**parameters, 'cursor': encode_cursor(next_key)})}"
+    return f"{path}?{urlencode({**parameters, 'cursor': encode_cursor(place)})}"
