@@ -59,7 +59,7 @@ CONDITIONS = {
     "If-None-Match": "Respond with 304 if the resource has one of these ETags; `*` for any.",
 }
 KINDS = {
-    "create": Kind(headers=("ETag", "Location")),
+    "create": Kind((NotFound,), headers=("ETag", "Location")),
     "list": Kind((), (*CONDITIONS,), ("ETag", "Link")),
     "read": Kind((NotFound,), (*CONDITIONS,), ("ETag",)),
     "replace": Kind((NotFound, PreconditionRequired), ("If-Match",)),

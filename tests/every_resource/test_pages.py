@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -99,12 +100,12 @@ def test_a_list_is_in_the_order_of_its_key_or_of_a_column(
 
 def orders_of(listed: PaginatedList) -> Iterator[bytes]:
     """Queries of the keys of the list's table, in each order that a list may have."""
-    for column in METADATA.tables[listed.table].c:
-        for direction in ("ASC", "DESC"):
-            yield (
-                f"SELECT {listed.key} FROM {listed.table} GROUP BY 1"
-                f" ORDER BY (array_agg({column.name}))[1] {direction}, 1 {direction}"
-            ).encode()
+    columns = [one.name for one in METADATA.tables[listed.table].c if not one.nullable]
+    for column, direction in product(columns, ("ASC", "DESC")):
+        yield (
+            f"SELECT key FROM (SELECT DISTINCT ON (1) {listed.key}, {column} FROM {listed.table})"
+            f" AS rows (key, value) ORDER BY value {direction}, key {direction}"
+        ).encode()
 
 
 def json_key(key: object) -> object:

@@ -180,6 +180,11 @@ async def copy_note(transaction: Transaction, body: NoteUpdate) -> Row:
     return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
 
 
+@resource.create(below="/writers/{user_id:id}", permission="notes:write")
+async def create_note_of_writer(transaction: Transaction, user_id: Id, body: NoteUpdate) -> Row:
+    return await transaction.insert(INSERT, {"user_id": user_id, "line": body.line})
+
+
 @resource.list(NotePage, cached=True)
 async def list_notes(reader: Reader, query: PageParameters) -> PageResult:
     return await ALL.fetch(reader, query.position, query.limit)
@@ -473,6 +478,17 @@ def test_a_key_belongs_to_one_operation(api_as: ApiAs) -> None:
     assert root.post("/notes", json={}, headers=key).status_code == 201
     assert root.post("/notes", json={}, headers=key).status_code == 201
     assert root.post("/notes/copies", json={}, headers=key).status_code == 422
+
+
+def test_an_item_that_is_created_below_another_refers_to_it(api_as: ApiAs) -> None:
+    root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
+    created = root.post("/writers/2/notes", json={"line": "new"}, headers=key)
+    assert (created.status_code, created.headers["location"]) == (201, "/notes/3")
+    assert created.json()["user_id"] == 2
+    assert root.post("/writers/1/notes", json={"line": "new"}, headers=key).status_code == 422
+    unknown = root.post("/writers/99/notes", json={"line": "new"})
+    assert unknown.status_code == 404
+    assert unknown.json()["detail"] == "user_id: there is no such user."
 
 
 def test_lists_below_other_items_have_pages_of_their_own(

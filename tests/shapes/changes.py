@@ -89,6 +89,15 @@ def test_filters_that_are_not_given_match_everything(api: httpx.Client, database
     assert found("?title=title%204&user_id=3") == []
 
 
+def test_a_post_is_created_below_its_user(api: httpx.Client, database: Database) -> None:
+    insert_rows(database, 1, 1)
+    body = {"title": "t", "content": "c"}
+    created = api.post("/users/1/posts", json=body)
+    assert created.headers["location"] == f"/posts/{created.json()['id']}"
+    assert [post["title"] for post in api.get("/users/1/posts").json()["data"]][1:] == ["t"]
+    assert api.post("/users/9/posts", json=body).status_code == 404
+
+
 def test_clients_choose_what_orders_a_list(api: httpx.Client, database: Database) -> None:
     insert_rows(database, 1, 3)
     database.execute("UPDATE posts SET title = CASE id WHEN 1 THEN 'b' ELSE 'a' END")

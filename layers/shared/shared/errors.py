@@ -85,6 +85,11 @@ class InvalidReference(ApiError):
     status, title, code = 400, "Unknown reference", "unknown-reference"
     description = "A field of the body names a resource that does not exist; nothing was written."
 
+    def __init__(self, detail: str, *fields: str) -> None:
+        """`fields`: those that name it."""
+        super().__init__(detail)
+        self.fields = fields
+
 
 class Unauthorized(ApiError):
     status, title, code = 401, "Unauthorized", "unauthorized"

@@ -65,4 +65,4 @@ def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
 def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
     columns, referred = key.column_keys, key.elements[0].column.name
     item = columns[0].removesuffix(f"_{referred}") if len(columns) == 1 else "item"
-    return InvalidReference(f"{', '.join(columns)}: there is no such {item}.")
+    return InvalidReference(f"{', '.join(columns)}: there is no such {item}.", *columns)

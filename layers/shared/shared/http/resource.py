@@ -15,8 +15,8 @@ and conditions, and the OpenAPI document follows from it. An operation of no kin
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -29,7 +29,13 @@ from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
 from shared.conditions import content_tag, resource_tag
-from shared.errors import ApiError, RequestInProgress, ResourceDeleted
+from shared.errors import (
+    ApiError,
+    InvalidReference,
+    NotFound,
+    RequestInProgress,
+    ResourceDeleted,
+)
 from shared.http.conditional import conditional_response, json_response
 from shared.http.fields import Key, without_null
 from shared.http.pagination import (
@@ -130,24 +136,28 @@ class Resource:
         self,
         path: str = "",
         *,
+        below: str = "",
         permission: str = "",
         raises: Errors = (),
         idempotent: bool = True,
     ) -> Register:
         """POST: the endpoint inserts one row, and returns it.
 
-        `idempotent`: the header `Idempotency-Key` makes a request idempotent.
+        `idempotent`: the header `Idempotency-Key` makes a request idempotent. `below` is the path
+        of the parent item, as in a list; if the row's reference to it is invalid, the response is
+        404.
         """
 
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
-            content = _content(path, arguments)
+            content = _content(f"{below}{path}", arguments)
             keyed = database.IdempotentRequest(f"/{self.name}", content, key, self.key)
             async with database.transaction(request, Fences(request)) as transaction:
-                stored = await database.execute_idempotently(
-                    transaction, keyed, insert, self.schema
-                )
+                with _parent_not_found(arguments.keys()):
+                    stored = await database.execute_idempotently(
+                        transaction, keyed, insert, self.schema
+                    )
                 body = stored.body.encode()
                 headers = {"Location": f"{request.base_path}{stored.path}/{stored.key}"}
                 if stored.version is not None:
@@ -161,6 +171,7 @@ class Resource:
             self.schema,
             permission,
             raises=(*raises, RequestInProgress, ResourceDeleted) if idempotent else raises,
+            below=below,
             more=[KEY_PARAMETER] if idempotent else (),
         )
 
@@ -349,6 +360,17 @@ class Resource:
                 f"{segment} could be a key of {self.name}: give its Key a pattern that excludes the"
                 f" path /{self.name}{path}"
             )
+
+
+@contextmanager
+def _parent_not_found(arguments: Set[str]) -> Iterator[None]:
+    """Raise `NotFound` for an `InvalidReference` by parameters of the path."""
+    try:
+        yield
+    except InvalidReference as unknown:
+        if unknown.fields and arguments >= {*unknown.fields}:
+            raise NotFound(unknown.detail) from None
+        raise
 
 
 def _convertor(schema: type[BaseModel], key: str) -> str:
