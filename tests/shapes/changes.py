@@ -53,10 +53,12 @@ def test_likes_are_shown_with_names_that_are_never_stale(
     user = api.post("/users", json={"name": "Ada", "email": "ada@example.org"}).json()["id"]
     api.post("/posts", json={"user_id": user, "title": "On engines", "content": "First."})
     assert api.get("/posts/1/likes").json()["data"] == []
-    assert api.put("/posts/1/likes/1").status_code == 204
-    assert api.get("/posts/1/likes").json()["data"] == [{"user_id": 1, "name": "Ada"}]
+    for stars in (2, 5):
+        assert api.put("/posts/1/likes/1", json={"stars": stars}).status_code == 204
+        like = {"user_id": 1, "name": "Ada", "stars": stars}
+        assert api.get("/posts/1/likes").json()["data"] == [like]
     api.patch("/users/1", json={"name": "Countess"})
-    assert api.get("/posts/1/likes").json()["data"] == [{"user_id": 1, "name": "Countess"}]
+    assert api.get("/posts/1/likes").json()["data"] == [like | {"name": "Countess"}]
     assert api.delete("/posts/1/likes/1").status_code == 204
     assert api.get("/posts/1/likes").json()["data"] == []
 

@@ -1,14 +1,14 @@
-"""The statements that insert and delete rows of a link table, whose key is the ids of two rows.
-
-The audit log has the first of the two ids.
-"""
+"""The statements that insert and delete rows of a link table, whose key is the ids of two rows."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, true
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
+from shared.database.dependencies import KNOWN_STATEMENTS
 from shared.database.ownership import check_owner, is_own
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
@@ -18,43 +18,46 @@ FIRST_ID, SECOND_ID = "_first_id", "_second_id"
 
 
 class Link:
-    """The statements of a link table. Its other columns, if any, have defaults.
+    """The statements of a link table.
 
     `owner` is the column with the id of the user who owns a link: a column of the table itself, or
     of a table that it links. Without it, only callers who may write all rows may write.
     """
 
     def __init__(self, table: Table, owner: Column[Any] | None = None) -> None:
+        self._table, self._owner = table, owner
         first, second = table.primary_key.columns
-        first_id = bindparam(FIRST_ID, type_=first.type)
-        second_id = bindparam(SECOND_ID, type_=second.type)
-        ids = {first.name: first_id, second.name: second_id}
-        link = insert(table).from_select(
-            list(ids), select(*ids.values()).where(_may_write(table, owner, ids))
-        )
-        # An existing link is updated, and so locked, so that it still exists at COMMIT.
-        self._insert = link.on_conflict_do_update(
-            index_elements=[first, second], set_={second.name: link.excluded[second.name]}
-        ).returning(first, second)
         self._delete = (
             delete(table)
             .where(
-                first == first_id,
-                second == second_id,
+                first == bindparam(FIRST_ID, type_=first.type),
+                second == bindparam(SECOND_ID, type_=second.type),
                 _may_write(table, owner, dict(table.c.items())),
             )
             .returning(first, second)
         )
 
-    async def insert(self, transaction: Transaction, first_id: ItemKey, second_id: ItemKey) -> None:
-        """Insert the link unless it exists.
+    async def insert(
+        self,
+        transaction: Transaction,
+        first_id: ItemKey,
+        second_id: ItemKey,
+        values: Mapping[str, object] | None = None,
+    ) -> None:
+        """Insert the link unless it exists, and set these values of its other columns.
 
-        Raises `NotFound` if one of the rows does not exist, and `Forbidden`.
+        Raises `NotFound` if one of the rows does not exist, `Forbidden`, `AlreadyTaken`, `Conflict`
+        and, for another column, `InvalidReference`.
         """
+        given = values or {}
+        statement = _insert(self._table, self._owner, tuple(given))
+        new = {f"_new_{name}": value for name, value in given.items()}
         try:
-            await transaction.insert(self._insert, _values(first_id, second_id))
+            await transaction.insert(statement, {**_values(first_id, second_id), **new})
         except InvalidReference as unknown:
-            raise NotFound(unknown.detail) from None
+            if {*unknown.fields} <= {*self._table.primary_key.columns.keys()}:
+                raise NotFound(unknown.detail) from None
+            raise
 
     async def delete(self, transaction: Transaction, first_id: ItemKey, second_id: ItemKey) -> None:
         """Delete the link. Raises `NotFound` if it does not exist, and `Forbidden`."""
@@ -63,6 +66,28 @@ class Link:
 
 def _values(first_id: ItemKey, second_id: ItemKey) -> dict[str, ItemKey]:
     return {FIRST_ID: first_id, SECOND_ID: second_id}
+
+
+@lru_cache(KNOWN_STATEMENTS)
+def _insert(
+    table: Table, owner: Column[Any] | None, names: tuple[str, ...]
+) -> TypedReturnsRows[*tuple[Any, ...]]:
+    first, second = table.primary_key.columns
+    row = {
+        first.name: bindparam(FIRST_ID, type_=first.type),
+        second.name: bindparam(SECOND_ID, type_=second.type),
+        **{name: bindparam(f"_new_{name}", type_=table.c[name].type) for name in names},
+    }
+    link = insert(table).from_select(
+        list(row), select(*row.values()).where(_may_write(table, owner, row))
+    )
+    # An existing link is updated, and so locked, so that it still exists at COMMIT.
+    set_ = {name: link.excluded[name] for name in (second.name, *names)}
+    return link.on_conflict_do_update(
+        index_elements=[first, second],
+        set_=set_,
+        where=_may_write(table, owner, dict(table.c.items())),
+    ).returning(first, second)
 
 
 def _may_write(
