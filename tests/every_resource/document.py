@@ -160,9 +160,11 @@ class Write:
 
     @property
     def shown(self) -> list[str]:
-        """The fields of its response."""
+        """The fields of its response; none if it has no content."""
         responses = self.documented["responses"]
-        ok = responses.get("200") or responses["201"]
+        ok = responses.get("200") or responses.get("201")
+        if ok is None:
+            return []
         return [*documented(ok["content"]["application/json"]["schema"])["properties"]]
 
     @property

@@ -191,14 +191,14 @@ def _scopes_read(
     for element in _elements(statement):
         if isinstance(element, _NamedText):
             for table in element.reads:
-                wholes |= {table.name} | _derived_from(table)
+                wholes |= {table.name} | derived_from(table)
                 _check_rows_of(table)
         elif not isinstance(element, Table):
             continue
         elif (column := element.info.get(ROWS_OF)) is not None:
             wholes |= _tables_of_rows(places, element, column)
         else:
-            wholes |= _derived_from(element)
+            wholes |= derived_from(element)
             scope = _scope_of(element)
             bind = None if scope is None else _common_bind(places, element, scope.name)
             found[element.name] = _selected(bind, scope)
@@ -212,7 +212,7 @@ def _check_rows_of(table: Table) -> None:
         raise UnknownTables(f"SQL text cannot read {table.name}, whose rows are of many tables")
 
 
-def _derived_from(table: Table) -> set[str]:
+def derived_from(table: Table) -> set[str]:
     """Return the tables whose changes change this one by triggers, at any depth.
 
     They also change the tables to which these changes cascade.
