@@ -71,8 +71,8 @@ def test_a_page_is_cached_after_its_token_and_link(
 def test_a_page_depends_on_the_scope_that_its_route_names(
     api: httpx.Client, cache: Any, few_rows: None, listed: PaginatedList
 ) -> None:
-    """A scope that no statement selects would cost hits, and nothing else. A page of what is derived
-    from the table, such as a count, depends on all of it."""
+    """A scope that no statement selects would cost hits, and nothing else. A page of what is
+    derived from the table, such as a count, depends on all of it."""
     api.get(listed.url())
     [page] = pages(listed, cache)
     content = cache.get(page)
