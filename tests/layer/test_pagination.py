@@ -152,6 +152,19 @@ def test_a_list_is_in_no_order_of_values_without_one(order: Column[Any]) -> None
         PagedQuery(select(articles), articles.c.id, order=order)
 
 
+def test_a_list_is_in_the_order_of_a_joined_table(worker: Worker, database: Any) -> None:
+    database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
+    database.execute(
+        "INSERT INTO articles (writer_id, title, content)"
+        " SELECT 1, 'a', 'b' FROM generate_series(1, 3)"
+    )
+    joined = select(articles.c.id, writers.c.name).select_from(writers).join(articles)
+    listed = PagedQuery(joined, articles.c.id, counted=True)
+    page = worker.run(read(REQUEST, listed.fetch, PagePosition(1), 1))
+    assert [(row.id, row.name) for row in page.rows] == [(2, "Ada")]
+    assert (page.next_key, page.total) == (2, 3)
+
+
 def test_a_page_whose_rows_share_a_key_is_rejected(worker: Worker, database: Any) -> None:
     database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")
     database.execute(

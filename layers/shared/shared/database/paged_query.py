@@ -134,7 +134,7 @@ class PagedQuery:
         if self.is_whole_table:
             return row_count(self.key.table.name)
         # In a subquery, since the rows of a statement with GROUP BY or DISTINCT are its groups.
-        keys = self.statement.with_only_columns(self.key, maintain_column_froms=True)
+        keys = self.statement.with_only_columns(self.key)
         return select(func.count()).select_from(keys.subquery())
 
 
