@@ -46,10 +46,12 @@ MAX_TITLE = 60
 EXAMPLES = {"posts", "users"}
 THIS = Gone(
     frozenset({"local.generate.mine"}),
-    re.compile(r"\bgenerate[./]mine\b|make mine\b|\btests/shapes\b|\btest_adding_a_resource\b"),
+    re.compile(
+        r"\bgenerate[./]mine\b|make mine\b|\btests/(?:\w+/)?shapes\b|\btest_adding_a_resource\b"
+    ),
 )
 """This command, and the tests of `COPIES`."""
-COPIES = ("tests/install/test_adding_a_resource.py", "tests/shapes")
+COPIES = ("tests/install/test_adding_a_resource.py", "tests/shapes", "tests/*/shapes")
 """Tests that change copies of the repository. In a product their diffs may not fit, and their
 resources may have names that are taken."""
 MEASURED = ("benchmarks/README.md", "benchmarks/results")
@@ -110,7 +112,7 @@ def make_mine(name: str, title: str, lab: str, removed: Collection[str]) -> Iter
     if removed:
         yield from remove(removed)
     Path(__file__).unlink()
-    for path in filter(Path.exists, map(ROOT.joinpath, COPIES)):
+    for path in [path for pattern in COPIES for path in ROOT.glob(pattern)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield f"removed: {path.relative_to(ROOT)}"
     yield from prune(ROOT, THIS, ["Making it yours"])

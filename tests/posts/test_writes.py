@@ -133,3 +133,15 @@ def test_callers_write_only_the_posts_of_their_own_user(api_of: ApiOf, database:
     assert ada.patch("/posts/1", json=others).status_code == 403
     assert ada.delete("/posts/3").status_code == 403
     assert ada.delete("/posts/1").status_code == 204
+
+
+def test_posts_are_deleted_with_their_user_and_no_others(
+    api: httpx.Client, ada: int, create_post: CreatePost, database: Database
+) -> None:
+    grace = api.post("/users", json={"name": "Grace", "email": "grace@example.org"}).json()["id"]
+    for user in (ada, ada, grace):
+        create_post(user)
+    api.delete(f"/users/{ada}")
+
+    assert database.execute("SELECT user_id FROM posts").fetchall() == [(grace,)]
+    assert api.get("/posts").json()["total"] == 1

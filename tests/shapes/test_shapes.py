@@ -20,7 +20,8 @@ from tests.documentation.curl import blocks
 from tests.repository_copy import committed, copy_repository, make, mypy, python
 from tests.resources import ROOT
 
-HERE = Path(__file__).parent
+OF_POSTS, OF_USERS = (ROOT / "tests" / name / "shapes" for name in ("posts", "users"))
+"""Diffs that change the posts, and tests of what pages add to the examples, run in the copies."""
 DOCS = ROOT / "docs"
 OPERATIONS = (DOCS / "more-operations.md").read_text(encoding="utf-8")
 CHANGES = (DOCS / "changing-a-resource.md").read_text(encoding="utf-8")
@@ -124,7 +125,7 @@ def check(folder: Path, *suites: str) -> None:
 
 def add_tests(folder: Path, *names: str) -> None:
     for name in names:
-        shutil.copy(HERE / f"{name}.py", folder / "tests" / "posts" / f"test_{name}.py")
+        shutil.copy(OF_POSTS / f"{name}.py", folder / "tests" / "posts" / f"test_{name}.py")
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +138,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_resource_that_was_changed_in_every_way_keeps_its_promises(copy: Path) -> None:
     take_steps(OPERATIONS, copy)
-    apply_diff((HERE / "column_types.diff").read_text(encoding="utf-8"), copy)
+    apply_diff((OF_POSTS / "column_types.diff").read_text(encoding="utf-8"), copy)
     carry_out(LATER.sub("", CHANGES), copy)
-    apply_diff((HERE / "shop.diff").read_text(encoding="utf-8"), copy)
+    apply_diff((OF_POSTS / "shop.diff").read_text(encoding="utf-8"), copy)
     add_tests(copy, "more_operations", "changes")
     check(copy, *SUITES)
 
@@ -205,7 +206,7 @@ def test_members_have_access_to_the_rows_of_their_teams(tmp_path: Path) -> None:
     for name, of, fields in RESOURCE.findall(MEMBERSHIP):
         python(tmp_path, "local.generate.resource", name, "--of", of, "--fields", fields)
     carry_out(MEMBERSHIP, tmp_path)
-    shutil.copy(HERE / "membership.py", tmp_path / "tests" / "tickets" / "test_membership.py")
+    shutil.copy(OF_USERS / "membership.py", tmp_path / "tests" / "tickets" / "test_membership.py")
     suites = ("tests/auth/test_private_lists.py", "tests/auth/test_strangers.py", "tests/tickets")
     check(tmp_path, "tests/every_resource", *suites)
 

@@ -184,18 +184,6 @@ def test_a_deleted_users_address_is_free(api: httpx.Client, create_user: CreateU
     assert (second["email"], second["id"]) == (first["email"], 2)
 
 
-def test_deleting_a_user_deletes_its_posts_and_no_others(
-    api: httpx.Client, create_user: CreateUser, database: Database
-) -> None:
-    ada, grace = create_user(), create_user(email="grace@example.org")
-    for user in (ada, ada, grace):
-        api.post("/posts", json={"user_id": user["id"], "title": "T", "content": "C"})
-    api.delete(f"/users/{ada['id']}")
-
-    assert database.execute("SELECT user_id FROM posts").fetchall() == [(grace["id"],)]
-    assert api.get("/posts").json()["total"] == 1
-
-
 def test_the_documented_query_finds_who_changed_a_user(api_of: ApiOf, database: Database) -> None:
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     [query] = [sql for sql in blocks(page, "sql") if "audit_log" in sql]
