@@ -94,14 +94,14 @@ PERMISSIONS: dict[str, str] = {one.name: (one.openapi_extra or {})[PERMISSION] f
 """The permission of each operation on a resource."""
 KINDS: dict[str, str] = {one.name: (one.openapi_extra or {}).get(KIND, "") for one in _ROUTES}
 """The kind of each operation on a resource; empty for a plain route."""
-OWN_RULES = {
-    one.name
+CONFLICTS = {
+    one.name: _errors_of(one, 409) | _errors_of_constraints(one, METADATA.tables[name])
     for name in RESOURCES
     for one in routes_of(name)
-    for errors in [_errors_of(one, 409) | _errors_of_constraints(one, METADATA.tables[name])]
-    if errors and errors.isdisjoint(KNOWN_CONFLICTS)
 }
-"""The operations whose 409 is a rule that only their resource knows, and whose tests provoke it."""
+"""The names of the errors with the status 409 of each operation on a resource."""
+RULED = {name for name, errors in CONFLICTS.items() if errors - KNOWN_CONFLICTS}
+"""The operations with a rule that only their resource knows: its tests provoke its 409."""
 SIGNED = {route.name for name in PLAIN for route in routes_of(name) if _errors_of(route, 401)}
 """The operations without a permission that know their callers by something else than a token, such
 as a signature; only the tests of their function send what they accept."""
@@ -166,9 +166,9 @@ def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
 
 
 def is_done(operation: str, status: int) -> bool:
-    """Whether the status is a success; or the rule of an action that no row of `insert_rows` meets,
+    """Whether the status is a success; or the rule of a change that no row of `insert_rows` meets,
     so that the tests of its resource must have one that does; or a signature's that is missing."""
-    is_rule = status == 409 and operation in OWN_RULES and KINDS[operation] == "action"
+    is_rule = status == 409 and operation in RULED and KINDS[operation] != "create"
     return is_rule or 200 <= status < 300 or (status == 401 and operation in SIGNED)
 
 

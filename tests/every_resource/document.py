@@ -172,9 +172,13 @@ class Write:
         """Whether it is at the path of an item, not below it."""
         return _is_item(self.template, self.table)
 
+    def is_rejected(self, status: int) -> bool:
+        """Whether the status is that of a rule of its resource, which the row does not meet."""
+        return status == 409 and is_done(self.documented["operationId"], status)
+
     def is_done(self, response: httpx.Response) -> bool:
-        """Whether the write was made, or is an action whose rule its row does not meet."""
-        return is_done(self.documented["operationId"], response.status_code)
+        """Whether the write was made, or rejected by a rule."""
+        return response.is_success or self.is_rejected(response.status_code)
 
     def target_of(self, row: int | str) -> str:
         """Its own path, for the row of that number, or with that text for its key."""

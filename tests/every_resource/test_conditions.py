@@ -369,6 +369,8 @@ def test_of_many_writers_that_know_the_same_tag_one_succeeds(
         holder.rollback()
         statuses = [status for one in writing for status in one.result()]
     assert len(statuses) == WRITERS
+    if set(statuses) == {409} and write.is_rejected(409):
+        return
     assert set(statuses) == {200, 412}
     assert statuses.count(200) == 1
 
@@ -390,7 +392,7 @@ def test_an_api_can_demand_if_match(
 ) -> None:
     worker.restart(REQUIRE_IF_MATCH="true")
     assert is_problem(send(api, write), 428, "precondition-required")
-    assert send(api, write, If_Match=tag_of(api, write.table)).status_code in (200, 204)
+    assert write.is_done(send(api, write, If_Match=tag_of(api, write.table)))
 
 
 @creates
@@ -423,5 +425,7 @@ def test_another_form_has_another_tag_with_which_the_resource_can_be_changed(
     assert is_problem(api.get(path, headers={"If-Match": before}), 412, "precondition-failed")
     assert api.patch(path, json={}, headers={"If-Match": before}).status_code == 200
     is_same = tag_of(api, write.table) == after  # not where every change sets a field
-    assert send(api, write, If_Match=before).status_code == (200 if is_same else 412)
-    assert is_problem(send(api, write, If_Match=before), 412, "precondition-failed")
+    changed = send(api, write, If_Match=before)
+    assert write.is_done(changed) if is_same else changed.status_code == 412
+    if changed.status_code != 409:
+        assert is_problem(send(api, write, If_Match=before), 412, "precondition-failed")

@@ -157,6 +157,8 @@ def test_what_was_read_can_be_written_and_has_at_most_the_documented_length(
         for length in {most, most + 1, most // len(unit), most // len(unit) + 1, most // 3}:
             body = (write.body or {}) | {field: unit * length}
             response = api.put(write.path_of(FEW_ROWS), json=body)
+            if write.is_rejected(response.status_code):
+                return
             assert response.status_code in (200, 422), response.text
             if response.status_code == 422:
                 [error] = response.json()["errors"]

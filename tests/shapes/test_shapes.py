@@ -20,6 +20,7 @@ from tests.documentation.curl import blocks
 from tests.repository_copy import committed, copy_repository, make, mypy, python
 from tests.resources import ROOT
 
+HERE = Path(__file__).parent
 OF_POSTS, OF_USERS = (ROOT / "tests" / name / "shapes" for name in ("posts", "users"))
 """Diffs that change the posts, and tests of what pages add to the examples, run in the copies."""
 DOCS = ROOT / "docs"
@@ -172,6 +173,7 @@ def test_resources_without_some_operations_keep_the_other_promises(tmp_path: Pat
         remove(r"    password: str\n(?=    created_at)", tmp_path, name, "schemas.py")
         shutil.rmtree(tmp_path / "tests" / name)  # what its callers may do with all operations
     python(tmp_path, "ruff", "check", "-q", "--fix", "functions")
+    apply_diff((HERE / "rules.diff").read_text(encoding="utf-8"), tmp_path)
     check(tmp_path, *OF_OPERATIONS)
 
 
