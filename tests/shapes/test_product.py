@@ -1,6 +1,7 @@
 """A product is made in a copy of the repository, and its tests pass; what a resource leaves behind.
 
-The lines of the product and the seconds of its tests are printed.
+Its tests are run that have its names, and those of its resources; the others are run here, word for
+word. `make shapes` runs all. The lines of the product and the seconds of its tests are printed.
 """
 
 import os
@@ -45,6 +46,12 @@ PARENT = """    title: Named[str] = Column(Text)
     parent_id: Named[int | None] = Column(BigInteger, ForeignKey("tags.id", ondelete="SET NULL"))
     created_at"""
 OF_LAYER = "CONFLICT, audit_log, idempotency_keys, identities, row_counts"
+OF_RESOURCES = (
+    *("tests/documentation", "tests/every_resource", "tests/meta", "tests/migrations"),
+    *("tests/template/test_generated.py", "tests/template/test_template.py"),
+)
+CHANGED = ["git", "diff", "--name-only", "--diff-filter=d", "HEAD~2", "--", "tests/*/test_*.py"]
+"""Git's list of the tests that are not word for word those of this repository."""
 OWNERS = "## Owners"
 """The section of the page whose commands make the product's resources."""
 
@@ -61,13 +68,13 @@ def names(folder: Path) -> str:
     return found.stdout
 
 
-def check(folder: Path) -> float:
-    """Lint the folder and run the tests that prove a product; return how long these take."""
+def check(folder: Path, *suites: str) -> float:
+    """Lint the folder and run its tests, by default all; return how long these take."""
     python(folder, "ruff", "check", "-q", ".")
     python(folder, "ruff", "format", "--check", "-q", ".")
     mypy(folder)
     started_at = time.monotonic()
-    python(folder, "pytest", "-q", "-n", "2", "-p", "no:cacheprovider")
+    python(folder, "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *suites)
     return time.monotonic() - started_at
 
 
@@ -85,6 +92,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run([*MAKE, *shlex.split(command)[1:]], folder)
     fields = "quantity:int note:text?"
     python(folder, "local.generate.resource", "items", "--of", "orders", "--fields", fields)
+    commit(folder)
     return folder
 
 
@@ -105,8 +113,15 @@ def test_the_pages_of_a_product_have_no_gaps(product: Path) -> None:
         assert [found[0] for found in GAP.finditer(text)] == [], page.name
 
 
+@pytest.mark.shapes
+def test_a_product_passes_all_tests(product: Path) -> None:
+    check(product)
+
+
 def test_a_product_passes_its_tests(product: Path) -> None:
-    seconds = check(product)
+    quick = ("-m", "not slow and not rehearsal and not smoke")
+    changed = run(CHANGED, product).split()
+    seconds = check(product, *quick, *OF_RESOURCES, *changed)
     listed = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], product)
     lines = {name: len((product / name).read_bytes().splitlines()) for name in listed.split()}
     code = sum(count for name, count in lines.items() if name.endswith((".py", ".yaml")))
