@@ -161,12 +161,13 @@ def test_an_administrator_may_do_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "is_for_all"), [("blog:admin", True), ("admin", False), ("blog:author", False)]
+    ("role", "is_for_all"), [("blog:admin", True), ("admin", False), ("blog:owner", False)]
 )
 def test_another_permission_is_granted_for_all_resources_or_not(
-    worker: Worker, role: str, is_for_all: bool
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, role: str, is_for_all: bool
 ) -> None:
     worker.restart(**REQUIRED, ROLE_PREFIX="blog:")
+    monkeypatch.setitem(ROLES, "owner", {"write": Grant.OWN})
     request = ApiRequest(claims=claims_of(role))
     access = authorize(request, "list_writers", "writers:read")
     assert is_granted(access, "writers:write") is is_for_all
