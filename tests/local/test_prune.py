@@ -17,7 +17,7 @@ def left_of(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for _ in prune(folder, GONE, ["Things"], ["docs/recipes.md"]):
+    for _ in prune(folder, GONE, ["Things"], ["docs/lesson.md"]):
         pass
     return {
         name: re.sub(r"\n+", "\n", (folder / name).read_text(encoding="utf-8"))
@@ -93,16 +93,16 @@ def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> 
 def test_a_lesson_on_it_stays_with_a_note_and_loses_its_tests(tmp_path: Path) -> None:
     lesson = "# Recipes\n\nSee [a](../tests/things.diff).\n\n```sh\ncurl /things\n```\n"
     files = {
-        "docs/recipes.md": lesson,
-        "docs/index.md": "Read [recipes](recipes.md).\n",
+        "docs/lesson.md": lesson,
+        "docs/index.md": "Read [lessons](lesson.md).\n",
         "tests/things.diff": "/things\n",
-        "tests/test_a.py": "PAGE = read('recipes.md')\ndef test_a(): carry_out(PAGE)\n",
+        "tests/test_a.py": "PAGE = read('lesson.md')\ndef test_a(): carry_out(PAGE)\n",
     }
     left = left_of(tmp_path, files)
     assert left == left_of(tmp_path, left)
     assert left == {
-        "docs/recipes.md": f"# Recipes\n{NOTE}\nSee a.\n```sh\ncurl /things\n```\n",
-        "docs/index.md": "Read [recipes](recipes.md).\n",
+        "docs/lesson.md": f"# Recipes\n{NOTE}\nSee a.\n```sh\ncurl /things\n```\n",
+        "docs/index.md": "Read [lessons](lesson.md).\n",
     }
 
 
