@@ -67,7 +67,7 @@ def test_a_page_is_cached_after_its_token_and_link(
     assert pages(listed, cache) == {key}
 
 
-@pytest.mark.parametrize("listed", [one for one in CACHED if not one.is_whole], ids=str)
+@cached_list
 def test_a_page_depends_on_the_scope_that_its_route_names(
     api: httpx.Client, cache: Any, few_rows: None, listed: PaginatedList
 ) -> None:
