@@ -7,13 +7,26 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import BigInteger, Column, Engine, MetaData, Select, Table, and_, event, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    create_engine,
+    event,
+    or_,
+    select,
+)
 
 from local.generate.resource import IDENTIFIER
 from shared.database import Item, PagedQuery, read
 from shared.database.links import Link
 from shared.database.links import _insert as link_statement
-from shared.database.ownership import is_own
+from shared.database.ownership import OWN_USER_ID, is_own
+from shared.database.server import database_url
 from shared.errors import Forbidden, NotFound
 from shared.page import PagePosition
 from shared.request import Access, ApiRequest, Caller
@@ -111,13 +124,9 @@ OWN = Access("test", "articles:write", ADA, own_only=True)
 HIDDEN = OWN._replace(others_hidden=True)
 
 
-@pytest.mark.parametrize(("access", "error"), [(OWN, Forbidden), (HIDDEN, NotFound)])
+@pytest.mark.parametrize("access", [OWN, HIDDEN])
 def test_a_condition_on_the_caller_holds_before_and_after_each_write(
-    worker: Worker,
-    database: psycopg.Connection[Any],
-    owners: None,
-    access: Access,
-    error: type[Exception],
+    worker: Worker, database: psycopg.Connection[Any], owners: None, access: Access
 ) -> None:
     database.execute(ROWS.encode())
     item = OF_OWN_WRITERS
@@ -129,11 +138,11 @@ def test_a_condition_on_the_caller_holds_before_and_after_each_write(
     for expected, operation in (
         (Forbidden, lambda block: item.insert(block, {"writer_id": 2, **new})),
         (Forbidden, lambda block: item.insert(block, {"writer_id": 4711, **new})),
-        (error, lambda block: item.update(block, 1, {"writer_id": 2})),
-        (error, lambda block: item.update(block, 1, {"writer_id": 4711})),
-        (error, lambda block: item.update(block, 2, {"title": "mine"})),
-        (error, lambda block: item.update(block, 2, {})),
-        (error, lambda block: item.delete(block, 2)),
+        (Forbidden, lambda block: item.update(block, 1, {"writer_id": 2})),
+        (Forbidden, lambda block: item.update(block, 1, {"writer_id": 4711})),
+        (NotFound, lambda block: item.update(block, 2, {"title": "mine"})),
+        (NotFound, lambda block: item.update(block, 2, {})),
+        (NotFound, lambda block: item.delete(block, 2)),
         (NotFound, lambda block: item.update(block, 4711, {"title": "mine"})),
     ):
         with pytest.raises(expected):
@@ -144,6 +153,46 @@ def test_a_condition_on_the_caller_holds_before_and_after_each_write(
     attempt(lambda block: item.delete(block, 1))
     rows = database.execute("SELECT writer_id, title FROM articles ORDER BY id").fetchall()
     assert rows == [(2, "of Bob"), (1, "new")]
+
+
+PADS = Table(
+    "caller_pads",
+    MetaData(),
+    Column("id", BigInteger, primary_key=True),
+    Column("owner_id", BigInteger),
+    Column("reader_id", BigInteger),
+)
+PAD = Item(PADS, owner=PADS.c.owner_id, where=PADS.c.reader_id == OWN_USER_ID)
+
+
+@pytest.mark.parametrize("access", [OWN, HIDDEN])
+def test_a_row_that_the_caller_may_read_but_not_write_is_forbidden(
+    worker: Worker, database: psycopg.Connection[Any], owners: None, access: Access
+) -> None:
+    database.execute(ROWS.encode())
+    request = ApiRequest(access=access)
+    engine = create_engine(database_url())
+    PADS.create(engine)
+    try:
+        database.execute("INSERT INTO caller_pads VALUES (1, 1, 1), (2, 2, 1), (3, 2, 2)")
+        worker.run(write(lambda block: PAD.delete(block, 1), request=request))
+        for pad, error in (1, NotFound), (2, Forbidden), (3, NotFound):
+            with pytest.raises(error):
+                worker.run(write(partial(PAD.delete, item=pad), request=request))
+    finally:
+        PADS.drop(engine)
+        engine.dispose()
+
+
+def test_an_administrator_that_does_not_meet_a_condition_on_the_caller_is_forbidden_to_insert(
+    worker: Worker, database: psycopg.Connection[Any], owners: None
+) -> None:
+    database.execute(ROWS.encode())
+    members_only = Item(articles, where=articles.c.writer_id == OWN_USER_ID)
+    request = ApiRequest(access=OWN._replace(own_only=False))
+    new = {"writer_id": 2, "title": "new", "content": ""}
+    with pytest.raises(Forbidden):
+        worker.run(write(lambda block: members_only.insert(block, new), request=request))
 
 
 def test_a_row_that_a_condition_on_the_caller_hides_is_not_found(

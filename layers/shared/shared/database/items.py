@@ -38,6 +38,7 @@ from shared.database.ownership import (
 )
 from shared.database.transactions import Reader, Transaction
 from shared.database.versions import meets_conditions, version
+from shared.errors import Forbidden, NotFound
 from shared.page import ItemKey
 
 ITEM_KEY = "_item_key"
@@ -95,9 +96,11 @@ class Item:
             statement = _insert_owner(self._table, tuple(values))
         else:
             return await transaction.insert(self._insert, values)
-        return await transaction.insert(
-            statement, {f"_new_{name}": value for name, value in values.items()}
-        )
+        given = {f"_new_{name}": value for name, value in values.items()}
+        try:
+            return await transaction.insert(statement, given)
+        except NotFound:  # for a caller who may write all rows that meet the condition
+            raise Forbidden(transaction.access.permission, own_only=True) from None
 
     async def find(self, reader: Reader, item: ItemKey) -> ItemRow:
         """Return the row. Raises `NotFound`."""
@@ -114,16 +117,17 @@ class Item:
         given = {ITEM_KEY: item, **values}
         names = tuple(name for name in values if name in self._own_columns)
         if self._own is None or not names:
-            return await transaction.change(self._update, given)
+            return await transaction.change(self._update, given, found_by=self._find)
         given |= {f"_new_{name}": values[name] for name in names}
-        return await transaction.change(_update_own(self._update, self._own, names), given)
+        statement = _update_own(self._update, self._own, names)
+        return await transaction.change(statement, given, found_by=self._find)
 
     async def delete(self, transaction: Transaction, item: ItemKey) -> None:
         """Delete the row.
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed` and `ResourceInUse`.
         """
-        await transaction.change(self._delete, {ITEM_KEY: item})
+        await transaction.change(self._delete, {ITEM_KEY: item}, found_by=self._find)
 
 
 @lru_cache(KNOWN_STATEMENTS)

@@ -207,13 +207,15 @@ class Transaction:
         values: Values | None = None,
         *,
         any_owner: bool = False,
+        found_by: TypedReturnsRows[*Ts] | None = None,
     ) -> Row[*Ts]:
         """Update or delete one row of a resource, and return the statement's row.
 
         An update without columns to set leaves the row unchanged. If no row matched, raises
         `NotFound`, `Forbidden` (another's) or `PreconditionFailed` (changed since), in that order;
         `Forbidden` also if the caller's row would become another's, unless it may be of `any_owner`
-        then. If-Match is compared with the first row that has the condition.
+        then. Another's row is `NotFound` if the caller cannot read it: `found_by` is the query that
+        reads it. If-Match is compared with the first row that has the condition.
         """
         given = values or {}
         checked = statement
@@ -221,7 +223,7 @@ class Transaction:
             checked = cast("TypedReturnsRows[*Ts]", returning_own(statement))
         row = await self._change_one(checked, given)
         if row is None:
-            error = await self._why_not(statement, given)
+            error = await self._why_not(statement, given, found_by)
             if isinstance(error, DatabaseUnavailable):
                 row = await self._change_one(checked, given)
             if row is None:
@@ -303,7 +305,12 @@ class Transaction:
         if self.access.own_only and not is_limited(statement):
             raise _unlimited(self.access)
 
-    async def _why_not(self, statement: Executable, values: Values) -> ApiError:
+    async def _why_not(
+        self,
+        statement: Executable,
+        values: Values,
+        found_by: TypedReturnsRows[*tuple[Any, ...]] | None = None,
+    ) -> ApiError:
         """Return why the statement matched no row.
 
         It is `DatabaseUnavailable` if there is a row. PostgreSQL finds none if, at the same time,
@@ -317,13 +324,22 @@ class Transaction:
             return _not_found(self.request)
         target = target_of(statement)
         found = (await self._look_up(target, values)).one_or_none()
-        if found is None or (not found[0] and self.access.others_hidden):
+        if found is None:
             return _not_found(self.request)
         if not found[0]:  # None for a caller without a user
-            return _forbidden(self.access)
+            is_readable = await self._is_readable(found_by, values)
+            return _forbidden(self.access) if is_readable else _not_found(self.request)
         if is_conditional:
             return PreconditionFailed()
         return changed_concurrently()
+
+    async def _is_readable(
+        self, query: TypedReturnsRows[*tuple[Any, ...]] | None, values: Values
+    ) -> bool:
+        """Whether the caller can read another's row, which the query finds if it can."""
+        if query is None or (self.access.others_hidden and not is_limited(query)):
+            return not self.access.others_hidden
+        return (await self._look_up(query, values)).one_or_none() is not None
 
     def check_conditions(self) -> None:
         """Raise `InvalidRequest` if the request has If-Match, but no statement checked it."""
