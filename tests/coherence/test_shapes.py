@@ -73,62 +73,62 @@ def refers(name: str, to: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, ForeignKey(f"{to}.id", **options))
 
 
-authors = Table("authors", SHAPES, key(), Column("name", Text))
+authors = Table("made_authors", SHAPES, key(), Column("name", Text))
 books = Table(
-    "books",
+    "made_books",
     SHAPES,
     key(),
-    refers("author_id", "authors", ondelete="CASCADE"),
-    refers("sequel_of", "books", ondelete="SET NULL"),
+    refers("author_id", "made_authors", ondelete="CASCADE"),
+    refers("sequel_of", "made_books", ondelete="SET NULL"),
     Column("title", Text),
     info={SCOPE: "author_id"},
 )
-labels = Table("labels", SHAPES, key(), Column("name", Text))
+labels = Table("made_labels", SHAPES, key(), Column("name", Text))
 book_labels = Table(
-    "book_labels",
+    "made_book_labels",
     SHAPES,
     key(),
-    refers("book_id", "books", ondelete="CASCADE"),
-    refers("label_id", "labels", ondelete="CASCADE"),
+    refers("book_id", "made_books", ondelete="CASCADE"),
+    refers("label_id", "made_labels", ondelete="CASCADE"),
 )
 marks = Table(
-    "marks",
+    "made_marks",
     SHAPES,
-    Column("book_id", ForeignKey("books.id", ondelete="CASCADE"), primary_key=True),
-    Column("label_id", ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True),
+    Column("book_id", ForeignKey("made_books.id", ondelete="CASCADE"), primary_key=True),
+    Column("label_id", ForeignKey("made_labels.id", ondelete="CASCADE"), primary_key=True),
     Column("weight", BigInteger),
     info={SCOPE: "label_id"},
 )
 notes = Table(
-    "notes",
+    "made_notes",
     SHAPES,
     key(),
-    refers("book_label_id", "book_labels", ondelete="CASCADE"),
+    refers("book_label_id", "made_book_labels", ondelete="CASCADE"),
     Column("note", Text),
 )
 folders = Table(
-    "folders",
+    "made_folders",
     SHAPES,
     key(),
-    refers("parent_id", "folders", ondelete="SET NULL"),
+    refers("parent_id", "made_folders", ondelete="SET NULL"),
     Column("name", Text),
     info={SCOPE: "parent_id"},
 )
-countries = Table("countries", SHAPES, Column("code", Text, primary_key=True))
+countries = Table("made_countries", SHAPES, Column("code", Text, primary_key=True))
 cities = Table(
-    "cities",
+    "made_cities",
     SHAPES,
     key(),
     Column(
         "country",
-        ForeignKey("countries.code", onupdate="CASCADE", ondelete="SET DEFAULT"),
+        ForeignKey("made_countries.code", onupdate="CASCADE", ondelete="SET DEFAULT"),
         server_default="FR",
     ),
     Column("name", Text),
     info={SCOPE: "country"},
 )
 readings = Table(
-    "readings",
+    "made_readings",
     SHAPES,
     key(),
     Column("value", BigInteger),
@@ -136,7 +136,7 @@ readings = Table(
     info={SCOPE: "decade"},
 )
 people = Table(
-    "people",
+    "made_people",
     SHAPES,
     key(),
     Column("name", Text),
@@ -145,59 +145,71 @@ people = Table(
 )
 # Contracts are found first by the key that does not delete them.
 contracts = Table(
-    "contracts",
+    "made_contracts",
     SHAPES,
     key(),
-    refers("editor_id", "authors", ondelete="SET NULL"),
-    refers("agency_id", "agencies", ondelete="CASCADE"),
+    refers("editor_id", "made_authors", ondelete="SET NULL"),
+    refers("agency_id", "made_agencies", ondelete="CASCADE"),
 )
-agencies = Table("agencies", SHAPES, key(), refers("owner_id", "authors", ondelete="CASCADE"))
-clauses = Table("clauses", SHAPES, key(), refers("contract_id", "contracts", ondelete="CASCADE"))
+agencies = Table(
+    "made_agencies", SHAPES, key(), refers("owner_id", "made_authors", ondelete="CASCADE")
+)
+clauses = Table(
+    "made_clauses", SHAPES, key(), refers("contract_id", "made_contracts", ondelete="CASCADE")
+)
 title_counts = Table(
-    "title_counts",
+    "made_title_counts",
     SHAPES,
     key(),
     Column("titles", BigInteger),
-    info={DERIVED_FROM: ("books",)},
+    info={DERIVED_FROM: ("made_books",)},
 )
 totals = Table(
-    "totals", SHAPES, key(), Column("total", BigInteger), info={DERIVED_FROM: ("title_counts",)}
+    "made_totals",
+    SHAPES,
+    key(),
+    Column("total", BigInteger),
+    info={DERIVED_FROM: ("made_title_counts",)},
 )
-total_notes = Table("total_notes", SHAPES, key(), refers("total_id", "totals", ondelete="CASCADE"))
-log = Table("log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
+total_notes = Table(
+    "made_total_notes", SHAPES, key(), refers("total_id", "made_totals", ondelete="CASCADE")
+)
+log = Table("made_log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
 
 ROWS = """
-INSERT INTO authors (name) VALUES ('Ada'), ('Bob');
-INSERT INTO books (author_id, title) VALUES (1, 'One'), (2, 'Two');
-INSERT INTO books (author_id, title, sequel_of) VALUES (1, 'Three', 1);
-INSERT INTO labels (name) VALUES ('old'), ('new');
-INSERT INTO book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
-INSERT INTO marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
-INSERT INTO notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
-INSERT INTO title_counts (titles) VALUES (3);
-INSERT INTO totals (total) VALUES (3);
-INSERT INTO total_notes (total_id) VALUES (1);
-INSERT INTO log (line) VALUES ('made');
-INSERT INTO folders (parent_id, name) VALUES (NULL, 'root'), (1, 'child'), (2, 'grandchild');
-INSERT INTO countries VALUES ('DE'), ('FR');
-INSERT INTO cities (country, name) VALUES ('DE', 'Ulm');
-INSERT INTO readings (value) VALUES (10);
-INSERT INTO people (name, initial) VALUES ('Ada', 'A');
-INSERT INTO agencies (owner_id) VALUES (1);
-INSERT INTO contracts (editor_id, agency_id) VALUES (2, 1);
-INSERT INTO clauses (contract_id) VALUES (1);
+INSERT INTO made_authors (name) VALUES ('Ada'), ('Bob');
+INSERT INTO made_books (author_id, title) VALUES (1, 'One'), (2, 'Two');
+INSERT INTO made_books (author_id, title, sequel_of) VALUES (1, 'Three', 1);
+INSERT INTO made_labels (name) VALUES ('old'), ('new');
+INSERT INTO made_book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
+INSERT INTO made_marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
+INSERT INTO made_notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
+INSERT INTO made_title_counts (titles) VALUES (3);
+INSERT INTO made_totals (total) VALUES (3);
+INSERT INTO made_total_notes (total_id) VALUES (1);
+INSERT INTO made_log (line) VALUES ('made');
+INSERT INTO made_folders (parent_id, name) VALUES (NULL, 'root'), (1, 'child'), (2, 'grandchild');
+INSERT INTO made_countries VALUES ('DE'), ('FR');
+INSERT INTO made_cities (country, name) VALUES ('DE', 'Ulm');
+INSERT INTO made_readings (value) VALUES (10);
+INSERT INTO made_people (name, initial) VALUES ('Ada', 'A');
+INSERT INTO made_agencies (owner_id) VALUES (1);
+INSERT INTO made_contracts (editor_id, agency_id) VALUES (2, 1);
+INSERT INTO made_clauses (contract_id) VALUES (1);
 CREATE FUNCTION count_titles() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN UPDATE title_counts SET titles = (SELECT count(*) FROM books); RETURN NULL; END';
-CREATE TRIGGER count_titles AFTER INSERT OR DELETE ON books EXECUTE FUNCTION count_titles();
+    'BEGIN UPDATE made_title_counts SET titles = (SELECT count(*) FROM made_books);
+     RETURN NULL; END';
+CREATE TRIGGER count_titles AFTER INSERT OR DELETE ON made_books EXECUTE FUNCTION count_titles();
 CREATE FUNCTION replace_totals() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN DELETE FROM totals; INSERT INTO totals (total) VALUES (NEW.titles); RETURN NULL; END';
-CREATE TRIGGER replace_totals AFTER UPDATE ON title_counts FOR EACH ROW
+    'BEGIN DELETE FROM made_totals; INSERT INTO made_totals (total) VALUES (NEW.titles);
+     RETURN NULL; END';
+CREATE TRIGGER replace_totals AFTER UPDATE ON made_title_counts FOR EACH ROW
     EXECUTE FUNCTION replace_totals();
 CREATE FUNCTION rename_label(label bigint) RETURNS text LANGUAGE sql AS
-    'UPDATE labels SET name = ''newer'' WHERE id = label RETURNING name';
+    'UPDATE made_labels SET name = ''newer'' WHERE id = label RETURNING name';
 CREATE FUNCTION set_initial() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN NEW.initial := left(NEW.name, 1); RETURN NEW; END';
-CREATE TRIGGER set_initial BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION set_initial();
+CREATE TRIGGER set_initial BEFORE UPDATE ON made_people FOR EACH ROW EXECUTE FUNCTION set_initial();
 """
 
 
@@ -208,7 +220,7 @@ class Rows(BaseModel):
     data: list[str]
 
 
-BOOKS, MARKS = PageCache("books", Rows), PageCache("marks", Rows, "books/marks")
+BOOKS, MARKS = PageCache("made_books", Rows), PageCache("made_marks", Rows, "made_books/marks")
 AUTHOR = bindparam("author", type_=BigInteger)
 OF_ADA = {"author": 1}
 sequels = books.alias("sequels")
@@ -276,12 +288,12 @@ READS: dict[str, Any] = {
     "clauses": select(clauses.c.id),
     "counted titles": select(title_counts.c.titles),
     "counted titles, as text": database.sql(
-        "SELECT titles FROM title_counts", reads=[title_counts]
+        "SELECT titles FROM made_title_counts", reads=[title_counts]
     ),
     "a total of counted titles": select(totals.c.total),
     "rows that refer to a total": select(total_notes.c.id),
     "a union": select(authors.c.name).union_all(select(labels.c.name)).subquery().select(),
-    "as text": database.sql("SELECT name FROM labels", reads=[labels]),
+    "as text": database.sql("SELECT name FROM made_labels", reads=[labels]),
 }
 
 
@@ -408,7 +420,7 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     ),
     "a label is renamed, as text": (
         database.sql(
-            "UPDATE labels SET name = 'newer' WHERE id = :changed RETURNING id",
+            "UPDATE made_labels SET name = 'newer' WHERE id = :changed RETURNING id",
             reads=[labels],
             changes=[labels],
         ),
@@ -454,7 +466,7 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     ),
     "an author is deleted, as text": (
         database.sql(
-            "DELETE FROM authors WHERE id = :changed RETURNING id",
+            "DELETE FROM made_authors WHERE id = :changed RETURNING id",
             reads=[authors],
             changes=[authors],
         ),
@@ -465,7 +477,7 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
 
 @pytest.fixture
 def tables(services: Services, cache: object) -> Iterator[psycopg.Connection[Any]]:
-    """The tables with rows, in a schema of their own that the worker finds first."""
+    """The tables with rows, which a worker reads and writes."""
     url = services.database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     engine = create_engine(url)
     SHAPES.create_all(engine)
@@ -567,7 +579,7 @@ TITLE = bindparam("title", type_=Text)
 def test_a_write_fences_the_scope_that_its_values_set(
     statement: Executable, values: dict[str, object], scope: str | None
 ) -> None:
-    assert changes_of(statement).tables(values)["books"] == scope
+    assert changes_of(statement).tables(values)["made_books"] == scope
 
 
 def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
@@ -579,10 +591,10 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
     async def write() -> set[str] | None:
         async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
             await transaction.change(statement, {"changed": 2, "author_id": 2})
-            return transaction.changed["books"]
+            return transaction.changed["made_books"]
 
     async def write_beside(other: psycopg.Connection[Any]) -> set[str] | None:
-        other.execute("UPDATE books SET author_id = 1 WHERE id = 2")
+        other.execute("UPDATE made_books SET author_id = 1 WHERE id = 2")
         writing = asyncio.create_task(write())
         await wait_for_a_lock(tables)
         other.commit()
@@ -595,13 +607,13 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
 @pytest.mark.parametrize(
     "statement",
     [
-        text("SELECT name FROM labels"),
-        select(text("name FROM labels")),
-        select(labels.c.name).where(text("EXISTS (SELECT FROM book_labels)")),
-        select(labels.c.id, literal_column("(SELECT count(*) FROM book_labels)")),
+        text("SELECT name FROM made_labels"),
+        select(text("name FROM made_labels")),
+        select(labels.c.name).where(text("EXISTS (SELECT FROM made_book_labels)")),
+        select(labels.c.id, literal_column("(SELECT count(*) FROM made_book_labels)")),
         select(row_counts.c.row_count),
         database.sql("SELECT row_count FROM row_counts", reads=[row_counts]),
-        select(labels.c.name).join(table("book_labels"), true()),
+        select(labels.c.name).join(table("made_book_labels"), true()),
     ],
     ids=[
         "text",
@@ -636,12 +648,12 @@ def test_a_statement_whose_tables_are_unknown_is_rejected(
     ids=repr,
 )
 def test_a_scope_whose_equal_values_may_differ_as_text_is_rejected(type_: Any) -> None:
-    prices = Table("prices", MetaData(), key(), Column("price", type_), info={SCOPE: "price"})
+    prices = Table("made_prices", MetaData(), key(), Column("price", type_), info={SCOPE: "price"})
     for derived_from in (
         lambda: dependencies_of(select(prices), {}),
         lambda: changes_of(insert(prices)),
     ):
-        with pytest.raises(UnknownTables, match="the scope of prices must be an integer"):
+        with pytest.raises(UnknownTables, match="the scope of made_prices must be an integer"):
             derived_from()
 
 

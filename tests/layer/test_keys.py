@@ -41,7 +41,7 @@ from tests.in_process import LambdaTransport
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 places = Table(
-    "places",
+    "made_places",
     TABLES,
     Column("name", Text, nullable=False),
     Column("code", Text(collation="C"), primary_key=True),
@@ -49,10 +49,11 @@ places = Table(
 )
 """Its key is not the first column."""
 visits = Table(
-    "visits",
+    "made_visits",
     TABLES,
     Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
-    Column("place_code", Text(collation="C"), ForeignKey("places.code", ondelete="CASCADE")),
+    Column("place_code", Text(collation="C"), ForeignKey("made_places.code", ondelete="CASCADE")),
+    Column("closed_at", DateTime(timezone=True)),
 )
 PLACE, VISIT = Item(places), Item(visits)
 PLACES = PagedQuery(select(*places.c), places.c.code, counted=True)
@@ -87,8 +88,8 @@ class VisitPage(OffsetPage[VisitPublic]):
     """A page of visits."""
 
 
-place_routes = Resource("places", "place", PlacePublic, key="code")
-visit_routes = Resource("visits", "visit", VisitPublic)
+place_routes = Resource("made_places", "place", PlacePublic, key="code")
+visit_routes = Resource("made_visits", "visit", VisitPublic)
 
 
 @place_routes.create(raises=[AlreadyTaken])
@@ -127,12 +128,13 @@ async def get_visit(reader: Reader, visit_id: UUID) -> Row:
 
 
 HANDLERS = {
-    f"/{one.name}": lambda_handler(create_app(one.router)) for one in (place_routes, visit_routes)
+    one.name: lambda_handler(create_app(one.router)) for one in (place_routes, visit_routes)
 }
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    return HANDLERS[event["rawPath"][:7]](event, context)
+    _, name, *_ = event["rawPath"].split("/")
+    return HANDLERS[name](event, context)
 
 
 @pytest.fixture
@@ -142,51 +144,53 @@ def api(database: psycopg.Connection[Any], cache: object, worker: object) -> Ite
     with engine.begin() as connection:
         TABLES.create_all(connection)
         with Operations.context(MigrationContext.configure(connection)):
-            forget_responses_by_key("places", "code")
-            forget_responses_by_key("visits", "id")
-            forget_responses_when_set("places", "closed_at")
+            forget_responses_by_key("made_places", "code")
+            forget_responses_by_key("made_visits", "id")
+            for table in TABLES.tables:
+                forget_responses_when_set(table, "closed_at")
     transport = LambdaTransport(handler=handler)
     with httpx.Client(transport=transport, base_url="http://api.test") as client:
         yield client
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        stop_forgetting_responses_when_set("places", "closed_at")
+        for table in TABLES.tables:
+            stop_forgetting_responses_when_set(table, "closed_at")
     TABLES.drop_all(engine)
     engine.dispose()
 
 
 def place(api: httpx.Client, code: str, **headers: str) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return api.post("/places", json={"code": code, "name": f"In {code}"}, headers=named)
+    return api.post("/made_places", json={"code": code, "name": f"In {code}"}, headers=named)
 
 
 def test_an_item_is_at_the_key_that_its_client_gave(api: httpx.Client) -> None:
     created = place(api, "DE")
-    assert (created.status_code, created.headers["location"]) == (201, "/places/DE")
-    assert api.get("/places/DE").headers["etag"] == created.headers["etag"]
+    assert (created.status_code, created.headers["location"]) == (201, "/made_places/DE")
+    assert api.get("/made_places/DE").headers["etag"] == created.headers["etag"]
     taken = place(api, "DE")
     assert taken.status_code == 409
     assert taken.json()["detail"] == "code: this value is already in use."
     assert place(api, "de").status_code == 422
-    statuses = [api.get(f"/places/{key}").status_code for key in ("FR", "de", "D%2FE")]
+    statuses = [api.get(f"/made_places/{key}").status_code for key in ("FR", "de", "D%2FE")]
     assert statuses == [404, 422, 404]
 
 
 def test_a_generated_key_is_where_the_item_is(api: httpx.Client) -> None:
     place(api, "DE")
-    created = api.post("/visits", json={"place_code": "DE"})
+    created = api.post("/made_visits", json={"place_code": "DE"})
     visit = UUID(created.json()["id"])
-    assert created.headers["location"] == f"/visits/{visit}"
-    assert api.get(f"/visits/{str(visit).upper()}").json() == created.json()
-    assert api.get("/visits/1").status_code == 404
-    unknown = api.post("/visits", json={"place_code": "FR"})
+    assert created.headers["location"] == f"/made_visits/{visit}"
+    assert api.get(f"/made_visits/{str(visit).upper()}").json() == created.json()
+    assert api.get("/made_visits/1").status_code == 404
+    unknown = api.post("/made_visits", json={"place_code": "FR"})
     assert unknown.json()["detail"] == "place_code: there is no such place."
 
 
 def test_lists_are_in_the_order_of_their_keys(api: httpx.Client) -> None:
     for code in ("DE", "AT", "FR", "CH"):
         assert place(api, code).is_success
-        assert api.post("/visits", json={"place_code": code}).is_success
-    for path, key in (("/places", "code"), ("/visits", "id")):
+        assert api.post("/made_visits", json={"place_code": code}).is_success
+    for path, key in (("/made_places", "code"), ("/made_visits", "id")):
         found, pages = [], []
         url = f"{path}?limit=3"
         while url:
@@ -199,12 +203,12 @@ def test_lists_are_in_the_order_of_their_keys(api: httpx.Client) -> None:
         assert [one[key] for one in api.get(f"{path}?skip=2").json()["data"]] == found[2:]
 
 
-@pytest.mark.parametrize("path", ["/places", "/visits"])
+@pytest.mark.parametrize("path", ["/made_places", "/made_visits"])
 @pytest.mark.parametrize("key", [7, "DE", UUID(int=7)])
 def test_a_cursor_of_a_list_with_other_keys_is_rejected(
     api: httpx.Client, path: str, key: int | str | UUID
 ) -> None:
-    is_its_own = type(key) is {"/places": str, "/visits": UUID}[path]
+    is_its_own = type(key) is {"/made_places": str, "/made_visits": UUID}[path]
     response = api.get(path, params={"cursor": encode_cursor(key)})
     assert response.status_code == (200 if is_its_own else 422)
     if not is_its_own:
@@ -214,11 +218,11 @@ def test_a_cursor_of_a_list_with_other_keys_is_rejected(
 def test_a_write_voids_the_list_and_is_audited(
     api: httpx.Client, database: psycopg.Connection[Any]
 ) -> None:
-    assert api.get("/places").json()["total"] == 0
+    assert api.get("/made_places").json()["total"] == 0
     place(api, "DE")
-    assert api.get("/places").json()["total"] == 1
-    assert api.delete("/places/DE").status_code == 204
-    assert api.get("/places").json()["total"] == 0
+    assert api.get("/made_places").json()["total"] == 1
+    assert api.delete("/made_places/DE").status_code == 204
+    assert api.get("/made_places").json()["total"] == 0
     rows = database.execute("SELECT action, resource_id, resource_key FROM audit_log ORDER BY id")
     assert rows.fetchall() == [("create_place", None, "DE"), ("delete_place", None, "DE")]
 
@@ -227,8 +231,8 @@ def test_a_retried_create_has_the_first_response_until_its_item_is_deleted(
     api: httpx.Client,
 ) -> None:
     first, again = (place(api, "DE", Idempotency_Key="one") for _ in range(2))
-    assert (again.content, again.headers["location"]) == (first.content, "/places/DE")
-    api.delete("/places/DE")
+    assert (again.content, again.headers["location"]) == (first.content, "/made_places/DE")
+    api.delete("/made_places/DE")
     gone = place(api, "DE", Idempotency_Key="one")
     assert gone.json()["type"] == "/problems#resource-deleted"
     assert place(api, "DE", Idempotency_Key="two").status_code == 201
@@ -239,9 +243,23 @@ def test_a_soft_deletion_forgets_the_stored_response_too(
 ) -> None:
     for code in ("DE", "FR"):
         assert place(api, code, Idempotency_Key=code).status_code == 201
-    database.execute("UPDATE places SET closed_at = now() WHERE code = 'DE'")
+    database.execute("UPDATE made_places SET closed_at = now() WHERE code = 'DE'")
     assert place(api, "DE", Idempotency_Key="DE").status_code == 409
     assert place(api, "FR", Idempotency_Key="FR").status_code == 201
+
+
+def test_so_does_that_of_an_item_with_a_generated_key(
+    api: httpx.Client, database: psycopg.Connection[Any]
+) -> None:
+    place(api, "DE")
+
+    def visit() -> httpx.Response:
+        key = {"Idempotency-Key": "one"}
+        return api.post("/made_visits", json={"place_code": "DE"}, headers=key)
+
+    assert visit().content == visit().content
+    database.execute("UPDATE made_visits SET closed_at = now()")
+    assert visit().json()["type"] == "/problems#resource-deleted"
 
 
 class Untyped(Shown):

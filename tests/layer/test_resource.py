@@ -59,7 +59,7 @@ from tests.in_process import LambdaTransport
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 WRITERS = writers.to_metadata(TABLES)
 notes = Table(
-    "jottings",
+    "made_notes",
     TABLES,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), nullable=False),
@@ -67,9 +67,11 @@ notes = Table(
     Column("done", Boolean, nullable=False, server_default="false"),
 )
 pins = Table(
-    "jotting_pins",
+    "made_pins",
     TABLES,
-    Column("note_id", BigInteger, ForeignKey("jottings.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "note_id", BigInteger, ForeignKey("made_notes.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("user_id", BigInteger, ForeignKey("writers.id", ondelete="CASCADE"), primary_key=True),
 )
 """A link table, without an id of its own."""
@@ -121,14 +123,14 @@ DELETE_OF_USER = (
     .returning(notes.c.id)
 )
 ROWS = f"""
-CREATE TABLE jottings (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+CREATE TABLE made_notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id bigint NOT NULL REFERENCES writers ON DELETE CASCADE, line text,
     done boolean NOT NULL DEFAULT false);
-CREATE TABLE jotting_pins (note_id bigint REFERENCES jottings ON DELETE CASCADE,
+CREATE TABLE made_pins (note_id bigint REFERENCES made_notes ON DELETE CASCADE,
     user_id bigint REFERENCES writers ON DELETE CASCADE, PRIMARY KEY (note_id, user_id));
 INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org'), ('Bob', 'bob@example.org');
 INSERT INTO identities (issuer, subject, user_id) VALUES ('{ISSUER}', 'ada', 1), ('{ISSUER}', 'bob', 2);
-INSERT INTO jottings (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
+INSERT INTO made_notes (user_id, line) VALUES (1, 'of Ada'), (2, 'of Bob');
 """  # noqa: E501
 
 
@@ -384,7 +386,7 @@ def tables(
 ) -> Iterator[psycopg.Connection[Any]]:
     database.execute(ROWS.encode())
     yield database
-    database.execute("DROP TABLE jotting_pins, jottings")
+    database.execute("DROP TABLE made_pins, made_notes")
 
 
 @pytest.fixture
@@ -407,7 +409,7 @@ def api_as(worker: Worker, tables: object, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def done(tables: psycopg.Connection[Any]) -> list[bool]:
-    return [row[0] for row in tables.execute("SELECT done FROM jottings ORDER BY id").fetchall()]
+    return [row[0] for row in tables.execute("SELECT done FROM made_notes ORDER BY id").fetchall()]
 
 
 def lines(response: httpx.Response) -> list[str]:
@@ -494,7 +496,7 @@ def test_an_item_that_is_created_below_another_refers_to_it(api_as: ApiAs) -> No
 def test_lists_below_other_items_have_pages_of_their_own(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
-    tables.execute("UPDATE jottings SET done = true WHERE id = 2")
+    tables.execute("UPDATE made_notes SET done = true WHERE id = 2")
     for _ in range(2):
         assert lines(api_as("ada").get("/shelves/1/open/notes")) == ["of Ada"]
         assert lines(api_as("ada").get("/shelves/1/done/notes")) == ["of Bob"]
@@ -518,7 +520,7 @@ def test_the_audit_log_has_the_table_of_each_row(
 ) -> None:
     assert api_as("root", "admin").post("/notes/2/rename-writer").status_code == 200
     written = tables.execute("SELECT resource, resource_id FROM audit_log ORDER BY id").fetchall()
-    assert written == [("jottings", 2), ("writers", 2)]
+    assert written == [("made_notes", 2), ("writers", 2)]
 
 
 def test_a_list_that_depends_on_the_role_is_shared_with_no_other_role(api_as: ApiAs) -> None:
@@ -545,7 +547,7 @@ def test_an_endpoint_of_a_kind_that_takes_a_request_is_rejected_at_import(
 def test_the_total_of_a_grouped_list_is_that_of_its_groups(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:
-    tables.execute("INSERT INTO jotting_pins VALUES (1, 1), (1, 2), (2, 1)")
+    tables.execute("INSERT INTO made_pins VALUES (1, 1), (1, 2), (2, 1)")
     first, past = (api_as("ada").get(f"/notes/with/pins?skip={skip}") for skip in (0, 10))
     assert lines(first) == ["of Ada", "of Bob"]
     assert (first.json()["total"], past.json()["total"]) == (2, 2)
@@ -651,7 +653,7 @@ def test_a_link_obeys_owners_and_needs_both_rows(
     assert bob.put("/notes/1/pins/2").status_code == 204
     assert ada.delete("/notes/1/pins/2").status_code == 403
     assert ada.delete("/notes/1/pins/1").status_code == 404
-    assert tables.execute("SELECT * FROM jotting_pins").fetchall() == [(1, 2)]
+    assert tables.execute("SELECT * FROM made_pins").fetchall() == [(1, 2)]
     assert root.delete("/notes/1/pins/2").status_code == 204
 
 

@@ -30,14 +30,14 @@ from shared.database.violations import client_error
 from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, ResourceInUse
 
 MODELS = MetaData()
-AUTHORS = Table("authors", MODELS, Column("id", BigInteger, primary_key=True))
-EDITORS = Table("editors", MODELS, Column("id", BigInteger, primary_key=True))
+AUTHORS = Table("made_authors", MODELS, Column("id", BigInteger, primary_key=True))
+EDITORS = Table("made_editors", MODELS, Column("id", BigInteger, primary_key=True))
 BOOKS = Table(
-    "books",
+    "made_books",
     MODELS,
     Column("id", BigInteger, primary_key=True),
-    Column("author_id", ForeignKey("authors.id", name="books_author_id_fkey")),
-    Column("editor_id", ForeignKey("editors.id", name="books_editor_id_fkey")),
+    Column("author_id", ForeignKey("made_authors.id", name="books_author_id_fkey")),
+    Column("editor_id", ForeignKey("made_editors.id", name="books_editor_id_fkey")),
     Column("isbn", BigInteger),
     Column("shelf", BigInteger),
     Column("secret", BigInteger),
@@ -49,23 +49,25 @@ BOOKS = Table(
 )
 
 CODES = Table(
-    "codes",
+    "made_codes",
     MODELS,
     Column("code", BigInteger, autoincrement=False),
     PrimaryKeyConstraint("code", name="codes_pkey"),
 )
 PARTS = Table(
-    "parts",
+    "made_parts",
     MODELS,
     Column("id", BigInteger, primary_key=True),
     Column("code", BigInteger),
     Column("place", BigInteger),
     ForeignKeyConstraint(
-        ["code", "place"], ["placed_codes.code", "placed_codes.place"], name="parts_code_fkey"
+        ["code", "place"],
+        ["made_placed_codes.code", "made_placed_codes.place"],
+        name="parts_code_fkey",
     ),
 )
 PLACED_CODES = Table(
-    "placed_codes",
+    "made_placed_codes",
     MODELS,
     Column("code", BigInteger, autoincrement=False),
     Column("place", BigInteger, server_default="1"),
@@ -80,8 +82,6 @@ def connection(services: Services) -> Iterator[Connection]:
 
     engine = create_engine("postgresql+psycopg://", creator=connect)
     with engine.connect() as one, one.begin() as transaction:
-        # A product's tables may have these names.
-        one.exec_driver_sql("CREATE SCHEMA apart; SET LOCAL search_path = apart")
         MODELS.create_all(one)
         one.execute(insert(AUTHORS), [{"id": 1}])
         one.execute(insert(EDITORS), [{"id": 1}])
@@ -132,7 +132,7 @@ def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> 
     connection.execute(insert(BOOKS).values(id=1, author_id=1))
     error = error_of(connection, delete(AUTHORS).where(AUTHORS.c.id == 1))
     assert isinstance(error, ResourceInUse)
-    assert str(error) == "Rows of books refer to it."
+    assert str(error) == "Rows of made books refer to it."
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,13 @@ def test_an_ephemeral_database_is_a_copy_of_what_initdb_made_once(
         running_services(tmp_path / "first", ephemeral=True) as services,
         psycopg.connect(services.database_url) as connection,
     ):
-        connection.execute("CREATE TABLE things ()")
+        connection.execute("CREATE TABLE made_things ()")
     monkeypatch.setattr(postgresql, "postgres_binary", without_initdb(postgresql.postgres_binary))
     with (
         running_services(tmp_path / "second", ephemeral=True) as services,
         psycopg.connect(services.database_url) as connection,
     ):
-        assert connection.execute("SELECT to_regclass('things')").fetchone() == (None,)
+        assert connection.execute("SELECT to_regclass('made_things')").fetchone() == (None,)
     assert len(list((tmp_path / "copies").iterdir())) == 1
     with pytest.raises(FileNotFoundError), running_services(tmp_path / "durable"):
         pass  # its files are synced, those of a copy are not
@@ -119,12 +119,12 @@ def test_both_respond_and_are_stopped_at_the_end(directory: Path) -> None:
 def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None:
     with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
-            connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+            connection.execute("CREATE TABLE made_kept AS SELECT 7 AS value")
         with redis.Redis.from_url(services.redis_url) as client:
             client.set("page", "old")
     with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
-            assert connection.execute("SELECT value FROM kept").fetchone() == (7,)
+            assert connection.execute("SELECT value FROM made_kept").fetchone() == (7,)
         with redis.Redis.from_url(services.redis_url) as client:
             assert client.get("page") is None
 
@@ -132,7 +132,7 @@ def test_data_survives_a_restart_and_the_cache_does_not(directory: Path) -> None
 def test_they_are_emptied_unless_a_program_uses_them(directory: Path) -> None:
     with running_services(directory, ephemeral=True) as services:
         with psycopg.connect(services.database_url) as connection:
-            connection.execute("CREATE TABLE emptied AS SELECT 7 AS value")
+            connection.execute("CREATE TABLE made_emptied AS SELECT 7 AS value")
         with pytest.raises(LocalError, match=r"uses the databases: stop it"):
             empty_services(directory)
         assert is_up(services)
@@ -142,7 +142,7 @@ def test_they_are_emptied_unless_a_program_uses_them(directory: Path) -> None:
         psycopg.connect(services.database_url) as connection,
         pytest.raises(psycopg.errors.UndefinedTable),
     ):
-        connection.execute("SELECT value FROM emptied")
+        connection.execute("SELECT value FROM made_emptied")
 
 
 def test_the_last_user_stops_them_whichever_started_them(directory: Path) -> None:

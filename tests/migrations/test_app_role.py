@@ -66,7 +66,7 @@ def test_a_retried_create_works_as_the_role(app_url: str, worker: Worker, name: 
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TABLE mine (id int)",
+        "CREATE TABLE made_things (id int)",
         "CREATE SCHEMA mine",
         "DROP TABLE identities",
         "ALTER TABLE identities ADD COLUMN age int",

@@ -103,10 +103,10 @@ def rejected_line_of_an_import(session: Session, value: str) -> None:
 
 
 def deadlock(session: Session, value: str) -> None:
-    session.execute("CREATE TABLE IF NOT EXISTS locked (id integer, name text)")
-    session.execute("TRUNCATE locked")
-    session.execute("INSERT INTO locked VALUES (1), (2)")
-    update = f"UPDATE locked SET name = '{value}' WHERE id = %s"
+    session.execute("CREATE TABLE IF NOT EXISTS made_things (id integer, name text)")
+    session.execute("TRUNCATE made_things")
+    session.execute("INSERT INTO made_things VALUES (1), (2)")
+    update = f"UPDATE made_things SET name = '{value}' WHERE id = %s"
     with psycopg.connect(session.info.dsn) as one, psycopg.connect(session.info.dsn) as other:
         one.execute(update.encode(), [1])
         other.execute(update.encode(), [2])
