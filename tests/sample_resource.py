@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from local.generate.openapi import OPENAPI_FILE, resolved
+from local.generate.http_semantics import resolved
+from local.generate.openapi import OPENAPI_FILE
 from local.generate.sample_events import example
 from shared.database.models import METADATA
 from tests.resources import ITEM_PATHS

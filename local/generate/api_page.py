@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local.generate.openapi import merged_openapi, resolved
+from local.generate.http_semantics import resolved
+from local.generate.openapi import merged_openapi
 from shared.auth.permissions import ROLES, Grant, grant_of
 from shared.errors import Unauthorized
 from shared.http.route import PERMISSION

@@ -335,3 +335,11 @@ def _share_parameters(document: dict[str, Any]) -> dict[str, Any]:
             if shared.get(name := parameter["name"]) == parameter:
                 operation["parameters"][number] = {"$ref": f"#/components/parameters/{name}"}
     return shared
+
+
+def resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """Return the node, or the component of the document to which it refers."""
+    while reference := node.get("$ref"):
+        _, section, name = reference.removeprefix("#/").split("/")
+        node = document["components"][section][name]
+    return node

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 
 from local.generate.http_semantics import add_http_semantics
+from local.generate.page_sizes import check_pages
 from shared.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
@@ -98,7 +99,8 @@ SECURITY_SCHEMES = {
 def merged_openapi() -> dict[str, Any]:
     """Return the document over every function that has routes, by name, meta last.
 
-    Raises `ValueError` if two of its paths, schemas or operations would have one name.
+    Raises `ValueError` if two of its paths, schemas or operations would have one name, or if a page
+    could be larger than Lambda's response.
     """
     of_layer = {"paths": {}, "components": {"schemas": {"Problem": PROBLEM_SCHEMA}}}
     documents: dict[str, dict[str, Any]] = {"the layer": of_layer}
@@ -130,6 +132,7 @@ def merged_openapi() -> dict[str, Any]:
     }
     add_http_semantics(document)
     _make_bounds_exact(document)
+    check_pages(document)
     return document
 
 
@@ -172,14 +175,6 @@ def _make_bounds_exact(node: Any) -> None:
             for bound in {"minimum", "maximum"} & node.keys():
                 node[bound] = min(int(node[bound]), MAX_ID)
         _make_bounds_exact(list(node.values()))
-
-
-def resolved(document: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    """Return the node, or the component of the document to which it refers."""
-    while reference := node.get("$ref"):
-        _, section, name = reference.removeprefix("#/").split("/")
-        node = document["components"][section][name]
-    return node
 
 
 def as_text(document: dict[str, Any]) -> str:

@@ -36,7 +36,11 @@ from local.generate.repository import (
 from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from local.generate.sample_events import EVENTS
 from shared.database.models import METADATA, identities
-from shared.http.fields import MAX_CONTENT_CHARACTERS
+from shared.http.fields import (
+    MAX_CONTENT_CHARACTERS,
+    MAX_JSON_CHARACTERS,
+    MAX_LINE_CHARACTERS,
+)
 from shared.http.fields import Key as KeyType
 from shared.http.resource import Resource
 from tests.example.models import EXAMPLE
@@ -62,10 +66,14 @@ SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"}
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
 """Names that the files of each function use otherwise."""
 
+OF_TESTS = "made_"
+"""The beginning of the names of tables that tests make, beside those of tests/example."""
 LINE = "One line"
 TYPES: dict[str, Type] = {
-    "text": Type("Text", "str", "Content", '"Any number of lines."'),
-    "str": Type("Text", "str", "Line", f'"{LINE}"'),
+    "text": Type(
+        "Text", "str", "Content", '"Any number of lines."', max_characters=MAX_CONTENT_CHARACTERS
+    ),
+    "str": Type("Text", "str", "Line", f'"{LINE}"', max_characters=MAX_LINE_CHARACTERS),
     "int": Type("Integer", "int", "Integer", "1", "Integer"),
     "bool": Type("Boolean", "bool", "StrictBool", "True"),
     "decimal": Type("", "Decimal", "", '"1"'),
@@ -78,6 +86,7 @@ TYPES: dict[str, Type] = {
         "JsonObject",
         '{"key": "value"}',
         "dict[str, JsonValue]",
+        MAX_JSON_CHARACTERS,
     ),
 }
 """The types of fields by name; `str(80)` sets the length, `decimal(12,2)` the digits."""
@@ -149,8 +158,8 @@ def _taken_by(name: str) -> str | None:
         return "a module of each function"
     if name in METADATA.tables:
         return "a table"
-    if name in EXAMPLE.tables:
-        return "a table of the tests (tests/example)"
+    if name in EXAMPLE.tables or name.startswith(OF_TESTS):
+        return "a table of the tests"
     spec = find_spec(name)
     if spec is not None and spec.origin is not None:
         return f"the module {spec.origin}"
@@ -274,10 +283,13 @@ def _type(text: str, name: str, numbers: str | None) -> Type:
             if places < total <= MAX_DIGITS:
                 digits = f"{total}, {places}"
                 body = f"Annotated[Decimal, Digits({digits})]"
-                return type_._replace(column=f"Numeric({digits})", body=body)
+                return type_._replace(
+                    column=f"Numeric({digits})", body=body, max_characters=total + len("-.")
+                )
         case "str", [maximum] if 0 < maximum <= MAX_CONTENT_CHARACTERS:
             sample = f'"{LINE[:maximum].strip()}"'
-            return type_._replace(body=f"Annotated[str, OneLine({maximum})]", sample=sample)
+            body = f"Annotated[str, OneLine({maximum})]"
+            return type_._replace(body=body, sample=sample, max_characters=maximum)
         case _, []:
             return type_
     raise CommandError(

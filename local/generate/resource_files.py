@@ -9,6 +9,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from local.demo.columns import nth_key
+from local.generate.page_sizes import largest_limit
+from shared.http.pagination import MAX_LIMIT
 
 
 class Type(NamedTuple):
@@ -24,6 +26,8 @@ class Type(NamedTuple):
     """A value in the body of a test's request."""
     shown: str = ""
     """The type in the schema of a response; empty: as `value`."""
+    max_characters: int = 40
+    """In JSON."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,17 @@ class NewResource:
         return self.type.value == "str"
 
     @property
+    def limit(self) -> int:
+        """The maximum of its list's `limit`, so that Lambda can return the largest page."""
+        return largest_limit({one.name: one.type.max_characters for one in self.fields})
+
+    @property
+    def list_parameters(self) -> str:
+        """The class of the list's parameters: its own if it has a filter or a lower limit."""
+        is_own = self.parent is not None or self.limit < MAX_LIMIT
+        return f"{self.item_class}ListParameters" if is_own else "PageParameters"
+
+    @property
     def title(self) -> str:
         """The name in sentences: `line items`."""
         return self.name.replace("_", " ")
@@ -222,16 +237,22 @@ def schemas(new: NewResource) -> str:
         [f"{one.name}: {one.body}" for one in new.fields],
         [f"{one.name}: {one.shown}" for one in new.fields],
     )
-    parameters = ""
+    filters = []
+    if new.limit < MAX_LIMIT:
+        filters.append(f"limit: Annotated[int, limit_up_to({new.limit}), DECIMAL_DIGITS] = 10")
     if parent := new.parent:
         for lines in (create, update, shown):
             lines.insert(0, f"{parent.key}: {parent.type.body}")
         whose = f'Field(description="Only this {parent.item.replace("_", " ")}\'s.")'
-        parameters = f"""
+        type_ = f"{parent.type.query or parent.type.body} | None"
+        filters.append(f"{parent.key}: Annotated[{type_}, {whose}] = None")
+    parameters = f"""
 
-class {new.item_class}ListParameters(PageParameters):
-    {parent.key}: Annotated[{parent.type.query or parent.type.body} | None, {whose}] = None
+class {new.list_parameters}(PageParameters):
+    {_indented(filters)}
 """
+    if not filters:
+        parameters = ""
     key = replaced = ""
     if new.has_text_key:
         key = f"{new.path_type} = {new.type.body}\n\n"
@@ -298,12 +319,13 @@ def routes(new: NewResource) -> str:
     taken = ["AlreadyTaken"] if new.has_owners or new.has_text_key else []
     unknown = ["InvalidReference"] if new.parent else []
     order = "oldest first" if new.type == ID_KEY else f"by {new.type.name}"
-    parameters, paged = "PageParameters", "from shared.http.pagination import PageParameters\n"
+    parameters = new.list_parameters
+    is_own = parameters != "PageParameters"
+    paged = "" if is_own else "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
         scope = f', scope="{parent.key}"'
         which = f": all, or one {parent.item.replace('_', ' ')}'s"
-        parameters, paged = f"{class_}ListParameters", ""
         listing = f"""listing = queries.ALL if query.{parent.key} is None else queries.OF_{parent.item.upper()}
     values = {{"{parent.key}": query.{parent.key}}}
     return await listing.fetch(reader, query.position, query.limit, values)"""
@@ -314,7 +336,7 @@ def routes(new: NewResource) -> str:
     error = f"from shared.errors import {', '.join(errors)}\n" if errors else ""
     types = {"Id": "from shared.http.fields import Id\n", "UUID": "from uuid import UUID\n\n"}
     names = [f"{class_}{one}" for one in ("Create", "Page", "Public", "Update")]
-    names += [parameters] if parent else []
+    names += [parameters] if is_own else []
     names += [f"{class_}Replace", type_] if new.has_text_key else []
     schemas = ", ".join(names)
     return f'''"""HTTP routes of the {new.title}."""
@@ -504,10 +526,10 @@ SCHEMA_IMPORTS = {
     "uuid": ("UUID",),
     "pydantic": ("Field", "JsonValue", "StrictBool"),
     "shared.http.fields": (
-        *("Body", "Changes", "Content", "Date", "Digits", "Id", "IdParameter", "Integer"),
-        *("JsonObject", "Key", "Line", "OneLine", "Shown", "Timestamp"),
+        *("Body", "Changes", "Content", "DECIMAL_DIGITS", "Date", "Digits", "Id", "IdParameter"),
+        *("Integer", "JsonObject", "Key", "Line", "OneLine", "Shown", "Timestamp"),
     ),
-    "shared.http.pagination": ("OffsetPage", "PageParameters"),
+    "shared.http.pagination": ("OffsetPage", "PageParameters", "limit_up_to"),
 }
 MODEL_IMPORTS = {
     "datetime": ("date", "datetime"),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway.events import Request, default_event
-from local.generate.openapi import OPENAPI_FILE, resolved
+from local.generate.http_semantics import resolved
+from local.generate.openapi import OPENAPI_FILE
 
 EVENTS = Path(__file__).parents[1] / "events"
 FORMATS = {

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from local.generate.api_page import FIELDS, ROUTES, with_tables
-from local.generate.openapi import resolved
+from local.generate.http_semantics import resolved
 from shared.errors import concrete_errors
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker

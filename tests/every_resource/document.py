@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 from sqlalchemy import Boolean, Column, DefaultClause, Enum, Table
 
-from local.generate.openapi import OPENAPI_FILE, resolved
+from local.generate.http_semantics import resolved
+from local.generate.openapi import OPENAPI_FILE
 from local.generate.sample_events import sample_events
 from shared.auth.permissions import OWN, ROLES, grant_of
 from shared.database.models import METADATA
@@ -65,6 +66,11 @@ class PaginatedList:
     def fields(self) -> set[str]:
         """The fields of its items."""
         return {*_item_schema(DOCUMENT["paths"][self.template]["get"])["properties"]}
+
+    @property
+    def max_limit(self) -> int:
+        maximum: int = query_schemas(self.template)["limit"]["maximum"]
+        return maximum
 
     @property
     def is_whole(self) -> bool:
@@ -249,6 +255,17 @@ def stored(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
         return Decimal(value)
     return value
+
+
+def follow(api: httpx.Client, url: str) -> Iterator[httpx.Response]:
+    """The pages from `url` on, by their links."""
+    next_url: str | None = url
+    while next_url:
+        response = api.get(next_url)
+        assert response.headers["content-type"] == "application/json"
+        yield response
+        next_url = response.json()["next"]
+        assert response.headers.get("link") == (f'<{next_url}>; rel="next"' if next_url else None)
 
 
 def query_schemas(template: str) -> dict[str, dict[str, Any]]:

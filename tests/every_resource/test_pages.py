@@ -20,6 +20,7 @@ from tests.every_resource.document import (
     READABLE,
     WHOLE_LISTS,
     PaginatedList,
+    follow,
     query_schemas,
     target_of,
 )
@@ -51,20 +52,9 @@ UNMATCHED = (
 )
 
 
-def follow(api: httpx.Client, url: str) -> Iterator[httpx.Response]:
-    """The pages from `url` on, by their links."""
-    next_url: str | None = url
-    while next_url:
-        response = api.get(next_url)
-        assert response.headers["content-type"] == "application/json"
-        yield response
-        next_url = response.json()["next"]
-        assert response.headers.get("link") == (f'<{next_url}>; rel="next"' if next_url else None)
-
-
 def all_keys(api: httpx.Client, listed: PaginatedList) -> list[Any]:
-    [response] = follow(api, listed.url(limit=MAX_LIMIT))
-    keys = listed.keys(response)
+    pages = follow(api, listed.url(limit=listed.max_limit))
+    keys = [key for page in pages for key in listed.keys(page)]
     assert len(keys) > 10, UNMATCHED
     return keys
 
@@ -127,7 +117,7 @@ def test_an_item_of_a_page_equals_the_response_at_its_own_path(
 
 
 @every_list
-@pytest.mark.parametrize("limit", [1, 4, ROWS])
+@pytest.mark.parametrize("limit", [1, 4, 10])
 def test_following_next_meets_every_item_once(
     filled_api: httpx.Client, listed: PaginatedList, limit: int
 ) -> None:
@@ -162,7 +152,7 @@ def test_next_is_a_path_that_keeps_limit_and_filters(
 @offset_list
 @pytest.mark.parametrize(
     ("skip", "limit"),
-    [(0, 10), (10, 10), (20, 10), (3, 5), (5, 5), (22, 100), (ROWS, 10), (MAX_ID, 10), (MAX_ID, 1)],
+    [(0, 10), (10, 10), (20, 10), (3, 5), (5, 5), (22, 9), (ROWS, 10), (MAX_ID, 10), (MAX_ID, 1)],
 )
 def test_a_page_begins_after_the_items_that_are_skipped(
     filled_api: httpx.Client, listed: PaginatedList, skip: int, limit: int
@@ -195,8 +185,8 @@ def test_a_page_after_a_cursor_has_no_number(
 
 @whole_offset_list
 def test_the_last_full_page_has_no_next(filled_api: httpx.Client, listed: PaginatedList) -> None:
-    response = filled_api.get(listed.url(limit=ROWS))
-    assert len(listed.keys(response)) == ROWS
+    response = filled_api.get(listed.url(skip=ROWS - 10, limit=10))
+    assert len(listed.keys(response)) == 10
     assert response.json()["next"] is None
 
 
@@ -206,14 +196,14 @@ def test_zeros_may_lead_and_the_largest_numbers_are_taken(
 ) -> None:
     assert filled_api.get(listed.url(limit="0010", skip="00")).json()["page"] == 1
     last_page = MAX_ID // MAX_LIMIT
-    page = filled_api.get(listed.url(page=last_page, limit=MAX_LIMIT)).json()
+    page = filled_api.get(listed.url(page=last_page, limit=listed.max_limit)).json()
     assert (page["data"], page["page"], page["next"]) == ([], last_page, None)
 
 
 NO_INTEGERS = ["", "x", "ten", "null", "true", "-1", "-0", "+1", "1.0", "1.5", "1e1", "0x1", "1_0"]
 NO_INTEGERS += [" 1 ", "1\n", "\u0663", str(2**63), str(2**64), "9" * 5000]
 INVALID = {
-    "limit": [*NO_INTEGERS, "0", str(MAX_LIMIT + 1)],
+    "limit": [*NO_INTEGERS, "0"],
     "skip": NO_INTEGERS,
     "page": [*NO_INTEGERS, "0", str(MAX_ID // MAX_LIMIT + 1)],
     "cursor": ["", "A", "5", "\x00", "ü", "!!!!", "nonsense", "A" * 22, "A" * 65, "A" * 5000],
@@ -226,7 +216,8 @@ def test_an_invalid_parameter_is_named(
     filled_api: httpx.Client, listed: PaginatedList, name: str
 ) -> None:
     expected = [name if name in listed.parameters else "query"]
-    for value in INVALID[name]:
+    above = [str(listed.max_limit + 1)] if name == "limit" else []
+    for value in (*INVALID[name], *above):
         assert errors_of(filled_api.get(listed.path, params={name: value})) == expected, value
 
 
@@ -307,7 +298,8 @@ lists_of_a_row = pytest.mark.parametrize(
 def test_a_list_of_a_row_shows_only_what_belongs_to_it(
     filled_api: httpx.Client, listed: PaginatedList, name: str
 ) -> None:
-    items = filled_api.get(listed.url(limit=MAX_LIMIT)).json()["data"]
+    pages = follow(filled_api, listed.url(limit=listed.max_limit))
+    items = [item for page in pages for item in page.json()["data"]]
     first = key_for(name, 1)
     assert {item.get(name, first) for item in items} == {first}
     assert len(items) == ROWS // 2 + 1  # row 1 itself, and every other one

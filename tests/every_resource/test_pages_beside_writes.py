@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import ROWS
-from tests.every_resource.document import LISTS, PaginatedList
+from tests.every_resource.document import LISTS, PaginatedList, follow
 from tests.resources import delete_referring, insert_rows
 
 Database = psycopg.Connection[Any]
@@ -32,7 +32,8 @@ def test_following_next_repeats_and_loses_no_item_while_others_are_written(
     api: httpx.Client, database: Database, listed: PaginatedList
 ) -> None:
     insert_rows(database, 1, ROWS)
-    there_before = set(listed.keys(api.get(listed.url(limit=100))))
+    pages = follow(api, listed.url(limit=listed.max_limit))
+    there_before = {key for page in pages for key in listed.keys(page)}
     deletion = f"DELETE FROM {listed.table} WHERE {listed.key}::text = ANY(%s)".encode()
     met: list[Any] = []
     next_url, written = listed.url(limit=3), ROWS

@@ -39,6 +39,7 @@ def is_valid(type_: Any, value: object) -> bool:
         (Integer, [0, -(2**31), 2**31 - 1]),
         (Line, ["x", "x" * 200]),
         (JsonObject, [{}, {"a": [None, {"b": 1.5}]}, {"a": r"\u0000", "\\": "\\"}, LARGEST]),
+        (JsonObject, [{"a": [1e308, {"b": -1e-300}]}, {"a": ["1e308"] * 1000}]),
     ],
 )
 def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: list[object]) -> None:
@@ -56,6 +57,7 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
         (Line, ["", " ", "a\nb", "x" * 201, 1]),
         (JsonObject, [[], "{}", None, {"a": "\0"}, {"\0": 1}, {"a": [r"\\" + "\0"]}]),
         (JsonObject, [LARGEST | {"text": f"{LARGEST['text']}x"}]),
+        (JsonObject, [{"a": [1e308] * 40}, {"a": {"b": [-1e-300] * 40}}]),  # of 309 digits each
         (Date, ["2026-02-30", "2026-01-31T00:00:00", "20260131", "2026-W05-6", 1, 1.0, None]),
         (Timestamp, ["2026-01-31", "soon", "2026-01-31T25:00:00Z", 0, "0", None]),
         (Timestamp, ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"]),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from local.generate.openapi import resolved
+from local.generate.http_semantics import resolved
 from local.services import Services
 from local.template import load_template
 from tests.e2e import targets

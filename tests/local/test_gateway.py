@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from local.runtime.pure_python import MAX_RESPONSE_BYTES
 from local.runtime.worker import Worker
 from tests.local.served import Served
 from tests.local.toys import write_project
@@ -245,6 +246,14 @@ def test_a_response_that_api_gateway_rejects_is_a_500(served: Served) -> None:
     response = served.respond({"statusCode": 200, "body": [1]})
     assert response.status_code == 500
     assert response.json() == {"message": "Internal Server Error"}
+
+
+def test_a_response_above_lambdas_limit_is_a_500_that_names_it(served: Served) -> None:
+    assert served.get(mode="fill", bytes=str(MAX_RESPONSE_BYTES)).status_code == 200
+    assert served.get(mode="fill", bytes=str(MAX_RESPONSE_BYTES + 1)).status_code == 500
+    exchange = served.last()
+    assert exchange.invocation
+    assert exchange.invocation.function_error == "Function.ResponseSizeTooLarge"
 
 
 def test_a_response_that_looks_like_an_error_is_a_response(served: Served) -> None:

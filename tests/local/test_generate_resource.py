@@ -1,7 +1,9 @@
 """`make resource`: which names and types it takes. What it writes is in tests/install."""
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from local.generate import resource
 from local.generate.repository import ROOT, CommandError
 from local.generate.resource import new_resource
-from local.generate.resource_files import NewResource, Parent, with_article
+from local.generate.resource_files import NewResource, Parent, schemas, with_article
 from shared.database.models import METADATA
 from tests.example.models import EXAMPLE
 from tests.resources import OWNERS, RESOURCES
@@ -85,6 +87,23 @@ def test_a_field_has_a_column_and_types(field: str, expected: tuple[str, str, st
     assert column(field) == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        ("a:text b:str c:decimal", 100),
+        ("a:text b:text", 50),
+        ("a:json? b:text", 50),
+        ("a:str(7000) b:str(7000) c:decimal(1000,2)", 100),
+        ("a:str(8000) b:str(8000)", 50),
+        (" ".join(f"{name}:text" for name in "abcd"), 20),
+    ],
+)
+def test_a_list_of_large_rows_has_a_lower_limit(fields: str, limit: int) -> None:
+    new = new_resource("things", "", fields)
+    assert new.limit == limit
+    assert (f"limit_up_to({limit})" in schemas(new)) == (limit < 100)
+
+
 @pytest.mark.parametrize("of", RESOURCES)
 def test_rows_belong_to_those_of_another_resource(of: str) -> None:
     parent = new_resource("things", of, FIELDS).parent
@@ -142,6 +161,21 @@ def test_invalid_arguments_are_rejected_before_anything_is_written(
 @pytest.mark.parametrize("name", [*RESOURCES, *METADATA.tables, *EXAMPLE.tables, "tests", "redis"])
 def test_a_name_that_is_taken_is_rejected(name: str) -> None:
     with pytest.raises(CommandError, match="is taken"):
+        new_resource(name, "", FIELDS)
+
+
+def made_by_tests() -> Iterator[str]:
+    """The names of tables in statements of the tests, and in modules that create them all."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        yield from re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+) ", code)
+        if ".create_all(" in code:
+            yield from re.findall(r"= Table\(\s*\"(\w+)\"", code)
+
+
+@pytest.mark.parametrize("name", sorted({*made_by_tests()}))
+def test_a_name_of_a_table_that_tests_make_is_rejected(name: str) -> None:
+    with pytest.raises(CommandError, match="is taken, by a table"):
         new_resource(name, "", FIELDS)
 
 

@@ -71,6 +71,9 @@ def handler(event, context):
         return dict(os.environ)
     if mode == "respond":
         return json.loads(event["body"])
+    if mode == "fill":  # a response of so many bytes
+        empty = {"statusCode": 200, "body": ""}
+        return empty | {"body": "x" * (int(query["bytes"]) - len(json.dumps(empty)))}
     if mode == "log":
         print(json.dumps({"level": "INFO", "message": "quiet words", "cache": "hit"}))
         print(json.dumps({"level": "WARNING", "message": "loud words", "user": 7}))

@@ -18,8 +18,9 @@ from local.generate.http_semantics import (
     KINDS,
     add_http_semantics,
     errors_of_constraints,
+    resolved,
 )
-from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi, resolved
+from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi
 from shared.database.models import CONFLICT, METADATA
 from shared.database.violations import UNIQUE
 from shared.errors import AlreadyTaken, Conflict, RequestInProgress

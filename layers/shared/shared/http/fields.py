@@ -11,9 +11,10 @@ that any response can be sent back: a line is stored in Unicode's form NFC, an a
 characters are rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by
 Unicode's line separators), has a visible character, and does not reorder the text around it:
 directional embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and
-U+061C, which right-to-left names need. A content may contain tabs and line ends; its maximum keeps
-a page of 100 rows below Lambda's limit of 6 MB, where a character takes up to 4 bytes (a quote is
-escaped twice: in the body's JSON and in Lambda's).
+U+061C, which right-to-left names need. A content may contain tabs and line ends.
+
+Maxima also keep pages below Lambda's limit of 6 MB (`local.generate.page_sizes`). PostgreSQL stores
+numbers of JSON without exponents, so that their digits count.
 
 The JSON Schema patterns are equivalent to the validators, with one exception: rare combining marks
 and invisible characters above U+FFFF are too many to list, so a name that consists of them matches
@@ -29,6 +30,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, get_args
 
@@ -109,7 +111,8 @@ class Digits(GroupedMetadata):
             return value
 
         yield BeforeValidator(check)
-        yield WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+        characters = len("-.") + self.total
+        yield WithJsonSchema({"type": "string", "maxLength": characters, "pattern": f"^{pattern}$"})
 
 
 class IdConvertor(IntegerConvertor):
@@ -242,6 +245,8 @@ MAX_NAME_CHARACTERS = 200
 MAX_TITLE_CHARACTERS = 300
 MAX_CONTENT_CHARACTERS = 10_000
 MAX_JSON_CHARACTERS = 10_000
+MAX_CHARACTERS = "x-max-characters"
+"""In the schema of a value that is no text: the maximum of its JSON."""
 MAX_JSON_DEPTH = 100
 """Pydantic reads and writes about 255 levels."""
 MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
@@ -434,12 +439,21 @@ def _depth(value: JsonValue) -> int:
     return 1 + max(map(_depth, parts), default=0)
 
 
+def _added_digits(value: JsonValue) -> int:
+    """Return how many characters PostgreSQL adds: it stores 1e99 as 100 digits."""
+    if isinstance(value, float) and "e" in (written := float.__repr__(value)):
+        return len(f"{Decimal(written):f}") - len(written)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(_added_digits, parts))
+
+
 def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if _depth(value) > MAX_JSON_DEPTH:
         message = f"must not be nested more than {MAX_JSON_DEPTH} levels deep"
         raise PydanticCustomError("depth", message)
     written = json.dumps(value, ensure_ascii=False)
-    _check_length(written, 0, MAX_JSON_CHARACTERS)
+    if len(written) + _added_digits(value) > MAX_JSON_CHARACTERS:
+        raise PydanticKnownError("string_too_long", {"max_length": MAX_JSON_CHARACTERS})
     if r"\u0000" in written.replace(r"\\", ""):
         raise PydanticCustomError("nul", "must not contain the character U+0000")
     return value
@@ -447,7 +461,10 @@ def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 JsonObject = Annotated[
     dict[str, JsonValue],
-    Field(description=f"Up to {MAX_JSON_CHARACTERS} characters of JSON."),
+    Field(
+        description=f"Up to {MAX_JSON_CHARACTERS} characters of JSON, numbers without exponents.",
+        json_schema_extra={MAX_CHARACTERS: MAX_JSON_CHARACTERS},
+    ),
     AfterValidator(_storable),
 ]
 """The values of a column of the type jsonb that has objects."""

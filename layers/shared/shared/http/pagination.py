@@ -32,11 +32,15 @@ POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
 
-Limit = Annotated[
-    int,
-    Field(strict=True, ge=1, le=MAX_LIMIT, description="Maximum items per page."),
-    DECIMAL_DIGITS,
-]
+
+def limit_up_to(maximum: int) -> Any:
+    """Return the field of a `limit`, for lists whose rows may be too large for `MAX_LIMIT` of them.
+
+    `make openapi` rejects a list whose pages Lambda could not return.
+    """
+    return Field(strict=True, ge=1, le=maximum, description="Maximum items per page.")
+
+
 Cursor = Annotated[
     str | None,
     Field(
@@ -54,7 +58,7 @@ class CursorParameters(QueryParameters):
     """
 
     cursor: Cursor = None
-    limit: Limit = 10
+    limit: Annotated[int, limit_up_to(MAX_LIMIT), DECIMAL_DIGITS] = 10
     _position: PagePosition = PrivateAttr()
 
     @model_validator(mode="after")
