@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import ARRAY, BigInteger, Column, Identity, MetaData, Select, Table, select
+from sqlalchemy import ARRAY, BigInteger, Column, Identity, Join, MetaData, Select, Table, select
 
 from shared.database import read
 from shared.database.paged_query import ORDERING_CHARACTERS, PagedQuery
@@ -163,6 +163,32 @@ def test_a_list_is_in_the_order_of_a_joined_table(worker: Worker, database: Any)
     page = worker.run(read(REQUEST, listed.fetch, PagePosition(1), 1))
     assert [(row.id, row.name) for row in page.rows] == [(2, "Ada")]
     assert (page.next_key, page.total) == (2, 3)
+
+
+WITH_WRITERS = articles.outerjoin(writers)
+NESTED = UNCOUNTED.outerjoin(articles.join(writers), articles.c.id == UNCOUNTED.c.id)
+
+
+@pytest.mark.parametrize(
+    ("joined", "key", "order"),
+    [
+        pytest.param(WITH_WRITERS, articles.c.id, writers.c.name, id="order"),
+        pytest.param(WITH_WRITERS, writers.c.id, None, id="key"),
+        pytest.param(articles.join(writers, full=True), articles.c.id, None, id="full join"),
+        pytest.param(NESTED, UNCOUNTED.c.id, writers.c.name, id="nested"),
+    ],
+)
+def test_no_column_of_an_optional_row_orders_a_list(
+    joined: Join, key: Column[Any], order: Column[Any] | None
+) -> None:
+    """Rows without it would be skipped."""
+    with pytest.raises(TypeError, match="not be null|not null"):
+        PagedQuery(select(key, articles.c.title).select_from(joined), key, order=order)
+    PagedQuery(
+        select(articles).join(writers).outerjoin(UNCOUNTED, UNCOUNTED.c.id == articles.c.id),
+        articles.c.id,
+        order=writers.c.name,
+    )
 
 
 def test_a_page_whose_rows_share_a_key_is_rejected(worker: Worker, database: Any) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     ColumnElement,
     Enum,
     FromClause,
+    Join,
     Row,
     ScalarSelect,
     Select,
@@ -36,6 +37,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.exc import DataError
+from sqlalchemy.sql.selectable import FromGrouping
 
 from shared.database.models import BLOCK_IDS, row_counts
 from shared.database.transactions import Reader
@@ -66,21 +68,26 @@ class PagedQuery:
 
     def __post_init__(self) -> None:
         """Raises `TypeError` for columns that may be null, or that a cursor cannot have."""
-        order = self.order
+        order, key = self.order, self.key
         if order is not None and (
-            order.nullable or not issubclass(order.type.python_type, ORDERING_TYPES)
+            self._may_be_null(order) or not issubclass(order.type.python_type, ORDERING_TYPES)
         ):
             raise TypeError(
                 f"a list cannot be in the order of {order}: the column must not be null, and its"
                 " values must be numbers, texts, times or the like"
             )
-        type_ = self.key.type.python_type
-        is_in_cursors = type_ in (int, UUID) or (type_ is str and self.key.primary_key)
-        if self.key.nullable or not is_in_cursors:
+        type_ = key.type.python_type
+        is_in_cursors = type_ in (int, UUID) or (type_ is str and key.primary_key)
+        if self._may_be_null(key) or not is_in_cursors:
             raise TypeError(
-                f"a list cannot have the key {self.key}: it must be an id, a UUID or a primary key,"
+                f"a list cannot have the key {key}: it must be an id, a UUID or a primary key,"
                 " and not null, as a cursor has nothing else; for another order, give `order`"
             )
+
+    def _may_be_null(self, column: Column[Any]) -> bool:
+        """Whether a row of the statement may have no value, as after an outer join."""
+        froms = self.statement.get_final_froms()
+        return bool(column.nullable) or any(_may_lack(one, column.table) for one in froms)
 
     async def fetch(
         self,
@@ -136,6 +143,20 @@ class PagedQuery:
         # In a subquery, since the rows of a statement with GROUP BY or DISTINCT are its groups.
         keys = self.statement.with_only_columns(self.key)
         return select(func.count()).select_from(keys.subquery())
+
+
+def _may_lack(part: FromClause, table: FromClause) -> bool:
+    """Whether rows of a FROM may have no row of the table."""
+    join = part.element if isinstance(part, FromGrouping) else part
+    if not isinstance(join, Join):
+        return False
+    is_left, is_right = join.left.is_derived_from(table), join.right.is_derived_from(table)
+    return (
+        (is_right and (join.isouter or join.full))
+        or (is_left and join.full)
+        or _may_lack(join.left, table)
+        or _may_lack(join.right, table)
+    )
 
 
 def has_row_counts(table: FromClause) -> bool:
