@@ -182,7 +182,7 @@ def test_no_column_of_an_optional_row_orders_a_list(
     joined: Join, key: Column[Any], order: Column[Any] | None
 ) -> None:
     """Rows without it would be skipped."""
-    with pytest.raises(TypeError, match="not be null|not null"):
+    with pytest.raises(TypeError, match="null"):
         PagedQuery(select(key, articles.c.title).select_from(joined), key, order=order)
     PagedQuery(
         select(articles).join(writers).outerjoin(UNCOUNTED, UNCOUNTED.c.id == articles.c.id),
