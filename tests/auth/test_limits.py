@@ -29,6 +29,7 @@ from shared.auth.limits import (
     rejected_until,
     within_limit,
 )
+from shared.cache.health import check_redis
 from shared.cache.pages import Loaded, PageCache
 from shared.cache.redis_connection import Call, RedisConnection
 from shared.request import ApiRequest
@@ -342,7 +343,11 @@ def test_limits_contain_no_names_and_forget_callers(
     ],
 )
 def test_a_request_is_counted_with_its_look_up_or_its_fence(
-    monkeypatch: pytest.MonkeyPatch, method: str, path: str, headers: dict[str, str]
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    headers: dict[str, str],
 ) -> None:
     run, counts = RedisConnection.run, []
 
@@ -353,6 +358,7 @@ def test_a_request_is_counted_with_its_look_up_or_its_fence(
     with client_of() as api:
         api.post("/writers", json=ADA)
         api.get("/writers")
+        worker.run(check_redis())  # what was sent without awaiting it has arrived
         monkeypatch.setattr(RedisConnection, "run", watched)
         body = None if method == "GET" else {"name": "Bob"}
         if method == "POST":
