@@ -43,7 +43,7 @@ def check_pages(document: Schema) -> None:
         operation = operations.get("get", {})
         for one in operation.get("parameters", ()):
             parameter = resolved(document, one)
-            if parameter["name"] == "limit":
+            if parameter["name"] == "limit" and _is_list(document, operation):
                 _check(path, parameter["schema"]["maximum"], _row(document, operation))
 
 
@@ -59,11 +59,19 @@ def _check(path: str, limit: int, row: dict[str, int]) -> None:
         )
 
 
+def _is_list(document: Schema, operation: Schema) -> bool:
+    """Whether it responds with pages: a route of no kind may have another `limit`."""
+    return "data" in _page(document, operation).get("properties", {})
+
+
+def _page(document: Schema, operation: Schema) -> Schema:
+    content = operation["responses"].get("200", {}).get("content", {})
+    return resolved(document, content.get("application/json", {}).get("schema", {}))
+
+
 def _row(document: Schema, operation: Schema) -> dict[str, int]:
     """Return the largest sizes of the members of a list's rows."""
-    content = resolved(document, operation["responses"]["200"])["content"]["application/json"]
-    page = resolved(document, content["schema"])
-    row = resolved(document, page["properties"]["data"]["items"])
+    row = resolved(document, _page(document, operation)["properties"]["data"]["items"])
     sent = dict[str, int]()
     for name, schema in _sent(document, operation["tags"][0]):
         sent[name] = max(sent.get(name, 0), _largest(document, schema, is_sent=True))

@@ -93,3 +93,13 @@ def test_a_field_that_no_client_sends_is_small(shown: object) -> None:
     create = document["components"]["schemas"]["ThingCreate"]["properties"]
     create["other"] = create.pop("field")
     check_pages(document)
+
+
+def test_a_limit_of_what_is_no_page_is_any() -> None:
+    app = FastAPI()
+
+    @app.get("/words", tags=["things"])
+    def count_words(limit: int = 10) -> dict[str, int]:
+        return {"words": limit}
+
+    check_pages(app.openapi())
