@@ -15,81 +15,50 @@ Database = psycopg.Connection[Any]
 
 NOTES = {"title": "Notes", "content": "On the engine"}
 JSON = {"Content-Type": "application/json"}
-INVALID: list[tuple[str, object]] = [
-    ("title", ""),
-    ("title", "  "),
-    ("title", "x" * 301),
-    ("title", "a\x00b"),
-    ("title", "two\nlines"),
-    ("title", "a\x9fb"),
-    ("title", 1),
-    ("content", ""),
-    ("content", "x" * 10_001),
-    ("content", "a\x00b"),
-    ("content", "a\x1bb"),
-    ("content", "a\x7fb"),
-    ("content", "a\x85b"),
-    ("content", ["a"]),
-    ("user_id", 0),
-    ("user_id", -1),
-    ("user_id", 2**63),
-    ("user_id", 2**64),
-    ("user_id", 10**300),
-    ("user_id", 1.5),
-    ("user_id", "x"),
-    ("user_id", "1"),
-    ("user_id", 1.0),
-    ("user_id", True),
-]
+INVALID: dict[str, list[object]] = {
+    "title": ["", "  ", "x" * 301, "a\x00b", "two\nlines", "a\x9fb", 1],
+    "content": ["", "x" * 10_001, "a\x00b", "a\x1bb", "a\x7fb", "a\x85b", ["a"]],
+    "user_id": [0, -1, 2**63, 2**64, 10**300, 1.5, "x", "1", 1.0, True],
+}
+STORED = {
+    "title": ["x", "x" * 300, "😀" * 300, " padded "],
+    "content": [
+        *("x" * 10_000, "😀" * 10_000, " ", "\t\r\n"),
+        *("line one\r\n\tline two\n", '"\\</script>'),
+    ],
+}
 
 
 def posts(database: Database) -> list[Any]:
     return database.execute("SELECT * FROM posts ORDER BY id").fetchall()
 
 
-@pytest.mark.parametrize(
-    ("field", "text"),
-    [
-        ("title", "x"),
-        ("title", "x" * 300),
-        ("title", "😀" * 300),
-        ("title", " padded "),
-        ("content", "x" * 10_000),
-        ("content", "😀" * 10_000),
-        ("content", " "),
-        ("content", "\t\r\n"),
-        ("content", "line one\r\n\tline two\n"),
-        ("content", '"\\</script>'),
-    ],
-)
+@pytest.mark.parametrize("field", STORED)
 def test_a_text_is_stored_as_it_was_sent(
-    api: httpx.Client, create_post: CreatePost, ada: int, field: str, text: str
+    api: httpx.Client, create_post: CreatePost, ada: int, field: str
 ) -> None:
-    post = create_post(ada, **{field: text})
-    assert post[field] == text
-    assert api.get("/posts").json()["data"] == [post]
+    for text in STORED[field]:
+        post = create_post(ada, **{field: text})
+        assert post[field] == text
+        assert api.get("/posts?order=newest&limit=1").json()["data"] == [post]
 
 
-@pytest.mark.parametrize(("field", "value"), INVALID)
+@pytest.mark.parametrize("field", INVALID)
 def test_an_invalid_field_is_named_and_nothing_written(
-    api: httpx.Client,
-    create_post: CreatePost,
-    ada: int,
-    database: Database,
-    field: str,
-    value: object,
+    api: httpx.Client, create_post: CreatePost, ada: int, database: Database, field: str
 ) -> None:
     create_post(ada)
     before = posts(database)
-    for method, path, body in (
-        ("POST", "/posts", NOTES | {"user_id": ada, field: value}),
-        ("PUT", "/posts/1", NOTES | {"user_id": ada, field: value}),
-        ("PATCH", "/posts/1", {field: value}),
-    ):
-        response = api.request(method, path, json=body)
-        assert response.status_code == 422
-        errors = [(error["in"], error["field"]) for error in response.json()["errors"]]
-        assert errors == [("body", field)]
+    for value in INVALID[field]:
+        for method, path, body in (
+            ("POST", "/posts", NOTES | {"user_id": ada, field: value}),
+            ("PUT", "/posts/1", NOTES | {"user_id": ada, field: value}),
+            ("PATCH", "/posts/1", {field: value}),
+        ):
+            response = api.request(method, path, json=body)
+            assert response.status_code == 422, value
+            errors = [(error["in"], error["field"]) for error in response.json()["errors"]]
+            assert errors == [("body", field)], value
     assert posts(database) == before
 
 

@@ -131,7 +131,7 @@ def test_a_search_finds_every_match_in_order(
 ) -> None:
     url = httpx.URL("/users/search", params={"name": name, "limit": "100"})
     assert followed_ids(api, str(url)) == ids_where(many_users, condition)
-    for days_ago in (0.5, 2, 9, 400):
+    for days_ago in (0.5, 2, 9):
         moment = moment_before(many_users, f"{days_ago} days")
         found = ids_where(many_users, f"({condition}) AND created_at >= '{moment}'")
         assert followed_ids(api, str(url.copy_merge_params({"created_after": moment}))) == found
@@ -149,6 +149,6 @@ def moment_before(database: Database, interval: str) -> str:
 def test_a_search_by_date_skips_older_users(
     api: httpx.Client, many_users: Database, limit: int
 ) -> None:
-    moment = moment_before(many_users, "1 hour")
+    moment = moment_before(many_users, "20 minutes")
     url = httpx.URL("/users/search", params={"created_after": moment, "limit": limit})
     assert followed_ids(api, str(url)) == ids_where(many_users, f"created_at >= '{moment}'")
