@@ -283,7 +283,12 @@ def test_rollback(proxied: ProxiedApi, row: Row[Failure]) -> None:
 
 
 @rows(Row("postgresql-idle", Failure.BLACKHOLE, DEAD_REPLACED, 2.0))
-def test_idle(proxied: ProxiedApi, row: Row[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle(
+    proxied: ProxiedApi,
+    row: Row[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(blog_database, "PING_AFTER_SECONDS", 0.0)
     proxied.transport = LambdaTransport()
     for route in (READS[0], PATCH):
@@ -294,6 +299,7 @@ def test_idle(proxied: ProxiedApi, row: Row[Any], monkeypatch: pytest.MonkeyPatc
 
         assert timed.response.status_code == route.status
         assert_in_time(row, timed)
+        assert "database error" not in capfd.readouterr().out  # noticed before the statement
 
 
 @rows(Row("postgresql-terminated-mid-query", None, RETRIED, 1.0))
