@@ -211,11 +211,34 @@ def test_a_write_finds_a_closed_connection_replaced(worker: Worker, database: Da
     assert (query.calls, writers(database)) == (1, 1)
 
 
-def test_a_worker_keeps_one_connection(worker: Worker, database: Database) -> None:
-    for _ in range(3):
-        worker.run(read(REQUEST, Query()))
-        worker.run(write(Query()))
-    assert len(backends(database, worker)) == 1
+async def look_up_only(block: Transaction) -> None:
+    await block.look_up(statement_of("SELECT 42"))
+
+
+async def reject(_: Transaction) -> None:
+    raise NotFound("nothing of that")
+
+
+async def insert_and_reject(block: Transaction) -> None:
+    await block.execute(statement_of(INSERT))
+    raise NotFound("nothing of that")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [Query(INSERT), look_up_only, reject, insert_and_reject],
+    ids=["committed", "nothing to commit", "nothing sent", "rolled back"],
+)
+def test_a_worker_keeps_its_connection(worker: Worker, database: Database, query: Any) -> None:
+    worker.run(write(Query()))  # a later BEGIN waits for the first statement
+    (pid,) = backends(database, worker)
+    with suppress(NotFound):
+        worker.run(write(query))
+    worker.run(read(REQUEST, Query("SELECT 4711")))
+    activity = database.execute(
+        "SELECT pid, query FROM pg_stat_activity WHERE application_name = %s", [worker.service]
+    )
+    assert activity.fetchall() == [(pid, "SELECT 4711")]
 
 
 def test_a_read_leaves_no_transaction_and_sends_nothing_after_its_statement(
@@ -334,7 +357,9 @@ def test_a_row_that_moves_to_another_scope_waits_for_no_other_row(
     database.execute(
         "INSERT INTO articles (writer_id, title, content) VALUES (1, 'a', 'b'), (1, 'c', 'd')"
     )
-    article = update(articles).where(articles.c.id == bindparam("article_id"))
+    article = update(articles).where(
+        articles.c.id == bindparam("article_id"), writers_table.c.id == articles.c.writer_id
+    )
 
     async def move(block: Transaction) -> Any:
         moving = article.returning(articles.c.id, articles.c.writer_id)
@@ -342,6 +367,8 @@ def test_a_row_that_moves_to_another_scope_waits_for_no_other_row(
 
     with database.transaction():
         database.execute("SELECT FROM articles WHERE id = 2 FOR UPDATE")
+        database.execute("SELECT FROM writers WHERE id = 1 FOR UPDATE")
+        database.execute("SELECT FROM articles WHERE id = 1 FOR KEY SHARE")  # as a new child does
         row = worker.run(write(move))
     assert (row.id, row.writer_id) == (1, 2)
 
