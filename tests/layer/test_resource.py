@@ -100,6 +100,9 @@ BY_DONE = {
     done: PagedQuery(select(*COLUMNS).where(notes.c.done.is_(done)), notes.c.id, counted=True)
     for done in (False, True)
 }
+BY_LINE = PagedQuery(
+    select(*COLUMNS).where(notes.c.line == bindparam("line")), notes.c.id, counted=True
+)
 FIRST = PagedQuery(select(*COLUMNS).where(notes.c.id == 1), notes.c.id, counted=True)
 RENAME = (
     update(WRITERS)
@@ -237,6 +240,16 @@ async def list_notes_by_role(reader: Reader, query: PageParameters) -> PageResul
     caller = reader.access.caller
     listing = ALL if caller and "admin" in caller.roles else FIRST
     return await listing.fetch(reader, query.position, query.limit)
+
+
+class LineParameters(PageParameters):
+    line: str | None = None
+
+
+@resource.list(NotePage, "/by/line", cached=True)
+async def list_notes_by_line(reader: Reader, query: LineParameters) -> PageResult:
+    listing = ALL if query.line is None else BY_LINE
+    return await listing.fetch(reader, query.position, query.limit, {"line": query.line})
 
 
 class Filter:
@@ -471,7 +484,9 @@ def test_what_a_caller_may_not_read_it_cannot_find_by_a_write(
     assert bob.post("/notes/1/finish").status_code == 403
     for role in permissions.ROLES:
         monkeypatch.setitem(permissions.ROLES[role], "notes:read", OWN)
-    assert bob.post("/notes/1/finish").status_code == 404
+    hidden = bob.post("/notes/1/finish")
+    assert hidden.status_code == 404
+    assert hidden.json()["detail"] == "There is no note with this id."
     assert bob.post("/notes/2/finish").status_code == 200
 
 
@@ -500,6 +515,13 @@ def test_lists_below_other_items_have_pages_of_their_own(
     for _ in range(2):
         assert lines(api_as("ada").get("/shelves/1/open/notes")) == ["of Ada"]
         assert lines(api_as("ada").get("/shelves/1/done/notes")) == ["of Bob"]
+
+
+def test_a_filter_by_any_text_has_pages_of_its_own(api_as: ApiAs) -> None:
+    root = api_as("root", "admin")
+    assert lines(root.get("/notes/by/line")) == ["of Ada", "of Bob"]
+    assert lines(root.get("/notes/by/line?line=all")) == []
+    assert lines(root.get("/notes/by/line?line=of Ada")) == ["of Ada"]
 
 
 def test_a_private_page_is_shared_with_no_other_role_of_its_caller(api_as: ApiAs) -> None:
