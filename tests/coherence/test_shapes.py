@@ -58,6 +58,7 @@ from shared.database.dependencies import (
     dependencies_of,
 )
 from shared.database.models import row_counts
+from shared.database.paged_query import row_count
 from shared.request import Record
 from tests.conftest import Worker
 from tests.transactions import REQUEST, wait_for_a_lock
@@ -659,6 +660,10 @@ def test_a_scope_whose_equal_values_may_differ_as_text_is_rejected(type_: Any) -
 
 class Initial(StrEnum):
     A = "A"
+
+
+def test_a_row_count_depends_on_the_table_whose_rows_it_counts() -> None:
+    assert dependencies_of(row_count("books"), {}) == {"books": ""}
 
 
 @pytest.mark.parametrize(
