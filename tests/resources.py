@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 from fastapi.routing import APIRoute
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, ForeignKey, Table
 
 from local.demo.columns import column_value, is_given, nth_key
 from local.generate.http_semantics import errors_of_constraints, restricting
@@ -161,7 +161,7 @@ def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
     if (kind := KINDS.get(operation)) in ("create", "delete"):
         resource = PERMISSIONS[operation].partition(":")[0]
         delete_referring(database, resource)
-        if kind == "create":
+        if kind == "create" and not _own_keys(METADATA.tables[resource]):
             database.execute(f"DELETE FROM {resource}".encode())
 
 
@@ -187,10 +187,23 @@ def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, 
 
 
 def delete_referring(database: psycopg.Connection[Any], table: str) -> None:
-    """Delete the rows that would stop the deletion of a row of this table."""
+    """Delete the rows that would stop the deletion of a row of this table.
+
+    Its own rows stay, and refer to themselves.
+    """
     for child in restricting(METADATA.tables[table]):
+        if child.name == table:
+            for own in _own_keys(child):
+                reference = f"{own.parent.name} = {own.column.name}"
+                database.execute(f"UPDATE {table} SET {reference}".encode())
+            continue
         delete_referring(database, child.name)
         database.execute(f"DELETE FROM {child.name}".encode())
+
+
+def _own_keys(table: Table) -> list[ForeignKey]:
+    """The foreign keys by which rows of a table refer to others of it."""
+    return [key for key in table.foreign_keys if key.column.table is table]
 
 
 def key_of(table: Table, number: int) -> int | str:
