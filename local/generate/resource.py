@@ -35,6 +35,7 @@ from local.generate.repository import (
 )
 from local.generate.resource_files import Field, Key, NewResource, Parent, Type
 from local.generate.sample_events import EVENTS
+from shared.database import models
 from shared.database.models import METADATA, identities
 from shared.http.fields import (
     MAX_CONTENT_CHARACTERS,
@@ -62,7 +63,7 @@ FIELD = re.compile(
     r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d{1,9}(,\d{1,9})?)\))?(?P<null>\?)?"
 )
 SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"})
-"""Fields with these names would hide names that later columns use."""
+"""Fields and tables with these names would hide names that later columns use."""
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
 """Names that the files of each function use otherwise."""
 
@@ -158,6 +159,8 @@ def _taken_by(name: str) -> str | None:
         return "a module of each function"
     if name in METADATA.tables:
         return "a table"
+    if name in SHADOWING or hasattr(models, name):
+        return "a name that the models use"
     if name in EXAMPLE.tables or name.startswith(OF_TESTS):
         return "a table of the tests"
     spec = find_spec(name)

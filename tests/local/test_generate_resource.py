@@ -179,6 +179,13 @@ def test_a_name_of_a_table_that_tests_make_is_rejected(name: str) -> None:
         new_resource(name, "", FIELDS)
 
 
+@pytest.mark.parametrize("name", ["date", "func", "int", "text"])
+def test_a_name_that_the_models_use_is_rejected(name: str) -> None:
+    """A table of this name would hide it from the models that follow."""
+    with pytest.raises(CommandError, match=f"NAME={name} is taken, by a name that the models use"):
+        new_resource(name, "", FIELDS, item="thing")
+
+
 def test_an_item_of_another_table_is_rejected() -> None:
     with pytest.raises(CommandError, match="ITEM=row_count is taken"):
         new_resource("things", "", FIELDS, item="row_count")
