@@ -670,8 +670,10 @@ def test_a_link_obeys_owners_and_needs_both_rows(
 ) -> None:
     ada, bob, root = api_as("ada"), api_as("bob"), api_as("root", "admin")
     assert ada.put("/notes/1/pins/2").status_code == 403
-    assert ada.put("/notes/4711/pins/1").json()["detail"] == "note_id: there is no such note."
-    assert root.put("/notes/1/pins/4711").json()["detail"] == "user_id: there is no such user."
+    no_note, no_user = ada.put("/notes/4711/pins/1"), root.put("/notes/1/pins/4711")
+    assert (no_note.status_code, no_user.status_code) == (404, 404)
+    assert no_note.json()["detail"] == "note_id: there is no such note."
+    assert no_user.json()["detail"] == "user_id: there is no such user."
     assert bob.put("/notes/1/pins/2").status_code == 204
     assert ada.delete("/notes/1/pins/2").status_code == 403
     assert ada.delete("/notes/1/pins/1").status_code == 404

@@ -30,8 +30,8 @@ class Link:
         self._delete = (
             delete(table)
             .where(
-                first == bindparam(FIRST_ID, type_=first.type),
-                second == bindparam(SECOND_ID, type_=second.type),
+                first == bindparam(FIRST_ID),
+                second == bindparam(SECOND_ID),
                 _may_write(table, owner, dict(table.c.items())),
             )
             .returning(first, second)
