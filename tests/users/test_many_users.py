@@ -6,15 +6,20 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from local.services import Services
-from shared.database.models import BLOCK_IDS
-from shared.database.paged_query import AFTER, ROWS
+from shared.database import read
+from shared.database.models import BLOCK_IDS, users
+from shared.database.paged_query import AFTER, ROWS, PagedQuery
 from shared.http.fields import MAX_ID
 from shared.http.pagination import encode_cursor
+from shared.page import PagePosition
+from tests.conftest import Worker
 from tests.in_process import LambdaTransport
 from tests.resources import EMPTY
+from tests.transactions import REQUEST
 from tests.users.conftest import (
     LATE_FROM,
     USERS,
@@ -95,6 +100,15 @@ def test_skip_counts_only_the_users_that_are_left(api: httpx.Client, many_users:
         page = api.get(f"/users?skip={skip}&limit=5").json()
         assert [user["id"] for user in page["data"]] == remaining[skip : skip + 5]
         assert page["total"] == len(remaining)
+
+
+def test_skip_counts_from_the_end_in_descending_order(many_users: Database, worker: Worker) -> None:
+    remaining = ids_where(many_users, "true")[::-1]
+    listed = PagedQuery(select(users), users.c.id, counted=True)
+    for skip in (0, 1, 857, 858, 2500, len(remaining) - 858, len(remaining) - 1, len(remaining)):
+        position = PagePosition(skip)
+        page = worker.run(read(REQUEST, listed.fetch, position, 5, descending=True))
+        assert [row.id for row in page.rows] == remaining[skip : skip + 5]
 
 
 def test_past_the_end_there_is_no_user(api: httpx.Client) -> None:
