@@ -107,31 +107,30 @@ def test_a_search_without_criteria_finds_every_user(api: httpx.Client, query: st
     assert set(response.json()) == {"data", "limit", "next"}
 
 
+FOUND_AFTER: list[tuple[str, list[str]]] = [
+    ("2026-01-31", ["midnight", "noon", "later"]),
+    ("2026-01-31T00:00:00Z", ["midnight", "noon", "later"]),
+    ("2026-01-31T00:00:00.000001Z", ["noon", "later"]),
+    ("2026-01-31T12:00:00", ["noon", "later"]),
+    ("2026-01-31T12:00:00Z", ["noon", "later"]),
+    ("2026-01-31T13:00:00+01:00", ["noon", "later"]),
+    ("2026-01-31T07:00:00-05:00", ["noon", "later"]),
+    ("2026-01-31 12:00:00", ["noon", "later"]),
+    ("2026-01-31t12:00:01z", ["later"]),
+    ("2026-01-31T23:59:60Z", ["later"]),
+    ("2026-02-01T00:00:00+14:00", ["noon", "later"]),
+    ("2026-02-02", []),
+    ("0001-01-01", ["before", "midnight", "noon", "later"]),
+    ("0001-01-01T00:00:00+14:00", ["before", "midnight", "noon", "later"]),
+    ("9999-12-31T23:59:59-14:00", []),
+]
+
+
 @pytest.mark.usefixtures("users_by_time")
-@pytest.mark.parametrize(
-    ("moment", "found"),
-    [
-        ("2026-01-31", ["midnight", "noon", "later"]),
-        ("2026-01-31T00:00:00Z", ["midnight", "noon", "later"]),
-        ("2026-01-31T00:00:00.000001Z", ["noon", "later"]),
-        ("2026-01-31T12:00:00", ["noon", "later"]),
-        ("2026-01-31T12:00:00Z", ["noon", "later"]),
-        ("2026-01-31T13:00:00+01:00", ["noon", "later"]),
-        ("2026-01-31T07:00:00-05:00", ["noon", "later"]),
-        ("2026-01-31 12:00:00", ["noon", "later"]),
-        ("2026-01-31t12:00:01z", ["later"]),
-        ("2026-01-31T23:59:60Z", ["later"]),
-        ("2026-02-01T00:00:00+14:00", ["noon", "later"]),
-        ("2026-02-02", []),
-        ("0001-01-01", ["before", "midnight", "noon", "later"]),
-        ("0001-01-01T00:00:00+14:00", ["before", "midnight", "noon", "later"]),
-        ("9999-12-31T23:59:59-14:00", []),
-    ],
-)
-def test_created_after_includes_its_moment(
-    api: httpx.Client, moment: str, found: list[str]
-) -> None:
-    assert names(api.get("/users/search", params={"created_after": moment})) == found
+def test_created_after_includes_its_moment(api: httpx.Client) -> None:
+    for moment, found in FOUND_AFTER:
+        response = api.get("/users/search", params={"created_after": moment})
+        assert names(response) == found, moment
 
 
 @pytest.mark.usefixtures("users_by_time")

@@ -44,9 +44,7 @@ INVALID_EMAILS: dict[str, object] = {
     "255 characters": f"ada@{'x' * 60}.{'y' * 60}.{'z' * 60}.{'w' * 60}.{'v' * 8}",
     "number": 7,
 }
-INVALID = [("name", value) for value in INVALID_NAMES.values()]
-INVALID += [("email", value) for value in INVALID_EMAILS.values()]
-IDS = [f"name-{what}" for what in INVALID_NAMES] + [f"email-{what}" for what in INVALID_EMAILS]
+INVALID = {"name": INVALID_NAMES, "email": INVALID_EMAILS}
 
 
 def users(database: Database) -> list[Any]:
@@ -70,22 +68,23 @@ def test_the_longest_address_is_accepted(create_user: CreateUser) -> None:
     assert create_user(email=address)["email"] == address
 
 
-@pytest.mark.parametrize(("field", "value"), INVALID, ids=IDS)
+@pytest.mark.parametrize("field", INVALID)
 def test_an_invalid_field_is_named_and_nothing_written(
-    api: httpx.Client, create_user: CreateUser, database: Database, field: str, value: object
+    api: httpx.Client, create_user: CreateUser, database: Database, field: str
 ) -> None:
     create_user()
     before = users(database)
-    for method, path, body in (
-        ("POST", "/users", ADA | {field: value}),
-        ("PUT", "/users/1", ADA | {field: value}),
-        ("PATCH", "/users/1", {field: value}),
-    ):
-        response = api.request(method, path, json=body)
-        assert response.status_code == 422
-        errors = [(error["in"], error["field"]) for error in response.json()["errors"]]
-        assert errors == [("body", field)]
-        assert field in response.json()["detail"]
+    for what, value in INVALID[field].items():
+        for method, path, body in (
+            ("POST", "/users", ADA | {field: value}),
+            ("PUT", "/users/1", ADA | {field: value}),
+            ("PATCH", "/users/1", {field: value}),
+        ):
+            response = api.request(method, path, json=body)
+            assert response.status_code == 422, what
+            errors = [(error["in"], error["field"]) for error in response.json()["errors"]]
+            assert errors == [("body", field)], what
+            assert field in response.json()["detail"], what
     assert users(database) == before
 
 
