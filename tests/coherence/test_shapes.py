@@ -662,6 +662,19 @@ class Initial(StrEnum):
     A = "A"
 
 
+def test_rows_below_one_that_a_deletion_keeps_do_not_change() -> None:
+    metadata = MetaData()
+    teams = Table("teams", metadata, key())
+    Table("players", metadata, key(), refers("team_id", "teams", ondelete="SET NULL"))
+    Table("goals", metadata, key(), refers("player_id", "players", ondelete="CASCADE"))
+    assert changes_of(delete(teams)).tables({}).keys() == {"teams", "players"}
+
+
+def test_a_comparison_that_is_no_equality_selects_the_whole_table() -> None:
+    for condition in (books.c.author_id != 1, books.c.author_id >= 1, books.c.author_id.in_([1])):
+        assert dependencies_of(select(books).where(condition), {}) == {books.name: ""}
+
+
 def test_a_row_count_depends_on_the_table_whose_rows_it_counts() -> None:
     assert dependencies_of(row_count("books"), {}) == {"books": ""}
 
