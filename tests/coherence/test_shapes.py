@@ -664,10 +664,10 @@ class Initial(StrEnum):
 
 def test_rows_below_one_that_a_deletion_keeps_do_not_change() -> None:
     metadata = MetaData()
-    teams = Table("teams", metadata, key())
-    Table("players", metadata, key(), refers("team_id", "teams", ondelete="SET NULL"))
-    Table("goals", metadata, key(), refers("player_id", "players", ondelete="CASCADE"))
-    assert changes_of(delete(teams)).tables({}).keys() == {"teams", "players"}
+    teams = Table("made_teams", metadata, key())
+    Table("made_players", metadata, key(), refers("team_id", "made_teams", ondelete="SET NULL"))
+    Table("made_goals", metadata, key(), refers("player_id", "made_players", ondelete="CASCADE"))
+    assert changes_of(delete(teams)).tables({}).keys() == {"made_teams", "made_players"}
 
 
 def test_a_comparison_that_is_no_equality_selects_the_whole_table() -> None:

@@ -90,7 +90,8 @@ def test_a_search_reads_what_few_id_ranges_have_of_the_name(
     ]
 
     assert [scan.get("Index Name") for scan in scans] == [None, "users_name_parts_idx"]
-    assert all(scan["Actual Rows"] * scan["Actual Loops"] <= read for scan in scans)
+    # PostgreSQL rounds the mean of the loops.
+    assert max(round(scan["Actual Rows"] * scan["Actual Loops"]) for scan in scans) <= read
 
 
 def test_skip_counts_only_the_users_that_are_left(api: httpx.Client, many_users: Database) -> None:
