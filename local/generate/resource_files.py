@@ -139,10 +139,14 @@ class NewResource:
         return largest_limit({one.name: one.type.max_characters for one in self.fields})
 
     @property
+    def has_list_parameters(self) -> bool:
+        """Whether its list has parameters of its own: a filter or a lower limit."""
+        return self.parent is not None or self.limit < MAX_LIMIT
+
+    @property
     def list_parameters(self) -> str:
-        """The class of the list's parameters: its own if it has a filter or a lower limit."""
-        is_own = self.parent is not None or self.limit < MAX_LIMIT
-        return f"{self.item_class}ListParameters" if is_own else "PageParameters"
+        """The class of the list's parameters."""
+        return f"{self.item_class}ListParameters" if self.has_list_parameters else "PageParameters"
 
     @property
     def title(self) -> str:
@@ -246,13 +250,13 @@ def schemas(new: NewResource) -> str:
         whose = f'Field(description="Only this {parent.item.replace("_", " ")}\'s.")'
         type_ = f"{parent.type.query or parent.type.body} | None"
         filters.append(f"{parent.key}: Annotated[{type_}, {whose}] = None")
-    parameters = f"""
+    parameters = ""
+    if new.has_list_parameters:
+        parameters = f"""
 
 class {new.list_parameters}(PageParameters):
     {_indented(filters)}
 """
-    if not filters:
-        parameters = ""
     key = replaced = ""
     if new.has_text_key:
         key = f"{new.path_type} = {new.type.body}\n\n"
@@ -320,8 +324,7 @@ def routes(new: NewResource) -> str:
     unknown = ["InvalidReference"] if new.parent else []
     order = "oldest first" if new.type == ID_KEY else f"by {new.type.name}"
     parameters = new.list_parameters
-    is_own = parameters != "PageParameters"
-    paged = "" if is_own else "from shared.http.pagination import PageParameters\n"
+    paged = "" if new.has_list_parameters else "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
         scope = f', scope="{parent.key}"'
@@ -336,7 +339,7 @@ def routes(new: NewResource) -> str:
     error = f"from shared.errors import {', '.join(errors)}\n" if errors else ""
     types = {"Id": "from shared.http.fields import Id\n", "UUID": "from uuid import UUID\n\n"}
     names = [f"{class_}{one}" for one in ("Create", "Page", "Public", "Update")]
-    names += [parameters] if is_own else []
+    names += [parameters] if new.has_list_parameters else []
     names += [f"{class_}Replace", type_] if new.has_text_key else []
     schemas = ", ".join(names)
     return f'''"""HTTP routes of the {new.title}."""

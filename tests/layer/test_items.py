@@ -15,7 +15,6 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
-    create_engine,
     event,
     or_,
     select,
@@ -26,12 +25,12 @@ from shared.database import Item, PagedQuery, read
 from shared.database.links import Link
 from shared.database.links import _insert as link_statement
 from shared.database.ownership import OWN_USER_ID, is_own
-from shared.database.server import database_url
 from shared.errors import Forbidden, NotFound
 from shared.page import PagePosition
 from shared.request import Access, ApiRequest, Caller
 from tests.conftest import Worker
 from tests.example.models import articles, writers
+from tests.tables import made
 from tests.transactions import REQUEST, write
 
 OF_OWN_WRITERS = Item(
@@ -156,7 +155,7 @@ def test_a_condition_on_the_caller_holds_before_and_after_each_write(
 
 
 PADS = Table(
-    "caller_pads",
+    "made_pads",
     MetaData(),
     Column("id", BigInteger, primary_key=True),
     Column("owner_id", BigInteger),
@@ -171,17 +170,12 @@ def test_a_row_that_the_caller_may_read_but_not_write_is_forbidden(
 ) -> None:
     database.execute(ROWS.encode())
     request = ApiRequest(access=access)
-    engine = create_engine(database_url())
-    PADS.create(engine)
-    try:
-        database.execute("INSERT INTO caller_pads VALUES (1, 1, 1), (2, 2, 1), (3, 2, 2)")
+    with made(PADS):
+        database.execute("INSERT INTO made_pads VALUES (1, 1, 1), (2, 2, 1), (3, 2, 2)")
         worker.run(write(lambda block: PAD.delete(block, 1), request=request))
         for pad, error in (1, NotFound), (2, Forbidden), (3, NotFound):
             with pytest.raises(error):
                 worker.run(write(partial(PAD.delete, item=pad), request=request))
-    finally:
-        PADS.drop(engine)
-        engine.dispose()
 
 
 def test_an_administrator_that_does_not_meet_a_condition_on_the_caller_is_forbidden_to_insert(

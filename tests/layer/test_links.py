@@ -12,22 +12,21 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    create_engine,
 )
 
 from shared.database.links import Link
 from shared.database.models import METADATA
-from shared.database.server import database_url
 from shared.errors import Forbidden, InvalidReference, NotFound
 from shared.request import Access, ApiRequest, Caller
 from tests.conftest import Worker
 from tests.example.models import articles, writers
+from tests.tables import made
 from tests.transactions import REQUEST, write
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 WRITERS, ARTICLES = writers.to_metadata(TABLES), articles.to_metadata(TABLES)
 reviews = Table(
-    "article_reviews",
+    "made_reviews",
     TABLES,
     Column("article_id", BigInteger, ForeignKey("articles.id"), primary_key=True),
     Column("writer_id", BigInteger, ForeignKey("writers.id"), primary_key=True),
@@ -51,11 +50,8 @@ INSERT INTO articles (writer_id, title, content) VALUES (1, 'of Ada', '');
 @pytest.fixture(autouse=True)
 def _tables(database: psycopg.Connection[object], owners: None) -> Iterator[None]:
     database.execute(ROWS.encode())
-    engine = create_engine(database_url())
-    reviews.create(engine)
-    yield
-    reviews.drop(engine)
-    engine.dispose()
+    with made(reviews):
+        yield
 
 
 def link(
@@ -65,7 +61,7 @@ def link(
 
 
 def stored(database: psycopg.Connection[object]) -> list[object]:
-    return list(database.execute("SELECT * FROM article_reviews"))
+    return list(database.execute("SELECT * FROM made_reviews"))
 
 
 def test_the_values_of_a_link_are_those_that_were_sent_last(

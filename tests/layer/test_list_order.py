@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    Engine,
     Enum,
     Identity,
     Integer,
@@ -25,7 +26,6 @@ from sqlalchemy import (
     Text,
     Time,
     Uuid,
-    create_engine,
     delete,
     insert,
     select,
@@ -34,11 +34,11 @@ from sqlalchemy import (
 
 from shared.database import read
 from shared.database.paged_query import ORDERING_CHARACTERS, PagedQuery
-from shared.database.server import database_url
 from shared.errors import InvalidRequest
 from shared.http.pagination import decode_cursor, encode_cursor
 from shared.page import OrderedKey, PagePosition, PageResult
 from tests.conftest import Worker
+from tests.tables import made
 from tests.transactions import REQUEST
 
 LONG = "l" * ORDERING_CHARACTERS
@@ -56,7 +56,7 @@ VALUES: dict[str, tuple[Any, list[Any]]] = {
     "code": (Uuid(), [UUID(int=1), UUID(int=2**128 - 1), UUID(int=1)]),
 }
 ordered = Table(
-    "ordered_things",
+    "made_ordered",
     MetaData(),
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     *(Column(name, type_, nullable=False) for name, (type_, _) in VALUES.items()),
@@ -64,22 +64,17 @@ ordered = Table(
 ROWS = 7
 
 
-@pytest.fixture
-def _rows(database: object) -> Iterator[None]:
-    engine = create_engine(database_url())
-    ordered.create(engine)
+@pytest.fixture(autouse=True)
+def engine(database: object) -> Iterator[Engine]:
+    """The database with the table, and its rows."""
     rows = [
         {name: values[number % len(values)] for name, (_, values) in VALUES.items()}
         for number in range(ROWS)
     ]
-    with engine.begin() as connection:
-        connection.execute(insert(ordered), rows)
-    yield
-    ordered.drop(engine)
-    engine.dispose()
-
-
-pytestmark = pytest.mark.usefixtures("_rows")
+    with made(ordered) as engine:
+        with engine.begin() as connection:
+            connection.execute(insert(ordered), rows)
+        yield engine
 
 
 def page(
@@ -97,7 +92,7 @@ def continued(result: PageResult) -> PagePosition:
 def expected(database: psycopg.Connection[Any], name: str, *, descending: bool) -> list[int]:
     value = f"left({name}, {ORDERING_CHARACTERS})" if name == "title" else name
     order = "DESC" if descending else "ASC"
-    statement = f"SELECT id FROM ordered_things ORDER BY {value} {order}, id {order}"
+    statement = f"SELECT id FROM made_ordered ORDER BY {value} {order}, id {order}"
     return [id_ for (id_,) in database.execute(statement.encode())]
 
 
@@ -126,15 +121,13 @@ def test_following_next_meets_each_row_once_in_order(
     ids=["deleted", "moved"],
 )
 def test_the_next_page_begins_where_the_last_one_ended_whatever_became_of_its_row(
-    worker: Worker, database: psycopg.Connection[Any], change: Any
+    worker: Worker, database: psycopg.Connection[Any], engine: Engine, change: Any
 ) -> None:
     in_order = expected(database, "title", descending=False)
     query = PagedQuery(select(ordered.c.id), ordered.c.id, order=ordered.c.title)
     first = page(worker, query, PagePosition(), 3, descending=False)
-    engine = create_engine(database_url())
     with engine.begin() as connection:
         connection.execute(change.where(ordered.c.id == in_order[2]))
-    engine.dispose()
     rest = page(worker, query, continued(first), ROWS, descending=False)
     assert [row.id for row in rest.rows if row.id != in_order[2]] == in_order[3:]
 

@@ -86,7 +86,7 @@ class InvalidReference(ApiError):
     description = "A field of the body names a resource that does not exist; nothing was written."
 
     def __init__(self, detail: str, *fields: str) -> None:
-        """`fields`: those that name it."""
+        """`fields`: the names of the columns that refer to it."""
         super().__init__(detail)
         self.fields = fields
 

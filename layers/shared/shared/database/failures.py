@@ -38,9 +38,9 @@ def is_read_only(error: DBAPIError | psycopg.Error) -> bool:
 def api_error(error: DBAPIError | psycopg.Error, *, lost: bool) -> ApiError:
     """Return the error for the client; `lost`: the connection is closed."""
     state = sqlstate_of(error)
+    if not lost and (state or "").startswith(CONCURRENT):
+        return changed_concurrently()
     if lost or state is None or state.startswith(TRANSIENT_ERRORS):
-        if not lost and state is not None and state.startswith(CONCURRENT):
-            return changed_concurrently()
         lost = lost or needs_new_connection(error)
         return database_unavailable(connection_lost=lost, read_only=is_read_only(error))
     return InternalError()

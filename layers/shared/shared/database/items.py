@@ -36,9 +36,9 @@ from shared.database.ownership import (
     conditions_on_caller,
     is_own,
 )
-from shared.database.transactions import Reader, Transaction
+from shared.database.transactions import Reader, Transaction, forbidden
 from shared.database.versions import meets_conditions, version
-from shared.errors import Forbidden, NotFound
+from shared.errors import NotFound
 from shared.page import ItemKey
 
 ITEM_KEY = "_item_key"
@@ -100,7 +100,7 @@ class Item:
         try:
             return await transaction.insert(statement, given)
         except NotFound:  # for a caller who may write all rows that meet the condition
-            raise Forbidden(transaction.access.permission, own_only=True) from None
+            raise forbidden(transaction.access) from None
 
     async def find(self, reader: Reader, item: ItemKey) -> ItemRow:
         """Return the row. Raises `NotFound`."""

@@ -199,8 +199,9 @@ def _page(
     places: list[ColumnElement[Any]] = [query.key]
     last: list[ColumnElement[Any]] = [bindparam(AFTER.key, type_=query.key.type)]
     if query.order is not None:
-        statement = statement.add_columns(cast(query.ordering, Text).label("_page_text"))
-        places, last = [query.ordering, *places], [cast(AFTER_TEXT, query.ordering.type), *last]
+        ordering = query.ordering
+        statement = statement.add_columns(cast(ordering, Text).label("_page_text"))
+        places, last = [ordering, *places], [cast(AFTER_TEXT, ordering.type), *last]
     if after:
         place, bound = tuple_(*places), tuple_(*last)
         statement = statement.where(place < bound if descending else place > bound)

@@ -229,7 +229,7 @@ class Transaction:
             if row is None:
                 raise error
         if not getattr(row, IS_OWN, True):
-            raise _forbidden(self.access)
+            raise forbidden(self.access)
         if checks_conditions(statement):
             self._conditions = UNCONDITIONAL
         return row
@@ -318,7 +318,7 @@ class Transaction:
         """
         is_conditional = self._conditions.if_match is not None
         if not isinstance(statement, Update | Delete):
-            return _forbidden(self.access) if self.access.own_only else _not_found(self.request)
+            return forbidden(self.access) if self.access.own_only else _not_found(self.request)
         is_of_one_table = len(statement_tables(statement)) == 1
         if is_of_one_table and not (self.access.own_only or is_conditional):
             return _not_found(self.request)
@@ -328,7 +328,7 @@ class Transaction:
             return _not_found(self.request)
         if not found[0]:  # None for a caller without a user
             is_readable = await self._is_readable(found_by, values)
-            return _forbidden(self.access) if is_readable else _not_found(self.request)
+            return forbidden(self.access) if is_readable else _not_found(self.request)
         if is_conditional:
             return PreconditionFailed()
         return changed_concurrently()
@@ -524,7 +524,8 @@ def _not_found(request: ApiRequest) -> NotFound:
     return NotFound(f"There is no {request.item} with this id.")
 
 
-def _forbidden(access: Access) -> Forbidden:
+def forbidden(access: Access) -> Forbidden:
+    """Return the error of a row that is not the caller's own."""
     return Forbidden(access.permission, own_only=True)
 
 
@@ -532,7 +533,7 @@ def _unlimited(access: Access) -> Forbidden:
     """Return the error of a statement that does not limit rows to the caller's: a bug, or a role
     that should have no such grant."""
     logger().warning("a statement has no condition on the caller", operation=access.operation)
-    return _forbidden(access)
+    return forbidden(access)
 
 
 def _outcome_unknown() -> OutcomeUnknown:
