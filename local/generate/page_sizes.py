@@ -1,8 +1,8 @@
 """The sizes of pages: Lambda must be able to return the largest one of each list.
 
 A value is as large as the bodies of its resource allow. A character takes up to 4 bytes in Lambda's
-response, a quote too, since it is escaped in the body and around it. What clients may send without a
-maximum is as large as a body may be. A text that no client sends counts as a line, an array or
+response, a quote too, since it is escaped in the body and around it. What clients may send without
+a maximum is as large as a body may be. A text that no client sends counts as a line, an array or
 object that no client sends as empty.
 """
 
