@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from shared.database.transactions import Reader
+from shared.database.reads import Reader
 
 
 async def ping(reader: Reader) -> None:

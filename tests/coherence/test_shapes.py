@@ -49,16 +49,11 @@ from local.services import Services
 from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
-from shared.database.dependencies import (
-    DERIVED_FROM,
-    SCOPE,
-    UNTRACKED,
-    UnknownTables,
-    changes_of,
-    dependencies_of,
-)
+from shared.database.changes import changes_of
+from shared.database.dependencies import DERIVED_FROM, SCOPE, UNTRACKED, dependencies_of
 from shared.database.models import row_counts
 from shared.database.paged_query import row_count
+from shared.database.statements import UnknownTables
 from shared.request import Record
 from tests.conftest import Worker
 from tests.transactions import REQUEST, wait_for_a_lock

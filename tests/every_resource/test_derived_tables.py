@@ -12,8 +12,10 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from shared.database.dependencies import changes_of, dependencies_of
-from shared.database.transactions import Reader, Transaction
+from shared.database.changes import changes_of
+from shared.database.dependencies import dependencies_of
+from shared.database.reads import Reader
+from shared.database.transactions import Transaction
 from tests.every_resource.conftest import locked
 from tests.every_resource.document import ALL_WRITES, DOCUMENT, LISTS, Write, target_of
 from tests.example.models import writers

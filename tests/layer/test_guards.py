@@ -27,13 +27,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from shared.database import ownership
-from shared.database.dependencies import sql
 from shared.database.guards import sets_own, target_of
 from shared.database.items import Item
 from shared.database.links import Link
 from shared.database.models import METADATA
 from shared.database.own_rows import is_limited
 from shared.database.ownership import OWN_USER_ID, is_own
+from shared.database.statements import sql
 
 NOTES = Table(
     "notes",

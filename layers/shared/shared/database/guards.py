@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import Delete, Executable, Select, Update, and_, select, true
 
 from shared.conditions import Conditions
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts, set_by
 from shared.database.ownership import (
     SUBJECT,
     columns_in,
@@ -21,6 +20,7 @@ from shared.database.ownership import (
     names_caller,
     owner_values,
 )
+from shared.database.statements import KNOWN_STATEMENTS, conjuncts, set_by
 from shared.database.versions import ALLOWED, condition_values
 from shared.request import Access
 
@@ -75,4 +75,4 @@ def unchanged_row_of(statement: Update) -> Select[*tuple[Any, ...]]:
 
 def sets_nothing(update: Update, values: Mapping[str, object]) -> bool:
     """Whether the update, with these values, has no column to set."""
-    return not update._values and values.keys().isdisjoint(update.table.c.keys())
+    return not set_by(update) and values.keys().isdisjoint(update.table.c.keys())

@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import Row
 
-from shared.database.transactions import Transaction, resource_columns
+from shared.database.audit import resource_columns
+from shared.database.transactions import Transaction
 from shared.errors import InvalidRequest, RequestInProgress, ResourceDeleted
 from shared.observability import database_time
 from shared.page import ItemKey

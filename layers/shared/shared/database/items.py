@@ -26,8 +26,8 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.models import identities
+from shared.database.own_rows import forbidden
 from shared.database.ownership import (
     ISSUER,
     SUBJECT,
@@ -36,7 +36,9 @@ from shared.database.ownership import (
     conditions_on_caller,
     is_own,
 )
-from shared.database.transactions import Reader, Transaction, forbidden
+from shared.database.reads import Reader
+from shared.database.statements import KNOWN_STATEMENTS, conjuncts
+from shared.database.transactions import Transaction
 from shared.database.versions import meets_conditions, version
 from shared.errors import NotFound
 from shared.page import ItemKey

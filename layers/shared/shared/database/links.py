@@ -8,8 +8,8 @@ from sqlalchemy import Column, ColumnElement, Table, bindparam, delete, select, 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
-from shared.database.dependencies import KNOWN_STATEMENTS
 from shared.database.ownership import check_owner, is_own
+from shared.database.statements import KNOWN_STATEMENTS
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
 from shared.page import ItemKey

@@ -27,10 +27,32 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement, Grouping
 
-from shared.database.dependencies import KNOWN_STATEMENTS, set_by, upsert_of, value_of
 from shared.database.ownership import EVERYTHING, SUBJECT, conditions_on_caller, has_parameter
+from shared.database.statements import KNOWN_STATEMENTS, set_by, upsert_of, value_of
+from shared.errors import Forbidden
+from shared.observability import logger
+from shared.request import Access
 
 EQUALITIES = (operators.eq, operators.in_op)
+
+
+def require_own_rows(access: Access, statement: Executable) -> None:
+    """Raise `Forbidden` for a caller who may use only its own rows, unless the statement is limited
+    to these."""
+    if access.own_only and not is_limited(statement):
+        raise not_limited(access)
+
+
+def not_limited(access: Access) -> Forbidden:
+    """Return the error of a statement that does not limit rows to the caller's: a bug, or a role
+    that should have no such grant."""
+    logger().warning("a statement has no condition on the caller", operation=access.operation)
+    return forbidden(access)
+
+
+def forbidden(access: Access) -> Forbidden:
+    """Return the error of a row that is not the caller's own."""
+    return Forbidden(access.permission, own_only=True)
 
 
 @lru_cache(KNOWN_STATEMENTS)

@@ -24,8 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement
 
-from shared.database.dependencies import KNOWN_STATEMENTS, conjuncts
 from shared.database.models import METADATA, identities
+from shared.database.statements import KNOWN_STATEMENTS, conjuncts
 from shared.request import Access
 
 EVERYTHING = bindparam("_caller_owns_everything", type_=Boolean)

@@ -40,7 +40,7 @@ from sqlalchemy.exc import DataError
 from sqlalchemy.sql.selectable import FromGrouping
 
 from shared.database.models import BLOCK_IDS, row_counts
-from shared.database.transactions import Reader
+from shared.database.reads import Reader
 from shared.page import OrderedKey, PagePosition, PageResult, invalid_cursor
 
 AFTER = bindparam("_page_after", type_=BigInteger)

@@ -1,30 +1,19 @@
-"""Reads, and transactions of writes.
+"""Transactions: a block that is committed at its end, or rolled back if it raises.
 
-`read` runs a query in AUTOCOMMIT, one round trip per statement. `transaction` is a block that is
-committed at its end: BEGIN is sent with its first statement, the cache is fenced while that
-statement runs, the audit log's rows are sent with COMMIT, and the fences are cleared after it.
+BEGIN is sent with the first statement, the cache is fenced while that statement runs, the audit
+log's rows are sent with COMMIT, and the fences are cleared after it.
 
 If the connection broke before COMMIT, the `DatabaseUnavailable` has `connection_lost`, and the
 request is retried once (`shared.http.route`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, suppress
-from typing import (
-    Any,
-    Concatenate,
-    LiteralString,
-    ParamSpec,
-    Protocol,
-    TypeVar,
-    TypeVarTuple,
-    cast,
-    overload,
-)
+from typing import Any, LiteralString, Protocol, TypeVarTuple, cast, overload
 
 import psycopg
-from sqlalchemy import CursorResult, Delete, Executable, Row, Table, Update
+from sqlalchemy import CursorResult, Delete, Executable, Row, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio.engine import AsyncConnection
 from sqlalchemy.sql.dml import UpdateBase
@@ -32,16 +21,10 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.concurrency import run_both
 from shared.conditions import UNCONDITIONAL
+from shared.database import audit
+from shared.database.changes import TableChanges, changes_of
 from shared.database.connection import worker_connection
-from shared.database.dependencies import (
-    TableChanges,
-    Values,
-    changes_of,
-    dependencies_of,
-    merge,
-    require_read,
-    statement_tables,
-)
+from shared.database.dependencies import Values, require_read
 from shared.database.driver import ROLLBACK_SECONDS, BoundedConnection
 from shared.database.failures import changed_concurrently, log_failure, sqlstate_of
 from shared.database.guards import (
@@ -54,20 +37,18 @@ from shared.database.guards import (
     target_of,
     unchanged_row_of,
 )
-from shared.database.own_rows import is_limited
-from shared.database.ownership import names_caller, owner_values
+from shared.database.own_rows import forbidden, is_limited, not_limited, require_own_rows
+from shared.database.reads import not_found
+from shared.database.statements import statement_tables
 from shared.database.violations import client_error
 from shared.errors import (
     ApiError,
     DatabaseUnavailable,
-    Forbidden,
     InvalidRequest,
-    NotFound,
     OutcomeUnknown,
     PreconditionFailed,
 )
 from shared.observability import database_time, logger
-from shared.page import ItemKey
 from shared.request import Access, ApiRequest
 from shared.settings import settings
 
@@ -75,13 +56,6 @@ from shared.settings import settings
 # operator intervention (shutdown, crash), and statement_completion_unknown.
 UNKNOWN_OUTCOMES = ("08", "57P", "40003")
 
-AUDIT = """
-INSERT INTO audit_log (issuer, subject, action, resource, resource_id, resource_key, request_id)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-"""
-
-P = ParamSpec("P")
-R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 
@@ -111,49 +85,6 @@ class Invalidation(Protocol):
         """Clear the fences; called at most once, even if none was started."""
 
 
-class Reader:
-    """Runs the statements of a read, each in one round trip, and collects their dependencies."""
-
-    def __init__(self, connection: AsyncConnection, request: ApiRequest) -> None:
-        self._connection = connection
-        self._request = request
-        self.depends_on: dict[str, str | None] = {}
-        self.names_caller = False
-        """Whether the rows that were read depend on the caller."""
-
-    @property
-    def access(self) -> Access:
-        """The caller's access; a page that is read with it is not shared with other callers."""
-        self.names_caller = True
-        return self._request.granted()
-
-    async def execute(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
-    ) -> CursorResult[*Ts]:
-        """Run a statement that changes nothing.
-
-        Raises `UnknownTables`, and `Forbidden` if the statement does not check the owner for a
-        caller who may read only its own rows.
-        """
-        access = self._request.access
-        if access is not None and access.own_only and not is_limited(statement):
-            raise _unlimited(access)
-        if names_caller(statement):
-            self.names_caller = True
-            values = {**(values or {}), **owner_values(self._request.granted())}
-        merge(self.depends_on, dependencies_of(statement, values))
-        return await self._connection.execute(statement, values)
-
-    async def find(
-        self, statement: TypedReturnsRows[*Ts], values: Values | None = None
-    ) -> Row[*Ts]:
-        """Return the one row of a statement that changes nothing. Raises `NotFound`."""
-        row = (await self.execute(statement, values)).one_or_none()
-        if row is None:
-            raise _not_found(self._request)
-        return row
-
-
 class Transaction:
     """Runs the statements of a request's transaction, each in one round trip.
 
@@ -172,7 +103,7 @@ class Transaction:
         self.driver = driver
         self._invalidation = invalidation
         self.request = request
-        self._written: list[tuple[str, int | None, str | None]] = []
+        self._written: list[Sequence[object]] = []
         self._changing: list[Executable] = []
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
@@ -237,7 +168,7 @@ class Transaction:
     async def _change_one(self, statement: TypedReturnsRows[*Ts], given: Values) -> Row[*Ts] | None:
         if not (isinstance(statement, Update) and sets_nothing(statement, given)):
             return await self._write(statement, given)
-        self._require_guard(statement)
+        require_own_rows(self.access, statement)
         return (await self._look_up(unchanged_row_of(statement), given)).one_or_none()
 
     @overload
@@ -258,9 +189,9 @@ class Transaction:
         The changes are not in the audit log. For a caller who may write only its own rows, raises
         `Forbidden` if the statement sets a column on which that depends: use `change`.
         """
-        self._require_guard(statement)
+        require_own_rows(self.access, statement)
         if self.access.own_only and sets_own(statement, values or {}):
-            raise _unlimited(self.access)
+            raise not_limited(self.access)
         changes = changes_of(statement)
         for table in changes.tables({}):
             self._changed(table, None)
@@ -280,7 +211,7 @@ class Transaction:
         """
         require_read(statement)
         if not any_owner:
-            self._require_guard(statement)
+            require_own_rows(self.access, statement)
         return await self._look_up(statement, values)
 
     async def _look_up(
@@ -292,18 +223,14 @@ class Transaction:
 
     async def _write(self, statement: TypedReturnsRows[*Ts], values: Values) -> Row[*Ts] | None:
         """Change one row, note it for the audit log, and return it; None if none matched."""
-        self._require_guard(statement)
+        require_own_rows(self.access, statement)
         changes = changes_of(statement)
         row: Row[*Ts] | None = (await self._change(changes, values)).one_or_none()
         if row is not None:
-            self._written.append(_audited(statement, row, self.access))
+            self._written.append(audit.audit_values(self.request, statement, row))
         for table, scopes in changes.scopes(row).items():
             self._changed(table, scopes)
         return row
-
-    def _require_guard(self, statement: Executable) -> None:
-        if self.access.own_only and not is_limited(statement):
-            raise _unlimited(self.access)
 
     async def _why_not(
         self,
@@ -318,17 +245,17 @@ class Transaction:
         """
         is_conditional = self._conditions.if_match is not None
         if not isinstance(statement, Update | Delete):
-            return forbidden(self.access) if self.access.own_only else _not_found(self.request)
+            return forbidden(self.access) if self.access.own_only else not_found(self.request)
         is_of_one_table = len(statement_tables(statement)) == 1
         if is_of_one_table and not (self.access.own_only or is_conditional):
-            return _not_found(self.request)
+            return not_found(self.request)
         target = target_of(statement)
         found = (await self._look_up(target, values)).one_or_none()
         if found is None:
-            return _not_found(self.request)
+            return not_found(self.request)
         if not found[0]:  # None for a caller without a user
             is_readable = await self._is_readable(found_by, values)
-            return forbidden(self.access) if is_readable else _not_found(self.request)
+            return forbidden(self.access) if is_readable else not_found(self.request)
         if is_conditional:
             return PreconditionFailed()
         return changed_concurrently()
@@ -394,34 +321,11 @@ class Transaction:
         async with self.driver.pipeline():
             is_audited = settings().audit_retention_days > 0
             for written in self._written if is_audited else ():
-                await self.driver.execute(AUDIT, self._audit_values(*written))
+                await self.driver.execute(audit.INSERT, written)
             if self._last is not None:
                 await self.driver.execute(*self._last)
             # The driver's `commit` would await its own round trip within the pipeline.
             return await self.driver.execute("COMMIT")
-
-    def _audit_values(self, resource: str, id_: int | None, key: str | None) -> Sequence[object]:
-        access = self.access
-        caller = (access.caller.issuer, access.caller.subject) if access.caller else (None, None)
-        return (*caller, access.operation, resource, id_, key, self.request.gateway_id)
-
-
-async def read(
-    request: ApiRequest,
-    query: Callable[Concatenate[Reader, P], Awaitable[R]],
-    /,
-    *arguments: P.args,
-    **named: P.kwargs,
-) -> R:
-    """Return the query's result; each of its statements runs on its own (AUTOCOMMIT).
-
-    Raises `DatabaseUnavailable`, and the errors of the query.
-    """
-    request.begin_counting()
-    async with worker_connection().acquire(request.record) as (connection, driver):
-        with database_time(request.record):
-            async with driver.reading_from_primary():
-                return await query(Reader(connection, request), *arguments, **named)
 
 
 @asynccontextmanager
@@ -490,50 +394,6 @@ async def _roll_back(driver: BoundedConnection, invalidation: Invalidation) -> N
                 await invalidation.rolled_back()
 
     await run_both(driver.end_transaction(), clear_fences())
-
-
-def _audited(
-    statement: Executable, row: Row[*tuple[Any, ...]], access: Access
-) -> tuple[str, int | None, str | None]:
-    """Return the row's resource, and its key, as columns of the audit log.
-
-    The rows of a link table have no key of their own: they have the permission's resource, the
-    first of the ids that they link, and both, such as `1/2`.
-    """
-    table = getattr(statement, "table", None)
-    names = [one.name for one in table.primary_key.columns] if isinstance(table, Table) else []
-    key, text = resource_columns(_key_of(row))
-    if isinstance(table, Table) and len(names) == 1:
-        return table.name, key, text
-    if names and set(names) <= set(row._fields):
-        text = "/".join(str(getattr(row, name)) for name in names)
-    return access.resource, key, text
-
-
-def _key_of(row: Row[*tuple[Any, ...]]) -> ItemKey:
-    found: ItemKey = row.id if "id" in row._fields else next(iter(row))
-    return found
-
-
-def resource_columns(key: ItemKey) -> tuple[int | None, str | None]:
-    """Return a key as the columns `resource_id` and `resource_key` of the layer's own tables."""
-    return (key, None) if isinstance(key, int) else (None, str(key))
-
-
-def _not_found(request: ApiRequest) -> NotFound:
-    return NotFound(f"There is no {request.item} with this id.")
-
-
-def forbidden(access: Access) -> Forbidden:
-    """Return the error of a row that is not the caller's own."""
-    return Forbidden(access.permission, own_only=True)
-
-
-def _unlimited(access: Access) -> Forbidden:
-    """Return the error of a statement that does not limit rows to the caller's: a bug, or a role
-    that should have no such grant."""
-    logger().warning("a statement has no condition on the caller", operation=access.operation)
-    return forbidden(access)
 
 
 def _outcome_unknown() -> OutcomeUnknown:

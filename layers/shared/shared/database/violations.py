@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from shared.database.dependencies import statement_tables, written_tables
 from shared.database.failures import violated_constraint
 from shared.database.models import CONFLICT
+from shared.database.statements import statement_tables, written_tables
 from shared.errors import AlreadyTaken, ApiError, Conflict, InvalidReference, ResourceInUse
 
 UNIQUE = (Index, PrimaryKeyConstraint, UniqueConstraint)

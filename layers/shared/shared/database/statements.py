@@ -1,0 +1,176 @@
+"""What a statement says of itself: its parts, its tables, and the values that it sets.
+
+Only this module uses attributes of SQLAlchemy that are not public; tests fail if one is renamed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnClause,
+    ColumnElement,
+    Executable,
+    FromClause,
+    FromGrouping,
+    Insert,
+    Join,
+    Select,
+    Table,
+    TableClause,
+    TextClause,
+    Update,
+    bindparam,
+)
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
+
+KNOWN_STATEMENTS = 1024
+"""The number of statements of which the facts are kept."""
+
+Place = tuple[Select[Any], Sequence[FromClause]]
+"""A SELECT, and the tables and aliases from which it selects."""
+
+
+class UnknownTables(TypeError):
+    """The tables of a statement cannot be derived: a bug, found when the statement is first run."""
+
+
+class NamedText(TextClause):
+    """SQL text with the tables that it names."""
+
+    inherit_cache = True
+
+    def __init__(self, text: str, reads: Sequence[Table], changes: Sequence[Table]) -> None:
+        super().__init__(text)
+        self.reads = tuple(reads)
+        self.changes = tuple(changes)
+
+
+def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
+    """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
+
+    Tables to which a delete cascades need not be named, nor tables that are `DERIVED_FROM` others.
+    """
+    return NamedText(text, reads, changes)
+
+
+def statement_tables(statement: Executable) -> set[Table]:
+    """Return the tables that a statement names. Raises `UnknownTables`."""
+    found: set[Table] = set()
+    for element in parts_of(statement):
+        if isinstance(element, Table):
+            found.add(element)
+        elif isinstance(element, NamedText):
+            found.update(element.reads, element.changes)
+    return found
+
+
+def written_tables(statement: Executable) -> set[Table]:
+    """Return the tables in which a statement inserts or updates rows. Raises `UnknownTables`."""
+    parts = list(parts_of(statement))
+    named = {table for one in parts if isinstance(one, NamedText) for table in one.changes}
+    return named | {changed_table(one) for one in parts if isinstance(one, Insert | Update)}
+
+
+def parts_of(statement: Executable) -> Iterator[ClauseElement]:
+    """Yield every part of a statement. Raises `UnknownTables` for SQL text without tables."""
+    for element in visitors.iterate(statement):  # type: ignore[arg-type]
+        if isinstance(element, TextClause) and not isinstance(element, NamedText):
+            raise UnknownTables("SQL text must name its tables: use shared.database.sql")
+        if isinstance(element, TableClause) and not isinstance(element, Table):
+            raise UnknownTables(f"{element.name} is not a table of the models")
+        if isinstance(element, ColumnClause) and element.is_literal:
+            _check_literal(element.name)
+        if isinstance(element, ClauseElement):
+            yield element
+
+
+def _check_literal(text: str) -> None:
+    if "select" in text.lower():
+        raise UnknownTables("a literal column with a query must name its tables: use sql")
+
+
+def changed_table(statement: UpdateBase) -> Table:
+    """Return the table of an INSERT, UPDATE or DELETE. Raises `UnknownTables`."""
+    if not isinstance(statement.table, Table):
+        raise UnknownTables("a statement must change a table of the models")
+    return statement.table
+
+
+def places_in(element: Any, outer: Sequence[FromClause] = ()) -> Iterator[Place]:
+    """Yield each SELECT, with the tables and aliases from which it selects.
+
+    Those of the SELECT around a query in a condition or column (`outer`) are not among them, except
+    in a join: SQLAlchemy correlates the two.
+    """
+    inner = () if isinstance(element, FromClause) else outer
+    if isinstance(element, Select):
+        froms = element.get_final_froms()
+        own = [one for one in froms if not any(one is other for other in outer)]
+        # Not after `correlate`, which says it otherwise; a test fails if the name changes.
+        inner = list(_sources(own if element._auto_correlate and own else froms))
+        yield element, inner
+    for child in element.get_children():
+        yield from places_in(child, () if isinstance(child, FromClause) else inner)
+
+
+def _sources(froms: Sequence[FromClause]) -> Iterator[FromClause]:
+    for one in froms:
+        if isinstance(one, Join):
+            yield from _sources((one.left, one.right))
+        elif isinstance(one, FromGrouping):  # a join within a join
+            yield from _sources((one.element,))
+        else:
+            yield one
+
+
+def aliased(source: FromClause) -> FromClause:
+    """Return what a source is an alias of, at any depth; itself if it is none."""
+    while (element := getattr(source, "element", None)) is not None:
+        source = element
+    return source
+
+
+def conjuncts(condition: ColumnElement[Any] | None) -> Iterator[ColumnElement[Any]]:
+    """Yield the conditions that all must be met."""
+    if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
+        for part in condition.clauses:
+            yield from conjuncts(part)
+    elif condition is not None:
+        yield condition
+
+
+def value_of(statement: Insert | Update, column: str) -> object:
+    """Return the expression that a column is set to, None if an INSERT leaves it out."""
+    if isinstance(statement, Insert) and statement.select is not None:
+        names = [getattr(name, "name", name) for name in statement._select_names or ()]
+        selected = list(statement.select.selected_columns)
+        return selected[names.index(column)] if column in names else None
+    return set_by(statement).get(column, bindparam(column))
+
+
+def set_by(statement: Insert | Update) -> dict[Any, object]:
+    """Return the values in the statement itself, not in its parameters, by column."""
+    # There is no public attribute for them; a test fails if this one is renamed.
+    return {getattr(name, "name", name): one for name, one in (statement._values or {}).items()}
+
+
+class Upsert(NamedTuple):
+    """ON CONFLICT DO UPDATE: the columns in conflict by name, the new values, and the condition."""
+
+    target: frozenset[str]
+    values: Mapping[str, object]
+    where: ColumnElement[bool] | None
+
+
+def upsert_of(statement: Insert) -> Upsert | None:
+    """Return the INSERT's ON CONFLICT DO UPDATE, None if it has none."""
+    # No public attribute has the clause; a test fails if this name changes.
+    clause: Any = getattr(statement, "_post_values_clause", None)
+    if clause is None or not hasattr(clause, "update_values_to_set"):
+        return None
+    target = (getattr(one, "name", one) for one in clause.inferred_target_elements or ())
+    values: Mapping[Any, object] = dict(clause.update_values_to_set)
+    set_to = {getattr(name, "name", name): value for name, value in values.items()}
+    return Upsert(frozenset(target), set_to, clause.update_whereclause)
