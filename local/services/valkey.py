@@ -51,7 +51,7 @@ def end_quarantine(client: redis.Redis, key_prefix: str = "") -> None:
     of the server, so a restart or a flush causes a quarantine again.
     """
     info: Any = client.info("replication")
-    client.hset(f"{key_prefix}generations", "epoch", f"{info['master_replid']}:0")
+    client.hset(f"{key_prefix}generations", "|epoch", f"{info['master_replid']}:0")
 
 
 def stop(directory: Path) -> None:

@@ -107,7 +107,7 @@ async def arrived() -> None:
 
 def tokens(cache: Client) -> dict[str, str]:
     found: dict[bytes, bytes] = cache.hgetall("generations")
-    return {name.decode(): token.decode() for name, token in found.items() if name != b"epoch"}
+    return {name.decode(): token.decode() for name, token in found.items() if name != b"|epoch"}
 
 
 def test_a_miss_stores_the_page_after_its_dependencies(
@@ -142,6 +142,23 @@ def test_a_hit_is_one_command(fetch: Fetch, cache: Client) -> None:
     before = look_ups(cache)
     fetch(Database())
     assert look_ups(cache) - before == 1
+
+
+@pytest.mark.parametrize("name", ["epoch", "fences", "generations", "health", "limit", "scope"])
+def test_a_table_may_have_a_name_that_the_protocol_uses(
+    worker: Worker, cache: Client, name: str
+) -> None:
+    pages = PageCache(name, BaseModel)
+
+    def fetched(content: bytes) -> bytes:
+        return worker.run(pages.fetch(REQUEST, PAGE, Database(content, {name: ""}).load))
+
+    assert fetched(b"old") == b"old"
+    worker.run(check_redis())
+    assert fetched(b"new") == b"old"
+    worker.run(write({name: None}))
+    assert fetched(b"new") == b"new"
+    assert fetched(b"newer") == b"new"
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff", b"\n;things@=1+1", b"x" * MAX_PAGE_BYTES])
@@ -530,7 +547,7 @@ def test_a_rejected_command_voids_all_tables_before_redis_is_used_again(
     for name in PAGES:
         worker.run(fetch_of(name, b"old"))
     worker.run(arrived())
-    before, epoch = tokens(cache), cache.hget("generations", "epoch")
+    before, epoch = tokens(cache), cache.hget("generations", "|epoch")
     redis_scripts().breaker.pause_seconds = 0
     cache.execute_command("ACL", "SETUSER", "default", "-eval", "-evalsha")
     try:
@@ -542,7 +559,7 @@ def test_a_rejected_command_voids_all_tables_before_redis_is_used_again(
     after = tokens(cache)
     assert after.keys() == before.keys()
     assert not [name for name in before if after[name] == before[name]]
-    assert cache.hget("generations", "epoch") == epoch
+    assert cache.hget("generations", "|epoch") == epoch
 
 
 def test_a_write_sets_its_fences_also_while_readers_do_not_ask_redis(
@@ -823,7 +840,7 @@ def test_the_quarantine_is_as_long_as_a_fence(
         fetch(Database())
     else:
         worker.run(check_redis())
-    server, ends_at = cache.hget("generations", "epoch").decode().split(":")
+    server, ends_at = cache.hget("generations", "|epoch").decode().split(":")
     assert server == cache.info("replication")["master_replid"]
     seconds = (int(ends_at) - server_milliseconds(cache)) / 1000
     assert FENCE_SECONDS - 1 < seconds <= FENCE_SECONDS

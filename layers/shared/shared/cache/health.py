@@ -11,7 +11,7 @@ from shared.cache.scripts import (
     redis_scripts,
 )
 
-TABLE = "health"
+TABLE = "health check"
 """No table has this name."""
 
 

@@ -4,7 +4,7 @@ A page is valid while nothing that it was read from has changed. Keys, each afte
 `CACHE_KEY_PREFIX`:
 
     generations          a hash: `articles`, the token of a table; `articles|all`, the token of its
-                         pages that show rows of any scope; `epoch`, see below; no TTL
+                         pages that show rows of any scope; `|epoch`, see below; no TTL
     scope:articles:7     the token of one scope of a table; of its rows whose writer_id is 7
     fences               a sorted set of writes in progress, `table|writer` by their deadline
     writers:{page}:{limit} the page's dependencies, a line end, and its bytes, which are left out if
@@ -23,7 +23,7 @@ the writer crashed, or does not know whether its COMMIT took effect, its fence e
 PostgreSQL has ended the transaction (`transaction_timeout`, set by the migrations); the reader that
 finds it expired gives the table a new token.
 
-`epoch` is the primary's replication id, new whenever a server starts or is promoted, and the end
+`|epoch` is the primary's replication id, new whenever a server starts or is promoted, and the end
 of a quarantine. A Redis without an epoch, or with another server's, may have lost fences: nothing
 is served or stored for `FENCE_SECONDS`, until every write whose fence was lost is over.
 

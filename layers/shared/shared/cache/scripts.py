@@ -64,11 +64,11 @@ def is_page_or_lease(result: Any) -> bool:
 LOOK_UP = Script(
     f"""{NOW}{VOID_TABLE}
 local server = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local epoch = redis.call('HGET', KEYS[1], '|epoch')
 if not epoch or string.sub(epoch, 1, #server) ~= server then
     epoch = string.format('%s:%.0f', server, now + ARGV[1])
     redis.call('DEL', KEYS[1])
-    redis.call('HSET', KEYS[1], 'epoch', epoch)
+    redis.call('HSET', KEYS[1], '|epoch', epoch)
 end
 local members = redis.call('ZRANGE', KEYS[2], 0, -1)
 if #members > 0 then
@@ -126,7 +126,7 @@ return {{'lease', epoch, scope_token, redis.call('HGETALL', KEYS[1])}}
 # token, and a field, its token, and '1' if the token is new, for each generation it depends on.
 STORE = Script("""
 if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[2] then return end
+if redis.call('HGET', KEYS[1], '|epoch') ~= ARGV[2] then return end
 for i = 7, #ARGV - 1, 3 do
     local token = redis.call('HGET', KEYS[1], ARGV[i])
     if ARGV[i + 2] == '1' and token or ARGV[i + 2] == '' and token ~= ARGV[i + 1] then return end
@@ -171,7 +171,7 @@ if ARGV[2] ~= '*' then
 end
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
-    if fields[i] ~= 'epoch' then void(fields[i], ARGV[1]) end
+    if fields[i] ~= '|epoch' then void(fields[i], ARGV[1]) end
 end
 """)
 
