@@ -24,19 +24,18 @@ from tests.migrations.conftest import Migrate
 from tests.resources import insert_rows
 
 
-def indexes(url: str) -> list[Any]:
-    """The definitions of the indexes, which a revision may change under the same names."""
+def definitions(url: str) -> set[Any]:
+    """Of indexes, columns and functions, which a revision may change under the same names."""
     with psycopg.connect(url) as connection:
-        return connection.execute("SELECT indexdef FROM pg_indexes ORDER BY 1").fetchall()
-
-
-def columns(url: str) -> list[Any]:
-    """Tables, columns and their types."""
-    with psycopg.connect(url) as connection:
-        return connection.execute(
-            "SELECT table_name, column_name, udt_name FROM information_schema.columns"
-            " WHERE table_schema = 'public' ORDER BY 1, 2"
-        ).fetchall()
+        return set(
+            connection.execute(
+                "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+                " UNION ALL SELECT concat_ws(' ', table_name, column_name, udt_name)"
+                " FROM information_schema.columns WHERE table_schema = 'public'"
+                " UNION ALL SELECT pg_get_functiondef(p.oid) FROM pg_proc p"
+                " WHERE pronamespace = 'public'::regnamespace AND prokind = 'f'"
+            )
+        )
 
 
 def names(url: str) -> set[str]:
@@ -95,13 +94,13 @@ def test_upgrading_again_changes_nothing(migrate: Migrate, empty_url: str) -> No
 def test_a_step_down_leads_to_the_revision_before(migrate: Migrate, empty_url: str) -> None:
     migrate()
     assert migrate(action="status") == {"revision": HEAD, "head": HEAD, "state": "current"}
-    at_head = indexes(empty_url), columns(empty_url)
+    at_head = definitions(empty_url)
     before = f"{int(HEAD) - 1:04}"
     assert migrate(action="downgrade", revision="-1")["revision"] == before
     assert migrate(action="status") == {"revision": before, "head": HEAD, "state": "behind"}
-    assert (names(empty_url), (indexes(empty_url), columns(empty_url))) != (SCHEMA, at_head)
+    assert definitions(empty_url) != at_head
     assert migrate() == AT_HEAD
-    assert (indexes(empty_url), columns(empty_url)) == at_head
+    assert definitions(empty_url) == at_head
     assert names(empty_url) == SCHEMA
 
 

@@ -1,15 +1,25 @@
 """The migrated schema: as the models declare it, with indexes that queries use."""
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import Table, create_engine
 
 from local.generate.catalog import differences
 from local.services import Services
 from migrations.handler import handler
+from migrations.triggers import (
+    forget_responses_by_key,
+    forget_responses_of,
+    forget_responses_when_set,
+)
 from shared.cache.scripts import FENCE_SECONDS
 from shared.database.models import BLOCK_IDS, METADATA
 from shared.database.paged_query import has_row_counts
+from shared.database.server import database_url
 from tests.conftest import Worker
 from tests.migrations.conftest import Migrate, Schema, new_database
 from tests.migrations.counts import assert_counts_are_exact, counted
@@ -252,21 +262,45 @@ def test_stored_responses_keep_their_resource_up_and_down(schema: Schema, migrat
     assert newer == [("kept", 42, "{}")]
 
 
-def test_a_deletion_finds_stored_responses_by_their_index_however_few_there_were_before(
-    example: Schema,
+DELETE = "DELETE FROM made_rows WHERE id = %s"
+SET = "UPDATE made_rows SET closed_at = now() WHERE id = %s"
+
+
+@pytest.mark.parametrize(
+    ("forget_responses", "arguments", "statement"),
+    [
+        pytest.param(forget_responses_of, (), DELETE, id="deleted by id"),
+        pytest.param(forget_responses_by_key, ("code",), DELETE, id="deleted by key"),
+        pytest.param(forget_responses_when_set, ("closed_at",), SET, id="closed"),
+    ],
+)
+def test_stored_responses_are_found_by_their_index_however_few_there_were_before(
+    schema: Schema,
+    forget_responses: Callable[..., None],
+    arguments: tuple[str, ...],
+    statement: str,
 ) -> None:
-    example.execute("ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)")
-    example.execute(INSERT_WRITERS, [20])
-    example.execute("VACUUM idempotency_keys")
-    for writer_id in range(1, 11):  # soon PostgreSQL would keep its plan
-        example.execute("DELETE FROM writers WHERE id = %s", [writer_id])
-    example.execute(
-        "INSERT INTO idempotency_keys (path, key, resource_id, expires_at)"
-        " SELECT '/writers', n, n, now() FROM generate_series(1, 20000) n"
+    schema.execute(
+        "CREATE TABLE made_rows (id bigint PRIMARY KEY, code text, closed_at timestamptz)"
     )
-    before = scans_of_keys(example)
-    example.execute("DELETE FROM writers WHERE id = 20")
-    assert scans_of_keys(example) == before
+    engine = create_engine(database_url())
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        forget_responses("made_rows", *arguments)
+    engine.dispose()
+    schema.execute("INSERT INTO made_rows SELECT n, 'key-' || n FROM generate_series(1, 20) n")
+    schema.execute("ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)")
+    schema.execute("VACUUM idempotency_keys")
+    for row in range(1, 11):  # soon PostgreSQL would keep its plan
+        schema.execute(statement, [row])
+    schema.execute(
+        "INSERT INTO idempotency_keys (path, key, resource_id, resource_key, body, expires_at)"
+        " SELECT '/made_rows', n, n, 'key-' || n, '{}', now() FROM generate_series(1, 20000) n"
+    )
+    before = scans_of_keys(schema)
+    schema.execute(statement, [20])
+    assert scans_of_keys(schema) == before
+    forgotten = "SELECT resource_id FROM idempotency_keys WHERE body IS NULL"
+    assert schema.execute(forgotten).fetchall() == [(20,)]
 
 
 def scans_of_keys(schema: Schema) -> object:
