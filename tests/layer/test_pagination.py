@@ -15,6 +15,7 @@ from shared.http.fields import KEY, MAX_ID
 from shared.http.pagination import (
     CursorPage,
     CursorParameters,
+    OffsetPage,
     PageParameters,
     decode_cursor,
     encode_cursor,
@@ -122,6 +123,15 @@ def test_cached_content_becomes_body_and_link(next_key: int | None) -> None:
     assert (body["data"], body["limit"]) == (["line\nend", "ü"], 2)
     assert response.headers.get("link") == (f'<{body["next"]}>; rel="next"' if next_key else None)
     assert response.headers["content-type"] == "application/json"
+
+
+def test_only_the_link_of_a_page_gets_the_base_path() -> None:
+    own = next_url("/writers", 7, limit=2)
+    result = PageResult([{"next": own}], 7, 1)
+    schema = OffsetPage[dict[str, str]]
+    content = page_content(schema, "/writers", PageParameters(limit=2), result)
+    body = json.loads(bytes(page_response(ApiRequest(base_path="/v1"), content).body))
+    assert (body["data"], body["next"]) == ([{"next": own}], f"/v1{own}")
 
 
 UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), primary_key=True))

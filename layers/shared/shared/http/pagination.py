@@ -176,8 +176,9 @@ def page_response(request: ApiRequest, content: bytes) -> Response:
     """
     link, _, body = content.partition(b"\n")
     if link and (base := request.base_path.encode()):
-        # A client's text cannot contain this, as its quotes are escaped.
-        body = body.replace(b'"next":"%b"' % link, b'"next":"%b%b"' % (base, link))
+        # The last one: of a row, a field of JSON may have the same member.
+        before, _, after = body.rpartition(b'"next":"%b"' % link)
+        body = b'%b"next":"%b%b"%b' % (before, base, link, after)
         link = base + link
     headers = {"Link": f'<{link.decode("latin-1")}>; rel="next"'} if link else None
     return conditional_response(request.conditions, body, content_tag(body), headers)
