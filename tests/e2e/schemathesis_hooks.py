@@ -12,7 +12,8 @@ import schemathesis
 from hypothesis import strategies as st
 
 from shared.http.conditional import CONDITION_PATTERN
-from shared.http.fields import MAX_ID, VISIBLE_LINE_PATTERN, has_visible_character
+from shared.http.fields import MAX_ID
+from shared.http.texts import VISIBLE_LINE_PATTERN, has_visible_character
 
 ACCEPTABLE = {"cursor": r"[A-Za-z0-9_-]{1,64}", "page": r"[1-9]\d{0,16}", "skip": r"\d{1,19}"}
 ACCEPTABLE_KEY = r"[!-~]{1,255}"

@@ -9,10 +9,10 @@ import pytest
 from shared.errors import MAX_BODY_BYTES, MAX_ERRORS
 from shared.http.fields import (
     MAX_CONTENT_CHARACTERS,
-    MAX_EMAIL_CHARACTERS,
     MAX_NAME_CHARACTERS,
     MAX_TITLE_CHARACTERS,
 )
+from shared.http.texts import MAX_EMAIL_CHARACTERS
 from tests.in_process import LambdaTransport
 
 MAX_PAYLOAD_BYTES = 32 * 1024

@@ -1,35 +1,18 @@
-"""Types of fields and parameters, and base classes of schemas.
+"""Types of the fields of schemas and of parameters, and the base classes of schemas.
 
 An id is a PostgreSQL bigint identity column. In a body it is a JSON integer: `true`, `1.0` and
 `"1"` are rejected. In a route's path `{article_id:id}` matches only digits, so that
 `/articles/search` is another route, and at most 19, the length of the largest bigint.
 `{file_id:uuid}` matches a UUID, `{country_code:key}` a text key.
 
-The maximum length of a text is part of the contract. It applies to the text as it is stored, so
-that any response can be sent back: a line is stored in Unicode's form NFC, an address as
-`email-validator` normalizes it, a content as sent (NFC can take seconds for a long text). Control
-characters are rejected; PostgreSQL cannot store NUL. A name or title is a single line (also by
-Unicode's line separators), has a visible character, and does not reorder the text around it:
-directional embeddings, overrides and isolates are rejected, but not the marks U+200E, U+200F and
-U+061C, which right-to-left names need. A content may contain tabs and line ends.
-
 Maxima also keep pages below Lambda's limit of 6 MB (`local.generate.page_sizes`). PostgreSQL stores
 numbers of JSON without exponents, so that their digits count.
-
-The JSON Schema patterns are equivalent to the validators, with one exception: rare combining marks
-and invisible characters above U+FFFF are too many to list, so a name that consists of them matches
-its pattern, but is rejected.
-
-A date or date-time in a query is as defined by RFC 3339, and converted to UTC. A date means
-midnight. A date-time without an offset, which the RFC does not allow, is UTC. Other forms of ISO
-8601 (weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the first second
-of the next day, as in PostgreSQL. Digits below a microsecond are truncated.
 """
 
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, get_args
@@ -47,6 +30,19 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 from starlette.convertors import IntegerConvertor, StringConvertor, register_url_convertor
 from typing_extensions import TypedDict
+
+from shared.http.dates import parse_date, parse_date_or_datetime, parse_timestamp
+from shared.http.texts import (
+    LINE_PATTERN,
+    MAX_EMAIL_CHARACTERS,
+    TEXT_PATTERN,
+    VISIBLE_LINE_PATTERN,
+    require_one_line,
+    require_plain_text,
+    require_visible,
+    stored_address,
+    stored_line,
+)
 
 DIGITS = re.compile("[0-9]{1,19}")  # the largest bigint has 19
 
@@ -160,83 +156,17 @@ class KeyConvertor(StringConvertor):
 register_url_convertor("key", KeyConvertor())
 
 
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"([Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:(?P<second>[0-5][0-9]|60)(\.[0-9]+)?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
-)
-FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-
-
-def _date_or_datetime(value: object) -> datetime:
-    text = str(value)
-    try:
-        return _parse_rfc_3339(text)
-    except OverflowError:  # less than a day outside of the calendar, where there are no rows
-        return FIRST if text.startswith("0001") else LAST
-    except ValueError:
-        raise PydanticCustomError(
-            "date_or_datetime",
-            "is neither a date (2026-01-31) nor a date-time (2026-01-31T12:00:00Z); "
-            "a + must be sent as %2B",
-        ) from None
-
-
-def _date(value: object) -> date:
-    try:
-        if DATE.fullmatch(text := str(value)):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise PydanticCustomError("date", "is not a date, such as 2026-01-31")
-
-
-def _timestamp(value: object) -> datetime:
-    text = str(value)
-    try:
-        if not DATE.fullmatch(text):
-            return _parse_rfc_3339(text)
-    except (OverflowError, ValueError):
-        pass
-    raise PydanticCustomError("timestamp", "is not a date-time, such as 2026-01-31T12:00:00Z")
-
-
-def _parse_rfc_3339(text: str) -> datetime:
-    """Raises `ValueError` for any other form, and for years other than 1 to 9999.
-
-    Raises `OverflowError` for a date-time whose year is another only in UTC.
-    """
-    match = RFC_3339.fullmatch(text)
-    if match is None:
-        raise ValueError
-    is_leap_second = match["second"] == "60"
-    if is_leap_second:
-        text = f"{text[: match.start('second')]}59{text[match.end('second') :]}"
-    parsed = datetime.fromisoformat(text.upper())
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=UTC)
-    in_utc = parsed.astimezone(UTC)
-    return _next_second(in_utc) if is_leap_second else in_utc
-
-
-def _next_second(in_utc: datetime) -> datetime:
-    """Raises `ValueError` unless the minute is the last of the day: only that has a leap second."""
-    if (in_utc.hour, in_utc.minute) != (23, 59):
-        raise ValueError
-    return in_utc + timedelta(seconds=1)
-
-
 DateOrDatetime = Annotated[
     datetime,
-    BeforeValidator(_date_or_datetime),
+    BeforeValidator(parse_date_or_datetime),
     WithJsonSchema(
         {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]}
     ),
 ]
+"""A date, which means its midnight, or a point in time; in UTC."""
 
-Date = Annotated[date, BeforeValidator(_date)]
-Timestamp = Annotated[datetime, BeforeValidator(_timestamp)]
+Date = Annotated[date, BeforeValidator(parse_date)]
+Timestamp = Annotated[datetime, BeforeValidator(parse_timestamp)]
 """A point in time, in UTC."""
 
 
@@ -249,123 +179,6 @@ MAX_CHARACTERS = "x-max-characters"
 """In the schema of a value that is no text: the maximum of its JSON."""
 MAX_JSON_DEPTH = 100
 """Pydantic reads and writes about 255 levels."""
-MAX_EMAIL_CHARACTERS = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets, less its brackets
-
-MAX_DECOMPOSITION = 4
-"""Maximum characters that NFC composes into one (UAX #15). Longer texts are not normalized, as the
-time for that grows with the square of the length."""
-
-# Valid in JSON Schema's regular expressions and in Python's: no `\p{…}`, nothing above U+FFFF.
-BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-DIRECTIONS = r"\u202a-\u202e\u2066-\u2069"
-INVISIBLE = (
-    r"\s\xad\u0300-\u036f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u180b-\u180f"
-    r"\u200b-\u200f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
-)
-LINE_PATTERN = f"^[^{BREAKS}{DIRECTIONS}]*$"
-VISIBLE_LINE_PATTERN = (
-    f"^[^{BREAKS}{DIRECTIONS}]*[^{BREAKS}{DIRECTIONS}{INVISIBLE}][^{BREAKS}{DIRECTIONS}]*$"
-)
-TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
-
-FORBIDDEN_IN_LINE = re.compile(f"[{BREAKS}{DIRECTIONS}]")
-FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-
-INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Mn", "Me", "Zl", "Zp", "Zs"})
-BLANK_CHARACTERS = re.compile(
-    r"[\u115f\u1160\u2065\u2800\u3164\uffa0\ufff0-\ufff8\ufffe\uffff"
-    r"\U00013441\U00013442\U0001d159\U000e0000-\U000e0fff]"
-)
-"""Blank letters and symbols in other categories, and code points reserved for them."""
-
-
-def _one_line(value: str) -> str:
-    if FORBIDDEN_IN_LINE.search(value):
-        raise PydanticCustomError(
-            "not_one_line",
-            "must be one line, without control characters and directional formatting characters",
-        )
-    return value
-
-
-def _text(value: str) -> str:
-    if FORBIDDEN_IN_TEXT.search(value):
-        raise PydanticCustomError(
-            "control_character", "must not contain control characters other than tabs and line ends"
-        )
-    return value
-
-
-def _visible(value: str) -> str:
-    if not has_visible_character(value):
-        raise PydanticCustomError("blank", "must have a visible character")
-    return value
-
-
-def has_visible_character(value: str) -> bool:
-    """Whether a character of the text is visible; spaces, marks and format characters are not."""
-    if value.isascii():
-        return bool(value.strip())
-    from unicodedata import category  # takes 0.4 ms, and most names need none
-
-    return any(
-        category(character) not in INVISIBLE_CATEGORIES and not BLANK_CHARACTERS.match(character)
-        for character in value
-    )
-
-
-def _stored_line(minimum: int, maximum: int) -> AfterValidator:
-    """Normalize a line, then check its length."""
-
-    def normalize_line(value: str) -> str:
-        if value.isascii():
-            return _check_length(value, minimum, maximum)
-        from unicodedata import normalize  # takes 0.4 ms, and most names need none
-
-        _check_decomposed_length(value, maximum)
-        return _check_length(normalize("NFC", value), minimum, maximum)
-
-    return AfterValidator(normalize_line)
-
-
-def _email_address(value: str) -> str:
-    # Imported when first used: reads, which are most of the traffic, do not pay for it.
-    from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
-
-    SPECIAL_USE_DOMAIN_NAMES.clear()  # accept `.test`, `.local` and others
-    _check_decomposed_length(value, MAX_EMAIL_CHARACTERS)
-    try:
-        address = validate_email(value, check_deliverability=False).normalized
-    except EmailNotValidError:  # its text quotes the address
-        wrong = f"is not an e-mail address: {_wrong_part(value)}"
-        raise PydanticCustomError("email", wrong) from None
-    return _check_length(address, 0, MAX_EMAIL_CHARACTERS)
-
-
-def _wrong_part(value: str) -> str:
-    from email_validator import EmailNotValidError, validate_email
-
-    local, at_sign, _ = value.rpartition("@")
-    if not at_sign:
-        return "it has no @"
-    try:
-        validate_email(f"{local}@example.org", check_deliverability=False)
-    except EmailNotValidError:
-        return "the part before the @ is invalid"
-    return "the part after the @ is invalid"
-
-
-def _check_length(value: str, minimum: int, maximum: int) -> str:
-    if len(value) < minimum:
-        raise PydanticKnownError("string_too_short", {"min_length": minimum})
-    if len(value) > maximum:
-        raise PydanticKnownError("string_too_long", {"max_length": maximum})
-    return value
-
-
-def _check_decomposed_length(value: str, maximum: int) -> None:
-    if len(value) > maximum * MAX_DECOMPOSITION:
-        raise PydanticKnownError("string_too_long", {"max_length": maximum})
 
 
 def _schema(minimum: int, maximum: int, **more: str) -> dict[str, JsonValue]:
@@ -387,9 +200,9 @@ class OneLine(GroupedMetadata):
     def __iter__(self) -> Iterator[object]:
         schema = _schema(1, self.maximum, pattern=VISIBLE_LINE_PATTERN)
         yield Field(description=LINE, json_schema_extra=schema)
-        yield _stored_line(1, self.maximum)
-        yield AfterValidator(_one_line)
-        yield AfterValidator(_visible)
+        yield stored_line(1, self.maximum)
+        yield AfterValidator(require_one_line)
+        yield AfterValidator(require_visible)
 
 
 Line = Annotated[str, OneLine(MAX_LINE_CHARACTERS), Field(examples=["One line"])]
@@ -398,8 +211,8 @@ Name = Annotated[str, OneLine(MAX_NAME_CHARACTERS), Field(examples=["Ada Lovelac
 NameQuery = Annotated[
     str,
     Field(json_schema_extra=_schema(0, MAX_NAME_CHARACTERS, pattern=LINE_PATTERN)),
-    _stored_line(0, MAX_NAME_CHARACTERS),
-    AfterValidator(_one_line),
+    stored_line(0, MAX_NAME_CHARACTERS),
+    AfterValidator(require_one_line),
 ]
 """A substring of a name; the empty one matches every name."""
 
@@ -414,7 +227,7 @@ Content = Annotated[
         examples=["It weaves algebraic patterns, just as the loom weaves flowers and leaves."],
         json_schema_extra={"pattern": TEXT_PATTERN},
     ),
-    AfterValidator(_text),
+    AfterValidator(require_plain_text),
 ]
 
 EmailAddress = Annotated[
@@ -428,7 +241,7 @@ EmailAddress = Annotated[
         examples=["ada@example.com"],
         json_schema_extra=_schema(0, MAX_EMAIL_CHARACTERS, format="email"),
     ),
-    AfterValidator(_email_address),
+    AfterValidator(stored_address),
 ]
 
 
