@@ -9,8 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from local.gateway.authorizer import printed_claim
 from shared.auth.identity import caller_of
@@ -22,6 +20,7 @@ from shared.settings import SettingsError
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
+from tests.properties import given, st
 
 CHALLENGE = 'Bearer realm="users-and-posts"'
 NOW = int(time())

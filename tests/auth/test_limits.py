@@ -15,8 +15,6 @@ import httpx
 import psycopg
 import pytest
 import redis
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from local.services import Services
@@ -37,6 +35,7 @@ from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
 from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
+from tests.properties import given, settings, st
 from tests.resources import RESOURCES, ROOT, insert_rows
 
 ADA = {"name": "Ada", "email": "ada@example.org"}

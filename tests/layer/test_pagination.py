@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from sqlalchemy import ARRAY, BigInteger, Column, Identity, Join, MetaData, Select, Table, select
 
 from shared.database import read
@@ -27,6 +25,7 @@ from shared.page import ItemKey, OrderedKey, PagePosition, PageResult
 from shared.request import ApiRequest
 from tests.conftest import Worker
 from tests.example.models import articles, writers
+from tests.properties import example, given, st
 from tests.transactions import REQUEST
 
 

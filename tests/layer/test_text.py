@@ -8,11 +8,10 @@ from time import process_time
 from typing import Any
 
 import pytest
-from hypothesis import example, given, reject
-from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from shared.http.fields import Content, EmailAddress, Name, NameQuery, Title
+from tests.properties import example, given, reject, st
 
 TYPES: dict[str, TypeAdapter[str]] = {
     "Name": TypeAdapter(Name),

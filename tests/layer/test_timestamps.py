@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from shared.http.fields import DateOrDatetime
+from tests.properties import given, st
 
 MOMENT: TypeAdapter[datetime] = TypeAdapter(DateOrDatetime)
 
