@@ -31,7 +31,6 @@ from sqlalchemy import (
     func,
 )
 
-from local.__main__ import main
 from local.demo import data as demo_data
 from local.demo.rows import (
     EMAIL_DOMAINS,
@@ -47,8 +46,6 @@ from local.services import Services
 from shared.database import models
 from shared.database.models import METADATA
 from shared.http.fields import Content, EmailAddress, Name, Title
-from tests.layer.test_database_url import SCHEMES, in_form
-from tests.local.toys import write_project
 from tests.resources import EMPTY
 
 Database = psycopg.Connection[Any]
@@ -422,15 +419,6 @@ def test_a_load_leaves_the_search_index_as_it_was_and_its_users_are_found(
     with pytest.raises(KeyboardInterrupt):
         load("--users", "300", "--posts", "0")
     assert column(database, query) == before
-
-
-def test_the_command_takes_other_forms_of_database_url(
-    database: Database, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", in_form(SCHEMES[-1], services.database_url))
-    template = str(write_project(tmp_path) / "template.yaml")
-    assert main(["demo-data", "--template", template, "--users", "2", "--posts", "3"]) == 0
-    assert rows_and_totals(database) == {"users": (2, 2), "posts": (3, 3)}
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
