@@ -1,6 +1,8 @@
 """Fixtures that most tests share: real PostgreSQL and Redis, and the API in this process."""
 
+import gc
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,7 +12,6 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-import hypothesis
 import psycopg
 import pytest
 import redis
@@ -40,22 +41,14 @@ from tests.valkey import empty
 R = TypeVar("R")
 ApiOf = Callable[..., httpx.Client]
 
-# On a busy machine an example may take long; what it proves does not depend on it.
-hypothesis.settings.register_profile(
-    "busy",
-    deadline=None,
-    suppress_health_check=[
-        hypothesis.HealthCheck.too_slow,
-        hypothesis.HealthCheck.filter_too_much,
-    ],
-)
-hypothesis.settings.load_profile("busy")
-
-if (
-    sys.platform == "darwin"
-):  # whose own temporary directory is too long for sockets in folders of it
+if sys.platform == "darwin":  # its own temporary directory is too long for sockets' paths
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/tmp")
 os.environ["AUTH"] = "open"  # tests of authorization set it themselves
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what was imported, which it would walk for half a second."""
+    gc.freeze()
 
 
 class Worker:
@@ -88,7 +81,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """PostgreSQL with the schema and the example's tables, and Redis, for this run only."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
-    with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
+    directory = _short_directory(tmp_path_factory)
+    with running_services(directory, ephemeral=True) as started:
         os.environ["DATABASE_URL"] = started.database_url
         os.environ["REDIS_URL"] = started.redis_url
         os.environ["TLS_REQUIRED"] = "false"
@@ -99,6 +93,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         yield started
         with pytest.MonkeyPatch.context() as environment:
             Worker(environment)  # leaves no connection of the last test behind
+    # Now most files are only in memory; pytest would delete them from the disk three runs later.
+    shutil.rmtree(directory / "postgres")
 
 
 @pytest.fixture
@@ -160,12 +156,17 @@ def owners(database: psycopg.Connection[Any]) -> Iterator[None]:
     database.execute("DELETE FROM identities; ALTER TABLE identities ENABLE TRIGGER ALL")
 
 
-@pytest.fixture
-def cache(services: Services) -> Iterator[redis.Redis]:
-    """A client of the emptied Redis."""
+@pytest.fixture(scope="session")
+def redis_client(services: Services) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(services.redis_url) as client:
-        empty(client)
         yield client
+
+
+@pytest.fixture
+def cache(redis_client: redis.Redis) -> redis.Redis:
+    """A client of the emptied Redis."""
+    empty(redis_client)
+    return redis_client
 
 
 @pytest.fixture
