@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
 )
 
+from shared.database.items import Item
 from shared.database.links import Link
 from shared.database.models import METADATA
 from shared.errors import Forbidden, InvalidReference, NotFound
@@ -33,6 +34,12 @@ reviews = Table(
     Column("asked_by", BigInteger, nullable=False),
     Column("note", Text, server_default="none", nullable=False),
     ForeignKeyConstraint(["asked_by"], ["writers.id"]),
+)
+follows = Table(
+    "made_follows",
+    TABLES,
+    Column("follower_id", BigInteger, ForeignKey("writers.id"), primary_key=True),
+    Column("followed_id", BigInteger, ForeignKey("writers.id"), primary_key=True),
 )
 REVIEW = Link(reviews, owner=reviews.c.asked_by)
 """Owned by who has asked for it, whose id is no part of the key."""
@@ -93,3 +100,12 @@ def test_an_unknown_row_is_not_found_if_the_key_names_it_and_invalid_otherwise(
     with pytest.raises(InvalidReference, match="asked_by"):
         link(worker, {"asked_by": 4711})
     assert stored(database) == []
+
+
+def test_a_table_that_does_not_suit_the_statements_is_rejected() -> None:
+    with pytest.raises(TypeError, match="made_follows refers to its table 2 times"):
+        Link(follows, owner=WRITERS.c.id)
+    with pytest.raises(TypeError, match=r"key of articles has 1 columns: .* that of a Link two"):
+        Link(articles)
+    with pytest.raises(TypeError, match="key of made_reviews has 2 columns: that of an Item has"):
+        Item(reviews)

@@ -37,7 +37,7 @@ from shared.database.ownership import (
     is_own,
 )
 from shared.database.reads import Reader
-from shared.database.statements import KNOWN_STATEMENTS, conjuncts
+from shared.database.statements import KNOWN_STATEMENTS, conjuncts, key_columns
 from shared.database.transactions import Transaction
 from shared.database.versions import meets_conditions, version
 from shared.errors import NotFound
@@ -58,6 +58,8 @@ class Item:
     are not found. A part of it that depends on the caller, such as a membership, is a rule like the
     owner's: rows meet it before and after a write. Without either, only callers who may write all
     rows may write.
+
+    Raises `TypeError` for a key of several columns.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Item:
         owner: Column[Any] | None = None,
         where: ColumnElement[bool] | None = None,
     ) -> None:
-        (key,) = table.primary_key.columns
+        (key,) = key_columns(table, 1)
         self.columns = _returned(table)
         self._table = table
         self._has_owners = owner is key

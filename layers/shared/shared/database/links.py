@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import TypedReturnsRows
 
 from shared.database.ownership import check_owner, is_own
-from shared.database.statements import KNOWN_STATEMENTS
+from shared.database.statements import KNOWN_STATEMENTS, key_columns
 from shared.database.transactions import Transaction
 from shared.errors import InvalidReference, NotFound
 from shared.page import ItemKey
@@ -22,11 +22,14 @@ class Link:
 
     `owner` is the column with the id of the user who owns a link: a column of the table itself, or
     of a table that it links. Without it, only callers who may write all rows may write.
+
+    Raises `TypeError` for a key that is not of two columns, and for an owner of a table that both
+    may refer to.
     """
 
     def __init__(self, table: Table, owner: Column[Any] | None = None) -> None:
         self._table, self._owner = table, owner
-        first, second = table.primary_key.columns
+        first, second = key_columns(table, 2)
         self._delete = (
             delete(table)
             .where(
@@ -99,6 +102,11 @@ def _may_write(
     check_owner(owner)
     if owner.table is table:
         return is_own(link[owner.name])
-    [key] = [one for one in table.foreign_keys if one.column.table is owner.table]
+    keys = [one for one in table.foreign_keys if one.column.table is owner.table]
+    if len(keys) != 1:
+        raise TypeError(
+            f"{owner} cannot be the owner: {table.name} refers to its table {len(keys)} times"
+        )
+    (key,) = keys
     linked = select(owner).where(key.column == link[key.parent.name])
     return is_own(linked.scalar_subquery())

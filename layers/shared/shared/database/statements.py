@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Column,
     ColumnClause,
     ColumnElement,
     Executable,
@@ -96,6 +97,17 @@ def changed_table(statement: UpdateBase) -> Table:
     if not isinstance(statement.table, Table):
         raise UnknownTables("a statement must change a table of the models")
     return statement.table
+
+
+def key_columns(table: Table, number: int) -> list[Column[Any]]:
+    """Return the columns of the primary key. Raises `TypeError` if their number is another."""
+    columns = list(table.primary_key.columns)
+    if len(columns) != number:
+        raise TypeError(
+            f"the primary key of {table.name} has {len(columns)} columns: that of an Item has one,"
+            " that of a Link two"
+        )
+    return columns
 
 
 def places_in(element: Any, outer: Sequence[FromClause] = ()) -> Iterator[Place]:
