@@ -94,7 +94,7 @@ async def execute_idempotently(
     earlier = await _find_earlier(transaction, request)
     if earlier is None:
         row = await insert_resource(transaction)
-        body = schema.model_validate(row).model_dump_json()
+        body = schema.model_validate(row).model_dump_json(by_alias=True)
         created = StoredResponse(request.path, getattr(row, request.key_column), body, row._version)
         _remember(transaction, request, created)
         return created

@@ -299,9 +299,12 @@ class Changes(TypedDict, total=False):
 
 
 class Shown(BaseModel):
-    """The base of a response's schema, which takes its values from a row's attributes."""
+    """The base of a response's schema, which takes its values from a row's attributes.
 
-    model_config = ConfigDict(from_attributes=True)
+    These have the names of the fields, whatever their aliases in JSON are.
+    """
+
+    model_config = ConfigDict(from_attributes=True, validate_by_name=True)
 
 
 class QueryParameters(BaseModel):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 from starlette.responses import Response
 
 from shared.conditions import content_tag
@@ -74,7 +74,9 @@ class CursorParameters(QueryParameters):
 
     def page_fields(self, path: str, result: PageResult) -> dict[str, object]:
         """Return the fields of a `CursorPage` of the list at `path`."""
-        filters = self.model_dump(mode="json", exclude=POSITION_PARAMETERS, exclude_defaults=True)
+        filters = self.model_dump(
+            mode="json", by_alias=True, exclude=POSITION_PARAMETERS, exclude_defaults=True
+        )
         return {
             "data": result.rows,
             "limit": self.limit,
@@ -142,6 +144,8 @@ class PageParameters(CursorParameters):
 class CursorPage(BaseModel, Generic[Item]):
     """A page of a list that is paginated by its `next` links."""
 
+    model_config = ConfigDict(validate_by_name=True)
+
     data: list[Item]
     limit: int = Field(description="Maximum items per page, as requested.")
     next: str | None = Field(description="Path and query of the next page; null on the last one.")
@@ -165,7 +169,7 @@ def page_content(
     It is the URL of `next`, if any, a line end, and the body's JSON.
     """
     page = schema.model_validate(parameters.page_fields(path, result))
-    return f"{page.next or ''}\n{page.model_dump_json()}".encode()
+    return f"{page.next or ''}\n{page.model_dump_json(by_alias=True)}".encode()
 
 
 def page_response(request: ApiRequest, content: bytes) -> Response:

@@ -452,4 +452,4 @@ def _content(path: str, arguments: Arguments) -> str:
 
 
 def _json(schema: type[BaseModel], row: object) -> bytes:
-    return schema.model_validate(row).model_dump_json().encode()
+    return schema.model_validate(row).model_dump_json(by_alias=True).encode()
