@@ -113,8 +113,9 @@ def test_a_list_continues_with_the_aliases_of_its_parameters(api: httpx.Client) 
 
 
 def test_an_error_names_a_field_by_its_alias(api: httpx.Client) -> None:
-    [error] = api.post("/articles", json={"writerId": "1", "title": "First"}).json()["errors"]
-    assert error["field"] == "writerId"
+    for method, path in ("POST", "/articles"), ("PATCH", "/articles/1"):
+        wrong = api.request(method, path, json={"writerId": "1", "title": "First"})
+        assert [error["field"] for error in wrong.json()["errors"]] == ["writerId"]
     [error] = api.get("/articles?from=x").json()["errors"]
     assert error["field"] == "from"
     detail = api.get("/articles?writer_id=1").json()["detail"]

@@ -130,6 +130,7 @@ class Options(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     address: Address
+    more: Annotated["Options", Field(alias="moreOptions")]
 
 
 class Cat(BaseModel):
@@ -183,6 +184,11 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
             "member 1 is unknown; known are street",
         ),
         ({"options": {SECRET: 1}}, "options", "member 1 is unknown; known are address"),
+        (
+            {"options": {"moreOptions": {"address": {}, SECRET: 1}}},
+            "options.moreOptions",
+            "member 2 is unknown; known are address, moreOptions",
+        ),
         ({"addresses": [{"street": SECRET}]}, "addresses.0.street", "String should have at most 3"),
         ({"counts": {SECRET: "x"}}, "counts", "Input should be a valid integer"),
         ({"identifier": SECRET}, "identifier", "Input should be a valid UUID"),

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from fastapi.dependencies.utils import get_flat_params, get_validation_alias
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from typing_extensions import is_typeddict
 
 from shared.errors import MAX_ERRORS, InvalidRequest
@@ -82,16 +82,28 @@ def _known(
 
 
 def _members(annotation: Any) -> Mapping[str, Any]:
-    """Return the annotations of the members of the objects that a type allows, by name."""
+    """Return the annotations of the members of the objects that a type allows, by name in JSON."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         fields = annotation.model_fields.items()
         return {field.alias or name: field.annotation for name, field in fields}
     if is_typeddict(annotation):
-        return get_type_hints(annotation, include_extras=True)
+        hints = get_type_hints(annotation, include_extras=True)
+        aliases = _aliases(annotation)
+        return {aliases.get(name, name): hint for name, hint in hints.items()}
     found: dict[str, Any] = {}
     for argument in get_args(annotation):
         found |= _members(argument)
     return found
+
+
+def _aliases(dictionary: Any) -> dict[str, str]:
+    """Return the aliases of a typed dictionary's fields that have one."""
+    whole: Mapping[str, Any] = TypeAdapter(dictionary).core_schema
+    parts = [whole, whole.get("schema", {}), *whole.get("definitions", ())]
+    (fields,) = (one["fields"] for one in parts if one.get("cls") is dictionary)
+    return {
+        name: one["validation_alias"] for name, one in fields.items() if "validation_alias" in one
+    }
 
 
 def _position(body: object, path: Location) -> int:
