@@ -1,5 +1,6 @@
-"""The files of a new resource, for `local.generate.resource`, which then formats them.
+"""The files of a new resource, for `local.generate.resource`.
 
+They import all that such a file may use; ruff then removes what this one does not, and formats it.
 docs/adding-a-resource.md explains them by an example.
 """
 
@@ -92,6 +93,32 @@ GENERATED = {
     UUID_KEY: "Column(Uuid, server_default=func.gen_random_uuid(), primary_key=True)",
 }
 """The columns of keys that the database generates."""
+
+
+SCHEMA_IMPORTS = """\
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, JsonValue, StrictBool
+
+from shared.http.fields import DECIMAL_DIGITS, Body, Changes, Content, Date, Digits, Id, IdParameter
+from shared.http.fields import Integer, JsonObject, Key, Line, OneLine, Shown, Timestamp
+from shared.http.pagination import OffsetPage, PageParameters, limit_up_to
+"""
+MODEL_IMPORTS = """\
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, ForeignKey
+from sqlalchemy import Identity, Index, Integer, Named, Numeric, Table, Text, TypedColumns, Uuid, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.database.dependencies import SCOPE
+"""
 
 
 @dataclass(frozen=True)
@@ -268,7 +295,10 @@ class {new.item_class}Create({new.item_class}Replace):
     {new.type.name}: {new.path_type}
 '''
     body, purpose = ("Replace", "replace") if new.has_text_key else ("Create", "create or replace")
-    code = f'''{key}
+    return f'''"""Request and response schemas of the {new.title}."""
+
+{SCHEMA_IMPORTS}
+{key}
 class {new.item_class}{body}(Body):
     """{"The other" if key else "All"} fields of {new.an_item}, to {purpose} one."""
 
@@ -288,25 +318,21 @@ class {new.item_class}Public(Shown):
 class {new.item_class}Page(OffsetPage[{new.item_class}Public]):
     """A page of {new.title}."""
 {parameters}'''
-    doc = f'"""Request and response schemas of the {new.title}."""\n\n'
-    return f"{doc}{imports_of(code, SCHEMA_IMPORTS)}\n{code}"
 
 
 def queries(new: NewResource) -> str:
     owner = f", owner={new.name}.c.id" if new.has_owners else ""
     of_one = ""
-    bind = ""
     if parent := new.parent:
         column = f"{new.name}.c.{parent.key}"
         owner = f", owner={column}" if parent.is_owner else ""
-        bind = "bindparam, "
         of_one = (
             f"OF_{parent.item.upper()} = PagedQuery(select(*{new.name}.c).where({column} == "
             f'bindparam("{parent.key}")), {new.name}.c.{new.type.name}, counted=True)\n'
         )
     return f'''"""SQL of the {new.title}: statements built once, each run in one round trip."""
 
-from sqlalchemy import {bind}select
+from sqlalchemy import bindparam, select
 
 from shared.database import Item, PagedQuery
 from shared.database.models import {new.name}
@@ -324,7 +350,6 @@ def routes(new: NewResource) -> str:
     unknown = ["InvalidReference"] if new.parent else []
     order = "oldest first" if new.type == ID_KEY else f"by {new.type.name}"
     parameters = new.list_parameters
-    paged = "" if new.has_list_parameters else "from shared.http.pagination import PageParameters\n"
     listing = "return await queries.ALL.fetch(reader, query.position, query.limit)"
     if parent := new.parent:
         scope = f', scope="{parent.key}"'
@@ -334,19 +359,19 @@ def routes(new: NewResource) -> str:
     return await listing.fetch(reader, query.position, query.limit, values)"""
     if new.has_text_key:
         replace, named = "Replace", f', key="{new.type.name}"'
-    errors = [*taken, *unknown]
-    created, raises = map(_raises, (errors, unknown))
-    error = f"from shared.errors import {', '.join(errors)}\n" if errors else ""
-    types = {"Id": "from shared.http.fields import Id\n", "UUID": "from uuid import UUID\n\n"}
-    names = [f"{class_}{one}" for one in ("Create", "Page", "Public", "Update")]
-    names += [parameters] if new.has_list_parameters else []
-    names += [f"{class_}Replace", type_] if new.has_text_key else []
-    schemas = ", ".join(names)
+    created, raises = map(_raises, ([*taken, *unknown], unknown))
+    schemas = ("Create", "ListParameters", "Page", "Public", "Replace", "Update")
+    names = [*(f"{class_}{one}" for one in schemas), *([type_] if new.has_text_key else [])]
     return f'''"""HTTP routes of the {new.title}."""
 
+from uuid import UUID
+
 from {name} import queries
-from {name}.schemas import {schemas}
-{error}{types.get(type_, "")}{paged}from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
+from {name}.schemas import {", ".join(names)}
+from shared.errors import AlreadyTaken, InvalidReference
+from shared.http.fields import Id
+from shared.http.pagination import PageParameters
+from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 
 {name} = Resource("{name}", "{item}", {class_}Public{named})
 
@@ -426,16 +451,15 @@ def test(new: NewResource) -> str:
     if new.has_text_key:
         sample += f', "{key.name}": {key.in_json(0)}'
     if parent is None:
-        pytest = "" if new.has_owners else "import pytest\n\n"
         return f'''"""Rules of the {new.title}; those of every resource are in tests/every_resource."""
 
-{pytest}from tests.conftest import ApiOf
+import pytest
+
+from tests.conftest import ApiOf
 
 BODY = {{{sample}}}
 
 {_written_by_callers(new) if new.has_owners else _written_by_administrators(new, "", "")}'''
-    own = "" if parent.is_owner else "import pytest\n"
-    claims = "from tests.auth.claims import ISSUER\n" if parent.is_owner else ""
     rules = (
         _written_by_owners(new, parent)
         if parent.is_owner
@@ -451,8 +475,10 @@ from typing import Any
 
 import httpx
 import psycopg
-{own}
-{claims}from tests.conftest import ApiOf
+import pytest
+
+from tests.auth.claims import ISSUER
+from tests.conftest import ApiOf
 from tests.resources import insert_rows
 
 Database = psycopg.Connection[Any]
@@ -520,42 +546,6 @@ def test_callers_write_only_their_own_{new.name}(api_of: ApiOf, database: Databa
     assert ada.delete("/{new.name}/{key.of_row(3)}").status_code == 403
     assert ada.delete("/{new.name}/{key.of_row(1)}").status_code == 204
 '''
-
-
-SCHEMA_IMPORTS = {
-    "datetime": ("date", "datetime"),
-    "decimal": ("Decimal",),
-    "typing": ("Annotated",),
-    "uuid": ("UUID",),
-    "pydantic": ("Field", "JsonValue", "StrictBool"),
-    "shared.http.fields": (
-        *("Body", "Changes", "Content", "DECIMAL_DIGITS", "Date", "Digits", "Id", "IdParameter"),
-        *("Integer", "JsonObject", "Key", "Line", "OneLine", "Shown", "Timestamp"),
-    ),
-    "shared.http.pagination": ("OffsetPage", "PageParameters", "limit_up_to"),
-}
-MODEL_IMPORTS = {
-    "datetime": ("date", "datetime"),
-    "decimal": ("Decimal",),
-    "typing": ("Any",),
-    "uuid": ("UUID",),
-    "sqlalchemy": (
-        *("BigInteger", "Boolean", "CheckConstraint", "Column", "Date", "DateTime", "ForeignKey"),
-        *("Identity", "Index", "Integer", "Named", "Numeric", "Table", "Text", "TypedColumns"),
-        *("Uuid", "func"),
-    ),
-    "sqlalchemy.dialects.postgresql": ("JSONB",),
-    "shared.database.dependencies": ("SCOPE",),
-}
-
-
-def imports_of(code: str, known: dict[str, tuple[str, ...]]) -> str:
-    """Return the imports of the known names that the code uses."""
-    used = set(re.findall(r"\w+", code))
-    found = {module: sorted(used.intersection(names)) for module, names in known.items()}
-    return "".join(
-        f"from {one} import {', '.join(names)}\n" for one, names in found.items() if names
-    )
 
 
 def _indented(lines: list[str]) -> str:
