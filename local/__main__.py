@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, MappingProxyType
@@ -268,18 +268,13 @@ def _project(
 
 def _load_template(path: Path) -> "Future[Template]":
     """Load it on a thread: SAM's imports take two seconds, in which the services start."""
-    future: Future[Template] = Future()
 
-    def load() -> None:
-        try:
-            from local.template import load_template
+    def load() -> "Template":
+        from local.template import load_template
 
-            future.set_result(load_template(path))
-        except Exception as error:  # noqa: BLE001 - raised again by result()
-            future.set_exception(error)
+        return load_template(path)
 
-    threading.Thread(target=load, daemon=True).start()
-    return future
+    return ThreadPoolExecutor(1).submit(load)
 
 
 @contextlib.contextmanager

@@ -6,16 +6,16 @@ writes them; a test fails when they are not current.
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from local import ROOT
 from local.generate.http_semantics import resolved
 from local.generate.openapi import merged_openapi
 from shared.auth.permissions import ROLES, Grant, grant_of
 from shared.errors import Unauthorized
 from shared.http.route import PERMISSION
 
-API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+API_PAGE = ROOT / "docs" / "api.md"
 ROUTES = f"| route | what it does | permission | {' | '.join(ROLES)} |\n"
 FIELDS = "| route | field | value | description |\n"
 WORDS = {Grant.NONE: "none", Grant.OWN: "own", Grant.ALL: "all"}

@@ -17,12 +17,12 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from local import ROOT
 from local.errors import LocalError
 from local.generate.prune import Gone, edit, prune
 from local.generate.remove import check, remove, remove_benchmarks
 from local.generate.repository import (
     RESERVED,
-    ROOT,
     CommandError,
     listed_files,
     require_clean_tree,

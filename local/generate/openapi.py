@@ -8,13 +8,14 @@ import json
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 
+from local import ROOT
 from local.generate.http_semantics import add_http_semantics
 from local.generate.page_sizes import check_pages
+from local.generate.repository import FUNCTIONS
 from shared.errors import (
     MAX_BODY_BYTES,
     MAX_ERRORS,
@@ -24,8 +25,6 @@ from shared.errors import (
 )
 from shared.http.fields import MAX_ID
 
-ROOT = Path(__file__).parents[2]
-FUNCTIONS = ROOT / "functions"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OPENAPI_FILE = FUNCTIONS / "meta" / "openapi.json"
 

@@ -20,7 +20,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.generate.openapi import OPENAPI_FILE, PROJECT, ROOT
+from local import ROOT
+from local.generate.openapi import OPENAPI_FILE, PROJECT
 
 DIST = ROOT / "dist"
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"

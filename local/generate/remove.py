@@ -16,6 +16,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from local import ROOT
 from local.generate.prune import (
     Gone,
     Module,
@@ -27,7 +28,6 @@ from local.generate.prune import (
 )
 from local.generate.repository import (
     FUNCTIONS,
-    ROOT,
     CommandError,
     generate,
     listed_files,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy.dialects.postgresql.base import RESERVED_WORDS
 
+from local import ROOT
 from shared.database.models import METADATA
 
-ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
 RESERVED = RESERVED_WORDS | {"collation", "concurrently", "lateral", "system_user", "tablesample"}
 """Words that PostgreSQL takes for no name unless they are quoted; SQLAlchemy knows most."""

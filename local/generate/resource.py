@@ -21,13 +21,13 @@ from pathlib import Path
 from pydantic import BaseModel
 from sqlalchemy import Row
 
+from local import ROOT
 from local.generate import resource_files as files
 from local.generate.api_page import API_PAGE
 from local.generate.openapi import OPENAPI_FILE
 from local.generate.repository import (
     FUNCTIONS,
     RESERVED,
-    ROOT,
     CommandError,
     generate,
     resources,

@@ -8,14 +8,14 @@ other keys the example of their type.
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from local import ROOT
 from local.gateway.events import Request, default_event
 from local.generate.http_semantics import resolved
 from local.generate.openapi import OPENAPI_FILE
 
-EVENTS = Path(__file__).parents[1] / "events"
+EVENTS = ROOT / "local" / "events"
 FORMATS = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",

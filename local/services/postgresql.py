@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from local import ROOT
 from local.errors import LocalError
 from local.services import process
 
@@ -32,7 +33,7 @@ INITDB = (
     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
     f"--lc-ctype={'en_US' if sys.platform == 'darwin' else 'C'}.UTF-8",
 )
-COPIES = Path(__file__).parents[2] / ".local" / "initialized"
+COPIES = ROOT / ".local" / "initialized"
 """New clusters: `initdb` takes a second, a copy for an ephemeral server a tenth of that."""
 # PostgreSQL would make any other path absolute.
 DATA = "/proc/self/cwd" if Path("/proc/self/cwd").exists() else "."

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local import ROOT
 from local.generate import resource
-from local.generate.repository import ROOT, CommandError
+from local.generate.repository import CommandError
 from local.generate.resource import new_resource
 from local.generate.resource_files import NewResource, Parent, schemas, with_article
 from shared.database.models import METADATA
