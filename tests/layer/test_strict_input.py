@@ -183,7 +183,7 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
             "options.address",
             "member 1 is unknown; known are street",
         ),
-        ({"options": {SECRET: 1}}, "options", "member 1 is unknown; known are address"),
+        ({"options": {SECRET: 1}}, "options", "member 1 is unknown; known are address, "),
         (
             {"options": {"moreOptions": {"address": {}, SECRET: 1}}},
             "options.moreOptions",
