@@ -1,12 +1,20 @@
-"""Columns that the models no longer have, and that the next release drops."""
+"""What Alembic does not compare: columns that the models no longer have, and that the next release
+drops; and expressions of indexes, which PostgreSQL prints in other words, so that
+`local.generate.catalog` compares them."""
 
 from typing import Any
+
+from sqlalchemy import Column
 
 from shared.database.models import METADATA, RETIRED
 
 
-def is_compared(item: Any, name: str | None, kind: str, *_: object) -> bool:
+def is_compared(
+    item: Any, name: str | None, kind: str, _is_reflected: bool, compared_with: object
+) -> bool:
     """Whether Alembic compares the object with the models (its `include_object`)."""
+    if kind == "index" and compared_with is not None:
+        return all(isinstance(one, Column) for one in item.expressions)
     return kind != "column" or name not in retired_columns(item.table.name)
 
 

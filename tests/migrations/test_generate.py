@@ -449,6 +449,10 @@ EQUAL = {
         numbers(CheckConstraint("number > 1", name="more")),
         numbers(CheckConstraint("(number>1)", name="more")),
     ),
+    "index": (
+        (Column("title", Text), Index("made_titles_idx", text("((title || ' '::text) || title)"))),
+        (Column("title", Text), Index("made_titles_idx", text("(title || ' ' || title)"))),
+    ),
 }
 """Other spellings of equal definitions."""
 
