@@ -234,6 +234,11 @@ def is_link(table: Table) -> bool:
     return all(column.foreign_keys for column in table.primary_key)
 
 
+def linked(table: Table) -> set[Table]:
+    """The tables whose rows a link table links."""
+    return {key.column.table for column in table.primary_key for key in column.foreign_keys}
+
+
 def values_of(table: Table) -> dict[str, str]:
     """The columns that an INSERT gives, each with its value in row n, in SQL."""
     return {

@@ -2,13 +2,14 @@
 
 They are generated from the OpenAPI document by `python -m local.generate.derived`, and committed in
 `local/events/`, for `sam local invoke` and `python -m local invoke`. Ids are 1,
-other keys the example of their type.
+other keys the example of their type. A query has the parameters that are required.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from local import ROOT
 from local.gateway.events import Request, default_event
@@ -51,17 +52,18 @@ def _route_events(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
         for method, operation in methods.items():
             body = _example_body(document, operation)
             name = f"{operation['tags'][0]}-{operation['operationId']}"
-            yield name, _event(method.upper(), _example_path(document, path, operation), body)
+            yield name, _event(method.upper(), _example_target(document, path, operation), body)
 
 
-def _example_path(document: dict[str, Any], path: str, operation: dict[str, Any]) -> str:
-    parameters = [resolved(document, one) for one in operation.get("parameters", [])]
-    values = {
-        one["name"]: example(one["schema"], document["components"]["schemas"])
-        for one in parameters
-        if one["in"] == "path"
-    }
-    return path.format(**values)
+def _example_target(document: dict[str, Any], path: str, operation: dict[str, Any]) -> str:
+    """Return the path with its parameters, and the query of those that are required."""
+    values: dict[str, dict[str, Any]] = {"path": {}, "query": {}}
+    for one in (resolved(document, parameter) for parameter in operation.get("parameters", [])):
+        if one.get("required") and one["in"] in values:
+            value = example(one["schema"], document["components"]["schemas"])
+            values[one["in"]][one["name"]] = value
+    target = path.format(**values["path"])
+    return f"{target}?{urlencode(values['query'])}" if values["query"] else target
 
 
 def _event(method: str, target: str, body: Any) -> dict[str, Any]:

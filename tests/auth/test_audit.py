@@ -11,7 +11,7 @@ from shared.database.models import METADATA
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
 from tests.conftest import ApiOf, Worker
-from tests.resources import KINDS, READS, RESOURCE_OF, insert_rows_for, is_done, key_of
+from tests.resources import KINDS, RESOURCE_OF, insert_rows_for, is_done, key_of
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -21,7 +21,7 @@ def audit_rows(database: Database, columns: str) -> list[Any]:
     return database.execute(f"SELECT {columns} FROM audit_log ORDER BY id".encode()).fetchall()
 
 
-WRITES = [name for name, kind in KINDS.items() if kind and name not in READS]
+WRITES = [name for name, kind in KINDS.items() if kind not in ("", "list", "read")]
 
 
 @pytest.mark.parametrize("operation", WRITES)
@@ -36,12 +36,12 @@ def test_every_write_leaves_its_row(api_of: ApiOf, database: Database, operation
     key = key_of(METADATA.tables[resource], 1)
     written = json.loads(response["body"])[RESOURCE_OF[resource].key] if response["body"] else key
     columns = (
-        "issuer, subject, action, resource, coalesce(resource_id::text, resource_key), request_id"
+        "issuer, subject, action, request_id, resource, coalesce(resource_id::text, resource_key)"
     )
+    rows = audit_rows(database, columns)
     request_id = event["requestContext"]["requestId"]
-    assert audit_rows(database, columns) == [
-        (ISSUER, "ada", operation, resource, str(written), request_id)
-    ]
+    assert {row[:4] for row in rows} == {(ISSUER, "ada", operation, request_id)}
+    assert [row[4:] for row in rows].count((resource, str(written))) == 1
     assert database.execute("SELECT now() - at < '10 s' FROM audit_log").fetchone() == (True,)
 
 

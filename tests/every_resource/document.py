@@ -5,10 +5,11 @@ Private lists are tested by tests/auth/test_private_lists.py.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 from sqlalchemy import Boolean, Column, DefaultClause, Enum, Table
@@ -26,8 +27,10 @@ from tests.resources import (
     RESOURCE_OF,
     RESOURCES,
     is_done,
+    is_link,
     key_for,
     key_of,
+    linked,
 )
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
@@ -204,8 +207,14 @@ def documented(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def table_of(template: str) -> Table:
-    """The table that the path names last: `likes` of `/notes/{id}/likes`."""
-    return [METADATA.tables[part] for part in template.split("/") if part in METADATA.tables][-1]
+    """The table that the path of a list names last, `likes` of `/notes/{id}/likes`; or the table
+    that links the last two, if it has the key of the items, the `label_id` of `/notes/{id}/labels`.
+    """
+    *others, last = (METADATA.tables[one] for one in template.split("/") if one in METADATA.tables)
+    if others and _key_of_items(template) not in last.columns:
+        ends = {others[-1], last}
+        [last] = [one for one in METADATA.sorted_tables if is_link(one) and linked(one) == ends]
+    return last
 
 
 def _is_reference(table: Table, name: str) -> bool:
@@ -244,6 +253,12 @@ def target_of(template: str, row: int | str, given: Mapping[str, str] | None = N
         key = row if isinstance(row, str) else key_for(name, row)
         path = path.replace(f"{{{name}}}", (given or {}).get(name) or str(key))
     return path
+
+
+def url_of(template: str, row: int | str, method: str = "get") -> str:
+    """The target of a request for that row, with the query that the operation requires."""
+    query = QUERIES[DOCUMENT["paths"][template][method]["operationId"]]
+    return "?".join(filter(None, (target_of(template, row), query)))
 
 
 def stored(value: Any) -> Any:
@@ -288,17 +303,19 @@ def _paginated_lists() -> Iterator[PaginatedList]:
             for name, schema in schemas.items()
             if name not in {*POSITIONS, "limit"}
         }
-        key = next(iter(_item_schema(operations["get"])["properties"]))
+        key = _key_of_items(path)
         is_cached = operations["get"]["operationId"] in CACHED_LISTS
-        for given in _choices(samples):
+        required = dict(parse_qsl(QUERIES[operations["get"]["operationId"]])).keys()
+        for given in _choices(samples, required):
             yield PaginatedList(resource, path, frozenset(schemas), given, key, is_cached)
 
 
-def _choices(samples: Mapping[str, list[str]]) -> Iterable[Filters]:
-    """No filter, each value of each filter alone, and all filters together."""
-    alone = [((name, value),) for name, values in samples.items() for value in values]
-    together = tuple((name, values[0]) for name, values in samples.items() if values)
-    return dict.fromkeys([(), *alone, together])
+def _choices(samples: Mapping[str, list[str]], required: Set[str]) -> Iterable[Filters]:
+    """The required filters, each value of each filter with these, and all filters together."""
+    first = {name: values[0] for name, values in samples.items() if values}
+    always = {name: value for name, value in first.items() if name in required}
+    alone = [always | {name: value} for name, values in samples.items() for value in values]
+    return dict.fromkeys(tuple(sorted(one.items())) for one in (always, *alone, first))
 
 
 def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
@@ -333,6 +350,11 @@ def _query_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _key_of_items(template: str) -> str:
+    """The first field of the list's items."""
+    return str(next(iter(_item_schema(DOCUMENT["paths"][template]["get"])["properties"])))
+
+
 def _item_schema(operation: dict[str, Any]) -> dict[str, Any]:
     page = documented(operation["responses"]["200"]["content"]["application/json"]["schema"])
     return documented(page["properties"]["data"]["items"])
@@ -362,12 +384,17 @@ def of_kinds(*kinds: str) -> list[Write]:
     return [write for write in WRITES if write.kind in kinds]
 
 
+BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
+"""The body of each operation's sample event; an item that it creates has the key of row 0."""
+QUERIES = {
+    name.partition("-")[2]: event.get("rawQueryString", "")
+    for name, event in sample_events().items()
+}
+"""The query of each operation's sample event: the parameters that it requires."""
 LISTS = list(_paginated_lists())
 """The lists whose pages are the same for all callers."""
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
-BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
-"""The body of each operation's sample event; an item that it creates has the key of row 0."""
 ALL_WRITES = list(_writes())
 WRITES = [write for write in ALL_WRITES if write.kind]
 """The writes of a kind; the others are plain routes, of which little is known."""

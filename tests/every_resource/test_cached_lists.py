@@ -144,7 +144,8 @@ def test_a_page_cached_before_a_write_is_not_served_after_it(
     empty(cache)
     assert api.get(listed.url()).json() == after
     if must_show(listed, write) and response.is_success:
-        assert after["data"] != before["data"]
+        is_known = write.body and any(write.body.items() <= row.items() for row in before["data"])
+        assert is_known or after["data"] != before["data"]
 
 
 def must_show(listed: PaginatedList, write: Write) -> bool:

@@ -13,7 +13,8 @@ import pytest
 from local.services import Services
 from shared.database.models import METADATA
 from shared.http.fields import MAX_ID
-from shared.http.pagination import MAX_LIMIT
+from shared.http.pagination import MAX_LIMIT, decode_cursor
+from shared.page import OrderedKey
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import (
     LISTS,
@@ -22,7 +23,6 @@ from tests.every_resource.document import (
     PaginatedList,
     follow,
     query_schemas,
-    target_of,
 )
 from tests.resources import (
     RESOURCE_OF,
@@ -222,18 +222,19 @@ def test_an_invalid_parameter_is_named(
 
 
 @pytest.mark.parametrize(
-    ("template", "name", "value"),
-    sorted({(listed.template, *given) for listed in LISTS for given in listed.filters}),
+    ("listed", "name", "value"),
+    {(one.template, *given): (one, *given) for one in LISTS for given in one.filters}.values(),
+    ids=str,
 )
 def test_an_invalid_filter_is_named(
-    filled_api: httpx.Client, template: str, name: str, value: str
+    filled_api: httpx.Client, listed: PaginatedList, name: str, value: str
 ) -> None:
-    path, schema = target_of(template, 1), query_schemas(template)[name]
+    schema = query_schemas(listed.template)[name]
     invalid = [f"{value}\x00", f"{value}\n"]
     if schema.get("type") == "integer":
         invalid += [one for one in (*NO_INTEGERS, "0") if not is_within(one, schema)]
     for text in invalid:
-        assert errors_of(filled_api.get(path, params={name: text})) == [name], text
+        assert errors_of(filled_api.get(listed.url(**{name: text}))) == [name], text
 
 
 def is_within(text: str, schema: dict[str, Any]) -> bool:
@@ -285,7 +286,10 @@ def cursor_of(api: httpx.Client, listed: PaginatedList) -> str:
 @every_list
 def test_a_malformed_cursor_is_rejected(filled_api: httpx.Client, listed: PaginatedList) -> None:
     cursor = cursor_of(filled_api, listed)
-    for text in (f"{cursor}A", f"{cursor}=", cursor[:-1], f"_{cursor[1:]}", f"{cursor[:-1]}B"):
+    malformed = [f"{cursor}A", f"{cursor}=", cursor[:8], f"_{cursor[1:]}"]
+    if not isinstance(decode_cursor(cursor), OrderedKey):  # in which a shorter text is another's
+        malformed += [cursor[:-1], f"{cursor[:-1]}B"]
+    for text in malformed:
         assert errors_of(filled_api.get(listed.url(cursor=text))) == ["cursor"], text
 
 

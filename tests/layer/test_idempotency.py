@@ -144,7 +144,7 @@ def created(api: httpx.Client) -> dict[str, Created]:
     for table in tables:
         if (path := f"/{table.name}") not in bodies:
             continue
-        for key in table.foreign_keys:
+        for key in (one for one in table.foreign_keys if one.parent.name in bodies[path]):
             bodies[path][key.parent.name] = keys[key.column.table.name]
         response = post(api, path, bodies[path], "key" if path in USUAL else None)
         if path in USUAL:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from local.generate.openapi import OPENAPI_FILE
 from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
-from tests.every_resource.document import DOCUMENT, target_of
+from tests.every_resource.document import DOCUMENT, url_of
 from tests.in_process import LambdaTransport
 
 SECURITY = {
@@ -21,7 +21,7 @@ SECURITY = {
 ADA = {"name": "Ada", "email": "ada@example.org"}
 PAGES = ("/docs", "/problems")
 DOCUMENTED = [
-    target_of(path, 1) for path, operations in DOCUMENT["paths"].items() if "get" in operations
+    url_of(path, 1) for path, operations in DOCUMENT["paths"].items() if "get" in operations
 ]
 GETS = [
     *DOCUMENTED,
