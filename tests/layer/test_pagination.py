@@ -1,9 +1,11 @@
 """Cursors, page numbers and totals."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
+import httpx
 import pytest
+from pydantic import Field
 from sqlalchemy import ARRAY, BigInteger, Column, Identity, Join, MetaData, Select, Table, select
 
 from shared.database import read
@@ -110,6 +112,20 @@ def test_next_leaves_out_what_is_not_given_and_escapes_the_rest() -> None:
     assert next_url("/writers", None, limit=10) is None
     fields = NameParameters().page_fields("/writers", PageResult([], 7, 0))
     assert "name" not in str(fields["next"])
+
+
+class RepeatedParameters(CursorParameters):
+    tag: Annotated[list[str], Field(default_factory=list)]
+    done: bool | None = None
+
+
+def test_next_repeats_a_parameter_that_is_a_list() -> None:
+    given = RepeatedParameters(tag=["a", "b,c"], done=True)
+    page = given.page_fields("/notes", PageResult([], 7, 0))
+    query = httpx.URL(str(page["next"])).params
+    again = RepeatedParameters(tag=query.get_list("tag"), done=query["done"])  # type: ignore[arg-type]
+    assert (again.tag, again.done) == (given.tag, given.done)
+    assert query["done"] == "true"
 
 
 @pytest.mark.parametrize("next_key", [7, None])

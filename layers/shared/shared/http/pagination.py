@@ -8,6 +8,7 @@ know. With the filters of another list it continues that list.
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
+from json import dumps
 from math import ceil
 from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
@@ -240,4 +241,8 @@ def next_url(path: str, place: ItemKey | OrderedKey | None, **parameters: object
     """Return path and query of the page after `place`; None on the last page."""
     if place is None:
         return None
-    return f"{path}?{urlencode({**parameters, 'cursor': encode_cursor(place)})}"
+    query = {**parameters, "cursor": encode_cursor(place)}
+    texts = {
+        name: one if isinstance(one, str | list) else dumps(one) for name, one in query.items()
+    }
+    return f"{path}?{urlencode(texts, doseq=True)}"
