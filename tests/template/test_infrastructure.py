@@ -314,6 +314,21 @@ def test_each_log_that_the_database_exports_has_a_group_that_is_there_before(sta
     assert {name for name, log in groups.items() if log in exported} == set(writer["DependsOn"])
 
 
+def test_between_the_documented_deployments_of_a_profile_nodes_or_failover_change() -> None:
+    """Never both: CloudFormation enables a failover before it adds the replica (its issue 383)."""
+    text = " ".join((ROOT / "docs" / "deployment.md").read_text(encoding="utf-8").split())
+    edits = re.findall(r"deploy `(\w+)` with `(\w+): (\d+)` in `infrastructure/cache.yaml`", text)
+    [(profile, name, value)] = edits
+    middle = cache_of(profile) | {name: int(value)}
+    for one, other in ((cache_of("standard"), middle), (middle, cache_of("ha"))):
+        changed = {key for key in one if one[key] != other[key]}
+        assert len(changed & {"NumCacheClusters", "AutomaticFailoverEnabled"}) == 1
+
+
+def cache_of(profile: str) -> dict[str, Any]:
+    return dict(Stack(Profile=profile).nested["Cache"].properties("Cache"))
+
+
 def test_a_domain_is_reached_by_both_versions_of_ip() -> None:
     stack = Stack(
         DomainName="api.example.org", DomainCertificateArn="arn:aws:acm:", DomainHostedZoneId="Z1"
