@@ -99,7 +99,7 @@ def stage_stack(stage: str) -> Stack:
         DatabaseProxy="true",
         AlarmEmail="ada@example.org",
         AlarmsStopDeployments="false",
-        DomainName=domain(stage),
+        DomainName=f"{domain(stage)}/v1",
         DomainHostedZoneId="Z1",
         PermissionsBoundary=f"delivery/users-and-posts-{stage}",
     )
@@ -117,7 +117,7 @@ def delivery_stack(stage: str) -> Stack:
         OwnerId="123",
         RepositoryId="456",
         Stage=stage,
-        DomainName=domain(stage),
+        DomainName=f"{domain(stage)}/v1",
     )
 
 
