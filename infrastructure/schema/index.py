@@ -17,7 +17,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 SETTLING_SECONDS = 60.0
 """How long rejected invocations are retried: IAM takes seconds to allow this function's, and Lambda
@@ -25,7 +25,8 @@ to connect the other function to the VPC. A rejected invocation has not run."""
 RETRY_SECONDS = 3.0
 MIGRATION_SECONDS = 790.0
 """More than the timeout of MigrationsFunction, so that its outcome is always known; with the time
-to settle and to respond, less than this function's own 900."""
+to settle, to ask for the status and to respond, less than this function's own 900."""
+STATUS_SECONDS = 10.0
 RESPONSE_BYTES = 4096
 """CloudFormation's maximum."""
 RESPONSE_ATTEMPTS = 3
@@ -72,22 +73,42 @@ def migrate(function: str) -> dict[str, Any]:
 
     Raises `MigrationFailed`, and boto3's errors.
     """
-    config = Config(read_timeout=MIGRATION_SECONDS, retries={"total_max_attempts": 1})
-    client = boto3.client("lambda", config=config)
+    client = _client(MIGRATION_SECONDS)
     deadline = time.monotonic() + SETTLING_SECONDS
     while True:
         try:
-            invocation = client.invoke(FunctionName=function, Payload=b"{}")
-            break
+            return {"Revision": _invoke(client, function, {})["revision"]}
+        except ReadTimeoutError:
+            return {"Revision": _reached(function)}
         except (ClientError, EndpointConnectionError) as error:
             if time.monotonic() + RETRY_SECONDS > deadline:
                 raise
             print(json.dumps({"level": "INFO", "message": "invoked again", "reason": str(error)}))
             time.sleep(RETRY_SECONDS)
-    payload = json.load(invocation["Payload"])
+
+
+def _reached(function: str) -> str:
+    """Return the revision after a run whose response was lost. Raises `MigrationFailed`.
+
+    A network may forget a connection on which nothing is sent for minutes (boto3, issue 2424).
+    """
+    status = _invoke(_client(STATUS_SECONDS), function, {"action": "status"})
+    if status["state"] == "behind":
+        raise MigrationFailed("the response was lost; the log of the migrations has the reason")
+    return str(status["revision"])
+
+
+def _client(seconds: float) -> Any:
+    config = Config(read_timeout=seconds, retries={"total_max_attempts": 1})
+    return boto3.client("lambda", config=config)
+
+
+def _invoke(client: Any, function: str, event: dict[str, str]) -> dict[str, Any]:
+    invocation = client.invoke(FunctionName=function, Payload=json.dumps(event))
+    payload: dict[str, Any] = json.load(invocation["Payload"])
     if "FunctionError" in invocation:
         raise MigrationFailed(f"{payload.get('errorType')}: {payload.get('errorMessage')}")
-    return {"Revision": payload["revision"]}
+    return payload
 
 
 def _respond(url: str, response: dict[str, Any]) -> None:

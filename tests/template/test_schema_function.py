@@ -52,6 +52,8 @@ class Aws:
         self.error: str | None = None
         self.rejections: list[str] = []
         self.lost_responses = 0
+        self.forgotten_connections = 0
+        self.end = threading.Event()
         aws = self
 
         class Handler(QuietHandler):
@@ -60,6 +62,10 @@ class Aws:
                 event = json.loads(self.body())
                 if aws.rejections:
                     self.reject(aws.rejections.pop(0))
+                    return
+                if aws.forgotten_connections:
+                    aws.forgotten_connections -= 1
+                    aws.end.wait()
                     return
                 try:
                     payload, headers = aws.migrate(event), {}
@@ -110,6 +116,7 @@ def aws(worker: Worker, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     with ExitStack() as stack:
         stack.callback(aws.server.server_close)
         stack.callback(aws.server.shutdown)
+        stack.callback(aws.end.set)
         threading.Thread(target=aws.server.serve_forever, daemon=True).start()
         yield aws
 
@@ -238,8 +245,23 @@ def test_it_waits_longer_than_a_migration_takes_and_responds_in_time(code: Modul
     function = Stack().nested["Schema"].properties("Function")["Timeout"]
     assert migrations < code.MIGRATION_SECONDS
     responding_seconds = code.RESPONSE_ATTEMPTS * 11
-    longest = code.SETTLING_SECONDS + code.MIGRATION_SECONDS + responding_seconds
-    assert longest < function <= SERVICE_TIMEOUT_SECONDS
+    invoking_seconds = code.SETTLING_SECONDS + code.MIGRATION_SECONDS + code.STATUS_SECONDS
+    assert invoking_seconds + responding_seconds < function <= SERVICE_TIMEOUT_SECONDS
+
+
+def test_a_run_whose_response_is_lost_ends_as_the_database_says(
+    execute: Execute, aws: Aws, code: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(code, "MIGRATION_SECONDS", 0.1)
+        aws.forgotten_connections = 1
+        failed = execute()
+    assert failed["Status"] == "FAILED"
+    assert failed["Reason"].startswith("MigrationFailed: ")
+    migrated = execute()
+    monkeypatch.setattr(code, "MIGRATION_SECONDS", 0.1)
+    aws.forgotten_connections = 1
+    assert execute()["Data"] == migrated["Data"]
 
 
 def test_a_response_that_is_lost_is_sent_again(execute: Execute, aws: Aws) -> None:
