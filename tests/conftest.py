@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
@@ -81,8 +80,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """PostgreSQL with the schema and the example's tables, and Redis, for this run only."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
-    directory = _short_directory(tmp_path_factory)
-    with running_services(directory, ephemeral=True) as started:
+    with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
         os.environ["DATABASE_URL"] = started.database_url
         os.environ["REDIS_URL"] = started.redis_url
         os.environ["TLS_REQUIRED"] = "false"
@@ -93,8 +91,6 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         yield started
         with pytest.MonkeyPatch.context() as environment:
             Worker(environment)  # leaves no connection of the last test behind
-    # Now most files are only in memory; pytest would delete them from the disk three runs later.
-    shutil.rmtree(directory / "postgres")
 
 
 @pytest.fixture
