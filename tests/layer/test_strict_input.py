@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from pydantic_core._pydantic_core import list_all_errors
 from starlette.routing import Mount
@@ -131,6 +131,7 @@ class Options(TypedDict, total=False):
 
     address: Address
     more: Annotated["Options", Field(alias="moreOptions")]
+    name: Annotated[str, Field(validation_alias=AliasChoices("name", "former"))]
 
 
 class Cat(BaseModel):
@@ -187,7 +188,7 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
         (
             {"options": {"moreOptions": {"address": {}, SECRET: 1}}},
             "options.moreOptions",
-            "member 2 is unknown; known are address, moreOptions",
+            "member 2 is unknown; known are address, moreOptions, name",
         ),
         ({"addresses": [{"street": SECRET}]}, "addresses.0.street", "String should have at most 3"),
         ({"counts": {SECRET: "x"}}, "counts", "Input should be a valid integer"),

@@ -97,13 +97,12 @@ def _members(annotation: Any) -> Mapping[str, Any]:
 
 
 def _aliases(dictionary: Any) -> dict[str, str]:
-    """Return the aliases of a typed dictionary's fields that have one."""
+    """Return the aliases of a typed dictionary's fields that have one, not a choice of several."""
     whole: Mapping[str, Any] = TypeAdapter(dictionary).core_schema
     parts = [whole, whole.get("schema", {}), *whole.get("definitions", ())]
     (fields,) = (one["fields"] for one in parts if one.get("cls") is dictionary)
-    return {
-        name: one["validation_alias"] for name, one in fields.items() if "validation_alias" in one
-    }
+    aliases = {name: one.get("validation_alias") for name, one in fields.items()}
+    return {name: alias for name, alias in aliases.items() if isinstance(alias, str)}
 
 
 def _position(body: object, path: Location) -> int:
