@@ -63,7 +63,7 @@ def _example_target(document: dict[str, Any], path: str, operation: dict[str, An
             value = example(one["schema"], document["components"]["schemas"])
             values[one["in"]][one["name"]] = value
     target = path.format(**values["path"])
-    return f"{target}?{urlencode(values['query'])}" if values["query"] else target
+    return f"{target}?{urlencode(values['query'], doseq=True)}" if values["query"] else target
 
 
 def _event(method: str, target: str, body: Any) -> dict[str, Any]:

@@ -321,6 +321,9 @@ def _choices(samples: Mapping[str, list[str]], required: Set[str]) -> Iterable[F
 def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
     """Values of a filter, but for its default, that rows of `insert_rows` match: its examples, or
     what follows from the column of its name or from its type."""
+    if (array := array_in(schema)) is not None:  # sent once
+        firsts = [one for one, *_ in schema.get("examples", ())]
+        return _samples(table, name, array["items"] | ({"examples": firsts} if firsts else {}))
     if examples := schema.get("examples"):
         return [_query_text(one) for one in examples]
     column = table.columns.get(name)
@@ -336,6 +339,12 @@ def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
     if any(one.get("type") in ("integer", "number") for one in types):
         return ["1"]
     return [name]
+
+
+def array_in(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The array among the types of a parameter, which may be sent several times; None without."""
+    types: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    return next((one for one in types if one.get("type") == "array"), None)
 
 
 def _value_in_rows(column: Column[Any]) -> str:

@@ -13,6 +13,7 @@ from tests.every_resource.document import (
     DOCUMENT,
     READABLE,
     Write,
+    array_in,
     documented,
     of_kinds,
     set_by_changes,
@@ -74,7 +75,8 @@ def test_a_repeated_query_parameter_is_rejected_and_named(
     api: httpx.Client, few_rows: None, operation: Operation
 ) -> None:
     for parameter in parameters(operation, "query"):
-        assert parameter["schema"].get("type") != "array"
+        if array_in(parameter["schema"]) is not None:
+            continue
         name = parameter["name"]
         response = send(api, operation, f"{name}=1&{name}=1")
         assert response.status_code == 422

@@ -5,9 +5,9 @@ They are those of docs/changing-a-resource.md and docs/more-operations.md, `colu
 All are made in one copy, where the suites that hold every resource to its promises pass, and the
 code is linted and typed; so are the later releases that end the renaming of a field. Other copies
 are without what docs/leaving-out.md takes away; with what docs/recipes.md and docs/membership.md
-add; with resources that lack some operations, and the rules, a required filter and references of
-`rules.diff`. With a webhook alone,
-the first function without tokens, all of the product's tests pass (`make shapes`).
+add; with resources that lack some operations, and the rules, filters and references of
+`rules.diff`. With a webhook alone, the first function without tokens, all of the product's tests
+pass (`make shapes`).
 """
 
 import re
