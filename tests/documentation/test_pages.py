@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import botocore.session
 import httpx
 import pytest
+from botocore import xform_name
 
 from tests.documentation.curl import blocks, send
 from tests.failures.rows import markdown_table
@@ -59,6 +61,25 @@ def test_every_file_that_a_command_reads_exists() -> None:
     assert files
     for file in files:
         assert (ROOT / file).is_file(), file
+
+
+def test_every_command_of_the_aws_cli_is_an_operation_with_these_options() -> None:
+    own = {("cloudformation", "deploy"), ("rds", "generate-db-auth-token")}
+    text = DOCUMENTS.replace("\\\n", " ")
+    found = re.findall(r"\baws ([a-z0-9-]+) ([a-z0-9-]+)\b([^`\n]*)", text)
+    session = botocore.session.get_session()
+    checked = 0
+    for service, command, arguments in found:
+        if (service, command) in own or service not in session.get_available_services():
+            continue
+        model = session.get_service_model(service)
+        operations = {xform_name(name, "-"): name for name in model.operation_names}
+        shape = model.operation_model(operations[command]).input_shape
+        options = {xform_name(name, "-") for name in (shape.members if shape else ())}
+        given = set(re.findall(r"\s--(?:no-)?([a-z0-9-]+)", arguments.partition("#")[0]))
+        assert given - {"query", "output"} <= options, f"aws {service} {command}{arguments}"
+        checked += 1
+    assert checked > 10
 
 
 def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
