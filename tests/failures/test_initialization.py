@@ -20,6 +20,7 @@ from local.gateway.events import Request, default_event
 from local.services import running_services
 from migrations.handler import handler as migrate
 from shared.coldstart import initialization
+from tests.auth.claims import REQUIRED
 from tests.conftest import Worker
 from tests.example.models import create_tables
 from tests.resources import RESOURCES
@@ -138,6 +139,25 @@ def test_everything_is_imported_and_a_request_made_ahead(
         assert environment.get(path) == 200
         later = set(environment.evaluate("sorted(sys.modules)")) - loaded
         assert {name for name in later if not name.startswith("_")} == set()
+
+
+def test_a_request_ahead_is_made_where_tokens_are_required(
+    database: psycopg.Connection[Any], cache: redis_sync.Redis, tmp_path: Path
+) -> None:
+    before = clients(cache)
+    with initialized(SNAP_START, tmp_path / "log", **REQUIRED) as environment:
+        assert environment.get("/writers") == 401
+        assert len(connections(database)) == 1
+        assert len(clients(cache) - before) == 1
+
+
+def test_a_request_ahead_may_have_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[dict[str, Any]] = []
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", PROVISIONED)
+    initialization.prepare(lambda event, _: events.append(event), "/articles?writer_id=1")
+    assert {(one["rawPath"], one["rawQueryString"]) for one in events} == {
+        ("/articles", "writer_id=1")
+    }
 
 
 def test_on_demand_there_is_no_request_ahead(

@@ -13,11 +13,13 @@ Source: "Improving startup performance with Lambda SnapStart" in AWS Lambda's de
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from shared.process import reset
+from shared.settings import settings
 
 SNAPSHOT = "snap-start"
 TYPES = ("provisioned-concurrency", SNAPSHOT)
@@ -26,6 +28,7 @@ REQUEST_MILLISECONDS = 3000
 TIMES = 2
 """The first request misses the cache, and the second one hits it."""
 SEED_BYTES = 48
+EXPIRY_SECONDS = 60
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -35,16 +38,17 @@ def is_ahead_of_requests() -> bool:
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") in TYPES
 
 
-def prepare(handler: Handler, *paths: str) -> None:
-    """Have the handler respond to GET requests of these paths, if there is time for it.
+def prepare(handler: Handler, *targets: str) -> None:
+    """Have the handler respond to GET requests of these paths and queries, if there is time for it.
 
-    The responses are discarded: the function may have no database now, but later.
+    The caller is one without a role, of the function's own issuer. The responses are discarded: the
+    function may have no database now, but later.
     """
     if not is_ahead_of_requests():
         return
-    for path in paths:
+    for target in targets:
         for _ in range(TIMES):
-            handler(_event(path), _Context())
+            handler(_event(target), _Context())
     if os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] == SNAPSHOT:
         # Part of Lambda's Python runtime, since 3.12.
         from snapshot_restore_py import (  # type: ignore[import-untyped]
@@ -65,11 +69,31 @@ class _Context:
         return REQUEST_MILLISECONDS
 
 
-def _event(path: str) -> dict[str, Any]:
+def _event(target: str) -> dict[str, Any]:
     """Return an event of an HTTP API, format 2.0, with what `shared.gateway` needs."""
-    http = {"method": "GET", "sourceIp": "127.0.0.1"}
-    context = {"http": http, "requestId": "initialization", "stage": "$default"}
-    return {"version": "2.0", "rawPath": path, "requestContext": context}
+    path, _, query = target.partition("?")
+    context = {
+        "http": {"method": "GET", "sourceIp": "127.0.0.1"},
+        "requestId": "initialization",
+        "stage": "$default",
+        "authorizer": {"jwt": {"claims": _claims()}},
+    }
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": query,
+        "requestContext": context,
+    }
+
+
+def _claims() -> dict[str, str]:
+    """Return what the authorizer passes on of a token, without which a read is a 401."""
+    return {
+        "iss": settings().token_issuer,
+        "aud": settings().token_audience.partition(" ")[0],
+        "sub": "initialization",
+        "exp": str(int(time.time()) + EXPIRY_SECONDS),
+    }
 
 
 def _forget() -> None:
