@@ -38,6 +38,7 @@ BOOKS = Table(
     Column("id", BigInteger, primary_key=True),
     Column("author_id", ForeignKey("made_authors.id", name="books_author_id_fkey")),
     Column("editor_id", ForeignKey("made_editors.id", name="books_editor_id_fkey")),
+    Column("checked_by", ForeignKey("made_editors.id", name="books_checked_by_fkey")),
     Column("isbn", BigInteger),
     Column("shelf", BigInteger),
     Column("secret", BigInteger),
@@ -96,11 +97,15 @@ def error_of(connection: Connection, statement: Executable) -> ApiError | None:
     return client_error(violation.value, statement)
 
 
-@pytest.mark.parametrize("name", ["author", "editor"])
-def test_a_reference_to_nothing_names_its_column(connection: Connection, name: str) -> None:
-    error = error_of(connection, insert(BOOKS).values(id=1, **{f"{name}_id": 4711}))
+@pytest.mark.parametrize(
+    ("column", "item"), [("author_id", "author"), ("editor_id", "editor"), ("checked_by", "item")]
+)
+def test_a_reference_to_nothing_names_its_column(
+    connection: Connection, column: str, item: str
+) -> None:
+    error = error_of(connection, insert(BOOKS).values(id=1, **{column: 4711}))
     assert isinstance(error, InvalidReference)
-    assert str(error) == f"{name}_id: there is no such {name}."
+    assert str(error) == f"{column}: there is no such {item}."
 
 
 @pytest.mark.parametrize(

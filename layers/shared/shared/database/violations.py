@@ -63,6 +63,7 @@ def _in_use(key: ForeignKeyConstraint) -> ResourceInUse:
 
 
 def _unknown(key: ForeignKeyConstraint) -> InvalidReference:
-    columns, referred = key.column_keys, key.elements[0].column.name
-    item = columns[0].removesuffix(f"_{referred}") if len(columns) == 1 else "item"
+    columns, ending = key.column_keys, f"_{key.elements[0].column.name}"
+    is_named = len(columns) == 1 and columns[0].endswith(ending)
+    item = columns[0].removesuffix(ending) if is_named else "item"
     return InvalidReference(f"{', '.join(columns)}: there is no such {item}.", *columns)
