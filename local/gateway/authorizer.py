@@ -84,8 +84,8 @@ def printed_claim(value: Any) -> str:
         case dict():
             members = (f"{name}:{printed_claim(value[name])}" for name in sorted(value))
             return f"map[{' '.join(members)}]"
-        case float() if value.is_integer():
-            return str(int(value))
+        case float():
+            return str(int(value) if value.is_integer() else float(value))
         case None:
             return "<nil>"
     return str(value)

@@ -6,11 +6,12 @@ that are not finite and unknown critical headers, which two parsers may read dif
 
 import base64
 import binascii
-import json
-import math
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+
+from shared.errors import MalformedJson
+from shared.http.json_body import read_json
 
 MAX_TOKEN_CHARACTERS = 8192
 MAX_DEPTH = 20
@@ -57,15 +58,9 @@ def _decoded(part: str) -> bytes:
 
 def _json_object(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_reject_number,
-            parse_float=_finite,
-        )
-        json.dumps(value, ensure_ascii=False).encode()  # raises for a lone surrogate
-    except (ValueError, RecursionError):
-        raise InvalidToken("the token is not JSON") from None
+        value = read_json(data)
+    except MalformedJson:
+        raise InvalidToken("the token is not strict JSON") from None
     if not isinstance(value, dict):
         raise InvalidToken("the token is not a JSON object")
     _check_depth(value, MAX_DEPTH)
@@ -78,22 +73,6 @@ def _check_depth(value: Any, levels: int) -> None:
     if isinstance(value, (dict, list)):
         for child in value.values() if isinstance(value, dict) else value:
             _check_depth(child, levels - 1)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise InvalidToken("the token has a member twice")
-    return members
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    return number if math.isfinite(number) else _reject_number(text)
-
-
-def _reject_number(text: str) -> NoReturn:
-    raise InvalidToken(f"the token has the number {text[:20]}")
 
 
 def _checked_header(header: dict[str, Any]) -> str:
