@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from shared.database.models import METADATA
+from shared.errors import Conflict, concrete_errors
 from shared.http import route
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
@@ -28,10 +29,17 @@ from tests.resources import (
     SIGNED,
     delete_referring,
     is_done,
+    key_for,
     key_of,
 )
 
 NO_DATABASE = "postgresql://127.0.0.1:1/none"
+REFERENCES = {
+    column.name
+    for table in METADATA.tables.values()
+    for column in table.columns
+    if column.foreign_keys
+}
 HTTP_HEADERS = {
     name.lower()
     for path in DOCUMENT["paths"].values()
@@ -210,6 +218,18 @@ def invalid(caller: Caller, operation: Operation) -> httpx.Response:
     return caller.send(operation, headers={"If-Match": "nix"})
 
 
+def dangling(caller: Caller, operation: Operation) -> httpx.Response:
+    """References to rows that do not exist."""
+    body = operation.body or {}
+    references = {name: key_for(name, 99) for name in body if name in REFERENCES}
+    return caller.send(operation, content=json.dumps(body | references).encode())
+
+
+def repeated(caller: Caller, operation: Operation) -> httpx.Response:
+    """What another row has already, where that must be unique."""
+    return caller.send(operation, target=operation.target_of(2))
+
+
 def without_condition(caller: Caller, operation: Operation) -> httpx.Response:
     caller.worker.restart(REQUIRE_IF_MATCH="true")
     return caller.send(operation)
@@ -271,6 +291,10 @@ def check(operation: Operation, response: httpx.Response) -> None:
     if media_type.endswith("json"):
         schema = content[media_type].get("schema", {})
         validate(response.json(), schema)
+    if response.is_client_error:  # several have one status
+        code = response.json()["type"].rpartition("#")[2]
+        [error] = [one for one in concrete_errors() if one.code == code]
+        assert error.description in expected["description"], f"raises=[{error.__name__}]"
 
 
 def check_headers(headers: dict[str, Any], response: httpx.Response) -> None:
@@ -320,7 +344,7 @@ def test_whatever_is_sent_no_undocumented_response_comes(
     caller: Caller, operation: Operation
 ) -> None:
     """Of all ways that provoke a status somewhere, none provokes another one here."""
-    for provoke in PROVOKE.values():
+    for provoke in (*PROVOKE.values(), dangling, repeated):
         if provoke in (defective, without_database, without_condition, too_often, not_modified):
             continue
         if provoke is conflict and operation.table not in RESOURCES:
@@ -333,6 +357,10 @@ def test_a_response_that_is_not_documented_is_found(resource: str) -> None:
     operation = Operation("GET", f"/{resource}")
     with pytest.raises(AssertionError, match="is not documented"):
         check(operation, httpx.Response(418))
+    sent = {"X-Request-Id": "1", "Content-Type": "application/problem+json"}
+    other = httpx.Response(422, json=Conflict("It is another error.").problem(), headers=sent)
+    with pytest.raises(AssertionError, match=r"raises=\[Conflict\]"):
+        check(operation, other)
     ok = httpx.Response(200, json={"data": 1}, headers={"X-Request-Id": "1", "ETag": '"1"'})
     with pytest.raises(jsonschema.ValidationError):
         check(operation, ok)

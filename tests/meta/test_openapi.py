@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKey, MetaData, Table
 
-from local.demo.columns import is_given
 from local.generate import http_semantics, openapi
 from local.generate.http_semantics import (
     GATEWAYS_MESSAGES,
@@ -21,13 +20,12 @@ from local.generate.http_semantics import (
     resolved,
 )
 from local.generate.openapi import OPENAPI_FILE, as_text, merged_openapi
-from shared.database.models import CONFLICT, METADATA
-from shared.database.violations import UNIQUE
-from shared.errors import AlreadyTaken, Conflict, RequestInProgress
+from shared.database.models import CONFLICT
+from shared.errors import Conflict, RequestInProgress
 from shared.http.route import KIND, PERMISSION
 from tests.every_resource.document import CREATES, url_of
 from tests.in_process import LambdaTransport
-from tests.resources import RESOURCE_OF, RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
+from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
 
 ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
 """Keywords of JSON Schema that reject no value."""
@@ -187,20 +185,11 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
                 assert list(response["content"]) == ["application/problem+json", *own]
 
 
-def test_creating_documents_each_of_its_conflicts(document: dict[str, Any]) -> None:
+def test_creating_documents_the_conflicts_of_its_keys(document: dict[str, Any]) -> None:
     for write in CREATES:
         responses = write.documented["responses"]
         conflict = resolved(document, responses["409"])["description"] if "409" in responses else ""
         assert (RequestInProgress.description in conflict) == write.is_idempotent
-        if may_be_taken(METADATA.tables[write.table]):
-            assert AlreadyTaken.description in conflict
-
-
-def may_be_taken(table: Table) -> bool:
-    """Whether the models name a conflict of unique values, or clients give the key."""
-    unique = [*table.indexes, *(one for one in table.constraints if isinstance(one, UNIQUE))]
-    key = RESOURCE_OF[table.name].key
-    return any(CONFLICT in one.info for one in unique) or is_given(table.c[key])
 
 
 def with_inner(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
