@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from tests.smoke import stage as smoke_test
@@ -178,6 +179,19 @@ def test_the_stack_role_can_change_nothing_of_another_stage(stage: str) -> None:
         if is_allowed(given, use.action, arn, context(other))
     }
     assert reached == set()
+
+
+def test_the_tag_that_keeps_stages_apart_is_one_that_cloudformation_sets() -> None:
+    """On each type of these services that can have tags, by its schema."""
+    [deny] = [one for one in role_statements("staging", "StackRole") if one["Effect"] == "Deny"]
+    services = {action.removesuffix(":*").removesuffix("-idp") for action in deny["Action"]}
+    types = {resource["Type"] for _, resource in stage_stack("staging").resources()}
+    service_of = {one: one.split("::")[1].lower().removesuffix("v2") for one in types}
+    assert services <= set(service_of.values())
+    for one in types:
+        if service_of[one] in services:
+            tagging = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, one).schema["tagging"]
+            assert tagging["taggable"] == tagging["cloudFormationSystemTags"], one
 
 
 @pytest.mark.parametrize("role", ["DeployRole", "StackRole", "Boundary"])
