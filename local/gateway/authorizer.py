@@ -57,7 +57,7 @@ class JwtAuthorizer:
         return {"jwt": {"claims": written, "scopes": None}}
 
     def _claims(self, request: Request) -> dict[str, Any]:
-        values = [value for name, value in request.headers if name.lower() == "authorization"]
+        values = request.values("authorization")
         if not values:
             if self.sign_in and _is_local(request):
                 return self.sign_in()
@@ -70,8 +70,7 @@ class JwtAuthorizer:
 
 def _is_local(request: Request) -> bool:
     """Whether the request is not from another host's page, which must not act as administrator."""
-    origins = [value for name, value in request.headers if name.lower() == "origin"]
-    return all(LOCAL_ORIGIN.fullmatch(origin) for origin in origins)
+    return all(map(LOCAL_ORIGIN.fullmatch, request.values("origin")))
 
 
 def printed_claim(value: Any) -> str:

@@ -37,8 +37,8 @@ class Cors:
 
     def preflight(self, request: Request) -> Response | None:
         """Return the response to a preflight request, None for any other request."""
-        method = _header(request, "access-control-request-method")
-        if request.method != "OPTIONS" or method is None or _header(request, "origin") is None:
+        asked = request.values("access-control-request-method") and request.values("origin")
+        if request.method != "OPTIONS" or not asked:
             return None
         headers = self._allowed_origin(request)
         if headers:
@@ -58,15 +58,9 @@ class Cors:
         return Response(response.status, own + allowed, response.body)
 
     def _allowed_origin(self, request: Request) -> list[tuple[str, str]]:
-        origin = _header(request, "origin")
-        if origin is None:
-            return []
-        if "*" in self.origins:
-            return [("Access-Control-Allow-Origin", "*")]
-        if origin not in self.origins:
-            return []
-        return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
-
-
-def _header(request: Request, name: str) -> str | None:
-    return next((value for key, value in request.headers if key.lower() == name), None)
+        for origin in request.values("origin")[:1]:
+            if "*" in self.origins:
+                return [("Access-Control-Allow-Origin", "*")]
+            if origin in self.origins:
+                return [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        return []

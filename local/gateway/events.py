@@ -10,6 +10,7 @@ import base64
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
@@ -46,6 +47,10 @@ class Request:
     def query(self) -> str:
         """The query, percent-encoded, including raw bytes beyond printable ASCII."""
         return quote(self._parts[1].encode("latin-1"), safe=PRINTABLE_ASCII)
+
+    def values(self, name: str) -> list[str]:
+        """Return the values of the headers with this name, which is in lower case."""
+        return [value for key, value in self.headers if key.lower() == name]
 
     @property
     def _parts(self) -> tuple[str, str]:
@@ -142,8 +147,6 @@ def _query_parameters(query: str) -> dict[str, str]:
 def _event_body(body: bytes, content_type: str) -> tuple[str, bool]:
     """Return the body, and whether it is base64: text types are text, if they are UTF-8."""
     if TEXT_TYPE.fullmatch(content_type.partition(";")[0].strip().lower()):
-        try:
+        with suppress(UnicodeDecodeError):
             return body.decode(), False
-        except UnicodeDecodeError:
-            pass
     return base64.b64encode(body).decode(), bool(body)

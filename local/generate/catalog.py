@@ -186,14 +186,12 @@ def differences(connection: Connection, metadata: MetaData) -> list[Difference]:
         savepoint.rollback()
     return [
         Difference(*part, found.get(part), declared.get(part))
-        for part in sorted(found.keys() | declared.keys(), key=_place)
+        # Indexes and constraints are last, as they need the columns.
+        for part in sorted(
+            found.keys() | declared.keys(), key=lambda one: (one[0] in REPLACED, one)
+        )
         if found.get(part) != declared.get(part)
     ]
-
-
-def _place(part: tuple[str, str, str]) -> tuple[bool, tuple[str, str, str]]:
-    """Return the part's place: indexes and constraints are last, as they need the columns."""
-    return part[0] in REPLACED, part
 
 
 def _definitions(connection: Connection, schema: str) -> dict[tuple[str, str, str], str]:

@@ -215,8 +215,8 @@ def _add_types(ops: OpContainer, reverse: OpContainer) -> None:
         for column in one.columns
         if isinstance(column, Column)
     )
-    ops.ops[:0] = map(ExecuteSQLOp, of_columns.values())
-    reverse.ops += [ExecuteSQLOp(f"DROP TYPE {name}") for name in of_columns | of_tables]
+    ops.ops[:0] = map(_execute, of_columns.values())
+    reverse.ops += [_execute(f"DROP TYPE {name}") for name in of_columns | of_tables]
 
 
 def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
@@ -224,15 +224,10 @@ def _enums(columns: Iterable[Column[Any]]) -> dict[str, str]:
     types = (column.type for column in columns)
     return {
         QUOTES.quote(str(one.name)): f"CREATE TYPE {QUOTES.quote(str(one.name))} AS ENUM"
-        f" ({', '.join(map(_literal, one.enums))})"
+        f" ({', '.join(map(quoted, one.enums))})"
         for one in types
         if isinstance(one, Enum) and one.native_enum
     }
-
-
-def _literal(value: str) -> str:
-    """Return a text in SQL, in which SQLAlchemy takes a colon for the beginning of a parameter."""
-    return quoted(value).replace(":", r"\:")
 
 
 def _operations(container: OpContainer) -> Iterator[MigrateOperation]:

@@ -1,6 +1,7 @@
 """Lines of a worker's output: platform, metrics, JSON log or plain text."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +50,7 @@ def readable(line: str) -> str:
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+    with suppress(ValueError):
+        value = json.loads(text) if text.startswith("{") else None
+        return value if isinstance(value, dict) else None
+    return None
