@@ -56,6 +56,11 @@ SEEDED = [
 write all rows. Of a resource's table, a trigger may keep a column."""
 
 
+def letters(name: str) -> str:
+    """A name as it is, but for what distinguishes `writer_id` from its alias `writerId`."""
+    return name.replace("_", "").lower()
+
+
 def function_of(name: str) -> str:
     """The name that the function has in the template."""
     return f"{camel(name)}Function"
@@ -109,14 +114,14 @@ CACHED_LISTS = [one.name for one in _ROUTES if (one.openapi_extra or {}).get(CAC
 READS = [name for name, permission in PERMISSIONS.items() if permission.endswith(":read")]
 SENT = {
     resource: {
-        field
+        letters(field)
         for name, event in sample_events().items()
         if name.startswith(f"{resource}-") and "body" in event
         for field in json.loads(event["body"])
     }
     for resource in RESOURCES
 }
-"""The fields of each resource that clients send."""
+"""The `letters` of the fields of each resource that clients send."""
 
 # Deleted from the last to the first: a row that is deleted after its count makes it negative.
 _TABLES = sorted(
@@ -223,6 +228,11 @@ def _example_key(table: Table) -> str:
     return key.example
 
 
+def column_of(table: Table, name: str) -> Column[Any] | None:
+    """The column of a field or parameter, None if there is none."""
+    return next((one for one in table.columns if letters(one.name) == letters(name)), None)
+
+
 def key_for(parameter: str, number: int) -> int | str:
     """The key of that row as the value of a parameter; the number, if it is no resource's key."""
     table = KEY_PARAMETERS.get(parameter)
@@ -258,7 +268,7 @@ def _value(column: Column[Any]) -> str:
     value = column_value(column)
     if not column.nullable or ROW_VALUE in column.info:
         return value
-    is_sent = column.name in SENT.get(column.table.name, ())
+    is_sent = letters(column.name) in SENT.get(column.table.name, ())
     return f"CASE WHEN n % 3 > 0 THEN {value} END" if is_sent else "NULL"
 
 

@@ -26,10 +26,12 @@ from tests.resources import (
     KINDS,
     RESOURCE_OF,
     RESOURCES,
+    column_of,
     is_done,
     is_link,
     key_for,
     key_of,
+    letters,
     linked,
 )
 
@@ -49,7 +51,7 @@ class PaginatedList:
     parameters: frozenset[str]
     filters: Filters
     key: str
-    """The field, and column, by which the list is ordered."""
+    """The field of the key of its items."""
     is_cached: bool
 
     def __str__(self) -> str:
@@ -64,6 +66,13 @@ class PaginatedList:
     def table(self) -> str:
         """The table of its items."""
         return table_of(self.template).name
+
+    @property
+    def column(self) -> str:
+        """The column of the key of its items."""
+        column = column_of(METADATA.tables[self.table], self.key)
+        assert column is not None
+        return column.name
 
     @property
     def fields(self) -> set[str]:
@@ -211,7 +220,7 @@ def table_of(template: str) -> Table:
     that links the last two, if it has the key of the items, the `label_id` of `/notes/{id}/labels`.
     """
     *others, last = (METADATA.tables[one] for one in template.split("/") if one in METADATA.tables)
-    if others and _key_of_items(template) not in last.columns:
+    if others and column_of(last, _key_of_items(template)) is None:
         ends = {others[-1], last}
         [last] = [one for one in METADATA.sorted_tables if is_link(one) and linked(one) == ends]
     return last
@@ -219,12 +228,14 @@ def table_of(template: str) -> Table:
 
 def _is_reference(table: Table, name: str) -> bool:
     """Whether a filter is the key of a row of another table."""
-    return name in KEY_PARAMETERS or (name in table.columns and bool(table.c[name].foreign_keys))
+    column = column_of(table, name)
+    return name in KEY_PARAMETERS or (column is not None and bool(column.foreign_keys))
 
 
-def set_by_changes(table: str) -> set[str]:
-    """The columns that each UPDATE sets."""
-    return {column.name for column in METADATA.tables[table].columns if column.onupdate is not None}
+def is_set_by_changes(table: str, field: str) -> bool:
+    """Whether each UPDATE sets the column of the field."""
+    column = column_of(METADATA.tables[table], field)
+    return column is not None and column.onupdate is not None
 
 
 def deprecated_fields(resource: str) -> set[str]:
@@ -270,6 +281,11 @@ def stored(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value):
         return Decimal(value)
     return value
+
+
+def by_letters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an object by their `letters`."""
+    return {letters(name): value for name, value in body.items()}
 
 
 def follow(api: httpx.Client, url: str) -> Iterator[httpx.Response]:
@@ -326,7 +342,7 @@ def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
         return _samples(table, name, array["items"] | ({"examples": firsts} if firsts else {}))
     if examples := schema.get("examples"):
         return [_query_text(one) for one in examples]
-    column = table.columns.get(name)
+    column = column_of(table, name)
     if column is not None and isinstance(column.type, Enum | Boolean):
         return [_value_in_rows(column)]
     if "enum" in schema:

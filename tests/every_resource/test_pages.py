@@ -22,6 +22,7 @@ from tests.every_resource.document import (
     WHOLE_LISTS,
     PaginatedList,
     array_in,
+    by_letters,
     follow,
     query_schemas,
 )
@@ -71,7 +72,7 @@ def errors_of(response: httpx.Response) -> list[str]:
 def test_a_list_shows_every_row(
     filled_api: httpx.Client, services: Services, listed: PaginatedList
 ) -> None:
-    statement = f"SELECT DISTINCT {listed.key} FROM {listed.table}"
+    statement = f"SELECT DISTINCT {listed.column} FROM {listed.table}"
     with psycopg.connect(services.database_url) as database:
         found = {json_key(key) for (key,) in database.execute(statement.encode())}
     assert set(all_keys(filled_api, listed)) == found
@@ -94,7 +95,8 @@ def orders_of(listed: PaginatedList) -> Iterator[bytes]:
     columns = [one.name for one in METADATA.tables[listed.table].c if not one.nullable]
     for column, direction in product(columns, ("ASC", "DESC")):
         yield (
-            f"SELECT key FROM (SELECT DISTINCT ON (1) {listed.key}, {column} FROM {listed.table})"
+            "SELECT key FROM"
+            f" (SELECT DISTINCT ON (1) {listed.column}, {column} FROM {listed.table})"
             f" AS rows (key, value) ORDER BY value {direction}, key {direction}"
         ).encode()
 
@@ -110,7 +112,7 @@ def test_an_item_of_a_page_equals_the_response_at_its_own_path(
     """Or a summary of it: it has the same value in each field that both have."""
     items = filled_api.get(listed.url(limit=2)).json()["data"]
     assert len(items) == 2, UNMATCHED
-    if listed.table in READABLE and RESOURCE_OF[listed.table].key == listed.key:
+    if listed.table in READABLE and RESOURCE_OF[listed.table].key == listed.column:
         for item in items:
             own = filled_api.get(f"/{listed.table}/{item[listed.key]}").json()
             both = item.keys() & own.keys()
@@ -165,7 +167,7 @@ def test_a_page_begins_after_the_items_that_are_skipped(
     assert listed.keys(response) == keys[skip : skip + limit]
     assert page["page"] == (None if skip % limit else skip // limit + 1)
     assert (page["total"], page["limit"]) == (len(keys), limit)
-    assert page["total_pages"] == (len(keys) + limit - 1) // limit
+    assert by_letters(page)["totalpages"] == (len(keys) + limit - 1) // limit
     assert (page["next"] is None) == (skip + limit >= len(keys))
     if page["next"]:
         following = keys[skip + limit : skip + 2 * limit]
@@ -181,7 +183,7 @@ def test_a_page_after_a_cursor_has_no_number(
     first, second, *_ = (page.json() for page in follow(filled_api, listed.url(limit=4)))
     assert (first["page"], second["page"]) == (1, None)
     assert second["total"] == first["total"]
-    assert second["total_pages"] == first["total_pages"]
+    assert by_letters(second)["totalpages"] == by_letters(first)["totalpages"]
 
 
 @whole_offset_list
@@ -317,5 +319,5 @@ def test_a_list_of_an_unknown_row_is_empty(
     filled_api: httpx.Client, listed: PaginatedList, name: str, row: int
 ) -> None:
     unknown = row if isinstance(key_for(name, 1), int) else key_for(name, 99)
-    page = filled_api.get(listed.url(**{name: unknown})).json()
-    assert (page["data"], page["total"], page["total_pages"]) == ([], 0, 0)
+    page = by_letters(filled_api.get(listed.url(**{name: unknown})).json())
+    assert (page["data"], page["total"], page["totalpages"]) == ([], 0, 0)

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.every_resource.conftest import ROWS
-from tests.every_resource.document import LISTS, PaginatedList, follow
+from tests.every_resource.document import LISTS, PaginatedList, by_letters, follow
 from tests.resources import delete_referring, insert_rows
 
 Database = psycopg.Connection[Any]
@@ -20,10 +20,10 @@ def test_a_list_without_rows_is_an_empty_page(api: httpx.Client, listed: Paginat
     response = api.get(listed.url())
     page: dict[str, Any] = {"data": [], "limit": 10, "next": None}
     if listed.has_offsets:
-        page |= {"total": 0, "page": 1, "total_pages": 0}
+        page |= {"total": 0, "page": 1, "totalpages": 0}
 
     assert response.status_code == 200
-    assert response.json() == page
+    assert by_letters(response.json()) == page
     assert "link" not in response.headers
 
 
@@ -34,7 +34,7 @@ def test_following_next_repeats_and_loses_no_item_while_others_are_written(
     insert_rows(database, 1, ROWS)
     pages = follow(api, listed.url(limit=listed.max_limit))
     there_before = {key for page in pages for key in listed.keys(page)}
-    deletion = f"DELETE FROM {listed.table} WHERE {listed.key}::text = ANY(%s)".encode()
+    deletion = f"DELETE FROM {listed.table} WHERE {listed.column}::text = ANY(%s)".encode()
     met: list[Any] = []
     next_url, written = listed.url(limit=3), ROWS
     while next_url:
