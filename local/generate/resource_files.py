@@ -419,7 +419,6 @@ def _raises(errors: list[str]) -> str:
 
 def deployment(new: NewResource) -> str:
     path = f"/{new.name}"
-    limits = "RouteSettings: {ThrottlingRateLimit: 50, ThrottlingBurstLimit: 50}"
     return f"""\
   {camel(new.name)}Function:
     Type: AWS::Serverless::Function
@@ -435,10 +434,8 @@ def deployment(new: NewResource) -> str:
       Events:
         Collection: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: {path}, Method: ANY}}}}
         Item: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: "{path}/{{proxy+}}", Method: ANY}}}}
-        OptionsCollection: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: {path}, Method: OPTIONS,
-          {limits}}}}}
-        OptionsItem: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: "{path}/{{proxy+}}", Method: OPTIONS,
-          {limits}}}}}
+        OptionsCollection: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: {path}, Method: OPTIONS}}}}
+        OptionsItem: {{Type: HttpApi, Properties: {{ApiId: !Ref Api, Path: "{path}/{{proxy+}}", Method: OPTIONS}}}}
 
 """
 
