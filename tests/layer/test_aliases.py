@@ -1,4 +1,9 @@
-"""Fields and parameters whose names in JSON and URLs are others than in Python: aliases."""
+"""Fields and parameters whose names in JSON and URLs are others than in Python: aliases.
+
+The annotations of the endpoints are texts, as some write them in all modules.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated

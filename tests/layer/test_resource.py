@@ -566,6 +566,26 @@ def test_an_endpoint_of_a_kind_that_takes_a_request_is_rejected_at_import(
         register(by_request)
 
 
+def test_a_list_takes_the_parameters_of_its_pages() -> None:
+    async def all_notes(reader: Reader, limit: int = 10) -> None: ...
+
+    with pytest.raises(TypeError, match="all_notes is a list: it takes CursorParameters"):
+        resource.list(NotePage, "/some")(all_notes)
+
+
+def test_an_operation_of_the_path_of_another_is_rejected() -> None:
+    other = Resource("notes", "note", NotePublic)
+
+    async def finish(transaction: Transaction, note_id: Id) -> None: ...
+    async def finish_again(transaction: Transaction, note: Id) -> None: ...
+
+    other.action("/done")(finish)
+    other.item_path = "/{note:id}"
+    other.action("/done")(finish_again)
+    with pytest.raises(TypeError, match=r"finish and finish_again are POST .* only the first"):
+        create_app(other.router)
+
+
 def test_the_total_of_a_grouped_list_is_that_of_its_groups(
     api_as: ApiAs, tables: psycopg.Connection[Any]
 ) -> None:

@@ -3,6 +3,8 @@
 The handler responds to events of an API Gateway HTTP API (payload format 2.0).
 """
 
+import re
+
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from mangum import Mangum
@@ -18,9 +20,12 @@ def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
     """Return the application of one function; `is_public`: its routes need no permission.
 
     It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
-    is off (see `shared.observability`). Raises `TypeError` for a route without a permission, and
-    for a mounted application or any other route whose parameters FastAPI does not know.
+    is off (see `shared.observability`).
+
+    Raises `TypeError` for a route without a permission, for two of one method and path, and for a
+    mounted application or any other route whose parameters FastAPI does not know.
     """
+    known: dict[tuple[str, str], APIRoute] = {}
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise TypeError(f"{route} is not a FastAPI route, so its parameters are unknown.")
@@ -28,6 +33,11 @@ def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
             make_public(route)
         elif not isinstance(route, ApiRoute):
             raise TypeError(f"The route {route.name} ({route.path}) is not of an api_router.")
+        for method in route.methods or ():
+            place = method, re.sub(r"\{\w+", "{", route.path)
+            if (first := known.setdefault(place, route)) is not route:
+                both = f"{first.name} and {route.name}"
+                raise TypeError(f"{both} are {method} {route.path}: only the first is reachable")
     app = FastAPI(
         # include_router would create each route again, at the first request.
         routes=router.routes,

@@ -334,7 +334,7 @@ class Resource:
                 return await respond(request, endpoint, arguments)
 
             handle.__name__, handle.__doc__ = endpoint.__name__, endpoint.__doc__
-            handle.__signature__ = _signature(endpoint, more)  # type: ignore[attr-defined]
+            handle.__signature__ = _signature(kind, endpoint, more)  # type: ignore[attr-defined]
             self.router.add_api_route(
                 f"{below}/{self.name}{at}",
                 handle,
@@ -390,29 +390,35 @@ def _convertor(schema: type[BaseModel], key: str) -> str:
 
 
 def _signature(
-    endpoint: Callable[..., Any], more: Sequence[inspect.Parameter]
+    kind: str, endpoint: Callable[..., Any], more: Sequence[inspect.Parameter]
 ) -> inspect.Signature:
     """Return the endpoint's signature to FastAPI, without the reader or transaction.
 
-    Raises `TypeError` if it takes a `Request`, which FastAPI passes only once.
+    Raises `TypeError` for a list without `CursorParameters`, and for an endpoint that takes a
+    `Request`, which FastAPI passes only once.
     """
-    _, *given = inspect.signature(endpoint).parameters.values()
-    if any(
-        inspect.isclass(one.annotation) and issubclass(one.annotation, Request) for one in given
-    ):
+    # As texts, by `from __future__ import annotations`, they would be looked up in this module.
+    _, *given = inspect.signature(endpoint, eval_str=True).parameters.values()
+    if any(_is_a(one, Request) for one in given):
         raise TypeError(
             f"{endpoint.__name__} takes a Request: declare the parameters that it needs, such as"
             " headers, or make it a route of no kind (docs/more-operations.md)"
         )
+    if kind == "list" and not any(_is_a(one, CursorParameters) for one in given):
+        raise TypeError(f"{endpoint.__name__} is a list: it takes {CursorParameters.__name__}")
     http_request = inspect.Parameter(
         "http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request
     )
     return inspect.Signature([http_request, *map(_keyword, given), *more])
 
 
+def _is_a(parameter: inspect.Parameter, type_: type) -> bool:
+    return inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, type_)
+
+
 def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
     annotation = parameter.annotation
-    if inspect.isclass(annotation) and issubclass(annotation, CursorParameters):
+    if _is_a(parameter, CursorParameters):
         annotation = Annotated[annotation, Query()]
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
 
