@@ -11,6 +11,7 @@ from typing import Annotated
 import httpx
 import psycopg
 import pytest
+from fastapi import Query
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy import bindparam, select
@@ -75,7 +76,9 @@ async def create_article(transaction: Transaction, body: ArticleCreate) -> Row:
 
 
 @resource.list(ArticlePage, cached=True, scope="writer_id")
-async def list_articles(reader: Reader, query: ArticleListParameters) -> PageResult:
+async def list_articles(
+    reader: Reader, query: Annotated[ArticleListParameters, Query()]
+) -> PageResult:
     values = {"from_id": query.from_ or 0}
     return await FROM_ID.fetch(reader, query.position, query.limit, values)
 

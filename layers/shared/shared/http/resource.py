@@ -413,13 +413,14 @@ def _signature(
 
 
 def _is_a(parameter: inspect.Parameter, type_: type) -> bool:
-    return inspect.isclass(parameter.annotation) and issubclass(parameter.annotation, type_)
+    annotation = getattr(parameter.annotation, "__origin__", parameter.annotation)  # of Annotated
+    return inspect.isclass(annotation) and issubclass(annotation, type_)
 
 
 def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
     annotation = parameter.annotation
     if _is_a(parameter, CursorParameters):
-        annotation = Annotated[annotation, Query()]
+        annotation = Annotated[annotation, Query()]  # once more does no harm
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
 
 
