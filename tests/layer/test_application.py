@@ -67,6 +67,10 @@ async def refuse() -> None:
     raise HTTPException(400, "s3cret")
 
 
+async def find_nothing() -> None:
+    raise HTTPException(404, "s3cret")
+
+
 async def respond_before_the_end() -> Response:
     return Response("well", background=BackgroundTask(asyncio.sleep, 5))
 
@@ -145,7 +149,12 @@ def test_a_write_that_waits_past_its_deadline_changes_nothing(
 
 @pytest.mark.parametrize(
     ("route", "error"),
-    [(fail, LookupError), (time_out, TimeoutError), (refuse, HTTPException)],
+    [
+        (fail, LookupError),
+        (time_out, TimeoutError),
+        (refuse, HTTPException),
+        (find_nothing, HTTPException),
+    ],
 )
 def test_an_unhandled_error_is_500_and_logged_once_with_its_traceback(
     route: FunctionType, error: type[Exception], capsys: pytest.CaptureFixture[str]

@@ -87,7 +87,7 @@ async def counted(request: ApiRequest, response: Response) -> Response:
 
 
 def _from_http_exception(app: FastAPI, request: Request, error: HTTPException) -> ApiError:
-    if error.status_code == NotFound.status:
+    if error.status_code == NotFound.status and "endpoint" not in request.scope:
         base_path = request_of(request.scope).base_path
         return NotFound(f"There is no such path; {base_path}/docs lists the paths.")
     if error.status_code == MethodNotAllowed.status:
