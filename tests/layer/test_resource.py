@@ -557,13 +557,16 @@ def test_a_cached_list_cannot_take_what_no_key_could_have(api_as: ApiAs) -> None
 
 
 @pytest.mark.parametrize("register", [resource.read("/one"), resource.list(NotePage, "/some")])
-def test_an_endpoint_of_a_kind_that_takes_a_request_is_rejected_at_import(
+def test_an_endpoint_of_a_kind_that_takes_a_request_or_a_response_is_rejected_at_import(
     register: Callable[..., Any],
 ) -> None:
     async def by_request(reader: Reader, http: Request) -> None: ...
+    async def by_response(reader: Reader, http: Response) -> None: ...
 
     with pytest.raises(TypeError, match="by_request takes a Request"):
         register(by_request)
+    with pytest.raises(TypeError, match="by_response takes a Response"):
+        register(by_response)
 
 
 def test_a_list_takes_the_parameters_of_its_pages() -> None:

@@ -395,15 +395,16 @@ def _signature(
     """Return the endpoint's signature to FastAPI, without the reader or transaction.
 
     Raises `TypeError` for a list without `CursorParameters`, and for an endpoint that takes a
-    `Request`, which FastAPI passes only once.
+    `Request`, which FastAPI passes only once, or a `Response`, whose headers would be lost.
     """
     # As texts, by `from __future__ import annotations`, they would be looked up in this module.
     _, *given = inspect.signature(endpoint, eval_str=True).parameters.values()
-    if any(_is_a(one, Request) for one in given):
-        raise TypeError(
-            f"{endpoint.__name__} takes a Request: declare the parameters that it needs, such as"
-            " headers, or make it a route of no kind (docs/more-operations.md)"
-        )
+    for type_ in (Request, Response):
+        if any(_is_a(one, type_) for one in given):
+            raise TypeError(
+                f"{endpoint.__name__} takes a {type_.__name__}: declare the parameters that it"
+                " needs, such as headers, or make it a route of no kind (docs/more-operations.md)"
+            )
     if kind == "list" and not any(_is_a(one, CursorParameters) for one in given):
         raise TypeError(f"{endpoint.__name__} is a list: it takes {CursorParameters.__name__}")
     http_request = inspect.Parameter(
