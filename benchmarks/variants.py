@@ -59,7 +59,7 @@ def importing(module: str) -> Change:
 
 def returning_models(source: str) -> str:
     """Have FastAPI make the JSON, as for a route that returns the row."""
-    ours = re.compile(r"schema\.model_validate\((\w+)\)\.model_dump_json\(\)")
+    ours = re.compile(r"schema\.model_validate\((\w+)\)\.model_dump_json\(by_alias=True\)")
     changed, found = ours.subn(r"stock_json(schema, \1)", source)
     if not found:
         raise ValueError(f"{ours.pattern!r} does not occur")
