@@ -365,9 +365,11 @@ def array_in(schema: dict[str, Any]) -> dict[str, Any] | None:
 
 def _value_in_rows(column: Column[Any]) -> str:
     """The value that the column has in row 1 and, as far as its type allows, in most rows."""
+    enum = column.type if isinstance(column.type, Enum) else None
+    value = "false" if enum is None else enum.enums[0]
     if isinstance(column.server_default, DefaultClause):
-        return str(column.server_default.arg).partition("::")[0].strip("'")
-    return column.type.enums[0] if isinstance(column.type, Enum) else "false"
+        value = str(column.server_default.arg).partition("::")[0].strip("'")
+    return value if enum is None or enum.enum_class is None else str(enum.enum_class[value].value)
 
 
 def _query_text(value: object) -> str:
