@@ -132,9 +132,14 @@ def emptier(services: Services) -> Iterator[Emptier]:
 
 
 @pytest.fixture
-def database(services: Services, emptier: Emptier) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in autocommit to the emptied database."""
+def emptied(emptier: Emptier) -> None:
+    """The database has no rows."""
     emptier.empty()
+
+
+@pytest.fixture
+def database(services: Services, emptied: None) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in autocommit to the emptied database."""
     with psycopg.connect(services.database_url, autocommit=True) as connection:
         yield connection
 
@@ -166,14 +171,14 @@ def cache(redis_client: redis.Redis) -> redis.Redis:
 
 
 @pytest.fixture
-def api(database: object, cache: object, worker: Worker) -> Iterator[httpx.Client]:
+def api(emptied: None, cache: object, worker: Worker) -> Iterator[httpx.Client]:
     """The API in this process, without rows."""
     with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
         yield client
 
 
 @pytest.fixture
-def api_of(worker: Worker, database: object, cache: object) -> Iterator[ApiOf]:
+def api_of(worker: Worker, emptied: None, cache: object) -> Iterator[ApiOf]:
     """Returns the API for a caller of these roles, without rows."""
     worker.restart(**REQUIRED)
     with ExitStack() as clients:

@@ -53,7 +53,7 @@ WORKERS = 8
 
 
 @pytest.fixture
-def limited(worker: Worker, database: object, cache: object) -> None:
+def limited(worker: Worker, emptied: None, cache: object) -> None:
     worker.restart(**LIMITED, LIMIT_WINDOW_SECONDS="600")
 
 
@@ -127,7 +127,7 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
 
 
 def test_a_request_for_anothers_is_counted_and_one_without_the_permission_is_not(
-    worker: Worker, api_of: ApiOf, database: object, cache: object
+    worker: Worker, api_of: ApiOf, emptied: None, cache: object
 ) -> None:
     """Only the statement of the first finds out, so it costs as much as any."""
     worker.restart(**REQUIRED, **LIMITED)
@@ -302,7 +302,7 @@ def commands(cache: redis.Redis) -> int:
 
 
 def test_a_caller_may_call_again_when_the_limit_said_so(
-    worker: Worker, database: object, cache: object
+    worker: Worker, emptied: None, cache: object
 ) -> None:
     worker.restart(READ_LIMIT="4", READ_BURST="2", LIMIT_WINDOW_SECONDS="2")
     with client_of() as api:
@@ -434,7 +434,7 @@ def test_no_window_lets_more_than_the_quota_through(quota: int, data: st.DataObj
 
 
 @pytest.fixture
-def workers(database: object, cache: object, worker: Worker) -> Iterator[list[Any]]:
+def workers(emptied: None, cache: object, worker: Worker) -> Iterator[list[Any]]:
     """Processes of a worker each; a line to one of them is a number of requests to make."""
     limit = {"READ_LIMIT": "300", "READ_BURST": "40", "LIMIT_WINDOW_SECONDS": "86400"}
     worker.restart(**limit, REDIS_TIMEOUT_SECONDS="1")  # so many workers make each other wait

@@ -48,7 +48,7 @@ def client_of(address: str) -> httpx.Client:
 
 
 @pytest.fixture
-def limited(worker: Worker, database: object, cache: object) -> None:
+def limited(worker: Worker, emptied: None, cache: object) -> None:
     worker.restart(**REQUIRED, **LIMITED)
 
 

@@ -22,7 +22,7 @@ CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
 
 
 @pytest.fixture
-def api(worker: Worker, database: object, cache: object) -> Iterator[httpx.Client]:
+def api(worker: Worker, emptied: None, cache: object) -> Iterator[httpx.Client]:
     """The API for an administrator, as `make run` serves it."""
     worker.restart(**REQUIRED)
     transport = LambdaTransport(claims=claims_of("admin"))

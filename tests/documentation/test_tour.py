@@ -30,7 +30,7 @@ LAST_OF_A_HIT = 12
 
 
 @pytest.fixture(autouse=True)
-def limited(worker: Worker, database: object, cache: object) -> None:
+def limited(worker: Worker, emptied: None, cache: object) -> None:
     """A worker that knows callers and limits, and empty servers."""
     worker.restart(**SETTINGS)
 

@@ -24,7 +24,7 @@ NOTHING = Outcome("nothing")
 
 @pytest.fixture
 def worker(
-    services: Services, database: object, cache: object, tmp_path: Path
+    services: Services, emptied: None, cache: object, tmp_path: Path
 ) -> Iterator[WorkerProcess]:
     with running_worker(tmp_path / "worker.log", SERVICE=SERVICE) as running:
         yield running

@@ -20,7 +20,7 @@ EXECUTE_API = "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com"
 
 
 @pytest.fixture
-def mapped(worker: Worker, database: object, cache: object) -> Iterator[Mapped]:
+def mapped(worker: Worker, emptied: None, cache: object) -> Iterator[Mapped]:
     """Returns a client of the API behind a path, at a stage; a mapping is at its own host."""
     clients: list[httpx.Client] = []
 

@@ -23,7 +23,7 @@ for _ in range(2):
 
 
 def test_a_cold_start_writes_one_line_per_request_without_its_path(
-    services: Services, database: object, cache: object
+    services: Services, emptied: None, cache: object
 ) -> None:
     event = next(iter(sample_events().values()))
     event = json.loads(json.dumps(event).replace(event["rawPath"], "/writers/4711"))

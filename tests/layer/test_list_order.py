@@ -65,7 +65,7 @@ ROWS = 7
 
 
 @pytest.fixture(autouse=True)
-def engine(database: object) -> Iterator[Engine]:
+def engine(emptied: None) -> Iterator[Engine]:
     """The database with the table, and its rows."""
     rows = [
         {name: values[number % len(values)] for name, (_, values) in VALUES.items()}

@@ -134,7 +134,7 @@ def test_reset_empties_the_databases(run_local: RunLocal, project: Path) -> None
 
 
 def test_demo_data_take_other_forms_of_database_url(
-    run_local: RunLocal, given: dict[str, str], database: object
+    run_local: RunLocal, given: dict[str, str], emptied: None
 ) -> None:
     given["DATABASE_URL"] = in_form(SCHEMES[-1], given["DATABASE_URL"])
     finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)

@@ -48,7 +48,7 @@ def denied(cache: redis.Redis) -> set[str]:
 
 @pytest.fixture
 def run_all_steps(
-    worker: Worker, database: object, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, emptied: None, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], None]:
     """Hits, misses, writes, an expired fence, a lease released after an error, and limits."""
 

@@ -21,7 +21,7 @@ SOURCES = "/posts/1/sources"
 
 
 @pytest.fixture
-def api_as(worker: Worker, database: object, cache: object) -> ApiAs:
+def api_as(worker: Worker, emptied: None, cache: object) -> ApiAs:
     """Return the API as one author calls it, who has created a user."""
     worker.restart(**REQUIRED)
 
