@@ -1,6 +1,6 @@
 """The lists and writes in the OpenAPI document, from which this folder's suites derive all paths.
 
-Private lists are tested by tests/auth/test_private_lists.py.
+Private lists are apart, for tests/auth/test_private_lists.py.
 """
 
 import json
@@ -61,6 +61,11 @@ class PaginatedList:
     def path(self) -> str:
         """Its path; the parameters in it are row 1."""
         return target_of(self.template, 1)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether each caller has pages of its own."""
+        return PRIVATE in DOCUMENT["paths"][self.template]["get"]
 
     @property
     def table(self) -> str:
@@ -310,7 +315,7 @@ def query_schemas(template: str) -> dict[str, dict[str, Any]]:
 def _paginated_lists() -> Iterator[PaginatedList]:
     for path, operations in DOCUMENT["paths"].items():
         schemas = query_schemas(path)
-        if "cursor" not in schemas or PRIVATE in operations["get"]:
+        if "cursor" not in schemas:
             continue
         if (resource := operations["get"]["tags"][0]) not in RESOURCES:
             continue
@@ -418,15 +423,14 @@ QUERIES = {
     for name, event in sample_events().items()
 }
 """The query of each operation's sample event: the parameters that it requires."""
-LISTS = list(_paginated_lists())
+LISTS = [paginated for paginated in _paginated_lists() if not paginated.is_private]
 """The lists whose pages are the same for all callers."""
+PRIVATE_LISTS = [paginated for paginated in _paginated_lists() if paginated.is_private]
 WHOLE_LISTS = [paginated for paginated in LISTS if paginated.is_whole]
 
 ALL_WRITES = list(_writes())
 WRITES = [write for write in ALL_WRITES if write.kind]
 """The writes of a kind; the others are plain routes, of which little is known."""
-PRIVATE_LISTS = [path for path, one in DOCUMENT["paths"].items() if PRIVATE in one.get("get", {})]
-"""The paths of private lists, which are not in LISTS."""
 READS = {
     path: methods["get"][PERMISSION]
     for path, methods in DOCUMENT["paths"].items()

@@ -5,7 +5,7 @@ from tests.resources import KINDS
 
 
 def test_every_list_of_a_resource_is_in_a_suite() -> None:
-    paths = {listed.template for listed in LISTS}.union(PRIVATE_LISTS)
+    paths = {listed.template for listed in (*LISTS, *PRIVATE_LISTS)}
     names = {DOCUMENT["paths"][path]["get"]["operationId"] for path in paths}
     assert names == {name for name, kind in KINDS.items() if kind == "list"}
 
