@@ -59,17 +59,17 @@ CONDITIONS = {
     "If-None-Match": "Respond with 304 if the resource has one of these ETags; `*` for any.",
 }
 KINDS = {
-    "create": Kind((NotFound,), headers=("ETag", "Location")),
+    "create": Kind((), headers=("ETag", "Location")),
     "list": Kind((), (*CONDITIONS,), ("ETag", "Link")),
-    "read": Kind((NotFound,), (*CONDITIONS,), ("ETag",)),
-    "replace": Kind((NotFound, PreconditionRequired), ("If-Match",)),
-    "update": Kind((NotFound, PreconditionRequired), ("If-Match",), ("ETag",)),
-    "action": Kind((NotFound,), ("If-Match",), ("ETag",)),
-    "delete": Kind((NotFound, PreconditionRequired), ("If-Match",)),
-    "link": Kind((NotFound,)),
-    "unlink": Kind((NotFound,)),
+    "read": Kind((), (*CONDITIONS,), ("ETag",)),
+    "replace": Kind((PreconditionRequired,), ("If-Match",)),
+    "update": Kind((PreconditionRequired,), ("If-Match",), ("ETag",)),
+    "action": Kind((), ("If-Match",), ("ETag",)),
+    "delete": Kind((PreconditionRequired,), ("If-Match",)),
+    "link": Kind(()),
+    "unlink": Kind(()),
 }
-"""The kinds of `shared.http.resource`; a path without a parameter is never `NotFound`."""
+"""The kinds of `shared.http.resource`; each path with a parameter may be `NotFound`, too."""
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Encoding": {
@@ -216,8 +216,8 @@ def _names(rule: Constraint, column: Column[Any]) -> bool:
 
 def _errors(path: str, method: str, operation: Operation, kind: Kind) -> Errors:
     errors: Errors = {InvalidRequest, TooManyRequests, *kind.errors}
-    if "{" not in path:
-        errors.discard(NotFound)
+    if "{" in path:
+        errors.add(NotFound)
     permission = operation.get(PERMISSION)
     if permission or method != "get":
         errors |= {InternalError, ServiceUnavailable}

@@ -30,8 +30,8 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[str, Any]) -> None:
-    """One way to enter a list at a time, no invented cursor, no id with a fraction (to JSON Schema
-    1.0 is an integer), no key of another request, no name of marks only, no U+0000 in the JSON of a
+    """One way to enter a list at a time, no invented cursor, no integer with a fraction (to JSON
+    Schema 1.0 is one), no key of another request, no name of marks only, no U+0000 in the JSON of a
     field, which no schema excludes, and no condition that no resource meets."""
     _leave_one_way(case.query or {})
     if not case.operation.schema.is_security_param_negated(case):
@@ -39,7 +39,7 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
         _adjust_headers(case)
     if isinstance(case.body, dict):
         for field, value in case.body.items():
-            if isinstance(value, float) and 1 <= value <= MAX_ID and value.is_integer():
+            if isinstance(value, float) and abs(value) <= MAX_ID and value.is_integer():
                 case.body[field] = int(value)
             if isinstance(value, str) and re.fullmatch(VISIBLE_LINE_PATTERN, value):
                 case.body[field] = value if has_visible_character(value) else "x"

@@ -1,20 +1,23 @@
 """The live API against its own OpenAPI document: Schemathesis with every check and phase."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from shared.database.models import METADATA
+from shared.errors import InvalidReference
 from tests.e2e import targets
+from tests.every_resource.document import DOCUMENT, documented
 from tests.resources import ITEM_PATHS, RESOURCE_TABLES, ROOT
 
 REFERRING = """
 [[operations]]
-include-path = ["/{name}", "{item_path}"]
+include-path = {paths}
 [operations.checks]
 positive_data_acceptance.expected-statuses = [200, 201, 204, 400, 404]
 """
@@ -32,12 +35,18 @@ SEED = 1  # a new seed is worth a try by hand; the tests of a change should not 
 def configuration() -> str:
     text = '[auth.openapi.token]\nbearer = "${TOKEN}"\n'
     referred = {key.column.table.name for one in RESOURCE_TABLES for key in one.foreign_keys}
+    referring = [path for path, methods in DOCUMENT["paths"].items() if may_dangle(methods)]
+    text += REFERRING.format(paths=json.dumps(referring)) if referring else ""
     for name, item_path in ITEM_PATHS.items():
-        if METADATA.tables[name].foreign_keys:
-            text += REFERRING.format(name=name, item_path=item_path)
         if name in referred:
             text += REFERRED.format(item_path=item_path)
     return text
+
+
+def may_dangle(methods: dict[str, Any]) -> bool:
+    """Whether a body may refer to what does not exist."""
+    errors = (documented(one["responses"].get("400", {})) for one in methods.values())
+    return any(InvalidReference.description in one.get("description", "") for one in errors)
 
 
 @pytest.mark.slow

@@ -172,7 +172,10 @@ def as_reader(caller: Caller, operation: Operation) -> httpx.Response:
 
 
 def unknown(caller: Caller, operation: Operation) -> httpx.Response:
-    return caller.send(operation, target=operation.target_of(99))
+    """A key that no row has or, for a list, which is empty then, what no key is."""
+    response = caller.send(operation, target=operation.target_of(99))
+    is_found = response.status_code != 404
+    return caller.send(operation, target=operation.target_of("-1")) if is_found else response
 
 
 def conflict(caller: Caller, operation: Operation) -> httpx.Response:

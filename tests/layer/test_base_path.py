@@ -71,7 +71,7 @@ def test_location_leads_to_what_was_created(
     base, api = below
     created = api.post(base + write.path, json=write.body)
     assert created.status_code == 201
-    assert created.headers["location"].startswith(f"{base}{write.path}/")
+    assert created.headers["location"].startswith(f"{base}/{write.table}/")
     assert api.get(created.headers["location"]).json() == created.json()
 
 

@@ -66,10 +66,14 @@ def test_each_resource_is_routed_to_its_function_and_the_rest_to_meta(
 ) -> None:
     plain = set(map(function_of, PLAIN))
     routes = {(one.path, one.function_name) for one in template.routes}
-    assert {one for one in routes if one[1] not in plain} == {("$default", "MetaFunction")} | {
-        (path, function_of(name))
-        for name in RESOURCES
-        for path in (f"/{name}", f"/{name}/{{proxy+}}")
+    below = {one for one in routes if one[1] == function_of(one[0].rpartition("/")[2])}
+    assert {one for one in routes if one[1] not in plain} == below | {
+        ("$default", "MetaFunction"),
+        *(
+            (path, function_of(name))
+            for name in RESOURCES
+            for path in (f"/{name}", f"/{name}/{{proxy+}}")
+        ),
     }
 
 
