@@ -157,9 +157,21 @@ def owners(database: psycopg.Connection[Any]) -> Iterator[None]:
     database.execute("DELETE FROM identities; ALTER TABLE identities ENABLE TRIGGER ALL")
 
 
+class LaterRedis(redis.Redis):
+    """A client that sees the effect of what workers have sent before without awaiting it.
+
+    Redis reads several connections in any order; but it responds to the PING only after it has
+    executed all that was there with it.
+    """
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        super().execute_command("PING")  # type: ignore[no-untyped-call]
+        return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture(scope="session")
 def redis_client(services: Services) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(services.redis_url) as client:
+    with LaterRedis.from_url(services.redis_url) as client:
         yield client
 
 

@@ -217,8 +217,9 @@ def test_the_removal_of_a_resource_leaves_what_is_not_its_own(tmp_path: Path) ->
     commit(folder)
     python(folder, "local.generate.remove", "tags")
     left = run(["git", "diff", "--name-only", "HEAD^"], folder).split()
-    versions = "functions/migrations/versions"
-    assert left == ["CHANGELOG.md", f"{versions}/0010_tags.py", f"{versions}/0011_parents.py"]
+    changelog, *migrations = left
+    assert changelog == "CHANGELOG.md"
+    assert [name.partition("_")[2] for name in migrations] == ["tags.py", "parents.py"]
 
 
 def _edit(file: Path, old: str, new: str) -> None:
