@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from migrations.retired_columns import is_compared
+from migrations.comparison import is_compared
 from shared.database.models import METADATA
 
 context.configure(

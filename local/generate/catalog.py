@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, MetaData
 
-from migrations.retired_columns import retired_columns
+from migrations.comparison import retired_columns
 
 DECLARED = "declared_by_models"
 OF_COLUMN = "ALTER TABLE {table} ALTER COLUMN {name} "

@@ -1,6 +1,8 @@
-"""What Alembic does not compare: columns that the models no longer have, and that the next release
-drops; and expressions of indexes, which PostgreSQL prints in other words, so that
-`local.generate.catalog` compares them."""
+"""The comparison of the database with the models: what Alembic leaves out of its own.
+
+It is columns that the models no longer have, and that the next release drops, and expressions of
+indexes, which PostgreSQL prints in other words: `local.generate.catalog` compares these.
+"""
 
 from typing import Any
 
