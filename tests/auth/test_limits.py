@@ -35,7 +35,6 @@ from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
 from tests.conftest import ApiOf, Worker
 from tests.in_process import LambdaTransport
-from tests.layer.test_cache import arrived
 from tests.properties import given, settings, st
 from tests.resources import RESOURCES, ROOT, insert_rows
 
@@ -122,7 +121,6 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
             status = api.post("/writers", json=body).status_code
         assert status == (201 if number < 2 else 429)
     assert database.execute("SELECT count(*) FROM writers").fetchone() == (2,)
-    worker.run(arrived())
     assert not cache.exists("fences")
 
 

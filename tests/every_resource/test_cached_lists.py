@@ -8,10 +8,8 @@ import psycopg
 import pytest
 
 from local.services.valkey import end_quarantine
-from shared.cache.health import check_redis
 from shared.database.dependencies import derived_from
 from shared.database.models import METADATA
-from tests.conftest import Worker
 from tests.every_resource.conftest import ROWS
 from tests.every_resource.document import (
     ALL_WRITES,
@@ -163,7 +161,7 @@ def must_show(listed: PaginatedList, write: Write) -> bool:
 
 @pytest.mark.parametrize("write", WRITES, ids=str)
 def test_a_write_that_changes_nothing_keeps_the_pages(
-    api: httpx.Client, worker: Worker, cache: Any, few_rows: None, write: Write
+    api: httpx.Client, cache: Any, few_rows: None, write: Write
 ) -> None:
     kept = [listed for listed in CACHED if listed.is_whole]
     for listed in kept:
@@ -177,7 +175,6 @@ def test_a_write_that_changes_nothing_keeps_the_pages(
 
     assert {response.status_code for response in rejected} <= {404, 422}
     assert rejected
-    worker.run(check_redis())  # what was sent without awaiting it has arrived
     after = cache.hgetall("generations")
     assert {name: after[name] for name in before} == before
     assert not cache.exists("fences")
@@ -185,12 +182,7 @@ def test_a_write_that_changes_nothing_keeps_the_pages(
 
 @pytest.mark.parametrize("write", [one for one in of_kinds("update") if not one.required], ids=str)
 def test_a_change_of_no_field_keeps_the_pages_unless_it_changes_the_row(
-    api: httpx.Client,
-    worker: Worker,
-    cache: Any,
-    database: Database,
-    few_rows: None,
-    write: Write,
+    api: httpx.Client, cache: Any, database: Database, few_rows: None, write: Write
 ) -> None:
     """It does where every change sets a field, such as the time of the last one."""
     for listed in CACHED:
@@ -199,7 +191,6 @@ def test_a_change_of_no_field_keeps_the_pages_unless_it_changes_the_row(
     before, former = cache.hgetall("generations"), rows_of(database, write.table)
     assert api.patch(write.path, json={}).is_success
 
-    worker.run(check_redis())
     after = cache.hgetall("generations")
     if rows_of(database, write.table) == former:
         assert {name: after[name] for name in before} == before
@@ -212,12 +203,7 @@ def rows_of(database: Database, table: str) -> list[Any]:
 
 @pytest.mark.parametrize("write", [write for write in WRITES if write.kind != "delete"], ids=str)
 def test_a_write_keeps_the_pages_of_other_tables(
-    api: httpx.Client,
-    worker: Worker,
-    cache: Any,
-    few_rows: None,
-    changed: set[str],
-    write: Write,
+    api: httpx.Client, cache: Any, few_rows: None, changed: set[str], write: Write
 ) -> None:
     wholes = [listed for listed in CACHED if listed.is_whole]
     for listed in wholes:
@@ -225,7 +211,6 @@ def test_a_write_keeps_the_pages_of_other_tables(
     before = {listed: generations(listed, cache) for listed in wholes}
     response = write.send(api)
     assert write.is_done(response)
-    worker.run(check_redis())  # what was sent without awaiting it has arrived
     assert all(before.values())
     others = [listed for listed in wholes if listed.table not in changed or not response.is_success]
     assert {one: generations(one, cache) for one in others} == {one: before[one] for one in others}

@@ -444,7 +444,6 @@ def test_no_page_of_the_scope_before_is_served_before_it_is_voided(
     for name in PAGES:
         worker.run(fetch_of(name, b"old"))
     worker.run(move())
-    worker.run(arrived())
     assert not cache.exists("fences")
     for name in ("articles of 7", "articles of 8", "all articles"):
         assert worker.run(fetch_of(name, b"after")) == b"after"
@@ -688,13 +687,11 @@ def test_a_reader_of_the_earlier_generation_does_not_overwrite_a_page_of_the_nex
 def test_a_writer_clears_only_its_own_fence(worker: Worker, fetch: Fetch, cache: Client) -> None:
     async def other_write() -> None:
         await write()
-        await arrived()
         assert cache.zcard("fences") == 1
         await THINGS.fetch(REQUEST, PAGE, Database(b"before").load)
         assert not cache.exists(KEY)
 
     worker.run(write(while_fenced=other_write))
-    worker.run(arrived())
     assert not cache.exists("fences")
 
 
@@ -716,7 +713,6 @@ def test_a_failed_write_clears_its_fence(worker: Worker, cache: Client) -> None:
 
     with pytest.raises(LookupError):
         worker.run(write(while_fenced=fail))
-    worker.run(arrived())
     assert not cache.exists("fences")
 
 
