@@ -576,6 +576,21 @@ def test_a_list_takes_the_parameters_of_its_pages() -> None:
         resource.list(NotePage, "/some")(all_notes)
 
 
+def test_a_list_with_a_parameter_that_its_next_links_would_lack_is_rejected() -> None:
+    def period(since: int = 0) -> int:
+        return since
+
+    async def by_word(reader: Reader, query: PageParameters, word: str = "") -> None: ...
+    async def of_period(
+        reader: Reader, query: PageParameters, since: Annotated[int, Depends(period)]
+    ) -> None: ...
+
+    for endpoint in (by_word, of_period):
+        other = Resource("notes", "note", NotePublic)
+        with pytest.raises(TypeError, match=f"{endpoint.__name__} is a list: .* of one class"):
+            other.list(NotePage)(endpoint)
+
+
 def test_an_operation_of_the_path_of_another_is_rejected() -> None:
     other = Resource("notes", "note", NotePublic)
 

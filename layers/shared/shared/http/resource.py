@@ -24,6 +24,7 @@ from uuid import UUID
 
 from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
+from starlette.routing import BaseRoute
 
 from shared import database
 from shared.cache.fences import Fences
@@ -46,7 +47,15 @@ from shared.http.pagination import (
     page_response,
 )
 from shared.http.problems import problem_responses
-from shared.http.route import CACHED, KIND, PERMISSION, PRIVATE, api_router
+from shared.http.route import (
+    CACHED,
+    KIND,
+    PERMISSION,
+    PRIVATE,
+    ApiRoute,
+    api_router,
+    declared_parameters,
+)
 from shared.page import PageResult
 from shared.request import Access, ApiRequest, digest, request_of
 
@@ -344,6 +353,8 @@ class Resource:
                 responses=problem_responses(*raises),
                 openapi_extra={PERMISSION: permission or default, KIND: kind, **(extra or {})},
             )
+            if kind == "list":
+                _require_next_to_have_all(self.router.routes[-1])
             return endpoint
 
         return register
@@ -411,6 +422,16 @@ def _signature(
         "http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request
     )
     return inspect.Signature([http_request, *map(_keyword, given), *more])
+
+
+def _require_next_to_have_all(route: BaseRoute) -> None:
+    """Raise `TypeError` if a list has query parameters that its `next` links would lack."""
+    assert isinstance(route, ApiRoute)
+    if len(declared_parameters(route.dependant)) > 1:
+        raise TypeError(
+            f"{route.name} is a list: its query parameters are fields of one class, a subclass of"
+            f" {CursorParameters.__name__}, so that its `next` links have them"
+        )
 
 
 def _is_a(parameter: inspect.Parameter, type_: type) -> bool:

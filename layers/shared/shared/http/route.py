@@ -16,6 +16,7 @@ several transactions, of which one has committed, is not retried.
 
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from itertools import chain
 from time import monotonic
 from typing import Any
 
@@ -126,16 +127,14 @@ def query_parameters(route: APIRoute) -> dict[str, bool]:
     """Return the names of the route's query parameters, and whether each may be repeated."""
     return {
         get_validation_alias(field): field_annotation_is_sequence(field.field_info.annotation)
-        for field in _query_fields(route.dependant)
+        for field in get_flat_params(Dependant(query_params=declared_parameters(route.dependant)))
     }
 
 
-def _query_fields(dependant: Dependant) -> list[ModelField]:
-    """Return the query parameters, those of dependencies and parameter models included."""
-    fields = get_flat_params(Dependant(query_params=dependant.query_params))
-    return fields + [
-        field for dependency in dependant.dependencies for field in _query_fields(dependency)
-    ]
+def declared_parameters(dependant: Dependant) -> list[ModelField]:
+    """Return the query parameters, those of dependencies included; a model is one of them."""
+    inner = (declared_parameters(dependency) for dependency in dependant.dependencies)
+    return [*dependant.query_params, *chain.from_iterable(inner)]
 
 
 def _check_query(request: Request, repeatable: dict[str, bool]) -> None:
