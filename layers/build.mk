@@ -10,6 +10,6 @@ build-DependenciesLayer:
 build-SharedLayer:
 	$(BUILD) shared "$(ARTIFACTS_DIR)"
 
-# UsersFunction is the folder functions/users.
+# UsersFunction is the folder functions/users, LineItemsFunction the folder functions/line_items.
 build-%Function:
 	$(BUILD) function $(shell echo $* | tr A-Z a-z) $(ARCHITECTURE) "$(ARTIFACTS_DIR)"

@@ -106,11 +106,21 @@ def build(arguments: argparse.Namespace) -> None:
         compile_bytecode(directory, "/opt")
         _add_release(directory)
     else:
-        own = requirements_of(arguments.name) - requirements_of()
+        name = folder_of(arguments.name)
+        own = requirements_of(name) - requirements_of()
         install(own, arguments.architecture, directory)
-        _copy_code(ROOT / "functions" / arguments.name, directory / arguments.name)
+        _copy_code(ROOT / "functions" / name, directory / name)
         compile_bytecode(directory, "/var/task")
     _report_size(arguments, directory)
+
+
+def folder_of(function: str) -> str:
+    """Return the name of a function's folder: `line_items` for `lineitems`."""
+    names = [path.name for path in (ROOT / "functions").iterdir()]
+    found = [name for name in names if name.replace("_", "") == function.replace("_", "")]
+    if len(found) != 1:
+        raise BuildError(f"functions/ must have one folder for {function}, but has {found}")
+    return found[0]
 
 
 def requirements_of(group: str | None = None) -> set[str]:

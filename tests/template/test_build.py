@@ -2,6 +2,7 @@
 
 import importlib.util
 import struct
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -92,6 +93,21 @@ def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
 def test_a_resource_brings_only_its_code(build: ModuleType, tmp_path: Path, resource: str) -> None:
     build.build(build.argument_parser().parse_args(["function", resource, "x86_64", str(tmp_path)]))
     assert {path.name for path in tmp_path.iterdir()} == {resource}
+
+
+def test_a_function_of_two_words_is_built_from_its_folder(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makefile = ROOT / "layers" / "dependencies" / "x86_64" / "Makefile"
+    command = ["make", "-n", "-f", str(makefile), "build-LineItemsFunction", "ARTIFACTS_DIR=out"]
+    built = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    *_, function, name, _architecture, _directory = built.split()
+    assert function == "function"
+    (tmp_path / "functions" / "line_items").mkdir(parents=True)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert build.folder_of(name) == "line_items"
+    with pytest.raises(build.BuildError, match="one folder for items"):
+        build.folder_of("items")
 
 
 def test_without_a_python_and_without_docker_it_says_what_to_do(
