@@ -28,6 +28,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     bindparam,
     create_engine,
@@ -35,6 +36,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     table,
@@ -128,7 +130,8 @@ readings = Table(
     SHAPES,
     key(),
     Column("value", BigInteger),
-    Column("decade", BigInteger, Computed("value / 10")),
+    Column("decade", BigInteger, Computed("value / 10", persisted=True)),
+    UniqueConstraint("decade", "id"),
     info={SCOPE: "decade"},
 )
 people = Table(
@@ -209,7 +212,10 @@ CREATE TRIGGER set_initial BEFORE UPDATE ON made_people FOR EACH ROW EXECUTE FUN
 """
 
 
-WHY_UNKNOWN = "name its tables|must compare table_name|table of the models|cannot read row_counts"
+WHY_UNKNOWN = (
+    "name its tables|must compare table_name|table of the models|cannot read row_counts"
+    "|a model has no schema|which is no table"
+)
 
 
 class Rows(BaseModel):
@@ -317,6 +323,8 @@ PAGES = {
     for one in SCOPED
 }
 ID = bindparam("changed", type_=BigInteger)
+another = labels.alias("another")
+before = select(authors.c.id).where(authors.c.id == 1).cte("before")
 upsert = postgresql.insert(books)
 mark = postgresql.insert(marks)
 KEY_OF_MARKS = list(marks.primary_key)
@@ -329,6 +337,16 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
         delete(authors).where(authors.c.id == ID).returning(authors.c.id),
         {"changed": 1},
     ),
+    "a label is deleted, and another number returned as its id": (
+        delete(labels).where(labels.c.id == ID).returning(literal(2).label("id")),
+        {"changed": 1},
+    ),
+    "a label is deleted, and another one's id returned": (
+        delete(labels)
+        .where(labels.c.id == ID, another.c.id == labels.c.id + 1)
+        .returning(another.c.id),
+        {"changed": 1},
+    ),
     "a book is added": (
         insert(books).returning(books.c.id),
         {"author_id": 1, "title": "Four"},
@@ -339,6 +357,13 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     ),
     "a book is retitled": (
         update(books).where(books.c.id == ID).values(title="Uno").returning(books.c.id),
+        {"changed": 1},
+    ),
+    "a book is retitled, as its author was before": (
+        update(books)
+        .where(books.c.id == ID, books.c.author_id == before.c.id)
+        .values(title="Uno")
+        .returning(books.c.id),
         {"changed": 1},
     ),
     "a book moves, by a parameter": (
@@ -440,6 +465,15 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     "a generated scope changes": (
         update(readings).where(readings.c.id == ID).returning(readings.c.id),
         {"changed": 1, "value": 20},
+    ),
+    "a generated scope changes, by a conflict": (
+        postgresql.insert(readings)
+        .on_conflict_do_update(
+            index_elements=[readings.c.decade, readings.c.id],
+            set_={"value": readings.c.value + 10},
+        )
+        .returning(readings.c.id),
+        {"id": 1, "value": 10},
     ),
     "a trigger changes a scope": (
         update(people).where(people.c.id == ID).returning(people.c.id),
@@ -610,6 +644,10 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
         select(row_counts.c.row_count),
         database.sql("SELECT row_count FROM row_counts", reads=[row_counts]),
         select(labels.c.name).join(table("made_book_labels"), true()),
+        select(labels.c.id, literal_column("(TABLE made_book_labels LIMIT 1)")),
+        select(Table("made_labels", MetaData(), key(), schema="public")),
+        select(Table("made_labels", MetaData(), Column("id", BigInteger, key="label"))),
+        select(Table("made_labels", MetaData(), key(), info={DERIVED_FROM: ("made_label",)})),
     ],
     ids=[
         "text",
@@ -619,6 +657,10 @@ def test_a_row_leaves_the_scope_to_which_another_transaction_has_just_moved_it(
         "counts of no table",
         "counts of any table, as text",
         "a table without a model",
+        "a literal column of a table",
+        "a table in a schema",
+        "a column with a key",
+        "a table derived from none",
     ],
 )
 def test_a_statement_whose_tables_are_unknown_is_rejected(
@@ -683,6 +725,19 @@ def test_a_value_of_another_type_than_the_scope_selects_the_whole_table(
     scope = scoped.c[scoped.info[SCOPE]]
     statement = select(scoped).where(scope == bindparam("selected"))
     assert dependencies_of(statement, {"selected": value}) == {scoped.name: ""}
+
+
+def test_a_parameter_of_another_type_than_the_scope_selects_the_whole_table() -> None:
+    """As a CHAR, "A " equals "A"."""
+    for type_ in (CHAR(2), CITEXT()):
+        statement = select(people).where(people.c.initial == bindparam("initial", type_=type_))
+        assert dependencies_of(statement, {"initial": "A "}) == {people.name: ""}
+
+
+def test_text_names_no_table_in_a_schema() -> None:
+    labelled = Table("made_labels", MetaData(), key(), schema="public")
+    with pytest.raises(UnknownTables, match="a model has no schema"):
+        database.sql("SELECT name FROM public.made_labels", reads=[labelled])
 
 
 @pytest.mark.parametrize(

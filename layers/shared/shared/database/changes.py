@@ -43,16 +43,18 @@ from shared.database.statements import (
 
 SCOPE_LABEL = "_written_scope"
 SCOPE_BEFORE = "_scope_before"
+REFERRED = "_referred_"
+"""Begins the labels of columns to which scopes of other tables refer."""
 
 
 class TableChanges(NamedTuple):
     """The tables that a statement changes, and how to find the scopes that change.
 
-    `statement` is the statement; if its table has a scope, it also returns the scope of the written
-    row and, for an update, the one that the row had before. `given` is the parameter that sets the
-    scope, None without one. `by_cascade` has the tables that change with the row, each with the
-    attribute of the written row that is their scope, None if it is unknown. `others` change even if
-    no row is returned.
+    `statement` is the statement; it also returns the scopes, by labels of their own: if its table
+    has one, that of the written row and, for an update, the one that the row had before. `given` is
+    the parameter that sets the scope, None without one. `by_cascade` has the tables that change
+    with the row, each with the column of the written row that is their scope, None if it is
+    unknown. `others` change even if no row is returned.
     """
 
     statement: Executable
@@ -78,7 +80,10 @@ class TableChanges(NamedTuple):
         """
         if row is None:
             return dict.fromkeys((*self.others, *self.by_cascade) if self.others else ())
-        known = {table: {getattr(row, key or "", None)} for table, key in self.by_cascade.items()}
+        known = {
+            table: {getattr(row, f"{REFERRED}{key}", None)}
+            for table, key in self.by_cascade.items()
+        }
         if self.table is not None and self.table not in known:
             after = getattr(row, SCOPE_LABEL, None)
             known[self.table] = {after, getattr(row, SCOPE_BEFORE, after)}
@@ -107,9 +112,12 @@ def changes_of(statement: Executable) -> TableChanges:
     by_cascade = _cascaded(table, isinstance(statement, Delete)) | by_cascade
     if table.name in by_cascade:  # it changes in two ways
         by_cascade[table.name] = None
+    referred = sorted({key for key in by_cascade.values() if key is not None})
+    if referred:  # by a row that is deleted
+        statement = statement.returning(*(table.c[key].label(REFERRED + key) for key in referred))
     changes = TableChanges(statement, by_cascade, frozenset(others), table.name)
     scope = scope_of(table)
-    if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope.name)):
+    if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope)):
         return changes
     if isinstance(statement, Delete):
         return changes._replace(statement=statement.returning(scope.label(SCOPE_LABEL)))
@@ -121,7 +129,7 @@ def changes_of(statement: Executable) -> TableChanges:
     return changes._replace(statement=inserting, given=given)
 
 
-def _may_move(statement: Insert, scope: str) -> bool:
+def _may_move(statement: Insert, scope: Column[Any]) -> bool:
     """Return whether ON CONFLICT may move an existing row from another scope.
 
     It does not if the row conflicts by the scope, as that of a link does, and keeps it.
@@ -129,8 +137,9 @@ def _may_move(statement: Insert, scope: str) -> bool:
     upsert = upsert_of(statement)
     if upsert is None:
         return False
-    keeps = str(upsert.values.get(scope, f"excluded.{scope}")) == f"excluded.{scope}"
-    return scope not in upsert.target or not keeps
+    excluded = f"excluded.{scope.name}"
+    keeps = str(upsert.values.get(scope.name, excluded)) == excluded and scope.computed is None
+    return scope.name not in upsert.target or not keeps
 
 
 def _returning_scope_before(statement: Update, table: Table, scope: Column[Any]) -> Update:
@@ -144,7 +153,7 @@ def _returning_scope_before(statement: Update, table: Table, scope: Column[Any])
     former = select(*keys, scope.label(SCOPE_BEFORE)).with_for_update(of=table, key_share=True)
     if statement.whereclause is not None:
         former = former.where(statement.whereclause)
-    before = former.cte("before")
+    before = former.cte("_before")
     same_row = (column == before.c[column.name] for column in keys)
     moving = statement.where(*same_row)
     return moving.returning(scope.label(SCOPE_LABEL), before.c[SCOPE_BEFORE])

@@ -140,18 +140,23 @@ def _check_rows_of(table: Table) -> None:
 def derived_from(table: Table) -> set[str]:
     """Return the tables whose changes change this one by triggers, at any depth.
 
-    They also change the tables to which these changes cascade.
+    They also change the tables to which these changes cascade. Raises `UnknownTables`.
     """
     found, seen, waiting = set[str](), {table}, [table]
     while waiting:
         one = waiting.pop()
-        sources = one.info.get(DERIVED_FROM, ())
-        found.update(sources)
-        known = {table.metadata.tables[name] for name in sources if name in table.metadata.tables}
-        new = (known | _cascading_parents(one)) - seen
+        sources = {_table_named(name, one) for name in one.info.get(DERIVED_FROM, ())}
+        found.update(source.name for source in sources)
+        new = (sources | _cascading_parents(one)) - seen
         seen |= new
         waiting += new
     return found
+
+
+def _table_named(name: str, derived: Table) -> Table:
+    if name not in derived.metadata.tables:
+        raise UnknownTables(f"{derived.name} is derived from {name}, which is no table")
+    return derived.metadata.tables[name]
 
 
 def _cascading_parents(table: Table) -> set[Table]:
@@ -228,5 +233,5 @@ def _equal_bind(one: Select[Any], source: FromClause, column: str) -> BindParame
             for side, other in sides:
                 is_column = isinstance(side, ColumnClause) and side.name == column
                 if is_column and side.table is source and isinstance(other, BindParameter):
-                    return other
+                    return other if is_equal_as_text(other.type) else None
     return None

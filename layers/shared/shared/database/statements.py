@@ -3,6 +3,7 @@
 Only this module uses attributes of SQLAlchemy that are not public; tests fail if one is renamed.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
 KNOWN_STATEMENTS = 1024
 """The number of statements of which the facts are kept."""
 
+QUERY = re.compile(r"\b(select|table)\b", re.IGNORECASE)
+
 Place = tuple[Select[Any], Sequence[FromClause]]
 """A SELECT, and the tables and aliases from which it selects."""
 
@@ -44,6 +47,8 @@ class NamedText(TextClause):
 
     def __init__(self, text: str, reads: Sequence[Table], changes: Sequence[Table]) -> None:
         super().__init__(text)
+        for table in (*reads, *changes):
+            _check_table(table)
         self.reads = tuple(reads)
         self.changes = tuple(changes)
 
@@ -79,16 +84,23 @@ def parts_of(statement: Executable) -> Iterator[ClauseElement]:
     for element in visitors.iterate(statement):  # type: ignore[arg-type]
         if isinstance(element, TextClause) and not isinstance(element, NamedText):
             raise UnknownTables("SQL text must name its tables: use shared.database.sql")
-        if isinstance(element, TableClause) and not isinstance(element, Table):
-            raise UnknownTables(f"{element.name} is not a table of the models")
+        if isinstance(element, TableClause):
+            _check_table(element)
         if isinstance(element, ColumnClause) and element.is_literal:
             _check_literal(element.name)
         if isinstance(element, ClauseElement):
             yield element
 
 
+def _check_table(table: TableClause) -> None:
+    if not isinstance(table, Table):
+        raise UnknownTables(f"{table.name} is not a table of the models")
+    if table.schema is not None or any(column.key != column.name for column in table.columns):
+        raise UnknownTables(f"{table}: a model has no schema, and columns no keys but names")
+
+
 def _check_literal(text: str) -> None:
-    if "select" in text.lower():
+    if QUERY.search(text):
         raise UnknownTables("a literal column with a query must name its tables: use sql")
 
 
