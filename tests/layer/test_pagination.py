@@ -119,6 +119,17 @@ class RepeatedParameters(CursorParameters):
     done: bool | None = None
 
 
+@pytest.mark.parametrize(
+    ("path", "escaped"),
+    [
+        ('/notes/of/a "b"?#/ü%20\r\n', "/notes/of/a%20%22b%22%3F%23/%C3%BC%2520%0D%0A"),
+        ("/notes/@a:b-c.d_e~f", "/notes/@a:b-c.d_e~f"),
+    ],
+)
+def test_next_escapes_the_path(path: str, escaped: str) -> None:
+    assert (next_url(path, 7) or "").partition("?")[0] == escaped
+
+
 def test_next_repeats_a_parameter_that_is_a_list() -> None:
     given = RepeatedParameters(tag=["a", "b,c"], done=True)
     page = given.page_fields("/notes", PageResult([], 7, 0))

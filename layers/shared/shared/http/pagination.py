@@ -11,7 +11,7 @@ from contextlib import suppress
 from json import dumps
 from math import ceil
 from typing import Annotated, Any, Generic, Self, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
@@ -29,6 +29,8 @@ MAX_CURSOR_CHARACTERS = 600
 """Enough for a key and 100 characters (`shared.database.paged_query`) of 4 bytes each."""
 UUID_MARK, TEXT_MARK, ORDER_MARK = b"\xf0", b"\xf1", b"\xf2"
 """The first byte of a cursor with a UUID, a text or an order; that of an integer is smaller."""
+PATH_CHARACTERS = "/:@!$&'()*+,;="
+"""Characters that a path has unescaped, besides letters and the like (RFC 3986, section 3.3)."""
 POSITION_PARAMETERS = {"cursor", "limit", "skip", "page"}
 
 Item = TypeVar("Item")
@@ -238,11 +240,14 @@ def _unpacked(packed: bytes) -> ItemKey:
 
 
 def next_url(path: str, place: ItemKey | OrderedKey | None, **parameters: object) -> str | None:
-    """Return path and query of the page after `place`; None on the last page."""
+    """Return path and query of the page after `place`; None on the last page.
+
+    `path` is decoded, as API Gateway passes it on.
+    """
     if place is None:
         return None
     query = {**parameters, "cursor": encode_cursor(place)}
     texts = {
         name: one if isinstance(one, str | list) else dumps(one) for name, one in query.items()
     }
-    return f"{path}?{urlencode(texts, doseq=True)}"
+    return f"{quote(path, PATH_CHARACTERS)}?{urlencode(texts, doseq=True)}"
