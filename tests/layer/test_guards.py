@@ -126,6 +126,12 @@ UNLIMITED: dict[str, Executable] = {
     "a condition on other rows alone": select(NOTES).where(
         exists().where(OTHERS.c.user_id == OWN_USER_ID)
     ),
+    "a condition that any row is the caller's": select(NOTES).where(
+        exists(select(NOTES.c.id).where(NOTES.c.user_id == OWN_USER_ID))
+    ),
+    "the caller among the owners of any row": select(NOTES).where(
+        OWN_USER_ID.in_(select(NOTES.c.user_id))
+    ),
     "a table beside the caller's own rows": select(
         NOTES.c.id, select(OTHERS).where(is_own(OTHERS.c.user_id)).subquery().c.title
     ),

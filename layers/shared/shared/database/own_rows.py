@@ -28,7 +28,13 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement, Grouping
 
 from shared.database.ownership import EVERYTHING, SUBJECT, conditions_on_caller, has_parameter
-from shared.database.statements import KNOWN_STATEMENTS, set_by, upsert_of, value_of
+from shared.database.statements import (
+    KNOWN_STATEMENTS,
+    places_in,
+    set_by,
+    upsert_of,
+    value_of,
+)
 from shared.errors import Forbidden
 from shared.observability import logger
 from shared.request import Access
@@ -109,8 +115,13 @@ def _limits(condition: object, froms: Sequence[object]) -> bool:
 
 
 def _mentions(condition: ClauseElement, froms: Sequence[object]) -> bool:
-    """Whether the condition has a column of the tables, or one of the parameters."""
-    tables = {id(table) for one in froms for table in _tables(one)}
+    """Whether the condition has a column of the tables, or one of the parameters.
+
+    Within the condition, a query that selects from such a table itself has other rows of it.
+    """
+    outer = [table for one in froms for table in _tables(one) if isinstance(table, FromClause)]
+    inner = {id(source) for _, sources in places_in(condition, outer) for source in sources}
+    tables = {id(table) for table in outer} - inner
     keys = {one.key for one in froms if isinstance(one, BindParameter)}
     return any(
         (isinstance(one, ColumnClause) and id(one.table) in tables)
