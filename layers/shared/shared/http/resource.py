@@ -17,6 +17,9 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -103,6 +106,8 @@ ACTIONS = {"create": "create", "list": "read", "read": "read"}
 """The actions in permissions, by kind; `write` for the others."""
 STATUSES = {"create": 201, "delete": 204, "link": 204, "unlink": 204}
 """The statuses by kind; 200 for the others."""
+FILTERS = (bool, int, float, Decimal, str, Enum, date, time, timedelta, UUID)
+"""The types of values that select the rows of a cached list."""
 KEY = "idempotency_key"
 KEY_PARAMETER = inspect.Parameter(
     KEY,
@@ -462,12 +467,13 @@ def _page_key(arguments: Arguments, query: CursorParameters, access: Access | No
 def _key_part(value: object) -> str:
     """Return a filter's value as an unambiguous part of a key.
 
-    Raises `TypeError` for an object without a text of its own, such as a dependency's.
+    Raises `TypeError` for a value whose text may be that of another one, such as a `SecretStr`.
     """
     if value is None:
         return "all"
-    if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
-        raise TypeError(f"a cached list cannot take a {type(value).__name__}: it is not a filter")
+    for one in value if isinstance(value, list | tuple | set) else (value,):
+        if not isinstance(one, FILTERS):
+            raise TypeError(f"a cached list cannot take a {type(one).__name__}: it is not a filter")
     return "%61ll" if value == "all" else quote(str(value), safe="")
 
 
