@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Engine,
+    Integer,
     MetaData,
     Select,
     Table,
@@ -207,3 +208,11 @@ def test_an_alternative_to_the_callers_own_is_no_rule_for_new_rows(
     request = ApiRequest(access=OWN)
     with pytest.raises(Forbidden):
         worker.run(write(lambda block: BY_TITLE.insert(block, values), request=request))
+
+
+def test_a_key_that_is_shorter_than_an_id_is_rejected_at_import() -> None:
+    """An id of a request that it could not have would be a 500."""
+    short = Table("short", MetaData(), Column("id", Integer, primary_key=True))
+    for create in (Item, lambda table: PagedQuery(select(table), table.c.id)):
+        with pytest.raises(TypeError, match=r"short\.id must be a BigInteger"):
+            create(short)

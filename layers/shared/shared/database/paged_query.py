@@ -41,6 +41,7 @@ from sqlalchemy.sql.selectable import FromGrouping
 
 from shared.database.models import BLOCK_IDS, row_counts
 from shared.database.reads import Reader
+from shared.database.statements import require_id
 from shared.page import OrderedKey, PagePosition, PageResult, invalid_cursor
 
 AFTER = bindparam("_page_after", type_=BigInteger)
@@ -76,6 +77,7 @@ class PagedQuery:
                 f"a list cannot be in the order of {order}: the column must not be null, and its"
                 " values must be numbers, texts, times or the like"
             )
+        require_id(key)
         type_ = key.type.python_type
         is_in_cursors = type_ in (int, UUID) or (type_ is str and key.primary_key)
         if self._may_be_null(key) or not is_in_cursors:

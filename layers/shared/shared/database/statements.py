@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnClause,
     ColumnElement,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     FromClause,
     FromGrouping,
     Insert,
+    Integer,
     Join,
     Select,
     Table,
@@ -111,9 +113,20 @@ def changed_table(statement: UpdateBase) -> Table:
     return statement.table
 
 
+def require_id(key: Column[Any]) -> None:
+    """Raise `TypeError` for a key of integers that are shorter than an id of a request."""
+    if isinstance(key.type, Integer) and not isinstance(key.type, BigInteger):
+        raise TypeError(f"{key} must be a BigInteger: a request may have any id of 64 bits")
+
+
 def key_columns(table: Table, number: int) -> list[Column[Any]]:
-    """Return the columns of the primary key. Raises `TypeError` if their number is another."""
+    """Return the columns of the primary key.
+
+    Raises `TypeError` if their number is another, and if they may be too short for an id.
+    """
     columns = list(table.primary_key.columns)
+    for column in columns:
+        require_id(column)
     if len(columns) != number:
         raise TypeError(
             f"the primary key of {table.name} has {len(columns)} columns: that of an Item has one,"
