@@ -15,6 +15,7 @@ from sqlalchemy import CheckConstraint, Column, Constraint, ForeignKey, Table
 
 from shared.auth.permissions import Grant, grant_of
 from shared.conditions import EXAMPLE_TAG
+from shared.database.dependencies import action_of
 from shared.database.models import CONFLICT, METADATA
 from shared.database.violations import UNIQUE
 from shared.errors import (
@@ -132,10 +133,6 @@ GATEWAYS_MESSAGES: dict[type[ApiError], str] = {
 }
 """API Gateway's own responses: without a valid token, above its throttling, and if the function
 crashed, took too long, or could not be started. They lack X-Request-Id and Retry-After."""
-STOPPING = (None, "NO ACTION", "RESTRICT")
-"""The actions of foreign keys that stop a deletion."""
-SETTING = ("SET NULL", "SET DEFAULT")
-"""The actions of foreign keys that change the rows that refer to a deleted one."""
 WRITING = ("create", "replace", "update", "action")
 """The kinds that write the values of a row."""
 BODY_ERRORS = {MalformedJson, ContentTooLarge, UnsupportedMediaType}
@@ -176,7 +173,9 @@ def errors_of_constraints(kind: str, table: Table) -> Errors:
     """
     if kind != "delete":
         return {Conflict} if kind in WRITING and _rules(table) else set()
-    set_columns = [key.parent for key in _referring(table) if key.ondelete in SETTING]
+    set_columns = [
+        key.parent for key in _referring(table) if action_of(key.ondelete).startswith("SET")
+    ]
     errors: Errors = {ResourceInUse} if restricting(table) else set()
     if any(_names(rule, column) for column in set_columns for rule in _rules(column.table)):
         errors.add(Conflict)
@@ -186,7 +185,7 @@ def errors_of_constraints(kind: str, table: Table) -> Errors:
 def restricting(table: Table) -> list[Table]:
     """Return the tables whose rows stop the deletion of a row to which they refer, or of one to
     whose deletion theirs would cascade."""
-    stopping = [key.parent.table for key in _referring(table) if key.ondelete in STOPPING]
+    stopping = [key.parent.table for key in _referring(table) if not action_of(key.ondelete)]
     return [*dict.fromkeys(stopping)]
 
 
@@ -199,7 +198,7 @@ def _referring(table: Table) -> Iterator[ForeignKey]:
         for key in keys:
             if key.column.table is one:
                 yield key
-                if key.ondelete == "CASCADE" and key.parent.table not in reached:
+                if action_of(key.ondelete) == "CASCADE" and key.parent.table not in reached:
                     reached.append(key.parent.table)
 
 

@@ -97,6 +97,17 @@ marks = Table(
     Column("weight", BigInteger),
     info={SCOPE: "label_id"},
 )
+loans = Table(
+    "made_loans",
+    SHAPES,
+    key(),
+    Column("shelf", BigInteger),
+    refers("label_id", "made_labels", ondelete="set null (label_id)"),
+    info={SCOPE: "shelf"},
+)
+lost = Table(
+    "made_lost", SHAPES, key(), refers("loan_id", "made_loans", ondelete="SET  DEFAULT (loan_id)")
+)
 notes = Table(
     "made_notes",
     SHAPES,
@@ -182,6 +193,8 @@ INSERT INTO made_books (author_id, title, sequel_of) VALUES (1, 'Three', 1);
 INSERT INTO made_labels (name) VALUES ('old'), ('new');
 INSERT INTO made_book_labels (book_id, label_id) VALUES (1, 1), (2, 2), (3, 2);
 INSERT INTO made_marks (book_id, label_id, weight) VALUES (1, 1, 5), (3, 2, 5);
+INSERT INTO made_loans (shelf, label_id) VALUES (1, 1), (1, 2);
+INSERT INTO made_lost (loan_id) VALUES (1);
 INSERT INTO made_notes (book_label_id, note) VALUES (1, 'first'), (3, 'third');
 INSERT INTO made_title_counts (titles) VALUES (3);
 INSERT INTO made_totals (total) VALUES (3);
@@ -275,6 +288,8 @@ READS: dict[str, Any] = {
     "marks of a label": select(marks.c.book_id, marks.c.weight).where(marks.c.label_id == AUTHOR),
     "marks": select(marks.c.book_id),
     "notes": select(notes.c.note),
+    "loans of a shelf": select(loans.c.label_id).where(loans.c.shelf == AUTHOR),
+    "lost loans": select(lost.c.loan_id),
     "labels in a CTE": select(select(labels.c.name).cte("named")),
     "books and their sequels": select(books.c.title, sequels.c.title).outerjoin(
         sequels, sequels.c.sequel_of == books.c.id
@@ -428,6 +443,10 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
     "a label is deleted, from all books": (
         delete(labels).where(labels.c.id == ID).returning(labels.c.id),
         {"changed": 2},
+    ),
+    "a loan ends": (
+        delete(loans).where(loans.c.id == ID).returning(loans.c.id),
+        {"changed": 1},
     ),
     "a label is put on a book": (
         insert(book_labels).returning(book_labels.c.id),

@@ -23,9 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import UpdateBase
 
 from shared.database.dependencies import (
-    CASCADING,
     Selected,
     Values,
+    action_of,
     is_equal_as_text,
     scope_of,
     scope_text,
@@ -175,10 +175,11 @@ def _cascaded(table: Table, deletes: bool) -> dict[str, str | None]:
     ways = [(table, deletes)]
     for parent, is_deleted in ways:
         for child, key in _references(parent):
-            action = str(key.ondelete if is_deleted else key.onupdate).upper()
-            if action not in CASCADING:
+            action = action_of(key.ondelete if is_deleted else key.onupdate)
+            if not action:
                 continue
-            is_known = parent is table and is_deleted and action != "SET DEFAULT"
+            is_default = action.startswith("SET DEFAULT")
+            is_known = parent is table and is_deleted and not is_default
             scope = _referred(key, scope_of(child)) if is_known else None
             found[child.name] = scope if child.name not in found else None
             way = child, is_deleted and action == "CASCADE"

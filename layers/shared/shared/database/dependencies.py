@@ -63,7 +63,6 @@ WHOLE_TABLE = ""
 """The scope of a dependency on any row of a table, or of a change of any row."""
 UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
-CASCADING = ("CASCADE", "SET NULL", "SET DEFAULT")
 SCOPE_TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT)
 
 Values = Mapping[str, object]
@@ -163,8 +162,14 @@ def _cascading_parents(table: Table) -> set[Table]:
     return {
         key.referred_table
         for key in table.foreign_key_constraints
-        if not {str(key.ondelete).upper(), str(key.onupdate).upper()}.isdisjoint(CASCADING)
+        if action_of(key.ondelete) or action_of(key.onupdate)
     }
+
+
+def action_of(written: str | None) -> str:
+    """Return a foreign key's action, such as `SET NULL (CITY_ID)`; empty if it changes no row."""
+    action = " ".join((written or "").upper().split())
+    return "" if action in ("NO ACTION", "RESTRICT") else action
 
 
 def scope_of(table: Table) -> Column[Any] | None:
