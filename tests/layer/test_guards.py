@@ -94,6 +94,9 @@ LIMITED: dict[str, Executable] = {
     "an upsert whose condition is the caller's": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.id], set_={"title": "b"}, where=OWN
     ),
+    "an upsert that leaves the owner": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.id], set_={"user_id": UPSERT.excluded.user_id}, where=OWN
+    ),
     "an upsert that conflicts by the owner": UPSERT.on_conflict_do_update(
         index_elements=[NOTES.c.user_id], set_={"title": "b"}
     ),
@@ -157,6 +160,15 @@ UNLIMITED: dict[str, Executable] = {
         title=func.upper("a")
     ).on_conflict_do_update(index_elements=[NOTES.c.title], set_={"title": "b"}),
     "SQL text without the caller": sql("TABLE notes", reads=[NOTES]),
+    "an upsert that gives the caller's row away": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.id], set_={"user_id": bindparam("receiver")}, where=OWN
+    ),
+    "an upsert that gives away the row in conflict": UPSERT.on_conflict_do_update(
+        index_elements=[NOTES.c.user_id], set_={"user_id": 2}
+    ),
+    "an update in a CTE that gives rows away": select(
+        WRITE.where(OWN).values(user_id=2).returning(NOTES.c.id).cte("written")
+    ),
     "an upsert of named rows": UPSERT.on_conflict_do_update(constraint="one", set_={"title": "b"}),
 }
 

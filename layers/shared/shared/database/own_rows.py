@@ -27,7 +27,14 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement, Grouping
 
-from shared.database.ownership import EVERYTHING, SUBJECT, conditions_on_caller, has_parameter
+from shared.database.guards import sets_own
+from shared.database.ownership import (
+    EVERYTHING,
+    SUBJECT,
+    columns_in,
+    conditions_on_caller,
+    has_parameter,
+)
 from shared.database.statements import (
     KNOWN_STATEMENTS,
     places_in,
@@ -72,6 +79,8 @@ def is_limited(statement: Executable) -> bool:
     """
     changing = [one for one in visitors.iterate(statement) if isinstance(one, UpdateBase)]  # type: ignore[arg-type]
     if any(isinstance(one, Update | Delete) and not _is_limited(one) for one in changing):
+        return False
+    if any(one is not statement and sets_own(one, {}) for one in changing):
         return False
     inserts = [one for one in changing if isinstance(one, Insert)]
     if inserts:
@@ -155,11 +164,19 @@ def _is_own_row(statement: Insert) -> bool:
 
 
 def _keeps_others(statement: Insert) -> bool:
-    """Whether ON CONFLICT changes no row of others: its condition, or a key in conflict, is own."""
+    """Whether ON CONFLICT changes no row of others, and gives them none.
+
+    Its condition, or a key in conflict, is own, and no column of these is set to another value.
+    """
     upsert = upsert_of(statement)
-    if upsert is None or _limits(upsert.where, [statement.table]):
+    if upsert is None:
         return True
-    return any(_is_own_value(statement, name) for name in upsert.target)
+    own = {name for name in upsert.target if _is_own_value(statement, name)}
+    if not own and not _limits(upsert.where, [statement.table]):
+        return False
+    own |= columns_in(conditions_on_caller(upsert.where), statement.table)
+    values = upsert.values.items()
+    return own.isdisjoint(name for name, one in values if str(one) != f"excluded.{name}")
 
 
 def _is_own_value(statement: Insert, column: str) -> bool:
