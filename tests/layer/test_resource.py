@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from fastapi import Depends, Request, Response
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -167,6 +167,13 @@ class PinPage(OffsetPage[Pin]):
     """A page of the writers who have pinned a note."""
 
 
+class LockedNote(NoteUpdate):
+    password: SecretStr
+    hint: str = Field("", exclude=True)
+    places: set[int] = set()
+    labels: dict[str, str] = {}
+
+
 resource = Resource("notes", "note", NotePublic)
 
 
@@ -182,6 +189,11 @@ async def create_any_note(transaction: Transaction, body: NoteUpdate) -> Row:
 
 @resource.create("/copies", permission="notes:write")
 async def copy_note(transaction: Transaction, body: NoteUpdate) -> Row:
+    return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
+
+
+@resource.create("/locked", permission="notes:write")
+async def create_locked_note(transaction: Transaction, body: LockedNote) -> Row:
     return await transaction.insert(INSERT, {"user_id": 1, "line": body.line})
 
 
@@ -504,6 +516,28 @@ def test_a_key_belongs_to_one_operation(api_as: ApiAs) -> None:
     assert root.post("/notes", json={}, headers=key).status_code == 201
     assert root.post("/notes", json={}, headers=key).status_code == 201
     assert root.post("/notes/copies", json={}, headers=key).status_code == 422
+
+
+LOCKED = {"password": "one", "hint": "a", "places": [0, 8], "labels": {"a": "1", "b": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        ({"password": "two"}, True),
+        ({"hint": "b"}, False),
+        ({"labels": {"a": "2", "b": "1"}}, False),
+        ({"places": [8, 0], "labels": {"b": "2", "a": "1"}}, True),
+    ],
+    ids=["a secret", "an excluded field", "members", "orders"],
+)
+def test_a_key_is_that_of_a_body_in_any_order_with_all_but_its_secrets(
+    api_as: ApiAs, other: dict[str, Any], is_same: bool
+) -> None:
+    root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
+    assert root.post("/notes/locked", json=LOCKED, headers=key).status_code == 201
+    again = root.post("/notes/locked", json=LOCKED | other, headers=key)
+    assert again.status_code == (201 if is_same else 422)
 
 
 def test_an_item_that_is_created_below_another_refers_to_it(api_as: ApiAs) -> None:

@@ -15,7 +15,7 @@ and conditions, and the OpenAPI document follows from it. An operation of no kin
 
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -479,11 +479,23 @@ def _key_part(value: object) -> str:
 
 def _content(path: str, arguments: Arguments) -> str:
     """Return a text that is equal for equal requests to create an item of one resource."""
-    texts = (
-        value.model_dump_json() if isinstance(value, BaseModel) else str(value)
-        for value in arguments.values()
-    )
-    return json.dumps([path, *texts])
+    return json.dumps(_in_full([path, *arguments.values()]))
+
+
+def _in_full(value: object) -> object:
+    """Return a value with its excluded fields, and the members of objects and sets in order.
+
+    A `SecretStr` is ten asterisks: its hash, which is stored, would let it be guessed.
+    """
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, Mapping):
+        return sorted([str(name), _in_full(one)] for name, one in value.items())
+    if isinstance(value, set | frozenset):
+        return sorted(map(_in_full, value), key=repr)
+    if isinstance(value, list | tuple):
+        return list(map(_in_full, value))
+    return [type(value).__name__, str(value)]
 
 
 def _json(schema: type[BaseModel], row: object) -> bytes:
