@@ -110,7 +110,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 def _missed_goals(latency: Mapping[str, Any]) -> list[str]:
     """Return a paragraph on the goals that were missed, nothing if there are none."""
     missed = [
-        f"{kind} ({latency[kind]['ratio']:.2f} instead of {goal:.2f})"
+        f"{kind} ({latency[kind]['ratio']:.3f} instead of {goal:.2f})"
         for kind, goal in GOALS.items()
         if goal and latency[kind]["ratio"] > goal
     ]
@@ -118,8 +118,8 @@ def _missed_goals(latency: Mapping[str, Any]) -> list[str]:
         return []
     return [
         "",
-        f"Goals missed: {', '.join(missed)}. They were set by the round trips alone; the "
-        "handler's and PostgreSQL's own time comes beside these.",
+        f"Goals missed: {', '.join(missed)}. They were set by the round trips only, without the "
+        "handler's and PostgreSQL's own time.",
     ]
 
 

@@ -491,6 +491,7 @@ def markdown(results: Figures) -> str:
             f"| {_growth_cell(growth.get('baseline'))} |"
         )
     writers, exact = results["writers"], results["exact"]
+    lower, upper = writers["lost_quartiles_of_pairs"]
     lines += [
         "",
         *_missed_goals(last),
@@ -499,10 +500,12 @@ def markdown(results: Figures) -> str:
         "",
         f"{writers['writers']} writers at once insert"
         f" {writers['counted']['median_per_second']:,} users a second with the counts,"
-        f" {writers['not_counted']['median_per_second']:,} without:"
-        f" {writers['lost_median_of_pairs']:.0%} lost. While they wrote {exact['writes']:,} times,"
-        f" the count was compared with count(*) {exact['comparisons']} times, with"
-        f" {exact['differences']} differences.",
+        f" {writers['not_counted']['median_per_second']:,} without (medians of half-second slots)."
+        f" The counts cost {writers['lost_of_all']:.0%} of all inserts, and"
+        f" {writers['lost_median_of_pairs']:.0%} in the median pair of adjacent slots (quartiles"
+        f" {lower:.0%} and {upper:.0%}). While they wrote {exact['writes']:,} times, the count was"
+        f" compared with count(*) {exact['comparisons']} times, with {exact['differences']}"
+        " differences.",
         "",
         f"Medians of {ROUNDS * REQUESTS_PER_ROUND} requests in {ROUNDS} interleaved rounds through"
         " the Lambda handlers in processes of their own, on one durable PostgreSQL with equal"
