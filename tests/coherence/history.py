@@ -1,21 +1,21 @@
-"""Checks a recorded history of writes and reads for coherence; pure, O(n log n).
+"""Checks a recorded history of writes and reads for consistency; pure, O(n log n).
 
-A register is whatever one writer at a time sets to one value after another: a writer's name, the
-number of writers. Its writes are therefore in a total order, that of their starts, and a value that
-was read stands for one or more versions: the positions at which it was written. A read shows
-several registers at once, as a page does, and a write may set several. What is not there has the
-value `ABSENT`, as all that the initial values lack. All times are of one clock.
+A register is a value that one writer at a time sets, such as a writer's name or the number of
+writers. So its writes are in a total order, that of their starts, and a value that was read stands
+for one or more versions: the positions at which it was written. A read shows several registers at
+once, as a page does, and a write may set several. A register without an initial value, or a deleted
+one, is `ABSENT`. All times are of one clock.
 
 Violations:
 
 - stale: the read began after a write was acknowledged, and shows an older version
 - backwards: the read began after another read had ended, and shows an older version than that one
-- lost: what is there at the end is older than a write that was acknowledged
-- unwritten: nobody had begun to write this value when it was read
+- lost: the final version is older than a write that was acknowledged
+- unwritten: no write of this value had begun when it was read
 
-A write that was never acknowledged (its writer died, or was told that the outcome is unknown) may
-or may not have happened. Where a value was written more than once, each check assumes the version
-that accuses nobody: there are no false alarms.
+A write that was never acknowledged (its writer died, or its outcome is unknown) may or may not have
+been made. If a value was written more than once, each check assumes the version that is no
+violation, so there are no false alarms.
 """
 
 from bisect import bisect_left

@@ -6,12 +6,12 @@ Modelled, as in `shared.cache` and `shared.database.transactions`, each line one
     writer  set the fences that its values tell · those that its row tells: send what narrows a
             table's to them, or set one that is lacking · COMMIT · send the clearing and
             acknowledge; or withdraw without COMMIT
-    world   a narrowing or a clearing arrives, or is lost; Redis does not take a fence; the writer
+    world   a narrowing or a clearing arrives, or is lost; Redis rejects a fence; the writer
             crashes or loses COMMIT's response, before any of its steps; a fence expires (but never
             while its transaction can still commit); a lease or a page expires; the client retries a
-            lost write, and is told that it was done; Redis is flushed; Redis fails over: from some
-            moment on nothing is replicated, then the primary rejects writes, then the replica takes
-            its place; a quarantine ends (when the writes in progress at its start are over)
+            lost write, which is acknowledged then; Redis is flushed; Redis fails over: at some time
+            replication stops, then the primary rejects writes, then the replica is promoted; a
+            quarantine ends (when the writes in progress at its start are over)
 
 Writers write once, readers read as often as they like, everything interleaves. No reader sees a
 statement before COMMIT, so it is not a step of its own, and the fences may be set while it runs.
@@ -42,8 +42,8 @@ USEFUL = "storing never replaces a page that is served by one that never will be
 STARTED = "started"
 FENCED = "fenced"  # its row is not known yet
 READY = "ready"  # COMMIT is not sent, or on its way
-UNFENCED = "unfenced"  # the same, and Redis did not take its fences
-IN_DOUBT = "in doubt"  # its client was told so, and COMMIT is on its way
+UNFENCED = "unfenced"  # the same, and Redis rejected its fences
+IN_DOUBT = "in doubt"  # its client knows that, and COMMIT is on its way
 ENDED = "ended"  # without a commit
 COMMITTED = "committed"
 COMMITTED_UNFENCED = "committed unfenced"
@@ -526,7 +526,7 @@ class Search:
         if cached and is_hit and trusted and (not fenced or self._protocol.hits_under_fence):
             hit = reader._replace(writes=cached.writes)
             return self._respond(state, number, hit, "is served by the cache")
-        # The database never goes back, so what it returns needs no comparing with what was there.
+        # Reads of the database are monotonic, so those that bypass the cache are not compared.
         bypass = Reader(BYPASS, reader.page)
         if not trusted:
             return Step(f"{name}: not trusted", _with_reader(state, number, bypass))

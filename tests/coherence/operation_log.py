@@ -1,8 +1,8 @@
 """The operations of one worker, appended to a file of its own, one JSON array a line.
 
     ["write", {register: value}, start_ns]   before the handler is called
-    ["acknowledged", end_ns]                 after it has answered: the write above
-    ["page", kind, {register: value}]        a content; they are numbered from 0
+    ["acknowledged", end_ns]                 after its response: the write above
+    ["page", kind, {register: value}]        a page's content, numbered from 0
     ["read", page, start_ns, end_ns, hit]    of the content of this number
     ["failed", status]                       neither acknowledged nor read
 

@@ -1,30 +1,28 @@
-"""Proves the cache's coherence on real workers, or finds a history that breaks it.
+"""Checks the cache's consistency on real workers, and prints each violation.
 
     python -m tests.coherence.prove                 the layer, with the tests' example; minutes
     python -m tests.coherence.prove --quick         a twentieth of the reads and writes
-    python -m tests.coherence.prove --cache-aside   cache-aside, which fails the first phase
+    python -m tests.coherence.prove --cache-aside   cache-aside, which fails in the first phase
 
 Readers and writers run as processes of their own (`worker_process`) on a PostgreSQL and a Redis
-that are started for the run. In nearly every phase workers are killed by SIGKILL, writers in the
-midst of a request, and replaced, and others frozen by SIGSTOP, readers and writers at any moment
-and writers right after a response, some for longer than a fence stands, and some until they are
-killed. In some phases something happens to Redis as well: it is flushed or restarted, fails over to
-a replica that lacks the latest writes, becomes read-only, or denies writes by an ACL. Each phase
-goes on until it has its reads and acknowledged writes; then all its workers are killed, and
-`history` checks what they noted. All times are of `time.monotonic_ns`, one clock for the whole
-machine.
+that are started for the run. In nearly every phase workers are killed by SIGKILL, writers during a
+request, and replaced; others are frozen by SIGSTOP, at any time or, writers, right after a
+response, some for longer than a fence, and some until they are killed. In some phases Redis is also
+flushed or restarted, fails over to a replica that lacks the latest writes, becomes read-only, or
+denies writes by an ACL. A phase ends after a number of reads and acknowledged writes; then all its
+workers are killed, and `history` checks what they recorded. All times are of `time.monotonic_ns`,
+one clock for the whole machine.
 
-Where an ACL denies writes no worker is killed or frozen: one that begins meanwhile, and asks Redis
-for the first time when writes are allowed again, does not know that a write could not invalidate
-its pages. That is left to their TTL.
+While an ACL denies writes no worker is killed or frozen: a worker that starts then, and first uses
+Redis when writes are allowed again, does not know that a write could not void its pages, which
+expire by their TTL.
 
-Going backwards is checked only where Redis keeps its data and takes writes: after a flush a reader
-may be shown an older state again, though never one older than an acknowledged write. A write's
-outcome that nobody was told is looked up in the database before its writer's successor begins,
-when PostgreSQL has ended the session.
+Non-monotonic reads are checked only if Redis keeps its data and accepts writes: after a flush a
+reader may see an older state again, though never one older than an acknowledged write. The unknown
+outcome of a write is looked up in the database before its writer's successor begins, when
+PostgreSQL has ended the session.
 
-Exits with 1 on any violation, when a worker fails by itself, or when a phase takes too long for
-what it must show.
+Exits with 1 if there is a violation, a worker fails by itself, or a phase takes too long.
 """
 
 import argparse
@@ -204,38 +202,38 @@ class Nursery:
             )
 
     def prepare(self) -> None:
-        self._order({"prepare": True})
+        self._command({"prepare": True})
 
     def start(self, assignment: Assignment) -> int:
-        return int(self._order({"start": dataclasses.asdict(assignment)})["pid"])
+        return int(self._command({"start": dataclasses.asdict(assignment)})["pid"])
 
     def kill(self, pid: int) -> None:
-        self._order({"kill": pid})
+        self._command({"kill": pid})
 
     def freeze(self, pid: int) -> None:
-        self._order({"freeze": pid})
+        self._command({"freeze": pid})
 
     def thaw(self, pid: int) -> None:
-        self._order({"thaw": pid})
+        self._command({"thaw": pid})
 
     def changes(self) -> tuple[list[int], list[int]]:
         """The processes that ended, and those that were frozen, since the last call."""
-        answer = self._order({"changes": True})
-        return answer["ended"], answer["frozen"]
+        response = self._command({"changes": True})
+        return response["ended"], response["frozen"]
 
     def close(self) -> None:
         self._process.communicate()
 
-    def _order(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _command(self, command: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the workers' parent ended: {self._errors.read_text()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        response: dict[str, Any] = json.loads(line)
+        return response
 
 
 class Fleet:

@@ -143,29 +143,29 @@ HELD = [
 ]
 
 
-def told(result: Result) -> str:
-    """The violation as a story, for the one who reads the failed test."""
+def described(result: Result) -> str:
+    """Return the violation and the steps to it."""
     return "\n".join((f"broken: {result.broken}", *result.trace))
 
 
-@pytest.mark.parametrize(("setting", "least_states"), HELD)
+@pytest.mark.parametrize(("setting", "minimum_states"), HELD)
 def test_every_interleaving_keeps_the_promises(
-    setting: Setting, least_states: int, record_property: Callable[[str, object], None]
+    setting: Setting, minimum_states: int, record_property: Callable[[str, object], None]
 ) -> None:
     result = search(Protocol(), setting)
 
-    assert result.broken is None, told(result)
-    assert result.states > least_states  # the search went everywhere
+    assert result.broken is None, described(result)
+    assert result.states > minimum_states  # the search was not cut short
     record_property("states", result.states)
 
 
 @pytest.mark.parametrize(("mutant", "setting", "promise"), CAUGHT)
 def test_a_mutant_breaks_a_promise(mutant: Protocol, setting: Setting, promise: str) -> None:
     result = search(mutant, setting)
-    assert result.broken == promise, told(result)
+    assert result.broken == promise, described(result)
 
 
 @pytest.mark.parametrize("setting", [SMALL, JOINED, SMALL._replace(flushes=True)])
 def test_a_page_may_be_leased_while_its_fence_stands(setting: Setting) -> None:
     result = search(Protocol(leases_under_own_fence=True), setting)
-    assert result.broken is None, told(result)
+    assert result.broken is None, described(result)

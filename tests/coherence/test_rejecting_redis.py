@@ -1,7 +1,7 @@
 """A Redis that rejects writes, or has lost some, serves no page from before an acknowledged write.
 
-Several workers act in turn on one list, each with a connection of its own to real servers. What
-they read from is a variable: the database never goes back.
+Several workers act in turn on one list, each with its own connection to a real Redis. The database
+is a variable.
 """
 
 import shutil

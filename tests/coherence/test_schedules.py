@@ -83,20 +83,20 @@ class Actor:
         await self._released.wait()
 
     async def reaches(self, gate: str) -> None:
-        """It goes on, and stands at the gate when this returns."""
+        """Let the actor proceed, and return once it has reached the gate."""
         self._arrived.clear()
-        self.goes_on(gate)
+        self.proceed(gate)
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             await self._arrived.wait()
 
-    def goes_on(self, gate: str | None = None) -> None:
+    def proceed(self, gate: str | None = None) -> None:
         self._gate = gate
         self._released.set()
 
     async def ends(self) -> Any:
         """Return its response."""
         assert self._task is not None
-        self.goes_on()
+        self.proceed()
         async with asyncio.timeout(LONGEST_WAIT_SECONDS):
             return await self._task
 
@@ -403,7 +403,7 @@ async def test_a_commit_that_arrives_after_its_writer_gave_up_is_seen_when_it_is
     database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
     writer = stage.writer("late")
     await writer.reaches("fenced")
-    writer.goes_on()
+    writer.proceed()
     await committing(database)
     break_connection(stage.sockets[0])
     with pytest.raises(OutcomeUnknown):
@@ -431,7 +431,7 @@ async def test_a_commit_that_stalls_is_given_up_before_its_fence_is_whatever_the
     database.execute(f"SELECT pg_advisory_lock({COMMIT_LOCK})")
     writer = stage.writer("late")
     await writer.reaches("fenced")
-    writer.goes_on()
+    writer.proceed()
     await committing(database)
     break_connection(stage.sockets[0])
     with pytest.raises(OutcomeUnknown):
@@ -536,6 +536,6 @@ async def becomes_true(condition: Callable[[], bool]) -> None:
 
 
 def break_connection(file_descriptor: int) -> None:
-    """As when the network drops it: the server learns of it when it next answers."""
+    """Break the connection as a network does: the server notices when it next sends."""
     with socket.socket(fileno=os.dup(file_descriptor)) as connection:
         connection.shutdown(socket.SHUT_RDWR)

@@ -2,8 +2,8 @@
 
 The tables are this test's own: a link table, columns of a joined table, cascades of three levels
 and by several ways, tables that refer to themselves, scopes that cascades, generated columns and
-triggers change. Statements are plain SQLAlchemy; the API of the
-layer is `read`, `transaction`, `PageCache` and `Fences`.
+triggers change. Statements are plain SQLAlchemy; of the layer they use `read`, `transaction`,
+`PageCache` and `Fences`.
 """
 
 import asyncio

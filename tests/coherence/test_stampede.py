@@ -47,7 +47,7 @@ class Report(TypedDict):
 
 
 async def ask_at_once(readers: int) -> Report:
-    """One process: it warms up, waits for its order, and sends its requests."""
+    """Warm up, wait for the start, and send the requests of one process."""
     from shared.cache import pages
     from shared.cache.scripts import redis_scripts
     from shared.database.connection import worker_connection
@@ -69,13 +69,13 @@ async def ask_at_once(readers: int) -> Report:
         print("ready", flush=True)
         starts_at = float(await asyncio.to_thread(sys.stdin.readline))
         await asyncio.sleep(starts_at - time.time())
-        answers = await asyncio.gather(*(client.get(PAGE) for _ in range(readers)))
+        responses = await asyncio.gather(*(client.get(PAGE) for _ in range(readers)))
     await worker_connection().close()
     assert not redis_scripts().breaker.is_open
     return {
         "statements": statements,
-        "bodies": sorted({answer.text for answer in answers}),
-        "statuses": sorted({answer.status_code for answer in answers}),
+        "bodies": sorted({response.text for response in responses}),
+        "statuses": sorted({response.status_code for response in responses}),
     }
 
 

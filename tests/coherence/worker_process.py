@@ -2,29 +2,28 @@
 
     python -m tests.coherence.worker_process project|aside
 
-imports the handler once and then forks a worker for each order, so that a new one costs
-milliseconds and not an import. Orders and answers are JSON lines on stdin and stdout:
+imports the handler once and then forks a worker for each `start`, which takes milliseconds instead
+of an import. Commands and responses are lines of JSON on stdin and stdout:
 
     {"prepare": true}           {}           the schema that `DATABASE_URL` lacks, and its writers
     {"start": {…Assignment…}}   {"pid": …}
-    {"kill": pid}               {}           by SIGKILL; collected, so that its number is free
+    {"kill": pid}               {}           by SIGKILL, and reaped, so that its PID is free
     {"freeze": pid}             {}           by SIGSTOP
     {"thaw": pid}               {}           by SIGCONT
-    {"changes": true}           {"ended": […], "frozen": […]}   pids, each told once
+    {"changes": true}           {"ended": […], "frozen": […]}   PIDs, each reported once
 
-All end with the process. The subjects are the tests' example on the layer as it is, and on
-cache-aside in its place. What a worker logs on stdout is dropped. Workers whose assignment says
-so freeze themselves right after a write's response, as an execution environment is frozen.
+All workers end with the process. The system under test is the tests' example, on the layer or on
+cache-aside. What a worker logs on stdout is dropped. A worker may freeze itself right after a
+write's response (`Assignment.freezes`), as Lambda freezes an execution environment.
 
-Writers are renamed, articles are renamed and moved between writers, and others of both come and go,
-where a writer's deletion takes its articles along. Pages of articles with their author's name have
-no route: they are read as a route would, by the layer's `read` and `PageCache`.
+Writers are renamed, articles are renamed and moved between writers, and extra ones are created and
+deleted, a writer with its articles. Pages of articles with their author's name have no route: they
+are read as by a route, by the layer's `read` and `PageCache`.
 
-Times of the project are shortened. A fence stands for 1 s instead of 20 s and a transaction may
-last for 0.6 s instead of 9 s. The killed writers would otherwise leave no time without a fence, and
-so nothing in the cache to check. What the protocol needs, that a fence outlives its transaction,
-holds as before: the fence is put up after the transaction's begin. Redis is left alone for 0.2 s
-instead of 2 s after a failure, as it fails again and again here. All else is as it is deployed.
+Some times are shorter than in a deployment. A fence expires after 1 s instead of 20 s, a
+transaction after 0.6 s instead of 9 s: the fences of killed writers would otherwise overlap, and
+nothing would be cached. A fence still outlives its transaction, as it is set after BEGIN. The
+circuit is open for 0.2 s instead of 2 s after a failure of Redis, as there are many.
 """
 
 import asyncio
@@ -62,7 +61,7 @@ FENCE_SECONDS = 1.0
 BREAKER_PAUSE_SECONDS = 0.2
 TRANSACTION_TIMEOUT = "600ms"
 WRITERS = 12
-"""Ids 1 to 12 are renamed; the writers after them come and go, with their articles."""
+"""Ids 1 to 12 are renamed; later writers are created and deleted, with their articles."""
 AUTHORS = (1, 2, 3)
 ARTICLES = 6
 """Ids 1 to 6 are renamed, and move between the authors."""
@@ -70,7 +69,7 @@ MOST_EXTRA_WRITERS = 5
 MOST_EXTRA_ARTICLES = 3
 """Of each extra writer."""
 REMEMBERED_WRITERS = 3
-"""Extra writers whose articles a reader asks for, also when they are gone."""
+"""Extra writers whose articles a reader requests, even after their deletion."""
 TOTAL = "writers"
 ARTICLE_TOTAL = "articles"
 WRITER_PAGES = ("/writers?limit=10", "/writers?skip=10&limit=10", "/writers?limit=20")
@@ -134,7 +133,7 @@ class FunctionContext(LambdaContext):
 
 
 class CacheWatch:
-    """Whether the latest request was answered from the cache."""
+    """Whether the latest response came from the cache."""
 
     hit = False
 
@@ -168,7 +167,7 @@ class Worker:
             case "mover":
                 self._move_articles()
             case "counter":
-                self._come_and_go()
+                self._create_and_delete()
 
     def _read_pages(self) -> NoReturn:
         contents: dict[Page, tuple[str, int]] = {}
@@ -196,8 +195,8 @@ class Worker:
             assert self._api.joined is not None
             content = self._api.joined(page.author)
             return 200, asyncio.get_event_loop().run_until_complete(content).decode()
-        answer = self._call("GET", page.target)
-        return answer["statusCode"], answer["body"]
+        response = self._call("GET", page.target)
+        return response["statusCode"], response["body"]
 
     def _call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         return self._api.handler(_event(method, path, body), FunctionContext())
@@ -228,13 +227,13 @@ class Worker:
             authors[article_id] = after
 
     def _author(self, article_id: int) -> int:
-        answer = self._call("GET", f"/articles/{article_id}")
-        if answer["statusCode"] != 200:
-            self._fail(answer["statusCode"])
-        author: int = json.loads(answer["body"])["writer_id"]
+        response = self._call("GET", f"/articles/{article_id}")
+        if response["statusCode"] != 200:
+            self._fail(response["statusCode"])
+        author: int = json.loads(response["body"])["writer_id"]
         return author
 
-    def _come_and_go(self) -> NoReturn:
+    def _create_and_delete(self) -> NoReturn:
         present = {writer: list(articles) for writer, articles in self._assignment.extra_writers}
         while True:
             self._pause()
@@ -250,7 +249,7 @@ class Worker:
         present[self._write(values, "POST", "/writers", body)["id"]] = []
 
     def _change_articles(self, present: dict[int, list[int]], writer: int) -> None:
-        """Of an extra writer; or delete it, which takes all of them along."""
+        """Create or delete an article of an extra writer, or delete the writer with all of them."""
         own = present[writer]
         writers, articles = WRITERS + len(present), ARTICLES + sum(map(len, present.values()))
         if random.random() < 1 / (2 + MOST_EXTRA_ARTICLES):
@@ -274,18 +273,18 @@ class Worker:
             time.sleep(PAUSE_POLL_SECONDS)
 
     def _write(self, values: Values, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The answer's body. Ends the worker where the write is not acknowledged: what happened
-        is found out before a successor writes to the registers."""
+        """Return the response's body. Ends the worker if the write is not acknowledged: its outcome
+        is looked up before a successor writes to the registers."""
         event = _event(method, path, body)
         self._log.write_begins(values, time.monotonic_ns())
-        answer = self._api.handler(event, FunctionContext())
+        response = self._api.handler(event, FunctionContext())
         end_ns = time.monotonic_ns()
-        if not 200 <= answer["statusCode"] < 300:
-            self._fail(answer["statusCode"])
+        if not 200 <= response["statusCode"] < 300:
+            self._fail(response["statusCode"])
         self._log.write_acknowledged(end_ns)
         if random.random() < self._assignment.freezes:
             os.kill(os.getpid(), signal.SIGSTOP)
-        content: dict[str, Any] = json.loads(answer.get("body") or "{}")
+        content: dict[str, Any] = json.loads(response.get("body") or "{}")
         return content
 
     def _fail(self, status: int) -> NoReturn:
@@ -353,7 +352,7 @@ def _values(page: Page, shown: dict[str, Any]) -> Values:
 
 
 def _extra_pages(page: Page, shown: dict[str, Any]) -> set[Page]:
-    """The pages of the articles of writers who come and go, and were there."""
+    """The pages of the articles of the extra writers that a page shows."""
     if page.kind != "writers":
         return set()
     return {Page.of_writer(writer["id"]) for writer in shown["data"] if writer["id"] > WRITERS}
@@ -473,14 +472,14 @@ def _articles_with_authors(cache: "PageCache") -> Callable[[int | None], Awaitab
 
 
 class Nursery:
-    """Forks workers, and ends those that it forked."""
+    """Forks workers, and ends them."""
 
     def __init__(self, subject: Subject) -> None:
         self._api = _load(subject)
         self._running: set[int] = set()
 
-    def obey(self, order: dict[str, Any]) -> dict[str, Any]:
-        match order:
+    def execute(self, command: dict[str, Any]) -> dict[str, Any]:
+        match command:
             case {"prepare": True}:
                 self._prepare()
                 return {}
@@ -536,7 +535,7 @@ class Nursery:
 
 
 def _fork(work: Callable[[], None]) -> int:
-    """The number of a process that does the work and ends."""
+    """Return the PID of a new process that does the work and ends."""
     if pid := os.fork():
         return pid
     status = 1
@@ -560,7 +559,7 @@ def main(subject: Subject) -> None:
     nursery = Nursery(subject)
     try:
         for line in sys.stdin:
-            print(json.dumps(nursery.obey(json.loads(line))), flush=True)
+            print(json.dumps(nursery.execute(json.loads(line))), flush=True)
     finally:
         nursery.end_all()
 
