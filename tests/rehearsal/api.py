@@ -1,4 +1,4 @@
-"""CloudFormation's API: moto's, but that `tests.rehearsal.cloudformation` deploys SAM's templates.
+"""CloudFormation's API: moto's, but `tests.rehearsal.cloudformation` deploys SAM's templates.
 
 Other stacks, such as SAM's own bucket, are moto's.
 """
@@ -31,8 +31,8 @@ FINAL = re.compile(r"(CREATE|DELETE|ROLLBACK|UPDATE_ROLLBACK)_FAILED|ROLLBACK_CO
 class CloudFormation:
     """Stacks of one account in one region.
 
-    `stacks` are those that were deployed from SAM's templates, `events` what they told in order,
-    nested ones included, and `kept` the resources that belong to none any more.
+    `stacks` are those deployed from SAM's templates, `events` their events in order, including
+    those of nested stacks, and `kept` the resources that no stack has any more.
     """
 
     def __init__(self, kind_of: Callable[[str], Kind]) -> None:
@@ -40,10 +40,10 @@ class CloudFormation:
         self.events: list[StackEvent] = []
         self.kept: list[Resource] = []
         self._kind_of = kind_of
-        self._told: dict[str, list[Event]] = defaultdict(list)
+        self._of_nested: dict[str, list[Event]] = defaultdict(list)
 
     def take_over(self, patch: pytest.MonkeyPatch) -> None:
-        """Answer what moto is asked from now on, or let it answer."""
+        """Handle moto's requests from now on; those of other stacks are passed on."""
         backend = CloudFormationBackend
         for owner, name, own in (
             (ChangeSet, "diff", self._diff),
@@ -53,7 +53,7 @@ class CloudFormation:
             (backend, "describe_stack_events", self._describe_stack_events),
             (backend, "get_template", self._get_template),
         ):
-            patch.setattr(owner, name, partialmethod(_answer, own, getattr(owner, name)))
+            patch.setattr(owner, name, partialmethod(_handle, own, getattr(owner, name)))
 
     def _diff(self, motos: Motos, change_set: ChangeSet) -> list[Change]:
         if not _is_ours(change_set):
@@ -105,7 +105,7 @@ class CloudFormation:
         self, motos: Motos, backend: CloudFormationBackend, stack_name: str
     ) -> list[Event]:
         """Of a nested stack by its id, or of another one."""
-        return self._told.get(stack_name) or list(motos(backend, stack_name))
+        return self._of_nested.get(stack_name) or list(motos(backend, stack_name))
 
     def _get_template(
         self, motos: Motos, backend: CloudFormationBackend, name_or_stack_id: str
@@ -133,20 +133,20 @@ class CloudFormation:
         def on_event(event: StackEvent) -> None:
             self.events.append(event)
             ids = (event.stack.id, event.stack.name, event.logical_id, event.physical_id)
-            told = Event(*ids, event.type, event.status, event.reason or None, None)
+            shown = Event(*ids, event.type, event.status, event.reason or None, None)
             if event.stack.id != root.stack_id:
-                self._told[event.stack.id].append(told)
+                self._of_nested[event.stack.id].append(shown)
                 return
             if event.physical_id == root.stack_id:
                 if change_set and "IN_PROGRESS" not in event.status:
                     _publish(change_set, event.stack, event.status)
                 root.status = event.status
-            root.events.append(told)
+            root.events.append(shown)
 
         return cloudformation.Services(self._kind_of, _template_of, on_event, self.kept)
 
 
-def _answer(moto: Any, own: Callable[..., Any], motos: Motos, *arguments: Any, **named: Any) -> Any:
+def _handle(moto: Any, own: Callable[..., Any], motos: Motos, *arguments: Any, **named: Any) -> Any:
     return own(motos, moto, *arguments, **named)
 
 

@@ -1,7 +1,6 @@
 """The AWS that `sam deploy` meets: moto's server with a CloudFormation that really deploys.
 
-Functions run, custom resources are made by them, roles may do what their policies say, and
-schedules fire.
+Functions run and create custom resources, policies of roles are enforced, and schedules fire.
 """
 
 import json

@@ -1,15 +1,16 @@
-"""CloudFormation's part in a deployment: what is made, changed and deleted, in which order.
+"""CloudFormation's part in a deployment: what is created, changed and deleted, in which order.
 
-Resources are made after what they refer to; of those that could be next, a nested stack or a custom
-resource is last, as they take longest. One whose properties changed is updated, or replaced where
-its type's schema says so; what is no longer wanted is deleted at the end. When a resource fails,
+A resource is created after those to which it refers; of several that could be next, nested stacks
+and custom resources are last, as they take longest. A resource whose properties changed is updated,
+or replaced if its type's schema requires that; removed ones are deleted at the end. If a resource
+fails,
 
-- a stack that was new is deleted in reverse order, what failed included: `ROLLBACK_COMPLETE`, or
-  `ROLLBACK_FAILED` if something is protected, which then keeps what it needs;
-- another one gets its old properties back, in the order in which they were changed, what failed
-  included: `UPDATE_ROLLBACK_COMPLETE`, or `UPDATE_ROLLBACK_FAILED` if that fails too.
+- a new stack is deleted in reverse order, including the failed resource: `ROLLBACK_COMPLETE`, or
+  `ROLLBACK_FAILED` if a resource is protected, which then keeps those that it needs;
+- an existing stack gets its old properties back, in the order in which they were changed, including
+  those of the failed resource: `UPDATE_ROLLBACK_COMPLETE`, or `UPDATE_ROLLBACK_FAILED`.
 
-A nested stack is one resource of its parent, and tells its own events itself.
+A nested stack is one resource of its parent, and has events of its own.
 """
 
 import json
@@ -42,7 +43,7 @@ class Services:
     """The parts of AWS that a deployment uses.
 
     `kind_of` returns what AWS does for a type, `template_of` the document of a nested stack by its
-    URL. `on_event` is told all that happens. `kept` gets the resources that no stack has any more.
+    URL. `on_event` is called with each event. `kept` gets the resources that no stack has any more.
     """
 
     kind_of: Callable[[str], Kind]
@@ -52,7 +53,7 @@ class Services:
 
 
 def deploy(services: Services, stack: StackState, document: Document, given: Properties) -> None:
-    """Bring the stack to the document, or back to what it was; its status says which."""
+    """Update the stack to the document, or roll it back; its status says which."""
     change = _Change(services, stack)
     try:
         change.deploy(document, given)
@@ -63,7 +64,7 @@ def deploy(services: Services, stack: StackState, document: Document, given: Pro
 
 
 def remove(services: Services, stack: StackState) -> None:
-    """Delete the stack's resources but for those to be kept; its status says whether it went."""
+    """Delete the stack's resources, except those to keep; its status says whether it succeeded."""
     _Removal(services, stack, was_new=False).run()
 
 
@@ -86,7 +87,7 @@ class _Operation:
     def _delete(
         self, resource: Resource, *, was_new: bool = False, policy: str = "DeletionPolicy"
     ) -> None:
-        """Delete it if its policy allows that; `was_new`: it was made by what is rolled back.
+        """Delete it if its policy allows that; `was_new`: the rolled back change created it.
 
         Raises ResourceFailed.
         """
@@ -112,7 +113,7 @@ class _Operation:
 
 
 class _Removal(_Operation):
-    """The deletion of a stack; `was_new`: of one that did not exist before what is rolled back."""
+    """The deletion of a stack; `was_new`: the rolled back change created it."""
 
     def __init__(self, services: Services, stack: StackState, *, was_new: bool) -> None:
         super().__init__(services, stack)
@@ -127,7 +128,7 @@ class _Removal(_Operation):
         )
 
     def delete_resources(self) -> list[str]:
-        """Delete them in reverse order; return those that cannot be, which keep what they need."""
+        """Delete them in reverse order; return those that are left, with what they need."""
         resources = self._stack.resources
         failed, needed = [], set[str]()
         for name in reversed(_ordered({name: one.document for name, one in resources.items()})):
@@ -153,7 +154,7 @@ class _Step:
 
     @property
     def is_made(self) -> bool:
-        """Whether there is a new resource, which a way back deletes."""
+        """Whether there is a new resource, which a rollback deletes."""
         return self.old is None or self.old.physical_id != self.new.physical_id
 
 
@@ -274,7 +275,7 @@ class _Change(_Operation):
             )
 
     def clean_up(self) -> None:
-        """Delete what is no longer wanted; what cannot be deleted is left to itself."""
+        """Delete the removed resources; one that cannot be deleted is ignored."""
         for step in self._steps:
             if step.nested:
                 step.nested.clean_up()
@@ -288,7 +289,7 @@ class _Change(_Operation):
         self._be("UPDATE_COMPLETE")
 
     def roll_back(self, reason: str) -> None:
-        """Bring the stack back to what it was; its status says whether that succeeded."""
+        """Roll the stack back; its status says whether that succeeded."""
         if self._is_new:
             self._be("ROLLBACK_IN_PROGRESS", reason)
             failed = _Removal(self._services, self._stack, was_new=True).delete_resources()

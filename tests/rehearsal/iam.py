@@ -1,8 +1,8 @@
-"""IAM's part in a deployment: what a role may do, known everywhere only after a while.
+"""IAM's part in a deployment: the rights of roles, which are eventually consistent.
 
-A right that was given or taken has no effect at first. For how long, AWS does not say; here it is
-the worst: from the first use that needs the change, so that whoever uses a right at once is denied
-at least once.
+A granted or revoked right has no effect at first. AWS does not document for how long; here it is
+the worst case: until the first use that needs the change, so that a right that is used at once is
+denied at least once.
 """
 
 import time

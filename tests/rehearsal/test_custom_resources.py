@@ -67,8 +67,8 @@ def test_a_function_that_fails_is_invoked_again_for_the_same_request(
         "Custom::Any", "Any", ServiceToken=token, Invocations=str(invocations), Until=3
     )
     assert made.attributes == {"Made": "yes"}
-    told = invocations.read_text(encoding="utf-8").split()
-    assert (len(told), len(set(told))) == (3, 1)
+    ids = invocations.read_text(encoding="utf-8").split()
+    assert (len(ids), len(set(ids))) == (3, 1)
 
 
 def test_a_function_that_fails_three_times_gives_no_response(

@@ -90,18 +90,18 @@ def test_packages_for_another_machine_are_rejected(operator: Operator) -> None:
 
 def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator) -> None:
     path, text, number = migration(operator, "ALTER TABLE identities ADD COLUMN rehearsed integer")
-    told = operator.aws.cloudformation.events
-    before, first_event = revision(operator), len(told)
+    events = operator.aws.cloudformation.events
+    before, first_event = revision(operator), len(events)
     with edited(operator, path, text):
         operator.deploy()
     assert revision(operator) == number
-    events = [(event.logical_id, event.status) for event in told[first_event:]]
-    migrated = events.index(("Schema", "UPDATE_COMPLETE"))
-    moved = [position for position, (name, _) in enumerate(events) if name in SERVING]
+    statuses = [(event.logical_id, event.status) for event in events[first_event:]]
+    migrated = statuses.index(("Schema", "UPDATE_COMPLETE"))
+    moved = [position for position, (name, _) in enumerate(statuses) if name in SERVING]
     assert all(position > migrated for position in moved)
     assert is_well(operator)
 
-    # The release before, deployed again, leaves the later schema alone.
+    # The previous release, deployed again, leaves the later schema unchanged.
     operator.deploy()
     assert revision(operator) == number
     assert is_well(operator)
@@ -125,9 +125,9 @@ def test_a_migration_that_fails_fails_the_deployment_and_its_stack_tells_why(
     # `sam` prints what the stack tells, which is that its stack Schema failed.
     assert "MigrationFailed" not in failed.value.printed
     assert "UPDATE_ROLLBACK_COMPLETE" in failed.value.printed
-    told = operator.make("failed-events")
-    assert "MigrationFailed" in told
-    assert 'relation "nowhere" does not exist' in told
+    printed = operator.make("failed-events")
+    assert "MigrationFailed" in printed
+    assert 'relation "nowhere" does not exist' in printed
     assert revision(operator) == revision_before != number
     assert operator.versions() == before
     assert is_well(operator)

@@ -42,10 +42,10 @@ def test_the_first_deployment_migrates_before_anything_needs_the_schema(
 def test_without_a_change_no_resource_is_changed(any_profile: Operator) -> None:
     """CloudFormation takes each nested stack for a change, and finds nothing to do in it."""
     events = any_profile.aws.cloudformation.events
-    before, told = any_profile.versions(), len(events)
+    before, first_event = any_profile.versions(), len(events)
     any_profile.deploy_built()
     assert any_profile.versions() == before
-    assert {event.type for event in events[told:]} == {NESTED}
+    assert {event.type for event in events[first_event:]} == {NESTED}
 
 
 def test_a_change_of_code_moves_the_callers_of_that_function(any_profile: Operator) -> None:
