@@ -6,7 +6,6 @@ import sys
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -46,7 +45,7 @@ os.environ["AUTH"] = "open"  # tests of authorization set it themselves
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector skip what was imported, which it would walk for half a second."""
+    """Exempt the imported modules from garbage collection, which would take half a second."""
     gc.freeze()
 
 
@@ -80,7 +79,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """PostgreSQL with the schema and the example's tables, and Redis, for this run only."""
     os.environ.pop("DATABASE_URL", None)
     os.environ.pop("REDIS_URL", None)
-    with running_services(_short_directory(tmp_path_factory), ephemeral=True) as started:
+    with running_services(tmp_path_factory.mktemp("services"), ephemeral=True) as started:
         os.environ["DATABASE_URL"] = started.database_url
         os.environ["REDIS_URL"] = started.redis_url
         os.environ["TLS_REQUIRED"] = "false"
@@ -208,11 +207,6 @@ def url_without_timeouts(services: Services) -> str:
     """The database for sessions that have none of the settings of its migrations."""
     options = " ".join(f"-c {name}=0" for name in TIMEOUTS)
     return f"{services.database_url}&options={quote(options)}"
-
-
-def _short_directory(factory: pytest.TempPathFactory) -> Path:
-    """A directory for sockets, whose paths may have 100 bytes at most."""
-    return factory.mktemp("services")
 
 
 @pytest.fixture

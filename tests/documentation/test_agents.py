@@ -1,4 +1,4 @@
-"""AGENTS.md, docs/llms.txt, the devcontainer and VS Code's settings name what is there."""
+"""AGENTS.md, docs/llms.txt, the devcontainer and VS Code's settings name what exists."""
 
 import json
 import re
@@ -10,7 +10,7 @@ AGENTS = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
 LLMS = ROOT / "docs" / "llms.txt"
 
 
-def test_every_path_that_agents_read_of_exists() -> None:
+def test_every_path_in_agents_md_exists() -> None:
     named = re.findall(r"`([^`\n ]+/[^`\n ]+|[\w.-]+\.\w+)`", AGENTS)
     files = {path.name for folder in ("functions", "local") for path in (ROOT / folder).rglob("*")}
     assert len(named) > 10

@@ -42,14 +42,24 @@ def test_every_path_of_the_folder_map_exists() -> None:
             parent = ROOT / path
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of the page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+def test_every_link_leads_to_a_file_and_a_section_of_it(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    for target, anchor in links:
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
-def test_ratios_to_the_baseline_stand_on_the_measured_pages_only() -> None:
-    """Each measurement changes them, there."""
+def test_only_the_measured_page_has_ratios_to_the_baseline() -> None:
+    """Each measurement changes them."""
     written = [page for page in PAGES if page.name != "benchmarks.md"]
     assert written
     for page in written:
@@ -82,16 +92,16 @@ def test_every_command_of_the_aws_cli_is_an_operation_with_these_options() -> No
     assert checked > 10
 
 
-def test_the_curl_examples_are_answered_with_success(api: httpx.Client) -> None:
+def test_the_curl_examples_succeed(api: httpx.Client) -> None:
     development = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
     commands = "\n".join(blocks(README, "sh") + blocks(development, "sh"))
     examples = re.findall(r"curl .*?(?=\n\n|\n(?=curl)|\Z)", commands, re.DOTALL)
     assert examples
     for example in examples:
-        answer = send(api, example)
-        assert answer.is_success, f"{example}: {answer.text}"
+        response = send(api, example)
+        assert response.is_success, f"{example}: {response.text}"
 
 
-def test_the_table_of_faults_is_the_tests_own() -> None:
+def test_the_table_of_failure_modes_is_that_of_the_tests() -> None:
     page = ROOT / "docs" / "failure-modes.md"
     assert markdown_table().strip() in page.read_text(encoding="utf-8")

@@ -60,7 +60,7 @@ def test_a_line_has_what_the_worlds_names_need(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_line_is_normalised(name: str) -> None:
+def test_a_line_is_normalized(name: str) -> None:
     assert TYPES[name].validate_python("e\u0301") == "\u00e9"
 
 
@@ -92,7 +92,7 @@ def test_a_lines_length_is_that_of_its_normal_form(name: str, most: int) -> None
 
 
 @pytest.mark.parametrize("name", [*LINES, "EmailAddress"])
-def test_a_text_that_is_slow_to_normalise_is_rejected_before_that(name: str) -> None:
+def test_a_text_that_is_slow_to_normalize_is_rejected_before_that(name: str) -> None:
     adapter = TYPES.get(name, TypeAdapter(EmailAddress))
     started_at = process_time()
     assert not is_taken(adapter, "a" + "\u0301\u0316" * 30_000 + "@example.org")
@@ -188,13 +188,13 @@ def test_an_address_at_a_special_use_domain_is_accepted(domain: str) -> None:
 
 
 @given(st.emails())
-def test_a_normalised_address_is_stable(address: str) -> None:
+def test_a_normalized_address_is_stable(address: str) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(EmailAddress)
     try:
-        normalised = adapter.validate_python(address)
+        normalized = adapter.validate_python(address)
     except ValidationError:
         reject()
-    assert adapter.validate_python(normalised) == normalised
+    assert adapter.validate_python(normalized) == normalized
 
 
 BEFORE = "is not an e-mail address: the part before the @ is invalid"

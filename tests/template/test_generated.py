@@ -44,5 +44,5 @@ def test_a_sample_event_is_answered_with_success(
     operation = path.stem.partition("-")[2]
     insert_rows_for(database, operation)
     event: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    answer: dict[str, Any] = handler_of(event["rawPath"])(event, LambdaContext())
-    assert is_done(operation, answer["statusCode"]), answer
+    response: dict[str, Any] = handler_of(event["rawPath"])(event, LambdaContext())
+    assert is_done(operation, response["statusCode"]), response
