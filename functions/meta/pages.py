@@ -35,7 +35,7 @@ SwaggerUIBundle({
 """
 
 PROBLEMS_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1rem }
 h2 { margin: 2rem 0 0 } code { background: #eee; padding: .1em .3em } :target { color: #b00 }
 """
 
