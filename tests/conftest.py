@@ -21,7 +21,7 @@ from shared.request import Record
 from tests.auth.claims import REQUIRED, claims_of
 from tests.event_loop import run
 from tests.example.models import create_tables
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.logs import pytest_runtest_logreport  # noqa: F401
 from tests.parallel import (  # noqa: F401
     pytest_addoption,
@@ -184,7 +184,7 @@ def cache(redis_client: redis.Redis) -> redis.Redis:
 @pytest.fixture
 def api(emptied: None, cache: object, worker: Worker) -> Iterator[httpx.Client]:
     """The API in this process, without rows."""
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+    with client_of() as client:
         yield client
 
 
@@ -195,9 +195,8 @@ def api_of(worker: Worker, emptied: None, cache: object) -> Iterator[ApiOf]:
     with ExitStack() as clients:
 
         def api_of(*roles: str, subject: str = "ada", **claims: str) -> httpx.Client:
-            transport = LambdaTransport(claims=claims_of(*roles, subject=subject, **claims))
             return clients.enter_context(
-                httpx.Client(transport=transport, base_url="http://api.test")
+                client_of(claims=claims_of(*roles, subject=subject, **claims))
             )
 
         yield api_of

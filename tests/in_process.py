@@ -76,6 +76,11 @@ class LambdaTransport(httpx.BaseTransport):
         return len(json.dumps(self.last_payload, ensure_ascii=False).encode())
 
 
+def client_of(**transport: Any) -> httpx.Client:
+    """A client of the API in this process, with these arguments of `LambdaTransport`."""
+    return httpx.Client(transport=LambdaTransport(**transport), base_url="http://api.test")
+
+
 def handler_of(path: str) -> Any:
     """The handler that API Gateway would call for the path."""
     match = _routes().match("GET", path)

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import ROOT
 
 PYTHON_PATH = os.pathsep.join(str(ROOT / part) for part in (".", "functions", "layers/shared"))
@@ -79,7 +77,7 @@ def main() -> None:
     responses = sys.stdout
     with (
         redirect_stdout(sys.stderr),
-        httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api,
+        client_of() as api,
     ):
         for line in sys.stdin:
             method, path, body, headers = json.loads(line)

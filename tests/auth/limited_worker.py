@@ -5,13 +5,11 @@ Writes the number of those that were not rejected.
 
 import sys
 
-import httpx
-
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 
 def main() -> None:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
+    with client_of() as api:
         for line in sys.stdin:
             statuses = [api.get("/writers").status_code for _ in range(int(line))]
             print(sum(status != 429 for status in statuses), flush=True)

@@ -12,7 +12,7 @@ from local.services.valkey import end_quarantine
 from shared.cache.pages import MAX_PAGE_BYTES
 from shared.http.fields import MAX_CONTENT_CHARACTERS
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.template.stacks import Stack
 from tests.valkey import ValkeyServer
 
@@ -48,7 +48,7 @@ def api(
         "SELECT 1, 'T', repeat('x', %s) FROM generate_series(1, 100)",
         [MAX_CONTENT_CHARACTERS],
     )
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+    with client_of() as client:
         yield client
 
 
@@ -65,7 +65,7 @@ def fill(api: httpx.Client, limits: range) -> int:
 def test_large_pages_reset_no_limit_and_evict_no_fence_and_no_generation(
     api: httpx.Client, worker: Worker, server: ValkeyServer
 ) -> None:
-    other = httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+    other = client_of()
     api.get("/writers")
     with server.client() as redis:
         assert redis.hexists("generations", "writers")
@@ -109,8 +109,7 @@ def test_a_full_redis_that_evicts_nothing_limits_writes_and_lets_reads_through(
     server.command("CONFIG", "SET", "maxmemory", "1")
     worker.restart()  # it remembers no rejection
     assert api.post("/writers", json=writers[2]).status_code == 429
-    other = LambdaTransport(source_ip="192.0.2.1")
-    with httpx.Client(transport=other, base_url="http://api.test") as other_caller:
+    with client_of(source_ip="192.0.2.1") as other_caller:
         statuses = [
             other_caller.post("/writers", json=writer).status_code for writer in writers[3:]
         ]

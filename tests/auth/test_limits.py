@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 import redis
@@ -34,7 +33,7 @@ from shared.request import ApiRequest
 from shared.settings import SettingsError
 from tests.auth.claims import REQUIRED
 from tests.conftest import ApiOf, Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.properties import given, settings, st
 from tests.resources import RESOURCES, ROOT, insert_rows
 
@@ -63,10 +62,6 @@ def parameters(header: str, name: str) -> dict[str, int]:
     assert item["name"] == name
     pairs = [pair.split("=") for pair in item["parameters"][1:].split(";")]
     return {key: int(value) for key, value in pairs}
-
-
-def client_of(**arguments: Any) -> httpx.Client:
-    return httpx.Client(transport=LambdaTransport(**arguments), base_url="http://api.test")
 
 
 @pytest.mark.usefixtures("limited")

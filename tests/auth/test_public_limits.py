@@ -2,14 +2,13 @@
 
 import importlib
 
-import httpx
 import pytest
 from fastapi.routing import APIRoute
 
 from tests.auth.claims import REQUIRED
 from tests.auth.test_limits import commands, parameters
 from tests.conftest import ApiOf, Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import RESOURCES
 
 LIMITED = {
@@ -43,10 +42,6 @@ UNKNOWN = [
 ]
 
 
-def client_of(address: str) -> httpx.Client:
-    return httpx.Client(transport=LambdaTransport(source_ip=address), base_url="http://api.test")
-
-
 @pytest.fixture
 def limited(worker: Worker, emptied: None, cache: object) -> None:
     worker.restart(**REQUIRED, **LIMITED)
@@ -58,7 +53,7 @@ def test_what_needs_no_token_counts_as_a_read_of_its_address(
     worker: Worker, method: str, path: str
 ) -> None:
     assert len(ROUTES) >= 7
-    with client_of(ADDRESS) as api, client_of(OTHER) as other:
+    with client_of(source_ip=ADDRESS) as api, client_of(source_ip=OTHER) as other:
         responses = [api.request(method, path) for _ in range(BURST + 1)]
         assert other.request(method, path).status_code == responses[0].status_code
         worker.restart()  # another worker, which remembers nothing
@@ -74,7 +69,7 @@ def test_what_needs_no_token_counts_as_a_read_of_its_address(
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("path", ["/writers", "/docs", "/nix"])
 def test_a_malformed_request_counts_too(path: str) -> None:
-    with client_of(ADDRESS) as api:
+    with client_of(source_ip=ADDRESS) as api:
         statuses = [api.get(path, headers={"Host": "a b"}).status_code for _ in range(BURST + 1)]
     assert statuses == [400] * BURST + [429]
 
@@ -82,7 +77,7 @@ def test_a_malformed_request_counts_too(path: str) -> None:
 @pytest.mark.usefixtures("limited")
 def test_an_address_has_one_limit_for_all_that_needs_no_token(worker: Worker) -> None:
     worker.restart(PUBLIC_READS="true")
-    with client_of(ADDRESS) as api:
+    with client_of(source_ip=ADDRESS) as api:
         paths = ("/health", "/nix", "/writers", "/docs")
         assert [api.get(path).status_code for path in paths] == [200, 404, 200, 429]
 
@@ -91,7 +86,7 @@ def test_a_caller_with_a_token_has_a_limit_of_its_own(
     api_of: ApiOf, worker: Worker, cache: object
 ) -> None:
     worker.restart(**LIMITED)
-    with client_of("127.0.0.1") as api:
+    with client_of(source_ip="127.0.0.1") as api:
         while api.get("/health").status_code != 429:
             pass
     assert api_of().get("/writers").status_code == 200
@@ -99,7 +94,7 @@ def test_a_caller_with_a_token_has_a_limit_of_its_own(
 
 @pytest.mark.usefixtures("limited")
 def test_a_flood_reaches_neither_server(cache: object) -> None:
-    with client_of(ADDRESS) as api:
+    with client_of(source_ip=ADDRESS) as api:
         while api.get("/health").status_code != 429:
             pass
         before = commands(cache)  # type: ignore[arg-type]
@@ -111,6 +106,6 @@ def test_a_flood_reaches_neither_server(cache: object) -> None:
 @pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:1/0"])
 def test_without_redis_all_are_let_through(worker: Worker, redis_url: str | None) -> None:
     worker.restart(**REQUIRED, **LIMITED, REDIS_URL=redis_url)
-    with client_of(ADDRESS) as api:
+    with client_of(source_ip=ADDRESS) as api:
         for path in ("/docs", "/nix", "/health"):
             assert {api.get(path).status_code for _ in range(BURST + 2)} in ({200}, {404})

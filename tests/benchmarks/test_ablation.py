@@ -16,12 +16,12 @@ from benchmarks.variants import COPY, PARTS, VARIANTS, Variant, copy_project
 from local.services import Services
 
 TAKE_THE_TOUR = """
-import shared, httpx, sys
-from tests.in_process import LambdaTransport
+import shared, sys
+from tests.in_process import client_of
 from tests.poolers.routes import take_the_tour
 
 assert shared.__file__.startswith(sys.argv[1])
-take_the_tour(httpx.Client(transport=LambdaTransport(60), base_url="http://api.test"))
+take_the_tour(client_of(seconds=60))
 """
 
 

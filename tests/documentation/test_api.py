@@ -14,7 +14,7 @@ from shared.errors import concrete_errors
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.documentation.curl import blocks, send
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import FUNCTIONS, ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
@@ -25,8 +25,7 @@ CREATED_AT = re.compile(r'("created_at": ?)"[^"]+"')
 def api(worker: Worker, emptied: None, cache: object) -> Iterator[httpx.Client]:
     """The API for an administrator, as `make run` serves it."""
     worker.restart(**REQUIRED)
-    transport = LambdaTransport(claims=claims_of("admin"))
-    with httpx.Client(transport=transport, base_url="http://api.test") as client:
+    with client_of(claims=claims_of("admin")) as client:
         yield client
 
 

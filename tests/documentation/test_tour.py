@@ -12,7 +12,7 @@ import pytest
 
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import FUNCTIONS, ROOT
 
 PAGE = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
@@ -76,8 +76,7 @@ def _create(number: int) -> httpx.Response:
 
 
 def _client(subject: str) -> httpx.Client:
-    transport = LambdaTransport(claims=claims_of("author", subject=subject))
-    return httpx.Client(transport=transport, base_url="http://api.test")
+    return client_of(claims=claims_of("author", subject=subject))
 
 
 def _steps(title: str) -> list[Path]:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from local.services import Services
 from shared.database.models import identities
 from shared.database.transactions import Transaction
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import EMPTY, SEEDED, delete_referring, insert_rows
 
 ROWS = 23
@@ -29,7 +29,7 @@ def filled_api(services: Services) -> Iterator[httpx.Client]:
     """The API with rows 1 to `ROWS` of every resource, for tests that only read."""
     with (
         psycopg.connect(services.database_url, autocommit=True) as database,
-        httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client,
+        client_of() as client,
     ):
         database.execute(EMPTY)
         insert_rows(database, 1, ROWS)

@@ -22,7 +22,7 @@ from shared.http.fields import Body, Changes, Id, IdParameter, Shown, Title
 from shared.http.pagination import OffsetPage, PageParameters
 from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
 from tests.example import articles, models
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 CAMEL = ConfigDict(alias_generator=to_camel)
 TABLE = models.articles
@@ -96,8 +96,7 @@ async def update_article(transaction: Transaction, article_id: Id, body: Article
 @pytest.fixture
 def api(database: psycopg.Connection[object], cache: object) -> Iterator[httpx.Client]:
     database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'a'), ('Bob', 'b')")
-    transport = LambdaTransport(handler=lambda_handler(create_app(resource.router)))
-    with httpx.Client(transport=transport, base_url="http://api.test") as client:
+    with client_of(handler=lambda_handler(create_app(resource.router))) as client:
         yield client
 
 

@@ -17,7 +17,7 @@ from starlette.background import BackgroundTask
 from shared import settings
 from shared.http.application import create_app, lambda_handler
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import LambdaTransport, client_of
 
 SLOW_COMMIT = """
 CREATE FUNCTION sleep_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -135,7 +135,7 @@ def test_a_write_that_waits_past_its_deadline_changes_nothing(
 ) -> None:
     api.post("/writers", json={"name": "Ada", "email": "ada@example.org"})
     with (
-        httpx.Client(transport=LambdaTransport(seconds=0.8), base_url="http://api.test") as hasty,
+        client_of(seconds=0.8) as hasty,
         database.transaction(),
     ):
         database.execute("SELECT * FROM writers FOR UPDATE")

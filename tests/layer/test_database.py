@@ -36,7 +36,7 @@ from shared.settings import LOCAL_STAGE
 from tests.conftest import Worker, url_without_timeouts
 from tests.example.models import articles
 from tests.example.models import writers as writers_table
-from tests.in_process import LambdaTransport
+from tests.in_process import LambdaTransport, client_of
 from tests.transactions import (
     REQUEST,
     NothingInvalidated,
@@ -165,8 +165,7 @@ def test_a_request_that_has_committed_a_part_is_not_repeated_and_says_so(
         await write(lambda block: block.execute(statement_of(second)), request=request)
 
     handler = lambda_handler(create_app(router))
-    transport = LambdaTransport(seconds, handler=handler)
-    with httpx.Client(transport=transport, base_url="http://api.test") as api:
+    with client_of(seconds=seconds, handler=handler) as api:
         response = api.post("/writers")
     assert (response.status_code, writers(database)) == (503, 1)
     assert response.json()["type"] == "/problems#outcome-unknown"

@@ -9,7 +9,7 @@ import pytest
 
 from meta.pages import SWAGGER_UI_FILES
 from tests.every_resource.document import DOCUMENT, WRITES, Write, target_of
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 UNDOCUMENTED = ("/", *(f"/docs/{name}" for name in SWAGGER_UI_FILES))
 ALLOWED = dict.fromkeys(UNDOCUMENTED, "GET, HEAD, OPTIONS") | {
@@ -32,7 +32,7 @@ every_write = pytest.mark.parametrize("write", WITH_BODY, ids=str)
 @pytest.fixture(scope="module")
 def client() -> httpx.Client:
     """The API; nothing here reaches the database."""
-    return httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+    return client_of()
 
 
 pytestmark = pytest.mark.usefixtures("services")

@@ -37,7 +37,7 @@ from shared.http.application import create_app, lambda_handler
 from shared.http.fields import Body, Key, Shown
 from shared.http.pagination import OffsetPage, PageParameters, encode_cursor
 from shared.http.resource import PageResult, Reader, Resource, Row, Transaction
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 places = Table(
@@ -148,8 +148,7 @@ def api(database: psycopg.Connection[Any], cache: object, worker: object) -> Ite
             forget_responses_by_key("made_visits", "id")
             for table in TABLES.tables:
                 forget_responses_when_set(table, "closed_at")
-    transport = LambdaTransport(handler=handler)
-    with httpx.Client(transport=transport, base_url="http://api.test") as client:
+    with client_of(handler=handler) as client:
         yield client
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         for table in TABLES.tables:

@@ -54,7 +54,7 @@ from shared.request import SCOPE_KEY, ApiRequest, request_of
 from tests.auth.claims import AUDIENCE, ISSUER, REQUIRED, claims_of
 from tests.conftest import Worker
 from tests.example.models import writers
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 TABLES = MetaData(naming_convention=METADATA.naming_convention)
 WRITERS = writers.to_metadata(TABLES)
@@ -433,8 +433,7 @@ def api_as(worker: Worker, tables: object, monkeypatch: pytest.MonkeyPatch) -> I
 
     def api_as(subject: str, role: str = "author") -> httpx.Client:
         claims = claims_of(role, subject=subject)
-        transport = LambdaTransport(handler=lambda_handler(APP), claims=claims)
-        clients.append(httpx.Client(transport=transport, base_url="http://api.test"))
+        clients.append(client_of(handler=lambda_handler(APP), claims=claims))
         return clients[-1]
 
     yield api_as
@@ -713,8 +712,7 @@ def test_an_update_of_nothing_changes_nothing(api_as: ApiAs) -> None:
 
 def test_a_plain_route_is_authorized_like_the_others(api_as: ApiAs, worker: Worker) -> None:
     assert api_as("ada", "reader").get("/notes/words").json() == {"words": 4}
-    anonymous = LambdaTransport(handler=lambda_handler(APP))
-    with httpx.Client(transport=anonymous, base_url="http://api.test") as client:
+    with client_of(handler=lambda_handler(APP)) as client:
         assert client.get("/notes/words").status_code == 401
 
 

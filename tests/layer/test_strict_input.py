@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from shared.http.application import create_app, lambda_handler
 from shared.http.field_errors import SCHEMA_VALUES
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 pytestmark = pytest.mark.usefixtures("worker")
 SECRET = "s3cret"
@@ -36,8 +36,7 @@ def serve(*endpoints: Callable[..., Any], method: str = "GET") -> httpx.Client:
     router = APIRouter()
     for endpoint in endpoints:
         router.add_api_route(f"/{endpoint.__name__}", endpoint, methods=[method])
-    transport = LambdaTransport(handler=lambda_handler(create_app(router, is_public=True)))
-    return httpx.Client(transport=transport, base_url="http://api.test")
+    return client_of(handler=lambda_handler(create_app(router, is_public=True)))
 
 
 async def nothing() -> str:

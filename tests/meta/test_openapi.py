@@ -24,7 +24,7 @@ from shared.database.models import CONFLICT
 from shared.errors import Conflict, RequestInProgress
 from shared.http.route import KIND, PERMISSION
 from tests.every_resource.document import CREATES, url_of
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import RESOURCE_TABLES, RESOURCES, ROUTED, routes_of
 
 ANNOTATIONS = ("title", "description", "default", "examples", "deprecated")
@@ -106,7 +106,7 @@ def rules_of_models() -> MetaData:
 
 
 def test_the_served_document_is_the_committed_one() -> None:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+    with client_of() as client:
         response = client.get("/openapi.json")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"

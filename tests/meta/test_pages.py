@@ -13,7 +13,7 @@ import pytest
 from meta import pages
 from meta.pages import SWAGGER_UI_FILES, swagger_ui_file
 from shared.errors import ApiError
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 pytestmark = pytest.mark.usefixtures("services")
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("services")
 @pytest.fixture
 def api() -> httpx.Client:
     """The API; none of its pages needs the database."""
-    return httpx.Client(transport=LambdaTransport(), base_url="http://api.test")
+    return client_of()
 
 
 def codes_below(parent: type[ApiError]) -> dict[str, type[ApiError]]:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.network.slow_network import SlowNetwork
 from tests.network.test_round_trips import (
     ADA,
@@ -67,8 +67,7 @@ def test_an_authors_request_makes_so_many_round_trips(
         **PATIENT,
         **REQUIRED,
     )
-    transport = LambdaTransport(claims=claims_of("author"))
-    with httpx.Client(transport=transport, base_url="http://api.test") as api:
+    with client_of(claims=claims_of("author")) as api:
         assert api.post("/writers", json=ADA).status_code == 201
         assert api.post("/articles", json=NOTES).status_code == 201
         assert api.get("/writers").status_code == 200

@@ -14,7 +14,7 @@ import redis
 
 from local.services import Services
 from tests.failures.conftest import FUNCTION_SECONDS
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.poolers.conftest import StartPooler, StartWorkers
 from tests.poolers.routes import take_the_tour
 from tests.valkey import empty
@@ -238,9 +238,7 @@ def test_a_request_that_gets_no_server_connection_is_a_503_in_time(
     pooled_url: str, database: psycopg.Connection[Any], cache: object
 ) -> None:
     with (
-        httpx.Client(
-            transport=LambdaTransport(FUNCTION_SECONDS), base_url="http://api.test"
-        ) as api,
+        client_of(seconds=FUNCTION_SECONDS) as api,
         psycopg.connect(pooled_url, prepare_threshold=None) as other,
     ):
         assert api.get("/writers?skip=1").status_code == 200

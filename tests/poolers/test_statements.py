@@ -17,7 +17,7 @@ from shared.database.driver import BEGIN, LACKING_TIMEOUTS, SERVER
 from tests.conftest import Worker
 from tests.every_resource.document import LISTS
 from tests.failures.conftest import postgresql_socket
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.poolers.recorder import Recorder, Statement
 from tests.poolers.routes import take_the_tour
 from tests.resources import EMPTY
@@ -40,7 +40,7 @@ def sent(services: Services, ask: Callable[[httpx.Client], object]) -> list[Stat
         psycopg.connect(services.database_url, autocommit=True) as database,
         redis.Redis.from_url(services.redis_url) as cache,
         pytest.MonkeyPatch.context() as environment,
-        httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api,
+        client_of() as api,
     ):
         database.execute(EMPTY)
         empty(cache)

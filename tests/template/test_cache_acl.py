@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 import pytest
 import redis
 from redis.exceptions import NoPermissionError
@@ -17,7 +16,7 @@ from redis.exceptions import NoPermissionError
 from shared.cache import pages
 from shared.errors import DatabaseUnavailable
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.template.stacks import Stack
 
 USER = "functions"
@@ -60,7 +59,7 @@ def run_all_steps(
 
 
 def _run_all_steps(cache: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
+    with client_of() as api:
         api.post("/writers", json=ADA)
         api.post("/writers", json=ADA)  # 409: the fence is withdrawn
         for _ in range(2):

@@ -6,14 +6,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from local.services import Services, running_services
 from tests.conftest import Worker
 from tests.example.models import create_tables
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.template.stacks import Stack
 
 BEFORE = {"log_min_duration_statement": "1000"}
@@ -61,7 +60,7 @@ def configure(session: Session, parameters: dict[str, str]) -> None:
 
 
 def conflict(session: Session, value: str) -> None:
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as api:
+    with client_of() as api:
         statuses = [
             api.post("/writers", json={"name": "Ada", "email": f"{value}@example.org"}).status_code
             for _ in range(2)

@@ -17,7 +17,7 @@ from shared.http.fields import MAX_ID
 from shared.http.pagination import encode_cursor
 from shared.page import PagePosition
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import EMPTY
 from tests.transactions import REQUEST
 from tests.users.conftest import (
@@ -47,7 +47,7 @@ def many_users(services: Services) -> Iterator[Database]:
 @pytest.fixture
 def api(many_users: Database, cache: object) -> Iterator[httpx.Client]:
     """The API over the many users."""
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as client:
+    with client_of() as client:
         yield client
 
 

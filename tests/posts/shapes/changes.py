@@ -7,7 +7,7 @@ import psycopg
 
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.resources import insert_rows
 
 Database = psycopg.Connection[Any]
@@ -119,8 +119,7 @@ def test_only_administrators_flag_a_post_and_see_its_flag(
     worker.restart(**REQUIRED)
 
     def api_as(role: str) -> httpx.Client:
-        transport = LambdaTransport(claims=claims_of(role, subject=role))
-        return httpx.Client(transport=transport, base_url="http://api.test")
+        return client_of(claims=claims_of(role, subject=role))
 
     def flags(role: str) -> list[str | None]:
         return [post["flag"] for post in api_as(role).get("/posts/search").json()["data"]]

@@ -6,7 +6,7 @@ import httpx
 
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 
 def test_authors_write_everything_a_key_is_nothing_and_no_list_is_cached(
@@ -16,8 +16,7 @@ def test_authors_write_everything_a_key_is_nothing_and_no_list_is_cached(
         api.post("/users", json={"name": name, "email": f"{name}@example.org"})
     post = {"user_id": 1, "title": "By anyone", "content": "First."}
     worker.restart(**REQUIRED)
-    transport = LambdaTransport(claims=claims_of("author", subject="eve"))
-    with httpx.Client(transport=transport, base_url="http://api.test") as eve:
+    with client_of(claims=claims_of("author", subject="eve")) as eve:
         for number in (1, 2):
             created = eve.post("/posts", json=post, headers={"Idempotency-Key": "one"})
             assert created.headers["location"] == f"/posts/{number}"

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from tests.conftest import ApiOf
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 
 def author_with_post(api_of: ApiOf, subject: str) -> tuple[httpx.Client, int]:
@@ -45,7 +45,7 @@ def test_a_plain_read_is_authorized_and_conditional(api_of: ApiOf) -> None:
     known = {"If-None-Match": response.headers["etag"]}
     assert reader.get("/posts/titles", headers=known).status_code == 304
     assert reader.get("/posts/titles?nonsense=1").status_code == 422
-    with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as anonymous:
+    with client_of() as anonymous:
         assert anonymous.get("/posts/titles").status_code == 401
 
 

@@ -12,7 +12,7 @@ import pytest
 from shared.process import reset
 from tests.auth.claims import REQUIRED, claims_of
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 
 Database = psycopg.Connection[Any]
 ApiAs = Callable[[str], httpx.Client]
@@ -26,8 +26,7 @@ def api_as(worker: Worker, emptied: None, cache: object) -> ApiAs:
     worker.restart(**REQUIRED)
 
     def api_as(subject: str) -> httpx.Client:
-        transport = LambdaTransport(claims=claims_of("author", subject=subject))
-        api = httpx.Client(transport=transport, base_url="http://api.test")
+        api = client_of(claims=claims_of("author", subject=subject))
         user = api.post("/users", json={"name": subject, "email": f"{subject}@example.org"})
         assert user.status_code == 201
         return api

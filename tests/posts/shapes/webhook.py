@@ -13,7 +13,7 @@ import pytest
 
 from tests.auth.claims import REQUIRED
 from tests.conftest import Worker
-from tests.in_process import LambdaTransport
+from tests.in_process import client_of
 from tests.secrets_manager import Manager, aws_endpoint, manager, new_secret  # noqa: F401
 
 Database = psycopg.Connection[Any]
@@ -42,7 +42,7 @@ def deliver(worker: Worker, database: Database, cache: object) -> Deliver:
         )
         headers = {"id": delivery, "timestamp": sent_at, "signature": signature, **changed}
         content = headers.pop("body", body)
-        with httpx.Client(transport=LambdaTransport(), base_url="http://api.test") as service:
+        with client_of() as service:
             return service.post(
                 "/webhooks/mails",
                 content=content,
