@@ -72,7 +72,7 @@ def test_a_files_tests_and_those_of_a_folder_that_shares_are_in_one_process(proj
 
 
 @pytest.mark.parametrize("folder", ["writers", WAITING])
-def test_what_is_named_runs_and_in_this_process(project: Path, folder: str) -> None:
+def test_a_named_folder_runs_in_this_process(project: Path, folder: str) -> None:
     assert processes(project, f"tests/{folder}")[folder] == {"this one"}
 
 

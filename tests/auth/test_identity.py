@@ -290,7 +290,7 @@ def test_the_claim_of_the_roles_is_a_setting(worker: Worker) -> None:
     assert caller_of(verified({"jwt": {"claims": claims}})).roles == {"author"}
 
 
-def test_the_header_authorization_is_nothing_to_a_function(api_of: ApiOf) -> None:
+def test_a_function_ignores_the_header_authorization(api_of: ApiOf) -> None:
     header = {"Authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ."}
     transport = LambdaTransport()
     with httpx.Client(transport=transport, base_url="http://api.test", headers=header) as anonymous:

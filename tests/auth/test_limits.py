@@ -378,7 +378,7 @@ def test_half_of_a_limit_may_come_at_once_by_default(
 
 
 @pytest.mark.parametrize(("quota", "burst", "microseconds"), [(6, 3, 3_333_334), (5, 1, 2_500_000)])
-def test_what_follows_the_burst_is_spread_evenly_over_the_window_and_no_faster(
+def test_requests_after_the_burst_are_spread_evenly_over_the_window(
     quota: int, burst: int, microseconds: int
 ) -> None:
     assert Limit("read", quota, 10, burst).interval_microseconds == microseconds

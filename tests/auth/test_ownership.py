@@ -88,7 +88,7 @@ def test_an_author_gives_no_article_to_another_and_takes_none(api_of: ApiOf) -> 
     assert ada.get(f"/articles/{article}").json()["writer_id"] == adas
 
 
-def test_what_does_not_exist_is_404_and_an_article_of_no_writer_is_not_own(api_of: ApiOf) -> None:
+def test_an_unknown_row_is_404_and_an_article_of_an_unknown_writer_403(api_of: ApiOf) -> None:
     ada = api_of("author")
     assert ada.patch("/writers/4711", json={"name": "Ada"}).status_code == 404
     assert ada.delete("/writers/4711").status_code == 404
@@ -108,7 +108,7 @@ def test_an_author_has_one_writer_until_it_is_deleted(api_of: ApiOf) -> None:
     assert create(ada, "/writers", BOB) > writer
 
 
-def test_an_address_that_is_taken_gives_nothing_to_the_next(api_of: ApiOf) -> None:
+def test_a_duplicate_address_gives_no_access_to_its_writer(api_of: ApiOf) -> None:
     """An e-mail address proves nothing: a caller that names another's gets neither."""
     ada, eve = api_of("author"), api_of("author", subject="eve", email=ADA["email"])
     writer = create(ada, "/writers", ADA)
@@ -166,7 +166,7 @@ def test_an_update_of_nothing_is_granted_as_any_other(api_of: ApiOf, database: D
     assert bob.patch("/articles/4711", json={}).status_code == 404
 
 
-def test_a_write_that_checks_no_owner_is_not_for_callers_who_may_write_only_their_own(
+def test_a_write_without_an_owner_check_is_forbidden_to_callers_with_own_rows_only(
     worker: Worker, database: Database
 ) -> None:
     database.execute("INSERT INTO writers (name, email) VALUES ('Ada', 'ada@example.org')")

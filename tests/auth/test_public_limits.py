@@ -49,7 +49,7 @@ def limited(worker: Worker, emptied: None, cache: object) -> None:
 
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize(("method", "path"), ROUTES + UNKNOWN)
-def test_what_needs_no_token_counts_as_a_read_of_its_address(
+def test_a_request_that_needs_no_token_counts_as_a_read_of_its_address(
     worker: Worker, method: str, path: str
 ) -> None:
     assert len(ROUTES) >= 7

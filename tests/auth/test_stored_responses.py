@@ -6,7 +6,7 @@ from tests.layer.test_response_headers import responses
 from tests.resources import RESOURCES
 
 
-def test_what_needs_a_token_is_stored_by_its_callers_cache_only(
+def test_responses_that_need_a_token_may_be_stored_by_private_caches_only(
     worker: Worker, api_of: ApiOf
 ) -> None:
     admin = api_of("admin")

@@ -163,7 +163,7 @@ def test_a_rejection_without_a_code_is_an_error_too(endpoint: Endpoint, rejectio
 
 
 @pytest.mark.parametrize("token", ["one\nX-Other: header", "one\r\n"])
-def test_a_token_that_is_no_header_is_an_error(
+def test_a_token_that_is_not_a_valid_header_is_an_error(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setenv(TOKEN, token)

@@ -67,7 +67,7 @@ def judged(part: list[float], copy: list[float], promise: str = "") -> str:
     return ablation.verdict(Variant(PART.name, promise=promise), results)
 
 
-def test_what_deviates_as_the_identical_copy_does_is_removed() -> None:
+def test_a_part_within_the_noise_of_the_identical_copy_is_removed() -> None:
     for seed in range(1000):
         noise = random.Random(seed)
         ratios = [noise.uniform(0.7, 1.6) for _ in range(5)]

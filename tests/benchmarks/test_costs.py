@@ -51,7 +51,7 @@ def test_only_what_grows_with_requests_grows() -> None:
 
 
 @pytest.mark.usefixtures("results")
-def test_what_is_not_measured_is_said_to_be_assumed() -> None:
+def test_unmeasured_values_are_marked_as_assumed() -> None:
     measured = costs.measure()
     assert "cold starts" in measured["assumed"]
     assert "bytes of a request" in measured["assumed"]

@@ -77,12 +77,12 @@ class TestStale:
         (violation,) = written.stale_reads([name_read("a", 50, 60)])
         assert violation.kind == "stale"
 
-    def test_a_value_that_comes_again_is_the_later_write(self) -> None:
+    def test_a_repeated_value_counts_as_the_later_write(self) -> None:
         written = history(recount("3", 10, 20), recount("2", 30, 40))
         assert written.stale_reads([total_read("2", 50, 60)]) == []
         assert written.stale_reads([total_read("2", 22, 31)]) == []
 
-    def test_a_value_that_comes_again_is_not_yet_the_later_write(self) -> None:
+    def test_a_repeated_value_does_not_count_as_a_write_that_has_not_begun(self) -> None:
         written = history(recount("3", 10, 20), recount("2", 30, 40))
         (violation,) = written.stale_reads([total_read("2", 22, 28)])
         assert (violation.kind, violation.expected) == ("stale", "3")
@@ -121,17 +121,17 @@ class TestBackwards:
         reads = [Read(11, 12, {"writer 1": "a", "total": "2"}), name_read("initial", 13, 14)]
         assert len(history(rename("a", 10, None)).backward_reads(reads)) == 1
 
-    def test_a_value_that_comes_again_goes_forward(self) -> None:
+    def test_a_repeated_value_is_not_a_non_monotonic_read(self) -> None:
         written = history(recount("3", 10, 20), recount("2", 30, 40))
         reads = [total_read(value, start, start + 1) for value, start in (("3", 21), ("2", 31))]
         assert written.backward_reads(reads) == []
 
-    def test_a_value_that_may_be_old_is_no_evidence(self) -> None:
+    def test_a_value_that_may_be_the_earlier_write_makes_no_read_non_monotonic(self) -> None:
         written = history(recount("3", 10, 20), recount("2", 21, None))
         reads = [total_read("2", 15, 22), total_read("3", 23, 24)]
         assert written.backward_reads(reads) == []
 
-    def test_a_stale_read_is_no_evidence_against_others(self) -> None:
+    def test_a_stale_read_makes_no_later_read_non_monotonic(self) -> None:
         written = history(rename("a", 10, 20), rename("b", 30, 40))
         reads = [name_read("initial", 50, 51), name_read("b", 52, 53)]
         assert written.backward_reads(reads) == []
@@ -140,23 +140,23 @@ class TestBackwards:
 class TestAbsent:
     """An article of a writer: `Write("article 1 of 2", …)` if it is the writer's, or no longer."""
 
-    def test_what_was_never_written_is_absent(self) -> None:
+    def test_a_register_that_was_never_written_is_absent(self) -> None:
         read = Read(10, 20, {"article 1 of 2": ABSENT})
         assert history().stale_reads([read]) == history().backward_reads([read]) == []
         (violation,) = history().stale_reads([Read(10, 20, {"article 1 of 2": "a"})])
         assert violation.kind == "unwritten"
 
-    def test_what_is_gone_must_not_be_shown(self) -> None:
+    def test_a_read_of_a_deleted_value_is_stale(self) -> None:
         moves = Write("article 1 of 2", "a", 10, 20), Write("article 1 of 2", ABSENT, 30, 40)
         (violation,) = history(*moves).stale_reads([Read(50, 60, {"article 1 of 2": "a"})])
         assert (violation.kind, violation.expected) == ("stale", ABSENT)
 
-    def test_what_is_there_must_be_shown(self) -> None:
+    def test_a_read_without_an_acknowledged_value_is_stale(self) -> None:
         moved = history(Write("article 1 of 2", "a", 10, 20))
         (violation,) = moved.stale_reads([Read(50, 60, {"article 1 of 2": ABSENT})])
         assert (violation.kind, violation.expected) == ("stale", "a")
 
-    def test_what_the_database_lacks_at_the_end_is_absent(self) -> None:
+    def test_a_value_that_the_database_lacks_at_the_end_is_lost(self) -> None:
         (violation,) = history(Write("article 1 of 2", "a", 10, 20)).lost_writes(BEFORE)
         assert (violation.kind, violation.value, violation.expected) == ("lost", ABSENT, "a")
 
@@ -176,7 +176,7 @@ class TestLost:
 
 
 class TestOperationLog:
-    def test_what_is_logged_is_read_again(self, tmp_path: Path) -> None:
+    def test_logged_operations_are_read_back(self, tmp_path: Path) -> None:
         path = tmp_path / "worker"
         log = OperationLog(path)
         values: Mapping[str, str] = {"total": "2"}
@@ -222,7 +222,7 @@ def outcomes(
 @pytest.mark.parametrize(
     ("kind", "phases"), [(OneRedis, PHASES), (RedisPair, PAIR_PHASES)], ids=["one", "pair"]
 )
-def test_nothing_is_stale_lost_or_goes_backwards(
+def test_no_read_is_stale_or_non_monotonic_and_no_write_lost(
     kind: type[Server], phases: Sequence[Phase], tmp_path: Path
 ) -> None:
     found = outcomes("project", kind, tmp_path, phases, QUICKLY)

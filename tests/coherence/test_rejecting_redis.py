@@ -410,7 +410,7 @@ def test_a_clearing_on_its_way_while_redis_fails_over_voids_nothing_too_late(
 
 
 @pytest.mark.parametrize("larger", [0, 1])
-def test_what_is_sent_and_not_awaited_is_sent_whole(worker: Worker, larger: int) -> None:
+def test_a_command_that_is_not_awaited_is_sent_completely(worker: Worker, larger: int) -> None:
     """To a server that reads nothing; what is larger is awaited, so its environment is not
     frozen."""
     failures: list[None] = []

@@ -726,7 +726,7 @@ def test_rows_below_one_that_a_deletion_keeps_do_not_change() -> None:
     assert changes_of(delete(teams)).tables({}).keys() == {"made_teams", "made_players"}
 
 
-def test_a_comparison_that_is_no_equality_selects_the_whole_table() -> None:
+def test_a_comparison_other_than_equality_selects_the_whole_table() -> None:
     for condition in (books.c.author_id != 1, books.c.author_id >= 1, books.c.author_id.in_([1])):
         assert dependencies_of(select(books).where(condition), {}) == {books.name: ""}
 
@@ -767,7 +767,7 @@ def test_text_names_no_table_in_a_schema() -> None:
         WRITES["a label is renamed, as text"][0],
     ],
 )
-def test_a_statement_that_changes_rows_is_no_read(
+def test_a_statement_that_changes_rows_is_rejected_as_a_read(
     worker: Worker, tables: psycopg.Connection[Any], statement: Any
 ) -> None:
     async def query(reader: database.Reader) -> None:

@@ -43,7 +43,7 @@ def test_each_section_is_of_an_alarm() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_tells_the_operator_when_it_fires_and_when_it_ends(name: str) -> None:
+def test_an_alarm_notifies_the_operator_when_it_fires_and_when_it_ends(name: str) -> None:
     resource: dict[str, Any] = ALARMS[name]
     if resource["Type"] == "AWS::Budgets::Budget":
         return

@@ -233,7 +233,7 @@ def test_a_read_of_what_was_changed_since_is_rejected(
 
 @changes
 @pytest.mark.parametrize("condition", [OTHER, "*"])
-def test_a_change_takes_if_match_alone(
+def test_a_change_rejects_if_none_match(
     api: httpx.Client, few_rows: None, write: Write, condition: str
 ) -> None:
     tag = tag_of(api, write.table)
@@ -270,7 +270,7 @@ def test_if_match_is_judged_before_if_none_match(
 
 
 @changes
-def test_what_is_not_there_is_not_found_whatever_the_condition(
+def test_an_unknown_item_is_404_whatever_the_condition(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     for condition in ("*", OTHER):
@@ -301,7 +301,7 @@ def test_a_create_has_the_new_tag(api: httpx.Client, few_rows: None, write: Writ
 
 
 @changes
-def test_a_patch_and_an_action_have_the_new_tag_and_a_put_has_none(
+def test_responses_to_patch_and_actions_have_the_new_tag_and_those_to_put_none(
     api: httpx.Client, few_rows: None, write: Write
 ) -> None:
     response = send(api, write)

@@ -329,7 +329,7 @@ def is_soft_deletion(caller: Caller, operation: Operation, response: httpx.Respo
 
 
 @pytest.mark.parametrize(("operation", "status"), CASES)
-def test_a_documented_response_comes_and_is_as_documented(
+def test_each_documented_response_occurs_and_matches_the_document(
     caller: Caller, operation: Operation, status: str
 ) -> None:
     response = PROVOKE[status](caller, operation)
@@ -343,9 +343,7 @@ def test_a_documented_response_comes_and_is_as_documented(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-def test_whatever_is_sent_no_undocumented_response_comes(
-    caller: Caller, operation: Operation
-) -> None:
+def test_no_request_gets_an_undocumented_response(caller: Caller, operation: Operation) -> None:
     """Of all ways that provoke a status somewhere, none provokes another one here."""
     for provoke in (*PROVOKE.values(), dangling, repeated):
         if provoke in (defective, without_database, without_condition, too_often, not_modified):

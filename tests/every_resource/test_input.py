@@ -152,7 +152,7 @@ def texts(write: Write) -> list[tuple[str, int]]:
         if field in write.shown and write.table in READABLE
     ],
 )
-def test_what_was_read_can_be_written_and_has_at_most_the_documented_length(
+def test_a_value_that_was_read_can_be_written_and_has_the_documented_length(
     api: httpx.Client,
     few_rows: None,
     database: psycopg.Connection[Any],

@@ -8,7 +8,7 @@ from tests.failures.proxy import Failure
 WAIT_SECONDS = 5.0
 
 
-def test_a_connection_that_comes_too_late_is_closed(proxied: ProxiedApi) -> None:
+def test_a_connection_that_is_made_after_the_deadline_is_closed(proxied: ProxiedApi) -> None:
     proxied.start()
     for _ in range(3):
         proxied.end_backends()

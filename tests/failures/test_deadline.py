@@ -55,7 +55,7 @@ class Broken(NothingInvalidated):
         (Broken(), nullcontext(), 1),
     ],
 )
-def test_what_fails_after_commit_changes_no_response(
+def test_a_failure_after_commit_does_not_change_the_response(
     worker: Worker,
     database: psycopg.Connection[Any],
     invalidation: NothingInvalidated,

@@ -160,7 +160,7 @@ def test_a_request_ahead_may_have_a_query(monkeypatch: pytest.MonkeyPatch) -> No
     }
 
 
-def test_on_demand_there_is_no_request_ahead(
+def test_no_request_is_made_in_advance_on_demand(
     database: psycopg.Connection[Any], cache: object, tmp_path: Path
 ) -> None:
     with initialized(ON_DEMAND, tmp_path / "log", "meta.handler") as environment:

@@ -119,7 +119,7 @@ def test_the_page_shows_what_is_written(generated: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_written_is_formatted_linted_and_typed(generated: Path) -> None:
+def test_written_files_are_formatted_linted_and_typed(generated: Path) -> None:
     python(generated, "ruff", "format", "--check", ".")
     python(generated, "ruff", "check", ".")
     mypy(generated, "functions", "layers", *SUITES[: len(COMMANDS)])

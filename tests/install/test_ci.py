@@ -129,7 +129,7 @@ def _checks() -> Any:
     return workflow["jobs"]["checks"]
 
 
-def test_deployments_have_no_key_and_prod_comes_last() -> None:
+def test_deployments_have_no_key_and_prod_is_last() -> None:
     deploy = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text(encoding="utf-8"))
     jobs = deploy["jobs"]
     assert {name: job.get("needs") for name, job in jobs.items()} == {
@@ -144,7 +144,7 @@ def test_deployments_have_no_key_and_prod_comes_last() -> None:
     assert "secrets:" not in text
 
 
-def test_what_signs_in_to_aws_installs_no_package_of_the_tests() -> None:
+def test_a_job_that_signs_in_to_aws_installs_no_package_of_the_tests() -> None:
     """A job that can get a token from GitHub runs only what builds and deploys on its machine."""
     signing_in = [
         job

@@ -98,7 +98,7 @@ def test_the_packages_are_installed_and_a_second_time_nothing_is_done(machine: M
     assert before == {name: (machine.checkout / name).lstat().st_mtime_ns for name in before}
 
 
-def test_what_builds_layers_finds_its_uv(machine: Machine) -> None:
+def test_the_build_of_layers_finds_uv(machine: Machine) -> None:
     machine.run("make", "install")
     packages = machine.home / "own packages"
     machine.run(".venv/bin/python", "-c", INSTALL_OWN_PACKAGES, str(packages))

@@ -50,7 +50,7 @@ def test_a_variable_is_what_was_typed(tmp_path: Path, name: str) -> None:
     assert received(tmp_path, "smoke", **{name: TYPED})[1][name] == TYPED
 
 
-def test_what_is_not_typed_is_not_there(tmp_path: Path) -> None:
+def test_variables_that_are_not_set_are_not_passed(tmp_path: Path) -> None:
     assert received(tmp_path, "token")[0] == ["-m", "local", "token"]
     assert received(tmp_path, "resource", NAME="tickets")[0][-2:] == ["--owners", ""]
     assert received(tmp_path, "test", ARGS="tests/layer -k 'a or b'")[0] == [

@@ -846,7 +846,7 @@ def test_the_quarantine_is_as_long_as_a_fence(
     assert FENCE_SECONDS - 1 < seconds <= FENCE_SECONDS
 
 
-def test_what_load_raises_is_raised_and_nothing_cached(worker: Worker, cache: Client) -> None:
+def test_an_error_of_load_is_raised_and_nothing_is_cached(worker: Worker, cache: Client) -> None:
     async def load() -> Loaded:
         raise LookupError
 

@@ -299,7 +299,7 @@ def test_an_error_after_commit_is_logged_and_the_write_stands(
 
 
 @pytest.mark.parametrize("whole", ["", "before", "after"])
-def test_what_several_statements_change_is_invalidated_together(
+def test_the_changes_of_several_statements_are_invalidated_together(
     worker: Worker, database: Database, whole: str
 ) -> None:
     """Every scope of a table, or all of it if one statement does not say which."""

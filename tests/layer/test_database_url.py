@@ -162,7 +162,7 @@ def test_several_hosts_are_rejected_where_tokens_are_for_one(worker: Worker, url
         ("tcp_user_timeout", "1", "3000"),
     ],
 )
-def test_what_is_decided_here_wins_over_the_url(
+def test_fixed_parameters_override_those_of_the_url(
     worker: Worker, services: Services, parameter: str, value: str, effective: str
 ) -> None:
     url = f"{services.database_url}&{parameter}={value}"
@@ -192,7 +192,7 @@ def test_a_read_only_server_is_not_used_though_the_url_allows_it(
 @pytest.mark.linux
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has the option")
 @pytest.mark.parametrize(("connect_seconds", "milliseconds"), [("1", 3000), ("5", 5000)])
-def test_what_is_sent_is_acknowledged_in_time_or_the_connection_is_lost(
+def test_a_connection_whose_data_is_not_acknowledged_in_time_is_lost(
     worker: Worker, services: Services, connect_seconds: str, milliseconds: int
 ) -> None:
     async def user_timeout() -> int:

@@ -124,6 +124,6 @@ except ModuleNotFoundError as error: print(error)
 
 
 @pytest.mark.parametrize("name", UNUSED)
-def test_what_is_deferred_exists(name: str) -> None:
+def test_each_deferred_module_exists(name: str) -> None:
     code = f"import importlib; print(importlib.import_module({name!r}).__spec__.name)"
     assert python(code) == [name]

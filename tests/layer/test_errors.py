@@ -107,7 +107,7 @@ def test_texts_of_an_invalid_request_are_cut_where_they_are_too_long() -> None:
 
 
 @pytest.mark.parametrize(("count", "end"), [(MAX_ERRORS, "wrong"), (MAX_ERRORS + 3, "and 3 more")])
-def test_the_detail_tells_how_many_errors_are_not_listed(count: int, end: str) -> None:
+def test_the_detail_has_the_number_of_errors_that_are_not_listed(count: int, end: str) -> None:
     listed = [{"in": "body", "field": "name", "message": "is wrong"}] * count
     for error in (InvalidRequest(listed), InvalidRequest(listed[:MAX_ERRORS], count)):
         assert len(error.errors) == MAX_ERRORS

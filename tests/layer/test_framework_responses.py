@@ -53,7 +53,7 @@ def test_a_method_that_a_path_lacks_is_405_with_all_that_it_has(
 
 
 @pytest.mark.parametrize(("path", "allowed"), ALLOWED.items())
-def test_options_tells_the_methods_and_what_patch_takes(
+def test_options_lists_the_methods_and_the_media_types_of_patch(
     client: httpx.Client, path: str, allowed: str
 ) -> None:
     response = client.options(path)
@@ -67,7 +67,7 @@ def test_options_tells_the_methods_and_what_patch_takes(
 @pytest.mark.parametrize(
     "media_type", ["application/json-patch+json", "application/xml", "text/json"]
 )
-def test_a_patch_of_another_type_is_415_and_tells_those_that_there_are(
+def test_a_patch_of_another_media_type_is_415_and_lists_the_supported_ones(
     client: httpx.Client, write: Write, media_type: str
 ) -> None:
     response = client.patch(write.path, content=b"{}", headers={"Content-Type": media_type})
@@ -222,7 +222,7 @@ def test_a_value_that_no_field_takes_is_422(client: httpx.Client, write: Write, 
 
 @every_write
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "zstd", "GZIP", "gzip, gzip", "nix"])
-def test_a_compressed_body_is_415_and_tells_the_coding_that_there_is(
+def test_a_compressed_body_is_415_and_names_the_supported_coding(
     client: httpx.Client, write: Write, coding: str
 ) -> None:
     headers = JSON | {"Content-Encoding": coding}

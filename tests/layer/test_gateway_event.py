@@ -47,7 +47,7 @@ def test_a_host_with_or_without_a_port_is_served(event: dict[str, Any], host: st
 
 
 @pytest.mark.parametrize("host", MALFORMED, ids=lambda host: ascii(host)[:20])
-def test_what_is_no_host_is_a_problem(event: dict[str, Any], host: str) -> None:
+def test_an_invalid_host_is_a_problem(event: dict[str, Any], host: str) -> None:
     event["headers"]["host"] = host
     response = respond(event)
     assert response.status_code == 400

@@ -206,7 +206,9 @@ def shoppers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     METADATA.remove(found)
 
 
-def test_an_owner_that_refers_to_none_is_refused_at_import(shops: Table, shoppers: Table) -> None:
+def test_an_owner_without_a_key_to_the_owners_is_rejected_at_import(
+    shops: Table, shoppers: Table
+) -> None:
     with pytest.raises(TypeError, match=r"shops.city_id cannot be .* key to \w*shoppers.id"):
         Link(shops, owner=shops.c.city_id)
     Item(shoppers, owner=shoppers.c.id)
@@ -224,7 +226,7 @@ def test_an_owner_that_refers_to_none_is_refused_at_import(shops: Table, shopper
         METADATA.remove(orders)
 
 
-def test_an_owner_is_refused_at_import_where_no_rows_are_callers_own(
+def test_an_owner_is_rejected_at_import_if_no_table_has_owners(
     shops: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_owners = Table("identities", MetaData(), Column("user_id", BigInteger))

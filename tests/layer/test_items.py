@@ -200,7 +200,7 @@ def test_a_row_that_a_condition_on_the_caller_hides_is_not_found(
         worker.run(read(request, OF_OWN_WRITERS.find, 2))
 
 
-def test_an_alternative_to_the_callers_own_is_no_rule_for_new_rows(
+def test_an_alternative_to_the_callers_own_rows_does_not_allow_new_rows(
     worker: Worker, database: psycopg.Connection[Any], owners: None
 ) -> None:
     database.execute(ROWS.encode())

@@ -30,7 +30,7 @@ def test_each_of_two_scripts_has_its_own_keys_and_arguments(
 
 
 @pytest.mark.usefixtures("services")
-def test_the_first_of_three_scripts_is_answered_beside_none(worker: Worker) -> None:
+def test_the_first_of_three_scripts_has_its_result_beside_empty_ones(worker: Worker) -> None:
     echo, nothing = Call(ECHO, ["two"], ["2"]), Call(Script(""), [])
     both = echo.before(nothing).before(nothing)
     results = worker.run(redis_scripts().connection.run(both))
@@ -38,7 +38,7 @@ def test_the_first_of_three_scripts_is_answered_beside_none(worker: Worker) -> N
 
 
 @pytest.mark.usefixtures("services")
-def test_a_result_that_one_of_the_scripts_cannot_have_is_no_response(worker: Worker) -> None:
+def test_an_impossible_result_of_one_of_two_scripts_is_an_invalid_response(worker: Worker) -> None:
     echo = Script(ECHO.text)  # may return only None
     both = Call(SET, ["one"], ["1"]).before(Call(echo, ["two"], ["2"]))
     with pytest.raises(redis.exceptions.InvalidResponse):
@@ -46,7 +46,7 @@ def test_a_result_that_one_of_the_scripts_cannot_have_is_no_response(worker: Wor
 
 
 @pytest.mark.parametrize("garbled", [b"s3cret\r\n", b":s3cret\r\n", b"$s3cret\r\n", b"+s3cret\r\n"])
-def test_whatever_the_parser_raises_is_an_invalid_response_that_is_not_quoted(
+def test_an_error_of_the_parser_is_an_invalid_response_that_is_not_quoted(
     worker: Worker, garbled: bytes
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -105,7 +105,7 @@ def test_a_call_is_posted_on_a_new_connection_where_the_server_has_closed_the_on
 
 
 @pytest.mark.usefixtures("services")
-def test_what_is_owed_is_read_before_an_old_connection_is_replaced(
+def test_pending_responses_are_read_before_an_old_connection_is_replaced(
     worker: Worker, cache: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connections() -> int:

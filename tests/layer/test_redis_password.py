@@ -76,7 +76,7 @@ def test_a_changed_redis_password_is_read_again(worker: Worker, rotated: Rotated
         assert cache_outcome(worker) == "hit"
 
 
-def test_a_redis_password_that_the_secret_does_not_have_yet_costs_the_cache_alone(
+def test_a_redis_password_that_the_secret_does_not_have_yet_disables_only_the_cache(
     worker: Worker, rotated: RotatedRedis
 ) -> None:
     rotated.change_password("second")
@@ -88,14 +88,14 @@ def test_a_redis_password_that_the_secret_does_not_have_yet_costs_the_cache_alon
 
 
 @pytest.mark.parametrize("value", ["no URL of a Redis", "redis://127.0.0.1:port"])
-def test_a_secret_without_a_redis_url_costs_the_cache_alone(
+def test_a_secret_without_a_redis_url_disables_only_the_cache(
     worker: Worker, rotated: RotatedRedis, value: str
 ) -> None:
     rotated.manager.put_secret_value(SecretId=rotated.arn, SecretString=value)
     assert cache_outcome(worker) == "error"
 
 
-def test_a_secret_that_cannot_be_read_costs_the_cache_alone_and_the_log_says_why(
+def test_an_unreadable_secret_disables_only_the_cache_and_is_logged(
     worker: Worker, rotated: RotatedRedis, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rotated.manager.delete_secret(SecretId=rotated.arn, ForceDeleteWithoutRecovery=True)

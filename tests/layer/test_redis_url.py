@@ -69,7 +69,7 @@ def outcomes(api: httpx.Client) -> list[Any]:
 
 
 @pytest.mark.parametrize("parameter", WITHOUT_EFFECT)
-def test_what_the_api_decides_itself_has_no_effect(
+def test_fixed_parameters_have_no_effect(
     parameter: str, api: httpx.Client, worker: Worker, services: Services
 ) -> None:
     worker.restart(REDIS_URL=with_parameter(services, parameter), READ_LIMIT="100")
@@ -78,7 +78,7 @@ def test_what_the_api_decides_itself_has_no_effect(
 
 
 @pytest.mark.parametrize(("parameter", "message"), REJECTED.items())
-def test_others_are_rejected_by_name_and_cost_the_cache_alone(
+def test_unknown_parameters_are_rejected_by_name_and_disable_only_the_cache(
     parameter: str,
     message: str,
     api: httpx.Client,
@@ -110,7 +110,7 @@ def test_others_are_rejected_by_name_and_cost_the_cache_alone(
         *("redis://h/1/2", "http://h", "rediss://h/0?ssl_foo=1", "rediss://h/0?ssl_min_version=x"),
     ],
 )
-def test_a_url_that_is_not_one_of_a_redis_costs_the_cache_alone(
+def test_an_invalid_redis_url_disables_only_the_cache(
     url: str, api: httpx.Client, worker: Worker
 ) -> None:
     if not url.startswith("http"):
@@ -124,7 +124,7 @@ def test_a_url_that_is_not_one_of_a_redis_costs_the_cache_alone(
 @pytest.mark.parametrize(
     "parameter", ["db=99", "username=none&password=s3cret", "client_name=a%20b"]
 )
-def test_what_the_server_rejects_costs_the_cache_alone(
+def test_a_parameter_that_the_server_rejects_disables_only_the_cache(
     parameter: str, api: httpx.Client, worker: Worker, services: Services
 ) -> None:
     worker.restart(REDIS_URL=with_parameter(services, parameter))
@@ -136,7 +136,7 @@ def test_what_the_server_rejects_costs_the_cache_alone(
     ["ssl_min_version=7", "ssl_ciphers=none", "ssl_ca_certs=/none", "ssl_cert_reqs=none"],
 )
 @pytest.mark.parametrize("required", ["true", "false"])
-def test_tls_that_cannot_be_made_costs_the_cache_alone(
+def test_invalid_tls_parameters_disable_only_the_cache(
     parameter: str, required: str, api: httpx.Client, worker: Worker
 ) -> None:
     worker.restart(REDIS_URL=f"rediss://127.0.0.1:1/0?{parameter}")

@@ -104,7 +104,7 @@ def respond(schema: type[BaseModel], conditions: Conditions) -> int:
 
 
 @pytest.mark.parametrize("change", CHANGED)
-def test_what_is_known_in_an_earlier_form_is_sent_again(change: str) -> None:
+def test_a_representation_of_an_earlier_release_is_sent_again(change: str) -> None:
     known = Tags(frozenset({tag_of(Shipped)}))
     assert respond(Shipped, Conditions(if_none_match=known)) == 304
     assert respond(CHANGED[change], Conditions(if_none_match=known)) == 200
@@ -128,5 +128,5 @@ def test_an_earlier_form_permits_a_change_of_the_same_version(change: str) -> No
     "tag",
     ["745", "745-", "1-745", "745-9f86", f"x745-{'0' * 24}", f"-{'0' * 24}", f"745-{'G' * 24}"],
 )
-def test_what_is_no_tag_of_a_resource_permits_no_version(tag: str) -> None:
+def test_a_tag_of_another_form_permits_no_version(tag: str) -> None:
     assert Conditions(if_match=Tags(frozenset({tag}))).allowed_versions == ""

@@ -451,7 +451,7 @@ def lines(response: httpx.Response) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/notes/1/finish-any", "/notes/1/finish-all"])
-def test_a_write_that_does_not_check_the_owner_is_denied_to_who_may_write_only_its_own(
+def test_a_write_without_an_owner_check_is_denied_to_callers_with_own_rows_only(
     api_as: ApiAs, tables: psycopg.Connection[Any], path: str
 ) -> None:
     assert api_as("ada").post(path).status_code == 403
@@ -472,7 +472,7 @@ def test_an_insert_that_does_not_check_the_owner_is_denied_too(
     assert done(tables) == [False, False]
 
 
-def test_a_read_that_does_not_check_the_owner_is_denied_to_who_may_read_only_its_own(
+def test_a_read_without_an_owner_check_is_denied_to_callers_with_own_rows_only(
     api_as: ApiAs,
 ) -> None:
     assert api_as("ada").get("/notes/peek").status_code == 403
@@ -497,7 +497,7 @@ def test_a_row_cannot_become_anothers_unless_the_statement_allows_it(api_as: Api
     assert ada.post("/notes/1/give-away/1").status_code == 403
 
 
-def test_what_a_caller_may_not_read_it_cannot_find_by_a_write(
+def test_a_write_of_a_row_that_the_caller_may_not_read_is_404(
     api_as: ApiAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob = api_as("bob")
@@ -762,7 +762,7 @@ def test_a_link_obeys_owners_and_needs_both_rows(
     assert root.delete("/notes/1/pins/2").status_code == 204
 
 
-def test_a_link_is_its_owners_who_may_be_that_of_a_linked_row(api_as: ApiAs) -> None:
+def test_the_owner_of_a_link_may_be_that_of_a_linked_row(api_as: ApiAs) -> None:
     ada, bob = api_as("ada"), api_as("bob")
     assert bob.put("/notes/1/marks/2").status_code == 403
     assert ada.put("/notes/1/marks/2").status_code == 204

@@ -59,7 +59,7 @@ def test_every_response_has_the_security_headers(worker: Worker, api: httpx.Clie
     assert statuses == {200, 201, 204, 307, 400, 404, 405, 409, 413, 415, 422}
 
 
-def test_what_is_read_is_revalidated_and_the_rest_is_not_stored(
+def test_reads_may_be_stored_and_revalidated_and_other_responses_not_stored(
     worker: Worker, api: httpx.Client
 ) -> None:
     for response in responses(api):

@@ -77,7 +77,7 @@ def test_defaults_of_a_session_reach_no_response(
         assert changed == created | {"name": "Ä"}
 
 
-def test_what_a_session_has_to_have_is_reported_by_postgresql(
+def test_postgresql_reports_the_settings_that_a_session_needs(
     database: psycopg.Connection[Any],
 ) -> None:
     for name, values in SESSION.items():

@@ -106,7 +106,7 @@ def test_an_unknown_parameter_is_reported_by_its_position_with_the_known_ones() 
         assert error["message"] == "parameter 1 is unknown; none is known"
 
 
-def test_what_is_no_route_of_fastapi_is_rejected_at_the_start() -> None:
+def test_a_route_that_is_not_fastapis_is_rejected_at_import() -> None:
     router = APIRouter(routes=[Mount("/all", app=FastAPI())])
     with pytest.raises(TypeError, match="is not a FastAPI route"):
         create_app(router, is_public=True)

@@ -66,7 +66,7 @@ def test_a_line_is_normalized(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*TYPES, "EmailAddress"])
 @given(data=st.data())
-def test_what_is_stored_is_taken_again_unchanged_and_within_the_schemas_bounds(
+def test_a_stored_text_is_accepted_unchanged_and_within_the_schemas_bounds(
     name: str, data: st.DataObject
 ) -> None:
     """Characters that NFC makes fewer or more of, at about the maximum length."""
@@ -121,14 +121,16 @@ def test_bounds_count_characters(name: str, most: int) -> None:
         ("Content", False, True),
     ],
 )
-def test_what_may_be_empty_or_blank(name: str, empty: bool, blank: bool) -> None:
+def test_empty_and_blank_texts_are_accepted_by_their_types_only(
+    name: str, empty: bool, blank: bool
+) -> None:
     assert is_taken(TYPES[name], "") == empty
     assert is_taken(TYPES[name], "  \u2003") == blank
 
 
 @pytest.mark.parametrize("name", ["Name", "Title"])
 @pytest.mark.parametrize("text", UNSEEN, ids=ascii)
-def test_what_cannot_be_seen_is_blank(name: str, text: str) -> None:
+def test_a_text_of_invisible_characters_is_blank(name: str, text: str) -> None:
     assert not is_taken(TYPES[name], text)
     assert not is_taken(TYPES[name], f" {text} {text}")
     assert is_taken(TYPES[name], f"{text}x{text}") or text in DIRECTIONS

@@ -148,7 +148,7 @@ def test_a_delete_of_what_others_refer_to_names_them(connection: Connection) -> 
     ],
     ids=["a change of its key", "a delete in a CTE"],
 )
-def test_what_takes_a_row_away_from_others_names_them_too(
+def test_a_row_to_which_others_refer_is_in_use_for_changes_of_its_key_too(
     connection: Connection, statement: Executable
 ) -> None:
     connection.execute(insert(BOOKS).values(id=1, author_id=1))

@@ -109,7 +109,7 @@ def test_a_text_traceback_of_the_runtime_client_is_split_into_lines() -> None:
     ]
 
 
-def test_what_a_function_prints_is_shown() -> None:
+def test_output_of_a_function_is_shown() -> None:
     assert shown("here 1").strip() == "ToyFunction | here 1"
 
 

@@ -150,7 +150,7 @@ def test_other_methods_reach_the_function(served: Served, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "BREW"])
-def test_what_no_route_takes_is_not_found(served: Served, method: str) -> None:
+def test_a_request_without_a_route_is_404(served: Served, method: str) -> None:
     response = served.client.request(method, "/toy")
     assert response.status_code == 404
     assert response.json() == {"message": "Not Found"}

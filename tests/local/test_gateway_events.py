@@ -100,9 +100,7 @@ def test_header_names_are_lower_case_and_repeated_ones_joined() -> None:
         ("", b"{}", True),
     ],
 )
-def test_only_text_goes_into_the_event_as_text(
-    content_type: str, body: bytes, is_base64: bool
-) -> None:
+def test_only_text_is_text_in_the_event(content_type: str, body: bytes, is_base64: bool) -> None:
     made = event(method="POST", headers=[("content-type", content_type)], body=body)
     assert made["isBase64Encoded"] is is_base64
     expected = base64.b64encode(body).decode() if is_base64 else body.decode()

@@ -126,7 +126,7 @@ BROKEN_REQUEST_LINES = [
     + [(431, get(b"/toy", b"Host: localhost", b"a: " + b"x" * 5000, b"b: " + b"x" * 5300))]
     + [(505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")],
 )
-def test_what_is_not_one_plain_request_is_rejected_and_ends_its_connection(
+def test_an_ambiguous_request_is_rejected_and_ends_its_connection(
     served: Served, status: int, request_: bytes
 ) -> None:
     before = len(served.exchanges)
@@ -168,7 +168,9 @@ def test_a_body_over_ten_megabytes_is_rejected_before_all_of_it_came(
         post(b"Content-Length: 2", body=b"{}", version=b"1.0"),
     ],
 )
-def test_what_the_standard_lets_a_server_take_is_taken(served: Served, request_: bytes) -> None:
+def test_unusual_requests_that_the_standard_allows_are_accepted(
+    served: Served, request_: bytes
+) -> None:
     close = request_.replace(b"Host: localhost", b"Host: localhost\nConnection: close", 1)
     response = send(served, close)
     assert statuses(response) == [200]
@@ -217,7 +219,7 @@ def test_every_other_host_is_forbidden_as_its_name_may_be_dns_rebinding(
 
 
 @pytest.mark.parametrize("host", MALFORMED)
-def test_what_is_no_host_is_a_bad_request(served: Served, host: str) -> None:
+def test_an_invalid_host_is_a_bad_request(served: Served, host: str) -> None:
     response = send(served, get(b"/toy", f"Host: {host}".encode("latin-1")) + SMUGGLED)
     assert statuses(response) == [400]
 

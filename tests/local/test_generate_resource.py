@@ -327,7 +327,7 @@ def test_the_field_of_the_other_resource_is_taken(of: str) -> None:
 
 
 @pytest.mark.parametrize("of", RESOURCES[:1])
-def test_what_belongs_to_a_resource_owns_nothing(of: str) -> None:
+def test_rows_that_belong_to_a_resource_cannot_be_owners(of: str) -> None:
     with pytest.raises(CommandError, match="leave out OF"):
         new_resource("things", of, FIELDS, has_owners=True)
 
@@ -357,7 +357,7 @@ def test_a_key_has_a_type(key: str, path_type: str, parameter: str) -> None:
         ("uuid", True, "leave out KEY"),
     ],
 )
-def test_a_key_that_cannot_be_is_refused(key: str, has_owners: bool, message: str) -> None:
+def test_an_invalid_key_is_rejected(key: str, has_owners: bool, message: str) -> None:
     with pytest.raises(CommandError, match=message):
         new_resource("things", "", FIELDS, key=key, has_owners=has_owners)
 

@@ -95,7 +95,7 @@ def test_a_field_that_no_client_sends_is_small(shown: object) -> None:
     check_pages(document)
 
 
-def test_a_limit_of_what_is_no_page_is_any() -> None:
+def test_a_limit_of_a_route_without_pages_is_not_checked() -> None:
     app = FastAPI()
 
     @app.get("/words", tags=["things"])

@@ -68,7 +68,7 @@ def test_a_test_is_dropped_that_needs_what_is_dropped(tmp_path: Path, test: str)
     assert left["tests/other.py"] == "OTHER = '/others'\n"
 
 
-def test_what_a_dropped_test_reads_is_dropped_with_it(tmp_path: Path) -> None:
+def test_a_file_that_a_dropped_test_reads_is_dropped_too(tmp_path: Path) -> None:
     files = {
         "tests/things.toml": "path = '/things'\n",
         "tests/others.toml": "path = '/others'\n",

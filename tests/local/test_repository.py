@@ -46,7 +46,7 @@ def test_a_failed_command_leaves_the_tree_as_it_was(
     assert names == {".git", ".gitignore", ".venv", "changed", "deleted", "staged"}
 
 
-def test_what_is_reserved_has_all_such_words_of_postgresql(
+def test_all_reserved_words_of_postgresql_are_reserved(
     database: psycopg.Connection[Any],
 ) -> None:
     words = database.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")

@@ -147,7 +147,7 @@ def test_migrations_are_applied_before_it_is_ready_and_ctrl_c_stops_it(
     assert program.process.returncode == 0
 
 
-def test_a_schema_that_is_not_the_codes_is_told(
+def test_a_notice_says_that_the_schema_is_not_the_codes(
     tmp_path: Path, start: Start, given: dict[str, str]
 ) -> None:
     """At the start, and when a file of the migrations changes."""

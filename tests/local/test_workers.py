@@ -208,7 +208,7 @@ def alike(text: str) -> str:
     ("name", "log_format"),
     [*((name, "JSON") for name in NAMED), ("its logs", "Text"), ("an error", "Text")],
 )
-def test_an_event_comes_to_the_same(
+def test_an_event_has_the_same_outcome_in_both_runtimes(
     tmp_path: Path, reaper: Reaper, name: str, log_format: str
 ) -> None:
     require_emulator()

@@ -129,7 +129,7 @@ def test_a_change_that_restricts_requests_or_responses_breaks(expected: str) -> 
 
 
 @pytest.mark.parametrize("change", FITS)
-def test_what_is_only_added_does_not(change: str) -> None:
+def test_an_addition_breaks_no_client(change: str) -> None:
     assert breaking_changes(OLD, changed(FITS[change])) == []
 
 

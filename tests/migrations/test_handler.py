@@ -252,7 +252,7 @@ def test_the_schedule_deletes_nothing_before_the_head(migrate: Migrate, revision
     assert migrate(action="delete-expired") == {"deleted": deleted}
 
 
-def test_the_schedule_goes_on_while_a_later_release_is_rolled_back(
+def test_the_schedule_deletes_while_a_later_release_is_rolled_back(
     schema: psycopg.Connection[Any], migrate: Migrate
 ) -> None:
     schema.execute("UPDATE alembic_version SET version_num = 'later'")
@@ -302,7 +302,7 @@ def test_a_right_to_connect_that_is_not_in_force_yet_is_waited_for(
         assert run.result(timeout=30)["revision"] == HEAD
 
 
-def test_a_right_to_connect_that_never_comes_is_an_error(
+def test_a_right_to_connect_that_never_takes_effect_is_an_error(
     by_iam: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "SETTLING_SECONDS", 0.2)

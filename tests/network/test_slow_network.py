@@ -54,9 +54,7 @@ def test_the_certificate_is_verified(
         psycopg.connect(wrong)
 
 
-def test_what_is_under_way_at_the_same_time_counts_once(
-    network: SlowNetwork, worker: Worker
-) -> None:
+def test_concurrent_round_trips_count_once(network: SlowNetwork, worker: Worker) -> None:
     async def count() -> tuple[int, int]:
         url = network.database_url("blog")
         async with (

@@ -117,5 +117,5 @@ def test_the_whole_tour_is_recorded(tour: list[Statement]) -> None:
         "SELECT pg_try_advisory_lock_shared(1)",
     ],
 )
-def test_what_pins_is_recognized(text: str) -> None:
+def test_statements_that_pin_are_recognized(text: str) -> None:
     assert PINNING.search(text)

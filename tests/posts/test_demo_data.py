@@ -285,7 +285,7 @@ def test_posts_without_any_user_are_an_error_of_one_line(load: Load) -> None:
         load("--users", "0", "--posts", "1")
 
 
-def test_nothing_to_add_is_no_error(load: Load, database: Database) -> None:
+def test_adding_no_rows_is_allowed(load: Load, database: Database) -> None:
     load("--users", "0", "--posts", "0")
 
     assert rows_and_totals(database) == {"users": (0, 0), "posts": (0, 0)}

@@ -136,7 +136,7 @@ def test_a_way_back_that_fails_ends_there(account: Account) -> None:
     )
 
 
-def test_only_a_nested_stack_tells_what_happens_in_it(account: Account) -> None:
+def test_only_a_nested_stack_has_the_events_of_its_resources(account: Account) -> None:
     account.templates |= {
         "1": {"Resources": {"Inner": custom(1), "Other": custom(1)}},
         "2": {"Resources": {"Inner": custom(2), "Other": custom(1)}},
@@ -170,7 +170,7 @@ def test_only_a_nested_stack_tells_what_happens_in_it(account: Account) -> None:
     assert inner.status == "UPDATE_ROLLBACK_FAILED"
 
 
-def test_a_nested_stack_goes_back_with_its_parent(account: Account) -> None:
+def test_a_nested_stack_is_rolled_back_with_its_parent(account: Account) -> None:
     account.templates |= {
         "1": {"Resources": {"Inner": custom(1)}},
         "2": {"Resources": {"Inner": custom(2), "New": custom(2)}},
@@ -184,7 +184,7 @@ def test_a_nested_stack_goes_back_with_its_parent(account: Account) -> None:
     assert {name: one.properties["Is"] for name, one in inner.all()} == {"Inner": 1}
 
 
-def test_a_nested_stack_in_which_nothing_changes_tells_nothing(account: Account) -> None:
+def test_a_nested_stack_without_changes_has_no_events(account: Account) -> None:
     account.templates["1"] = {"Resources": {"Inner": custom(1)}}
     account.deploy(Nested=nested("1"))
     assert account.deploy(Nested=nested("1")) == "UPDATE_COMPLETE"
@@ -192,7 +192,9 @@ def test_a_nested_stack_in_which_nothing_changes_tells_nothing(account: Account)
     assert {one.logical_id for one in account.events} == {"top", "Nested"}
 
 
-def test_what_is_protected_and_what_it_needs_stay_when_a_new_stack_fails(account: Account) -> None:
+def test_a_protected_resource_and_those_it_needs_are_kept_when_a_new_stack_fails(
+    account: Account,
+) -> None:
     account.noted.fails = lambda verb, resource: (verb, resource.logical_id) == ("create", "Last")
     pool = {
         "Type": "AWS::Cognito::UserPool",
@@ -222,7 +224,7 @@ def test_what_is_protected_and_what_it_needs_stay_when_a_new_stack_fails(account
         ("RetainExceptOnCreate", [], ["A"]),
     ],
 )
-def test_what_a_stack_leaves_behind(
+def test_a_stack_keeps_resources_by_their_policies(
     account: Account, policy: str, kept_by_a_way_back: list[str], kept_by_a_removal: list[str]
 ) -> None:
     kept = account.services.kept
@@ -237,14 +239,16 @@ def test_what_a_stack_leaves_behind(
     assert [one.logical_id for one in kept] == kept_by_a_removal
 
 
-def test_what_cannot_be_cleaned_up_is_left_without_a_failure(account: Account) -> None:
+def test_a_removed_resource_that_cannot_be_deleted_is_kept_without_a_failure(
+    account: Account,
+) -> None:
     account.deploy(A=custom(1), B=custom(1))
     account.noted.fails = lambda verb, _resource: verb == "delete"
     assert account.deploy(B=custom(1)) == "UPDATE_COMPLETE"
     assert [one.logical_id for one in account.services.kept] == ["A"]
 
 
-def test_what_is_quick_comes_first(account: Account) -> None:
+def test_quick_resources_are_created_first(account: Account) -> None:
     """As beside a nested stack, which takes a minute, all is made that does not need it."""
     account.templates["1"] = {"Resources": {"Inner": custom(1)}}
     topics = {"First": {"Type": TOPIC}, "Second": {"Type": TOPIC, "DependsOn": "First"}}

@@ -48,7 +48,7 @@ def downgrade() -> None:
 
 
 @pytest.mark.quick
-def test_a_change_of_a_layer_alone_moves_the_callers_of_all_functions(operator: Operator) -> None:
+def test_a_change_of_only_a_layer_moves_the_callers_of_all_functions(operator: Operator) -> None:
     before = operator.versions()
     with edited(operator, "layers/shared/shared/errors.py", f"\nREHEARSED = '{uuid.uuid4()}'\n"):
         operator.deploy()
@@ -71,7 +71,7 @@ def test_a_change_of_a_parameter_reaches_the_callers(operator: Operator) -> None
     assert is_well(operator)
 
 
-def test_a_change_of_the_template_alone_is_deployed(operator: Operator) -> None:
+def test_a_change_of_only_the_template_is_deployed(operator: Operator) -> None:
     """SAM publishes a version for it, which Lambda refuses if nothing else changes."""
     with replaced(
         operator, "template.yaml", "MemorySize: 1769", "MemorySize: !If [Hobby, 1769, 1769]"
@@ -88,7 +88,7 @@ def test_packages_for_another_machine_are_rejected(operator: Operator) -> None:
     assert operator.state.status == "UPDATE_ROLLBACK_COMPLETE"
 
 
-def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator) -> None:
+def test_a_migration_runs_before_the_functions_change(operator: Operator) -> None:
     path, text, number = migration(operator, "ALTER TABLE identities ADD COLUMN rehearsed integer")
     events = operator.aws.cloudformation.events
     before, first_event = revision(operator), len(events)
@@ -111,7 +111,7 @@ def test_a_migration_comes_before_the_functions_that_need_it(operator: Operator)
 
 
 @pytest.mark.quick
-def test_a_migration_that_fails_fails_the_deployment_and_its_stack_tells_why(
+def test_a_migration_that_fails_fails_the_deployment_with_its_reason(
     operator: Operator,
 ) -> None:
     path, text, number = migration(operator, "ALTER TABLE nowhere ADD COLUMN rehearsed integer")
@@ -148,7 +148,7 @@ def test_a_deployment_without_the_database_fails_and_is_rolled_back_without_it(
     assert is_well(operator)
 
 
-def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
+def test_a_version_that_fails_is_rolled_back(operator: Operator) -> None:
     """10 % of the callers see it for a moment; then all get the version before."""
     before = operator.versions()
     with (
@@ -160,7 +160,7 @@ def test_a_version_that_fails_is_taken_back(operator: Operator) -> None:
     assert is_well(operator)
 
 
-def test_a_version_that_does_not_start_is_taken_back(operator: Operator) -> None:
+def test_a_version_that_does_not_start_is_rolled_back(operator: Operator) -> None:
     before = operator.versions()
     with (
         edited(operator, "functions/meta/handler.py", "\nraise RuntimeError\n"),

@@ -142,7 +142,7 @@ def test_a_new_account_serves_the_smoke_test_beside_others() -> None:
     assert {one.status_code for one in responses} == {200, 429}
 
 
-def test_failures_of_nested_stacks_are_told_of_the_last_deployment_only() -> None:
+def test_only_the_last_deployments_failures_of_nested_stacks_are_printed() -> None:
     outer, inner = (f"arn:aws:cloudformation:{REGION}:1:stack/{name}/1" for name in ("a", "a-b"))
 
     def event(minute: int, stack: str, resource: str, physical: str, status: str, why: str) -> Any:

@@ -72,7 +72,7 @@ def test_the_gateway_of_a_developers_machine_wants_tokens_where_the_deployed_one
     }
 
 
-def test_what_needs_no_token_has_a_throttle_of_its_own_if_it_is_never_removed(
+def test_routes_without_a_token_that_are_never_removed_have_their_own_throttle(
     tmp_path: Path,
 ) -> None:
     """API Gateway rejects a change of a stage that has settings of a route that is gone.

@@ -78,7 +78,7 @@ def test_another_text_of_the_template_is_another_layer(
 
 
 @pytest.mark.usefixtures("bytecode_compiler")
-def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
+def test_a_function_has_only_the_packages_of_its_group_that_the_layer_lacks(
     build: ModuleType, tmp_path: Path
 ) -> None:
     build.build(
@@ -90,7 +90,9 @@ def test_a_function_brings_only_what_its_own_group_has_beyond_the_layer(
 
 @pytest.mark.usefixtures("bytecode_compiler")
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_a_resource_brings_only_its_code(build: ModuleType, tmp_path: Path, resource: str) -> None:
+def test_a_resources_function_has_only_its_code(
+    build: ModuleType, tmp_path: Path, resource: str
+) -> None:
     build.build(build.argument_parser().parse_args(["function", resource, "x86_64", str(tmp_path)]))
     assert {path.name for path in tmp_path.iterdir()} == {resource}
 
@@ -130,7 +132,7 @@ def test_without_a_python_the_lambda_image_makes_the_bytecode(
     assert (tmp_path / "__pycache__" / "module.cpython-313.pyc").exists()
 
 
-def test_what_checks_tokens_on_this_machine_is_not_deployed(build: ModuleType) -> None:
+def test_packages_that_check_tokens_locally_are_not_deployed(build: ModuleType) -> None:
     deployed = set().union(*map(build.requirements_of, [None, *FUNCTION_NAMES]))
     names = {requirement.partition("==")[0] for requirement in deployed}
     assert "fastapi" in names

@@ -49,7 +49,7 @@ def test_an_alarm_costs_what_it_reads_and_a_metric_what_it_has() -> None:
     assert f"up to ${9 * 0.30:.2f} a month for each function" in PROSE
 
 
-def test_what_is_paid_by_use_is_documented() -> None:
+def test_costs_by_use_are_documented() -> None:
     stack = Stack(Architecture="arm64")
     million = sum(line.dollars for line in million_requests(stack))
     assert f"a million requests (about ${million:.2f})" in PROSE

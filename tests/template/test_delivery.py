@@ -154,7 +154,7 @@ def test_a_right_that_is_taken_away_is_missed(action: str, resource: str) -> Non
         assert {use.arns for use in all_uses("staging") if use.action == action} == {("*",)}
 
 
-def test_what_no_role_is_given_no_resource_needs() -> None:
+def test_no_resource_needs_a_right_that_no_role_has() -> None:
     """The table of rights that a property needs has used rights only, and none that is given."""
     given = role_statements("staging", "StackRole")
     types = {resource["Type"] for _, resource in stage_stack("staging").resources()}
@@ -261,7 +261,7 @@ def test_github_signs_in_from_the_environment_of_the_stage_in_both_forms(stage: 
 
 
 @pytest.mark.parametrize("parameter", ["Repository", "OwnerId", "RepositoryId", "Stage"])
-def test_what_github_is_known_by_has_no_wildcard_and_no_default(parameter: str) -> None:
+def test_parameters_that_identify_github_have_no_wildcard_and_no_default(parameter: str) -> None:
     declared = delivery_stack("staging").document["Parameters"][parameter]
     assert "Default" not in declared
     for wrong in ("*", "owner/*", "own?er/name", "staging-eu", "", "owner@1/name@2"):
@@ -390,7 +390,7 @@ def test_functions_may_be_in_a_network_that_no_stack_of_the_project_made() -> No
     assert is_allowed(given, "ec2:CreateNetworkInterface", subnet, values)
 
 
-def test_what_the_region_does_not_limit_is_named_or_shared() -> None:
+def test_actions_on_all_resources_are_limited_to_the_region() -> None:
     """An Allow on `*` is for one region, but for records, which have none."""
     for role in ("DeployRole", "StackRole", "Boundary"):
         for statement in role_statements("staging", role):

@@ -46,7 +46,7 @@ def test_the_claim_with_the_roles_is_an_edit(tmp_path: Path) -> None:
     assert variables(Stack(path))["ROLES_CLAIM"] == "cognito:groups"
 
 
-def test_snapshots_are_an_edit_which_leaves_the_migrations_alone(tmp_path: Path) -> None:
+def test_snapshots_are_an_edit_that_excludes_the_migrations(tmp_path: Path) -> None:
     for stack, expected in (
         (Stack(), "None"),
         (Stack(edited(tmp_path, line("SnapStart"))), "PublishedVersions"),

@@ -38,7 +38,7 @@ def test_there_is_a_sample_event_for_every_operation_and_no_other() -> None:
     [path for path in EVENTS if not path.stem.startswith("migrations")],
     ids=lambda p: p.stem,
 )
-def test_a_sample_event_is_answered_with_success(
+def test_a_sample_event_succeeds(
     api: httpx.Client, database: psycopg.Connection[Any], path: Path
 ) -> None:
     operation = path.stem.partition("-")[2]

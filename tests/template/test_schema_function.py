@@ -216,7 +216,7 @@ def test_a_lambda_that_cannot_be_invoked_fails_the_deployment(
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
 @pytest.mark.parametrize("rejection", REJECTIONS)
-def test_what_lambda_rejects_while_iam_settles_is_invoked_again(
+def test_an_invocation_that_is_rejected_at_first_is_retried(
     rejection: str, request_type: str, execute: Execute, aws: Aws
 ) -> None:
     aws.rejections = [rejection, rejection]
@@ -224,7 +224,7 @@ def test_what_lambda_rejects_while_iam_settles_is_invoked_again(
     assert len(aws.invoked) == 3
 
 
-def test_what_lambda_goes_on_to_reject_fails_the_deployment(
+def test_an_invocation_that_stays_rejected_fails_the_deployment(
     execute: Execute, aws: Aws, code: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code, "SETTLING_SECONDS", 0.1)

@@ -68,7 +68,7 @@ def test_urls_that_are_no_secrets_need_no_policy() -> None:
         {"DatabaseUrl": DATABASE_SECRET, "RedisUrl": REDIS_SECRET},
     ],
 )
-def test_the_functions_may_read_those_secrets_alone(secrets: dict[str, str]) -> None:
+def test_the_functions_may_read_only_those_secrets(secrets: dict[str, str]) -> None:
     reading, decrypting = statements(**secrets)
     assert reading == {
         "Effect": "Allow",
@@ -86,7 +86,7 @@ def test_the_functions_may_read_those_secrets_alone(secrets: dict[str, str]) -> 
 @pytest.mark.parametrize(
     ("region", "suffix"), [("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws.com.cn")]
 )
-def test_any_key_of_the_account_may_decrypt_the_secrets_for_secrets_manager_alone(
+def test_the_functions_may_decrypt_only_those_secrets_through_secrets_manager(
     region: str, suffix: str
 ) -> None:
     place = {"AWS::Region": region, "AWS::URLSuffix": suffix}
@@ -104,7 +104,7 @@ def test_any_key_of_the_account_may_decrypt_the_secrets_for_secrets_manager_alon
     }
 
 
-def test_users_by_iam_may_connect_as_themselves_alone() -> None:
+def test_the_functions_may_connect_only_as_their_iam_users() -> None:
     users = {
         "DatabaseIamUser": "cluster-ABC1/blog_app",
         "RedisIamUser": "blog-cache/blog-functions",

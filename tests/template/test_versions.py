@@ -135,7 +135,7 @@ def test_equal_values_have_equal_digests_and_others_do_not(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_change_of_a_layer_alone_publishes_a_version_of_every_function(layer: str) -> None:
+def test_a_change_of_only_a_layer_publishes_a_version_of_every_function(layer: str) -> None:
     before, after = versions(), versions(changed=layer)
     assert set(before) == set(FUNCTIONS)
     assert [name for name in FUNCTIONS if before[name] == after[name]] == []

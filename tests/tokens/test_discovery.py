@@ -154,7 +154,7 @@ def test_a_broken_document_gives_no_key(
             found.find_key(str(keys[0].kid))
 
 
-def test_a_file_is_no_key_set(other: OtherIssuer) -> None:
+def test_a_file_is_not_accepted_as_a_key_set(other: OtherIssuer) -> None:
     discovery = {"issuer": other.url, "jwks_uri": "file:///etc/hostname"}
     other.documents[DISCOVERY_PATH] = json.dumps(discovery).encode()
     with pytest.raises(InvalidToken, match=JWKS_FAILED):

@@ -71,7 +71,7 @@ def test_the_genuine_token_is_accepted(client: httpx.Client, forger: Forger) -> 
     assert send(client, forger, Attempt(bearer)).status_code == 200
 
 
-def test_the_strict_check_alone_rejects_every_malformed_token(
+def test_the_strict_check_by_itself_rejects_every_malformed_token(
     issuer: Issuer, sample: SampleResource
 ) -> None:
     """Without the functions, which check some claims again."""

@@ -112,7 +112,7 @@ def test_skip_counts_from_the_end_in_descending_order(many_users: Database, work
         assert [row.id for row in page.rows] == remaining[skip : skip + 5]
 
 
-def test_past_the_end_there_is_no_user(api: httpx.Client) -> None:
+def test_a_page_past_the_end_is_empty(api: httpx.Client) -> None:
     for query in (f"skip={10**12}", f"cursor={encode_cursor(MAX_ID)}"):
         assert followed_ids(api, f"/users?{query}") == []
 

@@ -79,7 +79,7 @@ def test_addresses_are_two_where_names_are(migrated: Schema, first: str, second:
             migrated.execute(INSERT_USER, [address])
 
 
-def test_colliding_addresses_stop_the_migration_and_are_told_by_their_ids(
+def test_colliding_addresses_stop_the_migration_which_lists_their_ids(
     schema: Schema, migrate: Migrate
 ) -> None:
     migrate(action="downgrade", revision="0007")

@@ -83,7 +83,7 @@ def test_a_signed_mail_becomes_one_post_however_often_it_is_delivered(
     ],
     ids=str,
 )
-def test_what_the_service_did_not_sign_just_now_changes_nothing(
+def test_a_request_without_a_fresh_signature_changes_nothing(
     deliver: Deliver, database: Database, changed: dict[str, Any]
 ) -> None:
     assert deliver(**changed).status_code == 401
