@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = "\n".join(
-    # A decision names what there was.
+    # A decision may name what was removed.
     page.read_text(encoding="utf-8")
     for page in PAGES
     if page.parent.name != "adr"

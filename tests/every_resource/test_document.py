@@ -1,4 +1,4 @@
-"""The suites have every operation, so that one without parameters is of what no resource has."""
+"""The suites cover every operation: an empty parameter set means that no resource has the case."""
 
 from tests.every_resource.document import DOCUMENT, LISTS, PRIVATE_LISTS, WRITES
 from tests.resources import KINDS

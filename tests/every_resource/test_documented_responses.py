@@ -1,6 +1,6 @@
-"""Every response that the OpenAPI document has is provoked, and is as documented; no other comes.
+"""Every response in the OpenAPI document occurs, and is as documented; no other one does.
 
-The ways to provoke a status are by kind of operation, so that a new resource is held to it too.
+A status is provoked by the kind of operation, so a new resource is tested too.
 """
 
 import json
@@ -106,7 +106,7 @@ CASES = [
 
 
 class Caller:
-    """Sends requests of an operation as an administrator, unless told otherwise."""
+    """Sends requests of an operation, by default as an administrator."""
 
     def __init__(
         self, worker: Worker, database: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
@@ -279,7 +279,7 @@ PROVOKE: dict[str, Callable[[Caller, Operation], httpx.Response]] = {
 
 
 def check(operation: Operation, response: httpx.Response) -> None:
-    """Fail unless the response is as the document has it."""
+    """Fail unless the response is as documented."""
     responses = operation.documented["responses"]
     status = str(response.status_code)
     assert status in responses, f"{status} is not documented: {response.text}"
@@ -344,7 +344,7 @@ def test_each_documented_response_occurs_and_matches_the_document(
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_no_request_gets_an_undocumented_response(caller: Caller, operation: Operation) -> None:
-    """Of all ways that provoke a status somewhere, none provokes another one here."""
+    """Each request that provokes a status of another operation gets a documented one here."""
     for provoke in (*PROVOKE.values(), dangling, repeated):
         if provoke in (defective, without_database, without_condition, too_often, not_modified):
             continue

@@ -1,7 +1,6 @@
 """`make resource`, run in a copy of the repository, and docs/adding-a-resource.md, which shows it.
 
-Nothing is changed there but what the command writes and the page says: whatever knows the
-resources afterwards derives it.
+Only the changes of the command and of the page are made: everything else is derived.
 """
 
 import re

@@ -1,8 +1,8 @@
 """`make install` on a machine that has a version manager's Python and no uv.
 
-A machine is a copy of the checkout in a folder with a blank in its name, an emptied environment, a
-new HOME, and a PATH that begins with shims. Another user than the tests' own downloads all packages
-anew; for the tests' own user they are in the cache of uv, the one thing that is shared.
+A machine is a copy of the checkout in a folder with a space in its name, an empty environment, a
+new HOME, and a PATH that begins with shims. Another user downloads all packages; the tests' own
+user has them in uv's cache, which is all that the machines share.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""A product is made in a copy of the repository, and its tests pass; what a resource leaves behind.
+"""`make mine` and `make remove` in copies of the repository, where the tests pass.
 
-Its tests are run that have its names, and those of its resources; the others are run here, word for
-word. `make shapes` runs all. The lines of the product and the seconds of its tests are printed.
+Only the tests that differ from this repository's are run, and those of the product's resources;
+`make shapes` runs all. The product's lines and the duration of its tests are printed.
 """
 
 import os

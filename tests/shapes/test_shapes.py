@@ -1,13 +1,11 @@
-"""Changes that people make to a resource, carried out in a copy of the repository.
+"""Changes of a resource in copies of the repository, where the suites of every resource pass.
 
-They are those of docs/changing-a-resource.md and docs/more-operations.md, `column_types.diff`, and
-`shop.diff`: writes of two tables, filters, summaries, rules, and what only administrators read.
-All are made in one copy, where the suites that hold every resource to its promises pass, and the
-code is linted and typed; so are the later releases that end the renaming of a field. Other copies
-are without what docs/leaving-out.md takes away; with what docs/recipes.md and docs/membership.md
-add; with resources that lack some operations, and the rules, filters and references of
-`rules.diff`. With a webhook alone, the first function without tokens, all of the product's tests
-pass (`make shapes`).
+One copy has the changes of docs/changing-a-resource.md, docs/more-operations.md,
+`column_types.diff` and `shop.diff` (writes of two tables, filters, summaries, rules, fields for
+administrators), and then the later releases that end the renaming of a field. Others have those of
+docs/leaving-out.md, of docs/recipes.md and of docs/membership.md, or lack some operations and have
+the rules, filters and references of `rules.diff`. The code of each is linted and typed. With only
+the webhook, the first function without tokens, all of the product's tests pass (`make shapes`).
 """
 
 import re
