@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from pydantic import Field
-from sqlalchemy import ARRAY, BigInteger, Column, Identity, Join, MetaData, Select, Table, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    Identity,
+    Join,
+    MetaData,
+    Select,
+    Table,
+    func,
+    select,
+)
 
 from shared.database import read
 from shared.database.paged_query import ORDERING_CHARACTERS, PagedQuery
@@ -174,6 +185,26 @@ UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), pri
 def test_a_list_has_no_key_that_a_cursor_cannot_continue(key: Column[Any]) -> None:
     with pytest.raises(TypeError, match=f"the key {key}"):
         PagedQuery(select(articles), key)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(articles).order_by(articles.c.title),
+        select(articles).limit(5),
+        select(articles).offset(5),
+        select(articles.c.title),
+        select(articles.c.writer_id.label("id")),
+        select(writers.c.id, articles.c.id).join(articles),
+        select(articles, (func.rank().over(order_by=articles.c.title) + 1).label("place")),
+    ],
+    ids=["an order", "a limit", "an offset", "no key", "another id", "a joined id", "a window"],
+)
+def test_a_list_whose_next_pages_would_be_wrong_is_rejected(
+    statement: Select[*tuple[Any, ...]],
+) -> None:
+    with pytest.raises(TypeError, match="a list's statement"):
+        PagedQuery(statement, articles.c.id)
 
 
 @pytest.mark.parametrize(

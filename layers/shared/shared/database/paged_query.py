@@ -25,6 +25,7 @@ from sqlalchemy import (
     Enum,
     FromClause,
     Join,
+    Over,
     Row,
     ScalarSelect,
     Select,
@@ -37,6 +38,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.exc import DataError
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import FromGrouping
 
 from shared.database.models import BLOCK_IDS, row_counts
@@ -58,7 +60,8 @@ class PagedQuery:
 
     `order` is the column that orders the list, if it is not `key`, which then orders its equal
     values. Each row has a key of its own: a page with one key in several rows is an error, as the
-    next page would lack some of them. `counted`: with the total, which an `OffsetPage` shows.
+    next page would lack some of them. A page's beginning and order are added to the statement.
+    `counted`: with the total, which an `OffsetPage` shows.
     Create it once, at module level: its statements are cached.
     """
 
@@ -68,8 +71,9 @@ class PagedQuery:
     order: Column[Any] | None = None
 
     def __post_init__(self) -> None:
-        """Raises `TypeError` for columns that may be null, or that a cursor cannot have."""
-        order, key = self.order, self.key
+        """Raises `TypeError` for columns that may be null, or that a cursor cannot have, and for a
+        statement that is in an order of its own, or selects another column by the key's name."""
+        order, key, statement = self.order, self.key, self.statement
         if order is not None and (
             self._may_be_null(order) or not issubclass(order.type.python_type, ORDERING_TYPES)
         ):
@@ -84,6 +88,17 @@ class PagedQuery:
             raise TypeError(
                 f"a list cannot have the key {key}: it must be an id, a UUID or a primary key,"
                 " and not null, as a cursor has nothing else; for another order, give `order`"
+            )
+        if not statement.compare(statement.order_by(None).limit(None).offset(None)):
+            raise TypeError("a list's statement has no ORDER BY, LIMIT or OFFSET: give `order`")
+        selected = statement.selected_columns.get(key.key)
+        if getattr(selected, "element", selected) is not key:
+            raise TypeError(f"a list's statement must select its key {key} as {key.key}")
+        parts = (part for one in statement.selected_columns for part in visitors.iterate(one))
+        if any(isinstance(part, Over) for part in parts):
+            raise TypeError(
+                "a list's statement has no window function, which would see only the rows from the"
+                " page's beginning: select it from a subquery"
             )
 
     def _may_be_null(self, column: Column[Any]) -> bool:
