@@ -609,6 +609,21 @@ def test_a_write_leaves_unrelated_pages(
         assert record.cache == "hit", name
 
 
+@pytest.mark.parametrize(
+    "statement", [delete(books), update(books).values(title="Uno"), delete(labels)], ids=str
+)
+def test_a_statement_of_many_rows_returns_what_it_says(
+    worker: Worker, tables: psycopg.Connection[Any], statement: Any
+) -> None:
+    (number,) = statement.table.primary_key.columns
+
+    async def execute() -> list[Any]:
+        async with database.transaction(REQUEST, Fences(REQUEST)) as transaction:
+            return list(await transaction.execute(statement.returning(number)))
+
+    assert {len(row) for row in worker.run(execute())} == {1}
+
+
 TITLE = bindparam("title", type_=Text)
 
 

@@ -192,7 +192,7 @@ class Transaction:
         require_own_rows(self.access, statement)
         if self.access.own_only and sets_own(statement, values or {}):
             raise not_limited(self.access)
-        changes = changes_of(statement)
+        changes = changes_of(statement)._replace(statement=statement)  # that returns no scopes
         for table in changes.tables({}):
             self._changed(table, None)
         return await self._change(changes, values or {})
