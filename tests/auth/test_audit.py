@@ -6,12 +6,15 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import Column, delete
 
 from shared.database.models import METADATA
 from tests.auth.claims import ISSUER, claims_of
 from tests.auth.test_policy import EVENTS, call
 from tests.conftest import ApiOf, Worker
-from tests.resources import KINDS, RESOURCE_OF, insert_rows_for, is_done, key_of
+from tests.example.models import articles, writers
+from tests.resources import KINDS, RESOURCE_OF, insert_rows_for, insert_rows_of, is_done, key_of
+from tests.transactions import write
 
 Database = psycopg.Connection[Any]
 ADA = {"name": "Ada", "email": "ada@example.org"}
@@ -51,6 +54,17 @@ def test_an_anonymous_write_leaves_a_row_without_an_actor(
     api.post("/writers", json=ADA).raise_for_status()
     rows = audit_rows(database, "issuer, subject, action, resource, resource_id")
     assert rows == [(None, None, "create_writer", "writers", 1)]
+
+
+@pytest.mark.parametrize("returned", [articles.c.writer_id.label("id"), articles.c.title])
+def test_a_write_leaves_the_key_of_its_row_whatever_it_returns(
+    worker: Worker, database: Database, returned: Column[Any]
+) -> None:
+    insert_rows_of(database, writers, 1, 1)
+    insert_rows_of(database, articles, 1, 2)
+    second = delete(articles).where(articles.c.id == 2).returning(returned)
+    worker.run(write(lambda transaction: transaction.change(second)))
+    assert audit_rows(database, "resource, resource_id, resource_key") == [("articles", 2, None)]
 
 
 def test_a_write_that_was_not_committed_leaves_none(api_of: ApiOf, database: Database) -> None:

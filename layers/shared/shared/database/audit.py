@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, Table
 
+from shared.database.changes import KEY
 from shared.page import ItemKey
 from shared.request import ApiRequest
 
@@ -30,16 +31,17 @@ def _resource_of(
     """Return the row's resource, and its key as the columns `resource_id` and `resource_key`.
 
     The rows of a link table have no key of their own: they have the resource `linked`, the first
-    of the ids that they link, and both, such as `1/2`.
+    of the ids that they link, and both, such as `1/2`. A statement that writes in a CTE, or by SQL
+    text, has the `id` that it returns, or its first column.
     """
     table = getattr(statement, "table", None)
-    names = [one.name for one in table.primary_key.columns] if isinstance(table, Table) else []
-    key, text = resource_columns(row.id if "id" in row._fields else next(iter(row)))
-    if isinstance(table, Table) and len(names) == 1:
+    if not isinstance(table, Table):
+        return linked, *resource_columns(row.id if "id" in row._fields else next(iter(row)))
+    first, *others = (getattr(row, KEY + one.name) for one in table.primary_key.columns)
+    key, text = resource_columns(first)
+    if not others:
         return table.name, key, text
-    if names and set(names) <= set(row._fields):
-        text = "/".join(str(getattr(row, name)) for name in names)
-    return linked, key, text
+    return linked, key, "/".join(map(str, (first, *others)))
 
 
 def resource_columns(key: ItemKey) -> tuple[int | None, str | None]:

@@ -43,17 +43,17 @@ from shared.database.statements import (
 
 SCOPE_LABEL = "_written_scope"
 SCOPE_BEFORE = "_scope_before"
-REFERRED = "_referred_"
-"""Begins the labels of columns to which scopes of other tables refer."""
+KEY, REFERRED = "_key_", "_referred_"
+"""They begin the labels of the columns of the row's key, and of those to which scopes refer."""
 
 
 class TableChanges(NamedTuple):
     """The tables that a statement changes, and how to find the scopes that change.
 
-    `statement` is the statement; it also returns the scopes, by labels of their own: if its table
-    has one, that of the written row and, for an update, the one that the row had before. `given` is
-    the parameter that sets the scope, None without one. `by_cascade` has the tables that change
-    with the row, each with the column of the written row that is their scope, None if it is
+    `statement` is the statement; it also returns, by labels of their own, the row's key and, if its
+    table has a scope, that of the written row and, for an update, the one that the row had before.
+    `given` is the parameter that sets the scope, None without one. `by_cascade` has the tables that
+    change with the row, each with the column of the written row that is their scope, None if it is
     unknown. `others` change even if no row is returned.
     """
 
@@ -112,9 +112,10 @@ def changes_of(statement: Executable) -> TableChanges:
     by_cascade = _cascaded(table, isinstance(statement, Delete)) | by_cascade
     if table.name in by_cascade:  # it changes in two ways
         by_cascade[table.name] = None
-    referred = sorted({key for key in by_cascade.values() if key is not None})
-    if referred:  # by a row that is deleted
-        statement = statement.returning(*(table.c[key].label(REFERRED + key) for key in referred))
+    keys = (key.label(KEY + key.name) for key in table.primary_key.columns)
+    referred = sorted({key for key in by_cascade.values() if key is not None})  # if it is deleted
+    labels = (*keys, *(table.c[key].label(REFERRED + key) for key in referred))
+    statement = statement.returning(*labels)
     changes = TableChanges(statement, by_cascade, frozenset(others), table.name)
     scope = scope_of(table)
     if scope is None or (isinstance(statement, Insert) and _may_move(statement, scope)):

@@ -120,8 +120,7 @@ class Transaction:
     ) -> Row[*Ts]:
         """Insert one row of a resource, and return it.
 
-        The audit log gets the table, and the row's `id` or, if it has none, its first column: the
-        key of an `Item`; of a `Link`, both ids.
+        The audit log gets the table, and the row's key; of a link, both ids.
 
         Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
         for another reason, such as a SELECT that found nothing.
