@@ -31,6 +31,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     bindparam,
+    column,
     create_engine,
     delete,
     exists,
@@ -43,6 +44,7 @@ from sqlalchemy import (
     text,
     true,
     update,
+    values,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import CITEXT
@@ -309,6 +311,17 @@ READS: dict[str, Any] = {
     ),
     "a total of counted titles": select(totals.c.total),
     "rows that refer to a total": select(total_notes.c.id),
+    "an author's books beside the last of all, in VALUES": select(
+        books.c.title,
+        values(column("last", BigInteger), name="rows")
+        .data([(select(func.max(books.c.id)).scalar_subquery(),)])
+        .scalar_values(),
+    ).where(books.c.author_id == AUTHOR),
+    "a name in VALUES": select(
+        values(column("name", Text), name="rows").data(
+            [(select(func.min(labels.c.name)).scalar_subquery(),)]
+        )
+    ),
     "a union": select(authors.c.name).union_all(select(labels.c.name)).subquery().select(),
     "as text": database.sql("SELECT name FROM made_labels", reads=[labels]),
 }
@@ -340,6 +353,7 @@ PAGES = {
 ID = bindparam("changed", type_=BigInteger)
 another = labels.alias("another")
 before = select(authors.c.id).where(authors.c.id == 1).cte("before")
+RENAMED = database.sql("rename_label(2)", reads=[], changes=[labels])
 upsert = postgresql.insert(books)
 mark = postgresql.insert(marks)
 KEY_OF_MARKS = list(marks.primary_key)
@@ -507,11 +521,16 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
         {"changed": 1},
     ),
     "a book is retitled by a function that renames a label": (
-        update(books)
-        .where(books.c.id == ID)
-        .values(title=database.sql("rename_label(2)", reads=[], changes=[labels]))
-        .returning(books.c.id),
+        update(books).where(books.c.id == ID).values(title=RENAMED).returning(books.c.id),
         {"changed": 1},
+    ),
+    "a book is added by rows, with a function that renames a label": (
+        insert(books)
+        .values(
+            [{"author_id": 2, "title": database.sql("rename_label(2)", reads=[], changes=[labels])}]
+        )
+        .returning(books.c.id),
+        {},
     ),
     "an author is deleted, as text": (
         database.sql(

@@ -4,7 +4,8 @@ Only this module uses attributes of SQLAlchemy that are not public; tests fail i
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -23,11 +24,13 @@ from sqlalchemy import (
     TableClause,
     TextClause,
     Update,
+    Values,
     bindparam,
 )
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
+from sqlalchemy.sql.selectable import ScalarValues
 
 KNOWN_STATEMENTS = 1024
 """The number of statements of which the facts are kept."""
@@ -84,6 +87,8 @@ def written_tables(statement: Executable) -> set[Table]:
 def parts_of(statement: Executable) -> Iterator[ClauseElement]:
     """Yield every part of a statement. Raises `UnknownTables` for SQL text without tables."""
     for element in visitors.iterate(statement):  # type: ignore[arg-type]
+        for hidden in _in_rows(element):
+            yield from parts_of(hidden)  # type: ignore[arg-type]
         if isinstance(element, TextClause) and not isinstance(element, NamedText):
             raise UnknownTables("SQL text must name its tables: use shared.database.sql")
         if isinstance(element, TableClause):
@@ -92,6 +97,19 @@ def parts_of(statement: Executable) -> Iterator[ClauseElement]:
             _check_literal(element.name)
         if isinstance(element, ClauseElement):
             yield element
+
+
+def _in_rows(element: object) -> Iterator[ClauseElement]:
+    """Yield the expressions in rows of VALUES, which SQLAlchemy does not visit."""
+    # There are no public attributes for them; a test fails if these are renamed.
+    rows: Iterable[Any] = ()
+    if isinstance(element, Insert):
+        rows = chain.from_iterable(element._multi_values)
+    elif isinstance(element, Values | ScalarValues):
+        rows = chain.from_iterable(element._data)
+    for row in rows:
+        values = row.values() if isinstance(row, Mapping) else row
+        yield from (one for one in values if isinstance(one, ClauseElement))
 
 
 def _check_table(table: TableClause) -> None:
@@ -148,7 +166,7 @@ def places_in(element: Any, outer: Sequence[FromClause] = ()) -> Iterator[Place]
         # Not after `correlate`, which says it otherwise; a test fails if the name changes.
         inner = list(_sources(own if element._auto_correlate and own else froms))
         yield element, inner
-    for child in element.get_children():
+    for child in (*element.get_children(), *_in_rows(element)):
         yield from places_in(child, () if isinstance(child, FromClause) else inner)
 
 
