@@ -67,8 +67,8 @@ def test_in_ci_a_skip_is_a_failure(project: Path) -> None:
 
 
 def test_in_ci_what_cannot_be_there_is_allowed_by_name(project: Path) -> None:
-    told = last_line(project, CI="true", CI_MAY_SKIP="docker")
-    assert told == "2 skipped, 1 xfailed, 2 errors"
+    last = last_line(project, CI="true", CI_MAY_SKIP="docker")
+    assert last == "2 skipped, 1 xfailed, 2 errors"
 
 
 @pytest.mark.parametrize("hook", ["pytest_runtest_makereport", "pytest_make_collect_report"])

@@ -1,4 +1,4 @@
-"""Leaves out the tests of private lists, and of what a role owns, if no resource has any."""
+"""Deselects the tests of private lists, and of roles with own resources, if there are none."""
 
 from tests.every_resource.document import OWN_READS, PRIVATE_LISTS
 

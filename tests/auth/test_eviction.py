@@ -1,4 +1,4 @@
-"""A full Redis, with the template's eviction policy: pages go; limits, fences, generations stay."""
+"""A full Redis with the template's policy evicts pages; limits, fences and generations stay."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +53,7 @@ def api(
 
 
 def fill(api: httpx.Client, limits: range) -> int:
-    """Ask for a page of each of these sizes in both orders, and return how many these are."""
+    """Read a page of each of these sizes in both orders; return the number of pages."""
     for limit in limits:
         for order in ("oldest", "newest"):
             response = api.get(f"/articles?order={order}&limit={limit}")

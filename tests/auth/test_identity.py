@@ -249,7 +249,7 @@ VALUES = st.recursive(
 
 @given(value=VALUES)
 def test_a_role_is_the_whole_text_or_an_element_of_an_array_but_for_spaces(value: object) -> None:
-    """Whatever the issuer sends: a role is never part of a name without a space, nor nested."""
+    """Whatever the issuer sends: a role is never a part of a word, nor nested."""
     roles = caller_of(verified({"jwt": {"claims": claims_of(roles=printed_claim(value))}})).roles
     texts = value if isinstance(value, list) else [value]
     named = {name for text in texts if isinstance(text, str) for name in text.split(" ")}

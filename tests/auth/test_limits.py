@@ -108,7 +108,7 @@ def test_a_write_beyond_the_burst_is_429_and_changes_nothing(
 def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
     worker: Worker, database: psycopg.Connection[Any], cache: redis.Redis
 ) -> None:
-    """A new worker has no memory of rejections: the statement is under way when Redis rejects."""
+    """A new worker remembers no rejection, so it has sent the statement when Redis rejects."""
     for number in range(5):
         worker.restart(**LIMITED)
         with client_of() as api:
@@ -122,7 +122,7 @@ def test_a_rejected_write_is_rolled_back_also_where_the_worker_learns_it_last(
 def test_a_request_for_anothers_is_counted_and_one_without_the_permission_is_not(
     worker: Worker, api_of: ApiOf, emptied: None, cache: object
 ) -> None:
-    """Only the statement of the first finds out, so it costs as much as any."""
+    """Only its statement finds the other's row, so the first costs as much as any request."""
     worker.restart(**REQUIRED, **LIMITED)
     assert api_of("admin", subject="ada").post("/writers", json=ADA).status_code == 201
     author, reader = api_of("author", subject="bob"), api_of("reader", subject="carl")

@@ -90,7 +90,7 @@ def test_roles_add_up(api_of: ApiOf) -> None:
 
 
 def test_a_missing_permission_precedes_all_other_errors(api_of: ApiOf) -> None:
-    """403 comes before what is wrong with the body, the parameters or the resource."""
+    """403 precedes errors of the body, the parameters and the resource."""
     reader = api_of("reader")
     assert reader.post("/writers", content=b"{").status_code == 403
     assert reader.put("/articles/4711", json={"title": ""}).status_code == 403

@@ -57,7 +57,7 @@ def time_of(text: str) -> datetime:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Sets the time that our signatures are made at."""
+    """Sets the time at which our signatures are made."""
 
     def set_time(at: datetime) -> None:
         monkeypatch.setattr("shared.aws.signing.now", lambda: at)

@@ -85,7 +85,7 @@ def test_another_identical_copy_hardly_ever_seems_worth_keeping() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "copy", "told"),
+    ("part", "copy", "judgement"),
     [
         ([1.30, 1.30], [1.02, 0.99], "keep: saves 22% of its warm requests beyond the noise"),
         ([1.30, 0.80], [1.0, 1.0], "remove"),  # what one request gains, another loses
@@ -96,9 +96,9 @@ def test_another_identical_copy_hardly_ever_seems_worth_keeping() -> None:
     ],
 )
 def test_all_requests_of_a_part_count_beyond_the_noise(
-    part: list[float], copy: list[float], told: str
+    part: list[float], copy: list[float], judgement: str
 ) -> None:
-    assert judged(part, copy) == told
+    assert judged(part, copy) == judgement
 
 
 def test_a_promise_keeps_what_saves_nothing() -> None:

@@ -278,7 +278,7 @@ def test_a_connection_ends_that_met_no_error(
     name: FailingProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The name leads to another server, and the old one was not told."""
+    """The name leads to another server, while the old one stays as it was."""
     monkeypatch.setattr(redis_connection, "CONNECTION_SECONDS", 0.0)
     fleet = start(url_of(name))
     fleet.read("reader")

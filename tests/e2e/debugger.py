@@ -37,13 +37,13 @@ class Debugger:
         self._send("configurationDone")
 
     def wait_for_stop(self) -> tuple[str, int]:
-        """The name of the function and the line at which the process stands."""
+        """The name of the function and the line at which the process stopped."""
         thread = self.wait_for_event("stopped")["threadId"]
         frame = self._ask("stackTrace", threadId=thread, levels=1)["stackFrames"][0]
         return frame["name"], frame["line"]
 
     def let_go(self) -> None:
-        """Let the process run on, without a debugger."""
+        """Let the process continue without a debugger."""
         self._send("disconnect", terminateDebuggee=False)
 
     def wait_for_event(self, name: str) -> Any:

@@ -76,7 +76,7 @@ class RoleTransport(httpx.BaseTransport):
         return grant_of(PERMISSIONS[operation], self._role)
 
     def _has_own(self, operation: str) -> bool:
-        """Whether the role may do it with its own resources only."""
+        """Whether the role has this permission for its own resources only."""
         if self._role == ANONYMOUS:
             return False
         return self._grant(operation) not in (NONE, ALL)

@@ -1,4 +1,4 @@
-"""A client's day with the API, the same by every way to run it."""
+"""One client's session with the API, the same for every way to run it."""
 
 import json
 from typing import Any

@@ -49,8 +49,7 @@ def few_rows(request: pytest.FixtureRequest, database: psycopg.Connection[Any]) 
 
 
 async def locked(connection: Any, mode: str) -> set[str]:
-    """The tables that this transaction has locked so, but for those kept by triggers or written
-    apart."""
+    """Those of `TABLES` that this transaction has locked in this mode."""
     rows = (await connection.execute(LOCKS)).all()
     return {name for name, held in rows if held == mode} & TABLES
 

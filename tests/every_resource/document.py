@@ -43,7 +43,7 @@ Filters = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class PaginatedList:
-    """A list as one set of filters shows it; rows of `insert_rows` match each of them."""
+    """A list with one set of filters, each of which matches rows of `insert_rows`."""
 
     resource: str
     template: str
@@ -91,7 +91,7 @@ class PaginatedList:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has every row of its table."""
+        """Whether it contains every row of its table."""
         return not self.filters and "{" not in self.template
 
     @property
@@ -127,7 +127,7 @@ class PaginatedList:
 
 @dataclass(frozen=True)
 class Write:
-    """A request that changes a resource, with a valid body where it takes one."""
+    """A request that changes a resource, with a valid body if it takes one."""
 
     kind: str
     method: str
@@ -196,7 +196,7 @@ class Write:
         return _is_item(self.template, self.table)
 
     def is_rejected(self, status: int) -> bool:
-        """Whether the status is that of a rule of its resource, which the row does not meet."""
+        """Whether the status is that of a rule of the resource that the row breaks."""
         return status == 409 and is_done(self.documented["operationId"], status)
 
     def is_done(self, response: httpx.Response) -> bool:
@@ -238,13 +238,13 @@ def _is_reference(table: Table, name: str) -> bool:
 
 
 def is_set_by_changes(table: str, field: str) -> bool:
-    """Whether each UPDATE sets the column of the field."""
+    """Whether every UPDATE sets the field's column."""
     column = column_of(METADATA.tables[table], field)
     return column is not None and column.onupdate is not None
 
 
 def deprecated_fields(resource: str) -> set[str]:
-    """The fields of an item that are earlier names of others."""
+    """The fields of an item that are former names of others."""
     if resource not in READABLE:
         return set()
     [item] = [one["get"] for path, one in DOCUMENT["paths"].items() if _is_item(path, resource)]
@@ -258,7 +258,7 @@ def _is_item(path: str, resource: str) -> bool:
 
 
 def path_of(resource: str, number: int) -> str:
-    """The path of an item: the row of that number."""
+    """The path of the item with this number."""
     return f"/{resource}/{key_of(METADATA.tables[resource], number)}"
 
 

@@ -69,7 +69,7 @@ def test_a_page_is_cached_after_its_token_and_link(
 def test_a_page_depends_on_the_scope_that_its_route_names(
     api: httpx.Client, cache: Any, few_rows: None, listed: PaginatedList
 ) -> None:
-    """A scope that no statement selects would cost hits, and nothing else. A page of what is
+    """A scope that no statement selects would only cost hits. A page of what is
     derived from the table, such as a count, depends on all of it."""
     api.get(listed.url())
     [page] = pages(listed, cache)
@@ -147,7 +147,7 @@ def test_a_page_cached_before_a_write_is_not_served_after_it(
 
 
 def must_show(listed: PaginatedList, write: Write) -> bool:
-    """Whether the list has the row, or the link, that is written, whatever its values."""
+    """Whether the list contains the written row or link, whatever its values."""
     if write.kind == "create" and any(listed.selects_values(name) for name, _ in listed.filters):
         return False
     if "link" in write.kind:
@@ -184,7 +184,7 @@ def test_a_write_that_changes_nothing_keeps_the_pages(
 def test_a_change_of_no_field_keeps_the_pages_unless_it_changes_the_row(
     api: httpx.Client, cache: Any, database: Database, few_rows: None, write: Write
 ) -> None:
-    """It does where every change sets a field, such as the time of the last one."""
+    """A change of no field changes the row if every UPDATE sets one, such as `updated_at`."""
     for listed in CACHED:
         if listed.is_whole:
             api.get(listed.url())

@@ -347,7 +347,7 @@ def test_a_malformed_condition_is_named(
 def test_of_many_writers_that_know_the_same_tag_one_succeeds(
     api: httpx.Client, services: Services, few_rows: None, write: Write, tmp_path: Path
 ) -> None:
-    """The first of them wait for a lock of the row, and go on at the same time."""
+    """The first writers wait for a lock of the row, and continue at the same time."""
     path, tag = write.path_of(ITEM), tag_of(api, write.table)
     with ExitStack() as stack:
         workers = [

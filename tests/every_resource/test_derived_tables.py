@@ -28,7 +28,7 @@ READS = sorted(
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
-    """The tables that PostgreSQL reported of each statement; each was compared."""
+    """The tables that PostgreSQL reported for each statement, every one of them compared."""
     reported: list[set[str]] = []
 
     async def execute(self: Reader, statement: Any, values: Any = None) -> Any:

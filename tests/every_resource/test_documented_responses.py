@@ -172,7 +172,7 @@ def as_reader(caller: Caller, operation: Operation) -> httpx.Response:
 
 
 def unknown(caller: Caller, operation: Operation) -> httpx.Response:
-    """A key that no row has or, for a list, which is empty then, what no key is."""
+    """A key that no row has; for a list, which is empty then, a text that is no key."""
     response = caller.send(operation, target=operation.target_of(99))
     is_found = response.status_code != 404
     return caller.send(operation, target=operation.target_of("-1")) if is_found else response

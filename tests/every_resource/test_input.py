@@ -42,7 +42,7 @@ def without_query(operation: Operation) -> str:
 
 
 def send(api: httpx.Client, operation: Operation, query: str, **more: Any) -> httpx.Response:
-    """Send the valid request, but for its query."""
+    """Send the valid request with this query."""
     return api.request(
         operation.method, f"{without_query(operation)}?{query}", **({"json": operation.body} | more)
     )
@@ -88,7 +88,7 @@ def test_a_repeated_query_parameter_is_rejected_and_named(
 def test_a_problem_has_nothing_of_what_the_client_sent(
     api: httpx.Client, few_rows: None, operation: Operation
 ) -> None:
-    """In each place that a client fills: parameters, headers, the body's members and values."""
+    """Wherever the client sent it: in parameters, headers, the body's members and values."""
     named = [one["name"] for one in parameters(operation, "query")]
     headers = [one["name"] for one in parameters(operation, "header")]
     responses = [

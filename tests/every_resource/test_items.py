@@ -51,7 +51,7 @@ def rows_of(database: Database, api: httpx.Client, table: str) -> dict[str, Row]
 
 
 def row_in(response: httpx.Response, table: str) -> Row:
-    """The fields of a response, of which none is another name of one; numbers in any form."""
+    """The fields of a response without former names; equal numbers have one form."""
     names = response.json().keys() - deprecated_fields(table)
     return {name: stored(response.json()[name]) for name in names}
 
@@ -175,21 +175,21 @@ def shown(write: Write, body: Row) -> Row:
 
 
 def partial(write: Write) -> list[Row]:
-    """Bodies with one field, with null where a field may have it, and with none."""
+    """Bodies with one field, with each nullable field null, and one without fields."""
     assert write.body
     given = [{name: value} for name, value in write.body.items()]
     return [*given, *({name: None} for name in write.nullable), {}]
 
 
 def whole(write: Write) -> list[Row]:
-    """Bodies with null where a field may have it, and without what may be left out."""
+    """Bodies with each nullable field null, and one without the optional fields."""
     assert write.body
     nulls = [write.body | {name: None} for name in write.nullable]
     return [*nulls, {name: write.body[name] for name in write.required}]
 
 
 def left_out(write: Write, body: Row) -> Row:
-    """The fields that a replacing body lacks, each with its default."""
+    """The fields that the body of a replacement lacks, with their defaults."""
     if write.kind == "update":
         return {}
     return {name: one.get("default") for name, one in write.fields.items() if name not in body}

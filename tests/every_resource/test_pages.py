@@ -109,7 +109,7 @@ def json_key(key: object) -> object:
 def test_an_item_of_a_page_equals_the_response_at_its_own_path(
     filled_api: httpx.Client, listed: PaginatedList
 ) -> None:
-    """Or a summary of it: it has the same value in each field that both have."""
+    """An item that is a summary has the same value in each field that both have."""
     items = filled_api.get(listed.url(limit=2)).json()["data"]
     assert len(items) == 2, UNMATCHED
     if listed.table in READABLE and RESOURCE_OF[listed.table].key == listed.column:
@@ -242,7 +242,7 @@ def test_an_invalid_filter_is_named(
 
 
 def is_within(text: str, schema: dict[str, Any]) -> bool:
-    """Whether the integer that the text may be is within the schema's bounds."""
+    """Whether the text is an integer within the schema's bounds."""
     is_integer = re.fullmatch(r"-?[1-9][0-9]{0,18}|0", text) is not None
     return is_integer and schema["minimum"] <= int(text) <= schema["maximum"]
 

@@ -123,7 +123,7 @@ class ProxiedApi:
 
 @pytest.fixture(autouse=True)
 def _forgetful_health(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each report is a new one; `tests/meta/test_health_memory.py` is about those that are not."""
+    """Every report is new; `tests/meta/test_health_memory.py` tests remembered ones."""
     monkeypatch.setattr(health, "MEMORY_SECONDS", 0.0)
 
 
@@ -152,7 +152,7 @@ def assert_in_time(row: Row[Any], timed: Timed) -> None:
 
 
 def assert_problem(timed: Timed, *codes: str) -> None:
-    """A 503 of one of these types that tells when to come again, and nothing of the database."""
+    """A 503 of one of these types with a `Retry-After`, and nothing about the database."""
     response = timed.response
     assert response.status_code == 503, response.text
     assert response.headers["retry-after"] == "1"

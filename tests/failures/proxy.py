@@ -146,8 +146,7 @@ class FailingProxy:
         self._trigger = Trigger(pattern, strike, responded=False)
 
     def garble(self, number: int, change: Change, *, once: bool = True) -> None:
-        """Pass on what `change` makes of the server's next responses, from that number on (1 is the
-        next one), or of that one only."""
+        """Change the server's responses from this number on (1: the next one), or only this one."""
         self._garbling = Garbling(change, number, once)
 
     @property

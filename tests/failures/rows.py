@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row(Generic[F]):
-    """`failure` is what the test makes happen; `maximum_seconds` of None is Lambda's time."""
+    """`failure` is provoked by the test; `maximum_seconds` of None is Lambda's timeout."""
 
     name: str
     failure: F
@@ -57,14 +57,14 @@ def each(
     *,
     added: bool = False,
 ) -> list[Row[Failure]]:
-    """Return a row for each failure, which its name ends with."""
+    """Return a row for each failure, whose name ends with it."""
     return [
         Row(f"{name}-{failure}", failure, outcome, maximum_seconds, added) for failure in failures
     ]
 
 
 def rows(*given: Row[F]) -> pytest.MarkDecorator:
-    """Make the rows cases of a test, and lines of the table; a row of two tests is one line."""
+    """Make the rows cases of the test and lines of the table; two tests' common row is one line."""
     ROWS.extend(row for row in given if row not in ROWS)
     return pytest.mark.parametrize("row", given, ids=[row.name for row in given])
 

@@ -67,7 +67,7 @@ class Server:
         until(lambda: primary.query("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"))
 
     def demote(self) -> None:
-        """Restart as a standby that gets nothing new."""
+        """Restart as a standby that receives no changes."""
         self.stop()
         self._follow(NOWHERE)
         self.start()

@@ -50,7 +50,7 @@ def test_a_rollback_ends_although_what_runs_beside_it_fails(
 def test_a_limit_that_waits_for_a_cancelled_fence_lets_the_request_through(
     proxied: ProxiedApi, failure: Failure
 ) -> None:
-    """The limiter's call travels with the fence's, which the rollback stops waiting for."""
+    """The limiter's call is sent with the fence's, which the rollback stops awaiting."""
     proxied.start()
     proxied.worker.restart(WRITE_LIMIT="100", REDIS_TIMEOUT_SECONDS="1")
     proxied.transport.seconds = 10.0

@@ -1,4 +1,4 @@
-"""A connection attempt that the deadline ends leaves no connection behind."""
+"""A connection attempt that the deadline cancels leaves no connection behind."""
 
 import time
 

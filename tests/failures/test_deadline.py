@@ -62,7 +62,7 @@ def test_a_failure_after_commit_does_not_change_the_response(
     expected: AbstractContextManager[Any],
     rows: int,
 ) -> None:
-    """The deadline too: before COMMIT nothing is changed, after it the change is acknowledged."""
+    """Nor does a deadline after COMMIT; one before it fails the request, which changes nothing."""
 
     async def insert(block: Transaction) -> None:
         await block.execute(statement_of(INSERT))
@@ -157,7 +157,7 @@ def test_a_response_that_cannot_be_made_is_not_committed(
     item: str,
     resource: str,
 ) -> None:
-    """It is made before COMMIT, so that a 500 means that nothing was changed."""
+    """Responses are made before COMMIT, so a 500 means that nothing was changed."""
     writer: dict[str, object] = {"name": "Ada", "email": "ada@example.org"}
     article = {"writer_id": 1, "title": "Notes", "content": "On the Analytical Engine."}
     bodies: dict[str, dict[str, object]] = {"writers": writer, "articles": article}

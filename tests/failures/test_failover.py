@@ -66,7 +66,7 @@ def listed(proxied: ProxiedApi) -> list[str]:
 def test_an_address_that_leads_to_the_demoted_server(
     proxied: ProxiedApi, pair: Pair, row: Row[None]
 ) -> None:
-    """The environment finds the standby at its address, and stays with it no longer."""
+    """The environment notices that its address leads to a standby, and leaves it."""
     pair.second.promote()
     pair.first.demote()
     assert listed(proxied) == ["Ada"]  # cached
@@ -91,7 +91,7 @@ def test_an_address_that_leads_to_the_demoted_server(
 def test_a_session_that_turns_read_only_is_left_and_its_rows_are_not_cached(
     proxied: ProxiedApi, pair: Pair
 ) -> None:
-    """As where writes are stopped while connections stay: PostgreSQL reports it to them."""
+    """As when writes are stopped and connections stay open: PostgreSQL reports it to them."""
     pair.first.query("ALTER SYSTEM SET default_transaction_read_only = on")
     pair.first.query("SELECT pg_reload_conf()")
     pair.second.promote()

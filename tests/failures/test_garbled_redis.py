@@ -49,7 +49,7 @@ GARBLED: dict[str, Change] = {
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redis is asked at each step, whatever came before."""
+    """Redis is called at each step, whatever failed before."""
     monkeypatch.setattr(scripts, "BREAKER_PAUSE_SECONDS", 0.0)
 
 
@@ -76,7 +76,7 @@ STEPS: tuple[tuple[Callable[[ProxiedApi], None], Route], ...] = (
 def test_garbled(proxied: ProxiedApi, row: Row[Change], *, once: bool) -> None:
     assert row.maximum_seconds is not None
     proxied.worker.restart(**LIMITS)
-    proxied.transport = LambdaTransport()  # a lease whose reader was not told of it stands for 1 s
+    proxied.transport = LambdaTransport()  # a lease whose reader does not know of it lasts 1 s
     proxied.start()
     for prepare, route in STEPS:
         for number in count(1):

@@ -95,7 +95,7 @@ def own_postgresql(tmp_path: Path) -> Iterator[OwnPostgresql]:
 
 
 def assert_works_again(proxied: ProxiedApi, route: Route) -> None:
-    """The next request, on whatever connection, and the list tells what is in the database."""
+    """The next request works on any connection, and the list shows the database's rows."""
     proxied.heal()
     assert proxied.call(route).response.status_code == route.status
     listed = proxied.call(CACHED).response.json()["data"]
@@ -232,7 +232,7 @@ def test_commit_then_ended(proxied: ProxiedApi, row: Row[str]) -> None:
 
 
 def assert_committed_and_unknown(proxied: ProxiedApi, row: Row[str], message: bytes) -> None:
-    """An error comes in the place of this message, after a COMMIT that the server has executed."""
+    """An error replaces this message, after a COMMIT that the server has executed."""
     proxied.start()
     before = proxied.writers()
     server = proxied.postgresql
@@ -249,7 +249,7 @@ COMPLETED = struct.pack("!cI", b"C", 4 + len(COMMIT)) + COMMIT
 
 
 def in_place_of(message: bytes, state: str) -> Change:
-    """Puts an error with this SQLSTATE in the place of a message."""
+    """Replaces a message by an error with this SQLSTATE."""
     fields = f"SERROR\0VERROR\0C{state}\0Mpsycopg SQL\0\0".encode()
     error = struct.pack("!cI", b"E", 4 + len(fields)) + fields
 
@@ -396,7 +396,7 @@ def read_only(proxied: ProxiedApi) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Rejection:
-    """PostgreSQL rejects writes for the time of `during`, in sessions with these options."""
+    """PostgreSQL rejects writes during `during`, in sessions with these options."""
 
     during: Callable[[ProxiedApi], AbstractContextManager[None]]
     session_options: str = ""

@@ -46,7 +46,7 @@ class Rejection:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of a fence that could not be taken down: the cache is back when both are over."""
+    """The breaker's, and that of a fence that could not be removed: the cache waits for both."""
     monkeypatch.setattr(scripts, "BREAKER_PAUSE_SECONDS", PAUSE_SECONDS)
     for module in (fences, pages):
         monkeypatch.setattr(module, "FENCE_SECONDS", PAUSE_SECONDS)
@@ -82,8 +82,8 @@ def assert_list_is_current(proxied: ProxiedApi) -> None:
 
 
 def assert_recovered(proxied: ProxiedApi) -> None:
-    """After the breaker's pause, and perhaps a quarantine, the list is true, and then served
-    without PostgreSQL."""
+    """After the breaker's pause, and perhaps a quarantine, the list is correct, then served without
+    PostgreSQL."""
     proxied.heal()
     for _ in range(2):
         time.sleep(PAUSE_SECONDS)

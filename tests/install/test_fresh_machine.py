@@ -147,8 +147,8 @@ def test_an_active_environment_is_installed_into_again(machine: Machine) -> None
 
 
 def test_an_unfit_python_is_named(machine: Machine) -> None:
-    told = machine.run("sh", "-c", "sh local/install.sh no no/bin/uv /bin/false || true")
-    assert told == "make: Python 3.11 to 3.14 is needed, and /bin/false is not one.\n"
+    output = machine.run("sh", "-c", "sh local/install.sh no no/bin/uv /bin/false || true")
+    assert output == "make: Python 3.11 to 3.14 is needed, and /bin/false is not one.\n"
 
 
 def test_clean_leaves_what_was_checked_out(machine: Machine) -> None:

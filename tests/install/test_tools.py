@@ -107,7 +107,7 @@ def test_with_a_python_for_bytecode_only_docker_is_missing(machine: Machine) -> 
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "reason"),
     [
         (BROKEN, "npm does not run: install Node.js with npm"),
         (UNREACHABLE_NPM, "a registry of packages cannot be reached"),
@@ -115,11 +115,11 @@ def test_with_a_python_for_bytecode_only_docker_is_missing(machine: Machine) -> 
     ids=["broken", "unreachable"],
 )
 def test_without_packages_of_node_one_line_is_printed(
-    machine: Machine, script: str, told: str
+    machine: Machine, script: str, reason: str
 ) -> None:
     machine.provide("npm", script)
     [line] = machine.skipped("tests/clients", "-k", "spectral or redocly or typescript")
-    assert told in line
+    assert reason in line
 
 
 @pytest.mark.parametrize("script", [BROKEN, None], ids=["broken", "none"])

@@ -14,7 +14,7 @@ from tests.local.toys import toy_function
 
 
 class Served:
-    """A gateway before a pool, and what it told its console."""
+    """A gateway before a pool, and its console output."""
 
     def __init__(self, project: Path, authorizer: JwtAuthorizer | None = None, **pool: Any) -> None:
         self.project = project

@@ -169,8 +169,8 @@ def test_only_a_committed_tree_loses_files(tmp_path: Path, command: tuple[str, .
     assert "new.py" in refusal(folder, f"local.generate.{command[0]}", *command[1:])
     assert run(["git", "status", "--porcelain"], folder) == "?? new.py\n"
     (folder / ".git").rename(folder / "git")  # as in an archive
-    told = refusal(folder, f"local.generate.{command[0]}", *command[1:])
-    assert told.startswith("git could not undo this: git init")
+    output = refusal(folder, f"local.generate.{command[0]}", *command[1:])
+    assert output.startswith("git could not undo this: git init")
 
 
 def refusal(folder: Path, module: str, *arguments: str) -> str:

@@ -138,7 +138,7 @@ def test_the_functions_sign_in_as_the_parameters_say() -> None:
 
 
 def environment(**parameters: str) -> dict[str, str]:
-    """What the functions are told of IAM."""
+    """The functions' settings for IAM."""
     variables = stack(**parameters).properties("MetaFunction")["Environment"]
     names = ("DATABASE_AUTH", "REDIS_IAM_CACHE")
     return {name: variables["Variables"][name] for name in names}

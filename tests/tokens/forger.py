@@ -1,4 +1,4 @@
-"""The tools that forged tokens are made with: parts of a genuine token, changed and signed again.
+"""Tools to forge tokens: parts of a genuine token, changed and signed again.
 
 A maker is a function of a Forger; it returns the request that an attacker would send.
 """
@@ -134,7 +134,7 @@ def signature(change: Callable[[bytes], bytes]) -> Make:
 
 
 def sent(headers: Callable[[str], list[tuple[str, str]]], **request: Any) -> Make:
-    """The genuine token, sent where or as a token must not be."""
+    """The genuine token, sent in a place or form in which no token may be sent."""
     return lambda forger: Attempt(headers(forger.genuine), **request)
 
 
