@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from pydantic_core._pydantic_core import list_all_errors
@@ -125,6 +125,17 @@ class Address(BaseModel):
     street: str = Field(default="", max_length=3)
 
 
+def test_a_body_that_fastapi_makes_of_parameters_is_rejected_at_import() -> None:
+    """It would ignore unknown members."""
+
+    async def take_two(address: Address, other: Address) -> None: ...
+    async def take_one(address: Annotated[Address, Body(embed=True)]) -> None: ...
+
+    for endpoint in (take_two, take_one):
+        with pytest.raises(TypeError, match="is made of parameters"):
+            serve(endpoint, method="POST")
+
+
 class Options(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -134,7 +145,10 @@ class Options(TypedDict, total=False):
 
 
 class Cat(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     kind: Literal["cat"]
+    lives: int = 9
 
 
 class Dog(BaseModel):
@@ -159,6 +173,7 @@ class Everything(BaseModel):
     templated: Annotated[str, AfterValidator(reject_by_template)] = ""
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
     counts: dict[str, int] = {}
+    places: dict[str, Address] = {}
     addresses: list[Address] = []
     options: Options = {}
     choice: Literal["a", "b"] = "a"
@@ -195,6 +210,9 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
         ({"rejected": SECRET}, "rejected", "Value error"),
         ({"templated": SECRET}, "templated", "is invalid"),
         ({"pet": {"kind": SECRET}}, "pet", "is invalid"),
+        ({"pet": {"kind": "cat", SECRET: 1}}, "pet", "member 2 is unknown; known are kind, lives"),
+        ({"pet": {"kind": "cat", "lives": SECRET}}, "pet.lives", "Input should be a valid integer"),
+        ({"places": {SECRET: {"street": SECRET}}}, "places.street", "String should have at most 3"),
         ({"choice": SECRET}, "choice", "Input should be 'a' or 'b'"),
     ],
     ids=str,

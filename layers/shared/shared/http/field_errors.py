@@ -6,6 +6,7 @@ UUID, a tag, the text of a `ValueError`): only values from the schema are kept.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, get_args, get_type_hints
 
 from fastapi.dependencies.utils import get_flat_params, get_validation_alias
@@ -64,7 +65,10 @@ def _message(error: Mapping[str, Any]) -> str:
 def _known(
     route: APIRoute, place: str, path: Location
 ) -> tuple[list[str | int], Mapping[str, Any]]:
-    """Return the path up to the first undeclared name, and the names declared there."""
+    """Return the path's declared names and positions, and the names declared where it ends.
+
+    Undeclared are the names of clients, such as keys of a dictionary, and alternatives of a union.
+    """
     if place == "body":
         body = route.body_field
         members = {} if body is None else _members(body.field_info.annotation)
@@ -75,7 +79,7 @@ def _known(
     for part in path:
         if isinstance(part, str):
             if part not in members:
-                break
+                continue
             members = _members(members[part])
         known.append(part)
     return known, members
@@ -105,9 +109,15 @@ def _aliases(dictionary: Any) -> dict[str, str]:
     return {name: alias for name, alias in aliases.items() if isinstance(alias, str)}
 
 
-def _position(body: object, path: Location) -> int:
-    """Return the position of the path's last name in its object, from 1."""
-    value: Any = body
-    for part in path[:-1]:
-        value = value[part]
-    return list(value).index(path[-1]) + 1
+def _position(value: Any, path: Location) -> int:
+    """Return the position of the path's last name in its object, from 1; 0 if it is not there.
+
+    Other parts of the path may be in no object: they name an alternative of a union.
+    """
+    first, *rest = path
+    if not rest:
+        return [*value].index(first) + 1 if isinstance(value, dict) and first in value else 0
+    with suppress(LookupError, TypeError):
+        if found := _position(value[first], rest):
+            return found
+    return _position(value, rest)

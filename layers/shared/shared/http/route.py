@@ -103,8 +103,13 @@ def strict_handler(route: APIRoute, handler: Handler) -> Handler:
     """Return the handler of a route, preceded by the checks of query parameters and body.
 
     It raises `InvalidRequest`, `UnsupportedMediaType` and `MalformedJson`.
+
+    Raises `TypeError` for a body that FastAPI makes of parameters: it may have unknown members.
     """
     has_body = route.body_field is not None
+    body = route.body_field.field_info.annotation if route.body_field is not None else None
+    if getattr(body, "__module__", "").startswith("fastapi."):
+        raise TypeError(f"the body of {route.name} is made of parameters: give it one model")
     repeatable: dict[str, bool] = {}
     is_derived = False
 
