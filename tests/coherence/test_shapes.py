@@ -138,6 +138,12 @@ cities = Table(
     Column("name", Text),
     info={SCOPE: "country"},
 )
+borders = Table(
+    "made_borders",
+    SHAPES,
+    key(),
+    Column("country", ForeignKey("made_countries.code", onupdate="CASCADE")),
+)
 readings = Table(
     "made_readings",
     SHAPES,
@@ -205,6 +211,8 @@ INSERT INTO made_log (line) VALUES ('made');
 INSERT INTO made_folders (parent_id, name) VALUES (NULL, 'root'), (1, 'child'), (2, 'grandchild');
 INSERT INTO made_countries VALUES ('DE'), ('FR');
 INSERT INTO made_cities (country, name) VALUES ('DE', 'Ulm');
+INSERT INTO made_countries VALUES ('AT');
+INSERT INTO made_borders (country) VALUES ('AT');
 INSERT INTO made_readings (value) VALUES (10);
 INSERT INTO made_people (name, initial) VALUES ('Ada', 'A');
 INSERT INTO made_agencies (owner_id) VALUES (1);
@@ -304,6 +312,7 @@ READS: dict[str, Any] = {
         books.join(same.outerjoin(others, others.c.id != same.c.id), books.c.id == same.c.id)
     )
     .where(books.c.author_id == AUTHOR, same.c.author_id == AUTHOR),
+    "borders": select(borders.c.country),
     "clauses": select(clauses.c.id),
     "counted titles": select(title_counts.c.titles),
     "counted titles, as text": database.sql(
@@ -489,6 +498,14 @@ WRITES: dict[str, tuple[Executable, dict[str, object]]] = {
         .where(countries.c.code == "DE")
         .values(code="IT")
         .returning(countries.c.code),
+        {},
+    ),
+    "a country is renamed, as text": (
+        database.sql(
+            "UPDATE made_countries SET code = 'IT' WHERE code = 'AT' RETURNING code",
+            reads=[countries],
+            changes=[countries],
+        ),
         {},
     ),
     "a country is deleted": (

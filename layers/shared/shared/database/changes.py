@@ -104,8 +104,8 @@ def changes_of(statement: Executable) -> TableChanges:
     by_cascade: dict[str, str | None] = {}
     for one in changing:
         by_cascade |= dict.fromkeys(_cascaded(changed_table(one), isinstance(one, Delete)))
-    for table in named:
-        by_cascade |= dict.fromkeys(_cascaded(table, True))
+    for table in named:  # text does not tell whether it deletes or updates
+        by_cascade |= dict.fromkeys({**_cascaded(table, True), **_cascaded(table, False)})
     if not isinstance(statement, Insert | Update | Delete):
         return TableChanges(statement, by_cascade, frozenset(others))
     table = changed_table(statement)

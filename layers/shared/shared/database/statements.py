@@ -61,7 +61,7 @@ class NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which a delete cascades need not be named, nor tables that are `DERIVED_FROM` others.
+    Tables to which it cascades need not be named, nor tables that are `DERIVED_FROM` others.
     """
     return NamedText(text, reads, changes)
 
