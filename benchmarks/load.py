@@ -71,15 +71,11 @@ class Measured:
 class Fleet:
     """Workers of one system, which begin and end each round together."""
 
-    def __init__(
-        self, name: str, target: Target, size: int, log: Path, handlers_log: Path | None = None
-    ) -> None:
+    def __init__(self, name: str, target: Target, size: int, log: Path) -> None:
         self.name = name
         self.size = size
         self._log = log
         command = [sys.executable, "-m", "benchmarks.load_worker", target.system, str(size)]
-        if handlers_log is not None:
-            command.append(str(handlers_log))
         environment = os.environ | {
             "DATABASE_URL": target.database_url,
             "REDIS_URL": target.redis_url,
@@ -158,9 +154,7 @@ def measure() -> dict[str, Any]:
             if size == POOLED_WORKERS and PROGRAM is not None:
                 named |= stack.enter_context(_pooled(targets, directory))
             results[f"{size} workers"] = _load(named, size, log, services.database_url)
-        over_time = {system: _over_time(target, log) for system, target in targets.items()}
-        results["memory"] = {system: memory for system, (memory, _) in over_time.items()}
-        results["per_request"] = {system: request for system, (_, request) in over_time.items()}
+        results["memory"] = {system: _memory(target, log) for system, target in targets.items()}
     return results
 
 
@@ -349,35 +343,23 @@ def _counted_connections(server_url: str) -> Iterator[dict[str, int]]:
         counting.join()
 
 
-def _over_time(target: Target, log: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The memory of a system's worker, and what a request costs besides time.
-
-    Of the memory: bytes at each reading, and the growth from the first to the last.
-    """
-    handlers_log = log.with_name(f"{target.system}-handlers.log")
-    fleet = Fleet(f"{target.system}-memory", target, 1, log, handlers_log)
+def _memory(target: Target, log: Path) -> dict[str, Any]:
+    """The memory of a system's worker: bytes at each reading, and the growth over all."""
+    fleet = Fleet(f"{target.system}-memory", target, 1, log)
     try:
         fleet.wait_until_ready()
-        results = fleet.work(requests=REQUESTS_BEFORE_READING)
+        fleet.work(requests=REQUESTS_BEFORE_READING)
         readings = fleet.resident_bytes()
         for _ in range(READINGS):
-            results += fleet.work(requests=REQUESTS_PER_READING)
+            fleet.work(requests=REQUESTS_PER_READING)
             readings += fleet.resident_bytes()
     finally:
         fleet.close()
-    memory = {
+    return {
         "resident_bytes": readings,
         "requests_between_readings": REQUESTS_PER_READING,
         "growth": round(readings[-1] / readings[0] - 1, 5),
     }
-    requests = REQUESTS_BEFORE_READING + READINGS * REQUESTS_PER_READING
-    logged = handlers_log.read_bytes()
-    per_request = {
-        "log_bytes": round(len(logged) / requests, 1),
-        "log_lines": round(logged.count(b"\n") / requests, 2),
-        "body_bytes": round(sum(result["body_bytes"] for result in results) / requests, 1),
-    }
-    return memory, per_request
 
 
 def _resident_bytes(pid: int) -> int:

@@ -36,7 +36,6 @@ TITLES = {
     "ablation": "Ablation",
     "scale": "A million users",
     "load": "Load",
-    "costs": "Costs",
 }
 INTRODUCTION = """\
 # Benchmarks
