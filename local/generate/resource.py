@@ -62,7 +62,7 @@ MAX_CHARACTERS = 26
 FIELD = re.compile(
     r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d{1,9}(,\d{1,9})?)\))?(?P<null>\?)?"
 )
-SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str"})
+SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str", "time"})
 """Fields and tables with these names would hide names that later columns use."""
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
 """Names that the files of each function use otherwise."""
@@ -79,6 +79,7 @@ TYPES: dict[str, Type] = {
     "bool": Type("Boolean", "bool", "StrictBool", "True"),
     "decimal": Type("", "Decimal", "", '"1"'),
     "date": Type("Date", "date", "Date", '"2026-01-31"'),
+    "time": Type("Time", "time", "Time", '"09:30:00"', "Time"),
     "datetime": Type("DateTime(timezone=True)", "datetime", "Timestamp", '"2026-01-31T12:00:00Z"'),
     "uuid": Type("Uuid", "UUID", "UUID", '"6f1c7b0e-3a52-4c8e-9d7f-0123456789ab"'),
     "json": Type(

@@ -96,7 +96,7 @@ GENERATED = {
 
 
 SCHEMA_IMPORTS = """\
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
@@ -104,17 +104,18 @@ from uuid import UUID
 from pydantic import Field, JsonValue, StrictBool
 
 from shared.http.fields import DECIMAL_DIGITS, Body, Changes, Content, Date, Digits, Id, IdParameter
-from shared.http.fields import Integer, JsonObject, Key, Line, OneLine, Shown, Timestamp
+from shared.http.fields import Integer, JsonObject, Key, Line, OneLine, Shown, Time, Timestamp
 from shared.http.pagination import OffsetPage, PageParameters, limit_up_to
 """
 MODEL_IMPORTS = """\
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, ForeignKey
-from sqlalchemy import Identity, Index, Integer, Named, Numeric, Table, Text, TypedColumns, Uuid, func
+from sqlalchemy import Identity, Index, Integer, Named, Numeric, Table, Text, Time, TypedColumns, Uuid
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.database.dependencies import SCOPE

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from shared.http.fields import (
     Integer,
     JsonObject,
     Line,
+    Time,
     Timestamp,
     without_null,
 )
@@ -59,6 +60,21 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
         (JsonObject, [LARGEST | {"text": f"{LARGEST['text']}x"}]),
         (JsonObject, [{"a": [1e308] * 40}, {"a": {"b": [-1e-300] * 40}}]),  # of 309 digits each
         (Date, ["2026-02-30", "2026-01-31T00:00:00", "20260131", "2026-W05-6", 1, 1.0, None]),
+        (
+            Time,
+            [
+                "10:00+02:00",
+                "10:00Z",
+                "24:00",
+                "9:30",
+                "10:00:60",
+                "10:00\n",
+                "10",
+                3600,
+                "10:00:00.1234567",
+                None,
+            ],
+        ),
         (Timestamp, ["2026-01-31", "soon", "2026-01-31T25:00:00Z", 0, "0", None]),
         (Timestamp, ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"]),
     ],
@@ -109,6 +125,17 @@ def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:
     assert moment == datetime(2026, 1, 31, 10, tzinfo=UTC)
     assert moment.tzinfo is UTC
     assert TypeAdapter(Timestamp).json_schema() == {"type": "string", "format": "date-time"}
+
+
+def test_a_time_of_a_day_is_that_of_a_column_without_a_zone() -> None:
+    adapter = TypeAdapter(Time)
+    for text, expected in {
+        "09:30": time(9, 30),
+        "23:59:59.123456": time(23, 59, 59, 123456),
+    }.items():
+        assert adapter.validate_python(text) == expected
+        assert re.search(adapter.json_schema()["pattern"], text)
+    assert adapter.dump_json(adapter.validate_python(time(9, 30))) == b'"09:30:00"'
 
 
 def test_an_optional_parameter_is_documented_as_itself_rather_than_as_its_type() -> None:

@@ -1,16 +1,20 @@
-"""Dates and date-times, as defined by RFC 3339.
+"""Dates, times of a day and date-times, as defined by RFC 3339.
 
 A date-time is converted to UTC; without an offset, which the RFC does not allow, it is UTC. Other
 forms of ISO 8601 (weeks, ordinal dates, offsets in seconds) are rejected. A leap second becomes the
 first second of the next day, as in PostgreSQL. Digits below a microsecond are truncated.
+
+A time of a day has no offset, which PostgreSQL would drop; its seconds may be left out.
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from pydantic_core import PydanticCustomError
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?$"
+TIME = re.compile(TIME_PATTERN.strip("^$"))
 RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"([Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:(?P<second>[0-5][0-9]|60)(\.[0-9]+)?"
@@ -41,6 +45,12 @@ def parse_date(value: object) -> date:
     except ValueError:
         pass
     raise PydanticCustomError("date", "is not a date, such as 2026-01-31")
+
+
+def parse_time(value: object) -> time:
+    if TIME.fullmatch(text := str(value)):
+        return time.fromisoformat(text)
+    raise PydanticCustomError("time", "is not a time of a day without an offset, such as 09:30")
 
 
 def parse_timestamp(value: object) -> datetime:

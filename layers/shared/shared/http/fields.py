@@ -12,7 +12,7 @@ numbers of JSON without exponents, so that their digits count.
 import json
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from types import NoneType
 from typing import Annotated, Any, get_args
@@ -31,7 +31,13 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from starlette.convertors import IntegerConvertor, StringConvertor, register_url_convertor
 from typing_extensions import TypedDict
 
-from shared.http.dates import parse_date, parse_date_or_datetime, parse_timestamp
+from shared.http.dates import (
+    TIME_PATTERN,
+    parse_date,
+    parse_date_or_datetime,
+    parse_time,
+    parse_timestamp,
+)
 from shared.http.texts import (
     LINE_PATTERN,
     MAX_EMAIL_CHARACTERS,
@@ -166,6 +172,20 @@ DateOrDatetime = Annotated[
 """A date, which means its midnight, or a point in time; in UTC."""
 
 Date = Annotated[date, BeforeValidator(parse_date)]
+Time = Annotated[
+    time,
+    BeforeValidator(parse_time),
+    # JSON Schema's format `time` has an offset.
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": len("09:30:00.000000"),
+            "pattern": TIME_PATTERN,
+            "examples": ["09:30:00"],
+        }
+    ),
+]
+"""A time of a day, without an offset; also in responses."""
 Timestamp = Annotated[datetime, BeforeValidator(parse_timestamp)]
 """A point in time, in UTC."""
 
