@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -121,6 +122,48 @@ def wrong_values(valid: object) -> list[object]:
     """Values of other types, and a text with a character that no text may have."""
     wrong: list[object] = [[SECRET], {SECRET: SECRET}]
     return [*(one for one in wrong if type(one) is not type(valid)), f"{SECRET}\x00"]
+
+
+COERCED: dict[str, list[object]] = {
+    "boolean": [True],
+    "integer": [0, 1],
+    "number": [1.5],
+    "string": ["1", "true"],
+}
+"""Values of each type that pydantic takes for values of other types."""
+OTHER_FORMATS = {"date": "2026-01-31T00:00:00Z", "date-time": "1769904000"}
+LAX = (
+    "No value of a body is converted: take the types of shared.http.fields instead of int, date,"
+    " datetime and time, StrictBool instead of bool, and Field(strict=True) for others."
+)
+
+
+def with_other_types(schema: dict[str, Any], valid: Any) -> Iterator[object]:
+    """The value with one of another type in it, for each place that the schema describes."""
+    parts = [documented(one) for one in documented(schema).get("anyOf", [documented(schema)])]
+    allowed = {one.get("type", "string" if "const" in one else "any") for one in parts}
+    if "any" not in allowed:
+        allowed |= {"integer"} if "number" in allowed else set()
+        yield from (one for type_ in COERCED.keys() - allowed for one in COERCED[type_])
+    for part in parts:
+        if part.get("format") in OTHER_FORMATS:
+            yield OTHER_FORMATS[part["format"]]
+        if "items" in part:
+            yield from ([one] for one in with_other_types(part["items"], (valid or [None])[0]))
+        members = valid if isinstance(valid, dict) else {}
+        for name, field in part.get("properties", {}).items():
+            others = with_other_types(field, members.get(name))
+            yield from (members | {name: one} for one in others)
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.body], ids=str)
+def test_a_value_of_another_type_is_rejected(
+    api: httpx.Client, few_rows: None, operation: Operation
+) -> None:
+    content = documented(operation.documented["requestBody"])["content"]["application/json"]
+    for body in with_other_types(content["schema"], operation.body):
+        response = api.request(operation.method, operation.target, json=body)
+        assert response.status_code == 422, f"{body}: {response.text} {LAX}"
 
 
 def test_an_id_is_not_echoed(api: httpx.Client) -> None:
