@@ -10,12 +10,13 @@ import psycopg
 from fastapi.routing import APIRoute
 from sqlalchemy import Column, ForeignKey, Table
 
-from local.demo.columns import column_value, is_given, nth_key
+from local.demo.columns import ROW_VALUE_HINT, column_value, is_given, nth_key
 from local.generate.http_semantics import errors_of_constraints, restricting
 from local.generate.resource_files import camel
 from local.generate.sample_events import sample_events
 from shared.database.dependencies import DERIVED_FROM, ROWS_OF, UNTRACKED
 from shared.database.models import METADATA, ROW_VALUE, identities
+from shared.database.violations import UNIQUE
 from shared.errors import AlreadyTaken, RequestInProgress, ResourceDeleted, ResourceInUse
 from shared.http.fields import Key
 from shared.http.problems import ERRORS
@@ -31,7 +32,6 @@ KNOWN_CONFLICTS = {
 }
 MAX_ROWS = 99
 """Of tables whose keys are texts."""
-ROW_VALUE_HINT = "Give a column that needs another value its own: Column(…, info={ROW_VALUE: …})."
 
 FUNCTION_NAMES = sorted(handler.parent.name for handler in FUNCTIONS.glob("*/handler.py"))
 """Every Lambda function."""
@@ -151,7 +151,9 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
     its column's name with the number. What may be null is null in every third row, and where no
     client sends it, as after a create, in all of them.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
-    A link table links these with the second row of that number: 1 with 1 and 2, 3 with 3.
+    A link table, and one whose references are unique, links these with the second row of that
+    number: 1 with 1 and 2, 3 with 3. Of rows that may belong to one of their own table, the rest
+    belong to none.
     """
     for table in SEEDED:
         insert_rows_of(database, table, first, last)
@@ -194,12 +196,13 @@ def insert_rows_of(database: psycopg.Connection[Any], table: Table, first: int, 
 def delete_referring(database: psycopg.Connection[Any], table: str) -> None:
     """Delete the rows that would stop the deletion of a row of this table.
 
-    Its own rows stay, and refer to themselves.
+    Its own rows stay, and refer to none or to themselves.
     """
     for child in restricting(METADATA.tables[table]):
         if child.name == table:
             for own in _own_keys(child):
-                reference = f"{own.parent.name} = {own.column.name}"
+                value = "NULL" if own.parent.nullable else own.column.name
+                reference = f"{own.parent.name} = {value}"
                 database.execute(f"UPDATE {table} SET {reference}".encode())
             continue
         delete_referring(database, child.name)
@@ -260,16 +263,26 @@ def values_of(table: Table) -> dict[str, str]:
 
 def _value(column: Column[Any]) -> str:
     """The column's value in row n; a nullable column that clients send is null in every third."""
+    if ROW_VALUE in column.info:
+        return column_value(column)
     for key in column.foreign_keys:
-        is_own = column is [*column.table.primary_key][-1]
-        return _key(key.column.table, "n" if is_own else "CASE WHEN n % 2 = 0 THEN 1 ELSE n END")
+        may_be_root = key.column.table is column.table and column.nullable
+        rest = "NULL" if may_be_root else "n"
+        number = "n" if is_distinct(column) else f"CASE WHEN n % 2 = 0 THEN 1 ELSE {rest} END"
+        return _key(key.column.table, number)
     if column.primary_key:
         return _key(column.table, "n")
     value = column_value(column)
-    if not column.nullable or ROW_VALUE in column.info:
+    if not column.nullable:
         return value
     is_sent = letters(column.name) in SENT.get(column.table.name, ())
     return f"CASE WHEN n % 3 > 0 THEN {value} END" if is_sent else "NULL"
+
+
+def is_distinct(reference: Column[Any]) -> bool:
+    """Whether each row refers to a row of its own: the last of references that are unique."""
+    keys = [[*one.columns] for one in reference.table.constraints if isinstance(one, UNIQUE)]
+    return any(key[-1] is reference and all(one.foreign_keys for one in key) for key in keys)
 
 
 def _key(table: Table, number: str) -> str:

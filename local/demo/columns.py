@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from shared.database.models import ROW_VALUE
 
+ROW_VALUE_HINT = "Give a column that needs another value its own: Column(…, info={ROW_VALUE: …})."
 LETTERS = [string.ascii_lowercase, string.ascii_uppercase]
 VALUES: dict[type, str] = {
     bool: "n % 6 = 5",
@@ -81,7 +82,7 @@ def value_of(type_: TypeEngine[Any], name: str) -> str:
         return f"jsonb_build_object('row', '{name} ' || n)"
     if isinstance(type_, Numeric) and type_.precision is not None:
         return f"n % {10 ** (type_.precision - (type_.scale or 0))}"
-    assert type_.python_type in VALUES, f"{name}: add a value of {type_!r} in row n to VALUES"
+    assert type_.python_type in VALUES, f"{name} has the type {type_!r}: {ROW_VALUE_HINT}"
     return VALUES[type_.python_type].format(name=name)
 
 

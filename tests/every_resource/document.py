@@ -27,6 +27,7 @@ from tests.resources import (
     RESOURCE_OF,
     RESOURCES,
     column_of,
+    is_distinct,
     is_done,
     is_link,
     key_for,
@@ -355,8 +356,9 @@ def _samples(table: Table, name: str, schema: dict[str, Any]) -> list[str]:
     if name in KEY_PARAMETERS:
         return [str(key_for(name, 1))]
     types = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-    if any(one.get("format") in ("date", "date-time") for one in types):
-        return [LONG_AGO]
+    formats = {one.get("format") for one in types}
+    if formats & {"date", "date-time"}:
+        return [LONG_AGO if "date" in formats else f"{LONG_AGO}T00:00:00Z"]
     if any(one.get("type") in ("integer", "number") for one in types):
         return ["1"]
     return [name]
@@ -401,11 +403,16 @@ def _writes() -> Iterator[Write]:
 
 
 def _body(event: dict[str, Any]) -> dict[str, Any] | None:
-    """The key of its own that a create gives is changed: the sample's is that of row 1."""
+    """The sample, with other keys than those of row 1: an item's own, and its unique references."""
     if "body" not in event:
         return None
     body: dict[str, Any] = json.loads(event["body"])
     name = event["rawPath"].split("/")[1]
+    for field in body if name in METADATA.tables else ():
+        column = column_of(METADATA.tables[name], field)
+        if column is not None and is_distinct(column):
+            [reference] = column.foreign_keys
+            body[field] = key_of(reference.column.table, 3)
     if event["requestContext"]["http"]["method"] == "POST" and name in RESOURCE_OF:
         key = RESOURCE_OF[name].key
         body |= {key: key_of(METADATA.tables[name], 0)} if key in body else {}
@@ -417,7 +424,8 @@ def of_kinds(*kinds: str) -> list[Write]:
 
 
 BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
-"""The body of each operation's sample event; an item that it creates has the key of row 0."""
+"""The body of each operation's sample event; an item that it creates has the key of row 0, and its
+unique references are to row 3."""
 QUERIES = {
     name.partition("-")[2]: event.get("rawQueryString", "")
     for name, event in sample_events().items()
