@@ -120,7 +120,10 @@ def _add_differences(
                     downgrade.ops[:0] = map(_execute, difference.downgrade())
             yield from map(str, differences(connection, metadata))
         except DBAPIError as error:
-            yield f"the models are not compared with the migration: {error.orig}"
+            yield (
+                "constraints, defaults and the like, as the models cannot be created. If they need"
+                f" an extension, create it by a migration before: {error.orig}"
+            )
         savepoint.rollback()
 
 

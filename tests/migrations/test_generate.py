@@ -425,6 +425,11 @@ BY_HAND = [
         numbers(CheckConstraint("unknown(number)", name="more")),
         "function unknown(bigint) does not exist",
     ),
+    (
+        numbers(),
+        numbers(ExcludeConstraint(("number", "="), name="apart", using="gist")),
+        "an extension, create it by a migration before: data type bigint has no default operator",
+    ),
 ]
 """Tables before and after changes that are not written, and the warnings."""
 EQUAL = {
