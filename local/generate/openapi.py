@@ -13,7 +13,7 @@ from typing import Any
 from fastapi.openapi.utils import get_openapi
 
 from local import ROOT
-from local.generate.http_semantics import add_http_semantics
+from local.generate.http_semantics import add_http_semantics, resolved
 from local.generate.page_sizes import check_pages
 from local.generate.repository import FUNCTIONS
 from shared.errors import (
@@ -98,8 +98,8 @@ SECURITY_SCHEMES = {
 def merged_openapi() -> dict[str, Any]:
     """Return the document over every function that has routes, by name, meta last.
 
-    Raises `ValueError` if two of its paths, schemas or operations would have one name, or if a page
-    could be larger than Lambda's response.
+    Raises `ValueError` if two of its paths, schemas or operations would have one name, if a page
+    could be larger than Lambda's response, or if a body is not an object with known members.
     """
     of_layer = {"paths": {}, "components": {"schemas": {"Problem": PROBLEM_SCHEMA}}}
     documents: dict[str, dict[str, Any]] = {"the layer": of_layer}
@@ -129,6 +129,7 @@ def merged_openapi() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
     }
+    _check_bodies(document)
     add_http_semantics(document)
     _make_bounds_exact(document)
     check_pages(document)
@@ -145,6 +146,19 @@ def _check_names(documents: dict[str, Any]) -> None:
                 raise ValueError(
                     f"{function} and {other} both have the {name} in their OpenAPI documents: "
                     "rename one, as the merged document can have only one."
+                )
+
+
+def _check_bodies(document: dict[str, Any]) -> None:
+    """Raise `ValueError` for a body to which no optional member could be added later."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            schema = content.get("application/json", {}).get("schema")
+            if schema is not None and "properties" not in resolved(document, schema):
+                raise ValueError(
+                    f"{method.upper()} {path}: its body must be a Body, an object with known"
+                    " members; an array, or one of several objects, is a member of it"
                 )
 
 

@@ -153,6 +153,23 @@ def test_functions_with_a_name_in_common_are_rejected(
         merged_openapi()
 
 
+@pytest.mark.parametrize("body", ["list[int]", "Thing | Other", "dict[str, int]"])
+def test_a_body_that_is_no_object_with_known_members_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    (function := tmp_path / f"of_{tmp_path.name}").mkdir()  # a module of its own
+    (function / "routes.py").write_text('"""Routes."""')
+    (function / "handler.py").write_text(
+        "from fastapi import FastAPI\nfrom pydantic import BaseModel\napp = FastAPI()\n"
+        "class Thing(BaseModel):\n    a: int\nclass Other(BaseModel):\n    b: int\n"
+        f'@app.post("/things")\ndef post(body: {body}) -> None: ...'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(openapi, "FUNCTIONS", tmp_path)
+    with pytest.raises(ValueError, match="POST /things: its body must be a Body"):
+        merged_openapi()
+
+
 def test_every_reference_leads_somewhere_and_every_component_is_referred_to(
     document: dict[str, Any],
 ) -> None:
