@@ -134,12 +134,13 @@ COERCED: dict[str, list[object]] = {
 OTHER_FORMATS = {"date": "2026-01-31T00:00:00Z", "date-time": "1769904000"}
 LAX = (
     "No value of a body is converted: take the types of shared.http.fields instead of int, date,"
-    " datetime and time, StrictBool instead of bool, and Field(strict=True) for others."
+    " datetime and time, StrictBool instead of bool, and Field(strict=True) for others. Objects"
+    ' in a body are a Body, too; one that has other members, too, says so: extra="allow".'
 )
 
 
-def with_other_types(schema: dict[str, Any], valid: Any) -> Iterator[object]:
-    """The value with one of another type in it, for each place that the schema describes."""
+def invalid(schema: dict[str, Any], valid: Any) -> Iterator[object]:
+    """The value with one of another type, or an unknown member, in each place of its schema."""
     parts = [documented(one) for one in documented(schema).get("anyOf", [documented(schema)])]
     allowed = {one.get("type", "string" if "const" in one else "any") for one in parts}
     if "any" not in allowed:
@@ -149,19 +150,20 @@ def with_other_types(schema: dict[str, Any], valid: Any) -> Iterator[object]:
         if part.get("format") in OTHER_FORMATS:
             yield OTHER_FORMATS[part["format"]]
         if "items" in part:
-            yield from ([one] for one in with_other_types(part["items"], (valid or [None])[0]))
+            yield from ([one] for one in invalid(part["items"], (valid or [None])[0]))
         members = valid if isinstance(valid, dict) else {}
+        if "properties" in part and not part.get("additionalProperties"):
+            yield members | {"unknown_member": 1}
         for name, field in part.get("properties", {}).items():
-            others = with_other_types(field, members.get(name))
-            yield from (members | {name: one} for one in others)
+            yield from (members | {name: one} for one in invalid(field, members.get(name)))
 
 
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.body], ids=str)
-def test_a_value_of_another_type_is_rejected(
+def test_a_value_of_another_type_and_an_unknown_member_are_rejected(
     api: httpx.Client, few_rows: None, operation: Operation
 ) -> None:
     content = documented(operation.documented["requestBody"])["content"]["application/json"]
-    for body in with_other_types(content["schema"], operation.body):
+    for body in invalid(content["schema"], operation.body):
         response = api.request(operation.method, operation.target, json=body)
         assert response.status_code == 422, f"{body}: {response.text} {LAX}"
 
