@@ -214,11 +214,17 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
         ({"pet": {"kind": "cat", "lives": SECRET}}, "pet.lives", "Input should be a valid integer"),
         ({"places": {SECRET: {"street": SECRET}}}, "places.street", "String should have at most 3"),
         ({"choice": SECRET}, "choice", "Input should be 'a' or 'b'"),
+        (1.5, "body", "Input should be a valid dictionary or object to extract fields from"),
+        (
+            {"addresses": [1.5]},
+            "addresses.0",
+            "Input should be a valid dictionary or object to extract fields from",
+        ),
     ],
     ids=str,
 )
 def test_no_message_and_no_field_has_what_the_client_sent(
-    body: dict[str, Any], field: str, message: str
+    body: object, field: str, message: str
 ) -> None:
     with serve(take, method="POST") as api:
         response = api.post("/take", json=body)

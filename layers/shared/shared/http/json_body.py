@@ -77,6 +77,9 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class Number(float):
     """A number that keeps its digits, as its text: a decimal field would lose some in a float."""
 
+    # FastAPI lets pydantic take an instance of any other module's class for an object.
+    __module__ = "builtins"
+
     def __new__(cls, digits: str) -> Self:
         number = super().__new__(cls, digits)
         if math.isinf(number):
