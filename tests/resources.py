@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 from fastapi.routing import APIRoute
-from sqlalchemy import Column, ForeignKey, Table
+from sqlalchemy import Column, ForeignKey, Table, UniqueConstraint
 
 from local.demo.columns import ROW_VALUE_HINT, column_value, is_given, nth_key
 from local.generate.http_semantics import errors_of_constraints, restricting
@@ -16,7 +16,6 @@ from local.generate.resource_files import camel
 from local.generate.sample_events import sample_events
 from shared.database.dependencies import DERIVED_FROM, ROWS_OF, UNTRACKED
 from shared.database.models import METADATA, ROW_VALUE, identities
-from shared.database.violations import UNIQUE
 from shared.errors import AlreadyTaken, RequestInProgress, ResourceDeleted, ResourceInUse
 from shared.http.fields import Key
 from shared.http.problems import ERRORS
@@ -151,9 +150,9 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
     its column's name with the number. What may be null is null in every third row, and where no
     client sends it, as after a create, in all of them.
     Every other row belongs to row 1 of what it refers to, the rest to the row of their own number.
-    A link table, and one whose references are unique, links these with the second row of that
-    number: 1 with 1 and 2, 3 with 3. Of rows that may belong to one of their own table, the rest
-    belong to none.
+    A link table links these with the second row of that number: 1 with 1 and 2, 3 with 3. Of
+    references that are unique together, the last is the other way round: 1 with 1 and 2, 3 with 1.
+    Of rows that may belong to one of their own table, the rest belong to none.
     """
     for table in SEEDED:
         insert_rows_of(database, table, first, last)
@@ -266,10 +265,7 @@ def _value(column: Column[Any]) -> str:
     if ROW_VALUE in column.info:
         return column_value(column)
     for key in column.foreign_keys:
-        may_be_root = key.column.table is column.table and column.nullable
-        rest = "NULL" if may_be_root else "n"
-        number = "n" if is_distinct(column) else f"CASE WHEN n % 2 = 0 THEN 1 ELSE {rest} END"
-        return _key(key.column.table, number)
+        return _key(key.column.table, _referred(column, key))
     if column.primary_key:
         return _key(column.table, "n")
     value = column_value(column)
@@ -279,10 +275,29 @@ def _value(column: Column[Any]) -> str:
     return f"CASE WHEN n % 3 > 0 THEN {value} END" if is_sent else "NULL"
 
 
-def is_distinct(reference: Column[Any]) -> bool:
-    """Whether each row refers to a row of its own: the last of references that are unique."""
-    keys = [[*one.columns] for one in reference.table.constraints if isinstance(one, UNIQUE)]
-    return any(key[-1] is reference and all(one.foreign_keys for one in key) for key in keys)
+def _referred(column: Column[Any], key: ForeignKey) -> str:
+    """The number of the row to which row n refers, in SQL."""
+    is_one_to_one = [column] in unique_references(column.table)
+    if is_one_to_one or column is [*column.table.primary_key][-1]:
+        return "n"
+    if key.column.table is column.table and column.nullable:
+        return "CASE WHEN n % 2 = 0 THEN 1 END"
+    if is_last_of_pair(column):
+        return "CASE WHEN n % 2 = 0 THEN n ELSE 1 END"
+    return "CASE WHEN n % 2 = 0 THEN 1 ELSE n END"
+
+
+def unique_references(table: Table) -> list[list[Column[Any]]]:
+    """The references that are unique, alone or together, such as a review of a user and a book."""
+    keys = [[*one.columns] for one in table.constraints if isinstance(one, UniqueConstraint)]
+    keys += [[*one.columns] for one in table.indexes if one.unique]
+    return [key for key in keys if key and all(column.foreign_keys for column in key)]
+
+
+def is_last_of_pair(column: Column[Any]) -> bool:
+    """Whether it is the last of several references that are unique together."""
+    keys = unique_references(column.table)
+    return any(column is key[-1] for key in keys if len(key) > 1)
 
 
 def _key(table: Table, number: str) -> str:

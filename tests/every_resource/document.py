@@ -27,13 +27,14 @@ from tests.resources import (
     RESOURCE_OF,
     RESOURCES,
     column_of,
-    is_distinct,
     is_done,
+    is_last_of_pair,
     is_link,
     key_for,
     key_of,
     letters,
     linked,
+    unique_references,
 )
 
 DOCUMENT = json.loads(OPENAPI_FILE.read_text(encoding="utf-8"))
@@ -329,7 +330,14 @@ def _paginated_lists() -> Iterator[PaginatedList]:
         is_cached = operations["get"]["operationId"] in CACHED_LISTS
         required = dict(parse_qsl(QUERIES[operations["get"]["operationId"]])).keys()
         for given in _choices(samples, required):
-            yield PaginatedList(resource, path, frozenset(schemas), given, key, is_cached)
+            if not _is_of_one_row(table_of(path), {name for name, _ in given}):
+                yield PaginatedList(resource, path, frozenset(schemas), given, key, is_cached)
+
+
+def _is_of_one_row(table: Table, filters: Set[str]) -> bool:
+    """Whether the filters are references that are unique together."""
+    columns = {column_of(table, name) for name in filters}
+    return any(columns.issuperset(key) for key in unique_references(table))
 
 
 def _choices(samples: Mapping[str, list[str]], required: Set[str]) -> Iterable[Filters]:
@@ -403,14 +411,14 @@ def _writes() -> Iterator[Write]:
 
 
 def _body(event: dict[str, Any]) -> dict[str, Any] | None:
-    """The sample, with other keys than those of row 1: an item's own, and its unique references."""
+    """The sample, with keys that no row has: an item's own, and references that are unique."""
     if "body" not in event:
         return None
     body: dict[str, Any] = json.loads(event["body"])
     name = event["rawPath"].split("/")[1]
     for field in body if name in METADATA.tables else ():
         column = column_of(METADATA.tables[name], field)
-        if column is not None and is_distinct(column):
+        if column is not None and is_last_of_pair(column):
             [reference] = column.foreign_keys
             body[field] = key_of(reference.column.table, 3)
     if event["requestContext"]["http"]["method"] == "POST" and name in RESOURCE_OF:
@@ -424,8 +432,8 @@ def of_kinds(*kinds: str) -> list[Write]:
 
 
 BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
-"""The body of each operation's sample event; an item that it creates has the key of row 0, and its
-unique references are to row 3."""
+"""The body of each operation's sample event; an item that it creates has the key of row 0, and the
+last of references that are unique together is to row 3."""
 QUERIES = {
     name.partition("-")[2]: event.get("rawQueryString", "")
     for name, event in sample_events().items()
