@@ -497,6 +497,15 @@ def test_a_row_cannot_become_anothers_unless_the_statement_allows_it(api_as: Api
     assert ada.post("/notes/1/give-away/1").status_code == 403
 
 
+def test_a_key_that_would_not_make_a_post_idempotent_is_rejected(api_as: ApiAs) -> None:
+    root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
+    rejected = root.post("/notes/1/finish", headers=key)
+    assert rejected.status_code == 422
+    assert rejected.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert root.get("/notes/1").json()["line"] == "of Ada"
+    assert root.patch("/notes/1", json={"line": "new"}, headers=key).status_code == 200
+
+
 def test_a_write_of_a_row_that_the_caller_may_not_read_is_404(
     api_as: ApiAs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -696,8 +705,9 @@ def test_an_action_obeys_owners_and_conditions(
 
 def test_a_create_that_is_not_idempotent_takes_no_key(api_as: ApiAs) -> None:
     root, key = api_as("root", "admin"), {"Idempotency-Key": "one"}
-    ids = [root.post("/notes/any", json={}, headers=key).json()["id"] for _ in range(2)]
-    assert ids == [3, 4]
+    rejected = root.post("/notes/any", json={}, headers=key)
+    assert rejected.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert [root.post("/notes/any", json={}).json()["id"] for _ in range(2)] == [3, 4]
 
 
 def test_an_update_of_nothing_changes_nothing(api_as: ApiAs) -> None:

@@ -18,8 +18,10 @@ def test_authors_write_everything_a_key_is_nothing_and_no_list_is_cached(
     worker.restart(**REQUIRED)
     with client_of(claims=claims_of("author", subject="eve")) as eve:
         for number in (1, 2):
-            created = eve.post("/posts", json=post, headers={"Idempotency-Key": "one"})
+            created = eve.post("/posts", json=post)
             assert created.headers["location"] == f"/posts/{number}"
+        keyed = eve.post("/posts", json=post, headers={"Idempotency-Key": "one"})
+        assert keyed.json()["errors"][0]["field"] == "Idempotency-Key"
         assert eve.patch("/posts/1", json={"user_id": 2}).status_code == 200
         assert eve.get("/posts").json()["total"] == 2
     assert cache.keys("posts:*") == []

@@ -2,11 +2,12 @@
 
 Before a route's endpoint runs, in this order: the caller's permission is checked (a route without
 one is rejected at import); the request is counted towards the caller's limit; conditions are read;
-query parameters are rejected if the route does not declare them, as a misspelled `dry_run` must not
-cause a change, or if they are repeated, unless they are lists; the body is read strictly
-(`shared.http.json_body`). A dependency would run after the body is parsed, and FastAPI's security
-classes would create all OpenAPI models at a cold start. The fields of a body are strict by their
-schema (`extra="forbid"`; a test checks every schema).
+a POST with an `Idempotency-Key` is rejected if that would not make it idempotent; query parameters
+are rejected if the route does not declare them, as a misspelled `dry_run` must not cause a change,
+or if they are repeated, unless they are lists; the body is read strictly (`shared.http.json_body`).
+A dependency would run after the body is parsed, and FastAPI's security classes would create all
+OpenAPI models at a cold start. The fields of a body are strict by their schema (`extra="forbid"`; a
+test checks every schema).
 
 A request that met a broken database connection is retried once, on a new one. A connection may
 break unnoticed between two requests: the server failed over, or a network device dropped it.
@@ -46,6 +47,7 @@ PRIVATE = "x-private"
 CACHED = "x-cached"
 """The member of a list whose pages are cached; it is not in the document."""
 REPEATED = "may be given only once"
+KEY = "Idempotency-Key"
 
 
 class ApiRoute(APIRoute):
@@ -67,6 +69,7 @@ class ApiRoute(APIRoute):
             request.access = authorize(request, self.name, permission, resource)
             async with within_limit(request):
                 request.conditions = conditions_of(http.method, http.headers, kind)
+                _check_key(self, http)
                 try:
                     return await handler(http)
                 except DatabaseUnavailable as error:
@@ -77,6 +80,15 @@ class ApiRoute(APIRoute):
                 return await handler(http)
 
         return handle
+
+
+def _check_key(route: APIRoute, http: Request) -> None:
+    """Raise `InvalidRequest` for a POST with a key that would not make it idempotent."""
+    if http.method != "POST" or KEY not in http.headers:
+        return
+    if KEY not in map(get_validation_alias, route.dependant.header_params):
+        message = "is not supported by this operation, which a retry repeats"
+        raise InvalidRequest([{"in": "header", "field": KEY, "message": message}])
 
 
 def api_router(tag: str) -> APIRouter:
