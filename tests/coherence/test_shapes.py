@@ -804,6 +804,27 @@ def test_a_parameter_of_another_type_than_the_scope_selects_the_whole_table() ->
         assert dependencies_of(statement, {"initial": "A "}) == {people.name: ""}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert INTO made_labels DEFAULT VALUES",
+        "WITH gone AS (DELETE FROM made_labels RETURNING id) SELECT id FROM gone",
+        "UPDATE ONLY made_labels AS one SET name = 'newer'",
+        'UPDATE "made_labels"\nSET name = null',
+        "MERGE INTO made_labels USING made_books ON true WHEN MATCHED THEN DELETE",
+        "TRUNCATE made_labels",
+    ],
+)
+def test_text_that_changes_rows_names_their_tables(statement: str) -> None:
+    with pytest.raises(UnknownTables, match="must name the tables: changes"):
+        database.sql(statement, reads=[labels])
+
+
+def test_text_that_locks_rows_changes_none() -> None:
+    for lock in ("UPDATE OF made_labels", "NO KEY UPDATE"):
+        database.sql(f"SELECT id, updated, 'set' FROM made_labels FOR {lock}", reads=[labels])
+
+
 def test_text_names_no_table_in_a_schema() -> None:
     labelled = Table("made_labels", MetaData(), key(), schema="public")
     with pytest.raises(UnknownTables, match="a model has no schema"):

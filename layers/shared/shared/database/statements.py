@@ -35,6 +35,10 @@ from sqlalchemy.sql.selectable import ScalarValues
 KNOWN_STATEMENTS = 1024
 """The number of statements of which the facts are kept."""
 
+WRITE = re.compile(
+    r"\b(insert\s+into|delete\s+from|merge\s+into|truncate|update\s+(only\s+)?\S+(\s+\S+){0,2}\s+set)\b",
+    re.IGNORECASE,
+)
 QUERY = re.compile(r"\b(select|table)\b", re.IGNORECASE)
 
 Place = tuple[Select[Any], Sequence[FromClause]]
@@ -54,6 +58,8 @@ class NamedText(TextClause):
         super().__init__(text)
         for table in (*reads, *changes):
             _check_table(table)
+        if not changes and WRITE.search(text):
+            raise UnknownTables("SQL text that changes rows must name the tables: changes=[…]")
         self.reads = tuple(reads)
         self.changes = tuple(changes)
 
@@ -61,7 +67,8 @@ class NamedText(TextClause):
 def sql(text: str, *, reads: Sequence[Table], changes: Sequence[Table] = ()) -> TextClause:
     """Return SQL text as a statement, or a part of one, with the tables that it reads and changes.
 
-    Tables to which it cascades need not be named, nor tables that are `DERIVED_FROM` others.
+    Tables to which it cascades need not be named, nor tables that are `DERIVED_FROM` others. Raises
+    `UnknownTables` for a text that changes rows without `changes`.
     """
     return NamedText(text, reads, changes)
 
