@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI, Header, Query, Request
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, Json
 from pydantic_core import PydanticCustomError
 from pydantic_core._pydantic_core import list_all_errors
 from starlette.routing import Mount
@@ -174,6 +174,7 @@ class Everything(BaseModel):
     pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
     counts: dict[str, int] = {}
     places: dict[str, Address] = {}
+    written: Json[Address] | None = None
     addresses: list[Address] = []
     options: Options = {}
     choice: Literal["a", "b"] = "a"
@@ -212,6 +213,7 @@ async def take(body: Everything, key: Annotated[str, Header(max_length=2)] = "")
         ({"pet": {"kind": SECRET}}, "pet", "is invalid"),
         ({"pet": {"kind": "cat", SECRET: 1}}, "pet", "member 2 is unknown; known are kind, lives"),
         ({"pet": {"kind": "cat", "lives": SECRET}}, "pet.lives", "Input should be a valid integer"),
+        ({"written": f'{{"{SECRET}": 1}}'}, "written", "a member is unknown; known are street"),
         ({"places": {SECRET: {"street": SECRET}}}, "places.street", "String should have at most 3"),
         ({"choice": SECRET}, "choice", "Input should be 'a' or 'b'"),
         (1.5, "body", "Input should be a valid dictionary or object to extract fields from"),

@@ -30,9 +30,13 @@ SCHEMA_VALUES = frozenset(
 
 
 def unknown(kind: str, position: int, known: Iterable[str]) -> str:
-    """Return the message about an undeclared parameter or member; positions count from 1."""
+    """Return the message about an undeclared parameter or member.
+
+    Positions count from 1; 0 is an unknown one.
+    """
     names = ", ".join(sorted(known))
-    return f"{kind} {position} is unknown; {f'known are {names}' if names else 'none is known'}"
+    which = f"{kind} {position}" if position else f"a {kind}"
+    return f"{which} is unknown; {f'known are {names}' if names else 'none is known'}"
 
 
 def invalid_request(route: APIRoute, error: RequestValidationError) -> InvalidRequest:
@@ -109,15 +113,16 @@ def _aliases(dictionary: Any) -> dict[str, str]:
     return {name: alias for name, alias in aliases.items() if isinstance(alias, str)}
 
 
-def _position(value: Any, path: Location) -> int:
+def _position(body: object, path: Location) -> int:
     """Return the position of the path's last name in its object, from 1; 0 if it is not there.
 
-    Other parts of the path may be in no object: they name an alternative of a union.
+    The body may lack a part that names an alternative of a union, or what a validator has made.
     """
-    first, *rest = path
-    if not rest:
-        return [*value].index(first) + 1 if isinstance(value, dict) and first in value else 0
-    with suppress(LookupError, TypeError):
-        if found := _position(value[first], rest):
-            return found
-    return _position(value, rest)
+    *parts, name = path
+    found: dict[int, Any] = {id(body): body}
+    for part in parts:
+        for one in [*found.values()]:
+            with suppress(LookupError, TypeError):
+                found[id(one[part])] = one[part]
+    objects = (one for one in reversed(found.values()) if isinstance(one, dict) and name in one)
+    return next(([*one].index(name) + 1 for one in objects), 0)
