@@ -3,9 +3,9 @@
 The function of each, its models, tests and sample events, and its section of the API's page are
 removed, a migration drops its tables, and files that follow from the routes are generated again.
 Other tests that name it, the pages about it except lessons, and the demo data and benchmarks if
-they need it are removed too, and printed. A resource to which another table refers is not removed.
-The working tree must be clean, so that `git restore .` with `git clean -fd` undoes the removal, as
-the command does itself if a step fails.
+they need it are removed too, and printed. A resource is not removed while another table refers to
+it, or another function uses its tables. The working tree must be clean, so that `git restore .`
+with `git clean -fd` undoes the removal, as the command does itself if a step fails.
 """
 
 import ast
@@ -116,7 +116,7 @@ def _with_removal(changelog: str, names: Iterable[str]) -> str:
 
 
 def check(names: Collection[str]) -> None:
-    """Raise `CommandError` unless these are resources to which no other table refers."""
+    """Raise `CommandError` unless these are resources that no other table or function needs."""
     if not names or not set(names) <= set(resources()):
         raise CommandError(
             f"say which resource: NAME={' or '.join(resources()) or '(there is none)'}"
@@ -131,6 +131,11 @@ def check(names: Collection[str]) -> None:
                     f"{table.name}.{key.parent.name} refers to {referred}: remove {table.name}"
                     f" first, or its column, or both (NAME='{' '.join([*names, table.name])}')"
                 )
+
+    for path in _files("functions/**/*.py"):
+        if path.relative_to(FUNCTIONS).parts[0] not in names and _imported_models(path) & removed:
+            used = ", ".join(sorted(_imported_models(path) & removed))
+            raise CommandError(f"{path.relative_to(ROOT)} uses {used}: remove that first")
 
 
 def gone_with(names: Collection[str]) -> Gone:
@@ -211,17 +216,21 @@ def _own_models(names: Collection[str]) -> set[str]:
     others: set[str] = set()
     for path in _files("functions/**/*.py", "layers/**/*.py"):
         is_own = path.parent.parent == FUNCTIONS and path.parent.name in names
-        code = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(code)):
-            if isinstance(node, ast.ImportFrom) and node.module == MODELS:
-                (own if is_own else others).update(alias.name for alias in node.names)
-        if path.is_relative_to(ROOT / "layers"):
-            others.update(re.findall(r"\b(?:FROM|INTO|UPDATE) (\w+)", code))  # SQL of the layer
+        (own if is_own else others).update(_imported_models(path))
+        if path.is_relative_to(ROOT / "layers"):  # SQL of the layer
+            code = path.read_text(encoding="utf-8")
+            others.update(re.findall(r"\b(?:FROM|INTO|UPDATE) (\w+)", code))
     own = set(names) | (own - others)
     module = Module.read(MODELS_FILE, ROOT)
     definitions = _definitions(module, own)
     used = {name for one in module.nodes if one not in definitions for name in used_by(one)}
     return set(names) | (own - used)
+
+
+def _imported_models(path: Path) -> set[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    imports = [one for one in nodes if isinstance(one, ast.ImportFrom) and one.module == MODELS]
+    return {alias.name for one in imports for alias in one.names}
 
 
 def _definitions(module: Module, models: Collection[str]) -> list[ast.stmt]:

@@ -191,6 +191,11 @@ def test_a_resource_to_which_another_refers_stays(tmp_path: Path) -> None:
     assert "posts.user_id refers to users" in refusal(folder, "local.generate.remove", "users")
     assert "NAME=posts or users" in refusal(folder, "local.generate.remove", "things")
     assert run(["git", "status", "--porcelain"], folder) == ""
+    (job := folder / "functions" / "nightly" / "handler.py").parent.mkdir()
+    job.write_text("from shared.database.models import posts\n", encoding="utf-8")
+    commit(folder)
+    needed = "functions/nightly/handler.py uses posts: remove that first"
+    assert needed in refusal(folder, "local.generate.remove", "posts")
 
 
 @pytest.mark.shapes
