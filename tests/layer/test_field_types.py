@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.http.fields import (
     Date,
+    DateOrDatetime,
     Digits,
     Integer,
     JsonObject,
@@ -117,6 +118,14 @@ def test_a_json_object_is_not_nested_too_deeply(depth: int, is_accepted: bool) -
         return
     with pytest.raises(ValidationError, match="nested more than 100 levels"):
         TypeAdapter(JsonObject).validate_python(value)
+
+
+@pytest.mark.parametrize("type_", [Date, DateOrDatetime, Integer, Line, Time, Timestamp, Amount])
+def test_a_value_that_is_nested_as_deeply_as_json_allows_is_invalid(type_: Any) -> None:
+    value: list[Any] = []
+    for _ in range(10_000):
+        value = [value]
+    assert not is_valid(type_, value)
 
 
 def test_dates_and_points_in_time_are_those_of_rfc_3339() -> None:

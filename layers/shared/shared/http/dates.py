@@ -25,7 +25,7 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 def parse_date_or_datetime(value: object) -> datetime:
     """Return a date-time, or the midnight of a date."""
-    text = str(value)
+    text = _text(value)
     try:
         return _parse_rfc_3339(text)
     except OverflowError:  # less than a day outside of the calendar, where there are no rows
@@ -40,7 +40,7 @@ def parse_date_or_datetime(value: object) -> datetime:
 
 def parse_date(value: object) -> date:
     try:
-        if DATE.fullmatch(text := str(value)):
+        if DATE.fullmatch(text := _text(value)):
             return date.fromisoformat(text)
     except ValueError:
         pass
@@ -48,19 +48,24 @@ def parse_date(value: object) -> date:
 
 
 def parse_time(value: object) -> time:
-    if TIME.fullmatch(text := str(value)):
+    if TIME.fullmatch(text := _text(value)):
         return time.fromisoformat(text)
     raise PydanticCustomError("time", "is not a time of a day without an offset, such as 09:30")
 
 
 def parse_timestamp(value: object) -> datetime:
-    text = str(value)
+    text = _text(value)
     try:
         if not DATE.fullmatch(text):
             return _parse_rfc_3339(text)
     except (OverflowError, ValueError):
         pass
     raise PydanticCustomError("timestamp", "is not a date-time, such as 2026-01-31T12:00:00Z")
+
+
+def _text(value: object) -> str:
+    """Return a text, date or time as text; "" for any other value, which may be nested deeply."""
+    return str(value) if isinstance(value, str | date | time) else ""
 
 
 def _parse_rfc_3339(text: str) -> datetime:
