@@ -54,7 +54,7 @@ from shared import database
 from shared.cache.fences import Fences
 from shared.cache.pages import Loaded, PageCache
 from shared.database.changes import changes_of
-from shared.database.dependencies import DERIVED_FROM, SCOPE, UNTRACKED, dependencies_of
+from shared.database.dependencies import DERIVED_FROM, SCOPE, UNTRACKED, dependencies_of, merge
 from shared.database.models import row_counts
 from shared.database.paged_query import row_count
 from shared.database.statements import UnknownTables
@@ -192,6 +192,7 @@ totals = Table(
 total_notes = Table(
     "made_total_notes", SHAPES, key(), refers("total_id", "made_totals", ondelete="CASCADE")
 )
+NOW = database.sql("transaction_timestamp()", reads=[books])
 log = Table("made_log", SHAPES, key(), Column("line", Text), info={UNTRACKED: True})
 
 ROWS = """
@@ -780,6 +781,23 @@ def test_rows_below_one_that_a_deletion_keeps_do_not_change() -> None:
 def test_a_comparison_other_than_equality_selects_the_whole_table() -> None:
     for condition in (books.c.author_id != 1, books.c.author_id >= 1, books.c.author_id.in_([1])):
         assert dependencies_of(select(books).where(condition), {}) == {books.name: ""}
+
+
+@pytest.mark.parametrize(
+    "time",
+    [func.now(), func.current_date(), func.age(func.now()), literal_column("LOCALTIME"), NOW],
+    ids=str,
+)
+def test_a_page_that_depends_on_the_time_is_not_cached(time: Any) -> None:
+    known = dict(dependencies_of(select(books), {}))
+    merge(known, dependencies_of(select(books.c.id).where(time > bindparam("since")), {}))
+    merge(known, dependencies_of(select(books), {}))
+    assert known == {books.name: None}
+
+
+def test_a_name_like_that_of_a_function_is_not_the_time() -> None:
+    known = select(books.c.id.label("now"), func.now_known(books.c.title), literal_column("'know'"))
+    assert dependencies_of(known, {}) == {books.name: ""}
 
 
 def test_a_row_count_depends_on_the_table_whose_rows_it_counts() -> None:

@@ -50,7 +50,7 @@ def test_a_page_is_cached_after_its_token_and_link(
 ) -> None:
     insert_rows(database, 1, ROWS)
     response = api.get(listed.url(page=2, limit=5))
-    assert pages(listed, cache), "not cached: a list that depends on the caller is private=True"
+    assert pages(listed, cache), "not cached: it depends on the caller (private=True) or the time"
     [key] = pages(listed, cache)
     link = response.links["next"]["url"].encode()
 

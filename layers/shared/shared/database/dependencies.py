@@ -7,6 +7,7 @@ None of it is declared; it is derived from the statements and the models:
   of one scope depends on that scope instead of the whole table. Its type must be one whose equal
   values are equal as text: an integer, a UUID, or a text in the database's collation.
 - A table that is never cached, such as the audit log, is untracked: `info={UNTRACKED: True}`.
+- A statement whose rows depend on the time, as with `now()`, makes its page one that is not cached.
 - A table that triggers derive from others counts as those: `info={DERIVED_FROM: ("articles",)}` or,
   if each row names its source table in a column, `info={ROWS_OF: "column"}`.
 
@@ -16,6 +17,7 @@ the derived tables with the locks that PostgreSQL reports. What a write changes 
 `shared.database.changes`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -30,17 +32,20 @@ from sqlalchemy import (
     ColumnClause,
     Executable,
     FromClause,
+    FunctionElement,
     Integer,
     Select,
     String,
     Table,
     Text,
+    TextClause,
     Unicode,
     UnicodeText,
     Uuid,
 )
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.type_api import TypeEngine
 
 from shared.database.statements import (
@@ -63,6 +68,12 @@ WHOLE_TABLE = ""
 """The scope of a dependency on any row of a table, or of a change of any row."""
 UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
+TIME = re.compile(
+    r"\b(now|age|(clock|statement|transaction)_timestamp)\b\s*(\(|$)"
+    r"|\b(current_(date|time|timestamp)|local(time|timestamp))\b",
+    re.IGNORECASE,
+)
+"""The functions of SQL that return the time."""
 SCOPE_TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT)
 
 Values = Mapping[str, object]
@@ -85,7 +96,9 @@ def dependencies_of(statement: Executable, values: Values | None) -> Dependencie
 def merge(known: dict[str, str | None], more: Dependencies) -> None:
     """Add dependencies to the known ones; two scopes of a table make the whole table."""
     for table, scope in more.items():
-        known[table] = scope if known.get(table, scope) == scope else WHOLE_TABLE
+        before = known.get(table, scope)
+        is_uncacheable = UNCACHEABLE in (before, scope)
+        known[table] = UNCACHEABLE if is_uncacheable else scope if before == scope else WHOLE_TABLE
 
 
 def scope_text(value: object) -> str:
@@ -107,7 +120,7 @@ def _scopes_read(
     statement: Executable,
 ) -> tuple[dict[str, Selected | None], frozenset[str]]:
     """Return the tables that are read, each with the parameter that selects a scope, None for the
-    whole table; and the untracked tables among them."""
+    whole table; and the tables of which no page may be cached."""
     require_read(statement)
     places = list(places_in(statement))
     found: dict[str, Selected | None] = {}
@@ -127,8 +140,17 @@ def _scopes_read(
             bind = None if scope is None else _common_bind(places, element, scope.name)
             found[element.name] = selected_by(bind, scope)
     named = statement_tables(statement)
-    untracked = frozenset(table.name for table in named if UNTRACKED in table.info)
+    depends_on_time = any(map(_is_time, parts_of(statement)))
+    untracked = frozenset(
+        table.name for table in named if depends_on_time or UNTRACKED in table.info
+    )
     return found | dict.fromkeys(wholes), untracked
+
+
+def _is_time(part: ClauseElement) -> bool:
+    text = part.text if isinstance(part, TextClause) else getattr(part, "name", "")
+    is_code = isinstance(part, TextClause | FunctionElement) or getattr(part, "is_literal", False)
+    return is_code and TIME.search(str(text)) is not None
 
 
 def _check_rows_of(table: Table) -> None:
