@@ -168,6 +168,39 @@ def test_a_value_of_another_type_and_an_unknown_member_are_rejected(
         assert response.status_code == 422, f"{body}: {response.text} {LAX}"
 
 
+def bounds(schema: dict[str, Any]) -> Iterator[int]:
+    """The smallest and largest integers of the schema, and those beyond."""
+    for part in documented(schema).get("anyOf", [documented(schema)]):
+        if (one := documented(part)).get("type") == "integer":
+            smallest, largest = one.get("minimum", -(2**63)), one.get("maximum", 2**63 - 1)
+            yield from (smallest - 1, smallest, largest, largest + 1)
+
+
+@every_operation
+def test_every_integer_of_the_document_fits_into_its_column(
+    api: httpx.Client, few_rows: None, operation: Operation
+) -> None:
+    """A field or a filter has the bounds of its column's type, or closer ones."""
+    queries = [
+        f"{one['name']}={bound}"
+        for one in parameters(operation, "query")
+        for bound in bounds(one["schema"])
+    ]
+    fields: dict[str, Any] = {}
+    if body := operation.body:
+        content = documented(operation.documented["requestBody"])["content"]["application/json"]
+        fields = documented(content["schema"]).get("properties", {})
+    responses = [
+        *(send(api, operation, query) for query in queries),
+        *(
+            send(api, operation, "", json=(body or {}) | {name: bound})
+            for name, field in fields.items()
+            for bound in bounds(field)
+        ),
+    ]
+    assert [one.text for one in responses if one.status_code >= 500] == []
+
+
 def test_an_id_is_not_echoed(api: httpx.Client) -> None:
     for resource in RESOURCES:
         assert UNKNOWN not in api.get(f"/{resource}/{UNKNOWN}").text
