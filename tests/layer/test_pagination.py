@@ -39,6 +39,7 @@ from shared.request import ApiRequest
 from tests.conftest import Worker
 from tests.example.models import articles, writers
 from tests.properties import example, given, st
+from tests.resources import insert_rows_of
 from tests.transactions import REQUEST
 
 
@@ -234,6 +235,17 @@ def test_a_list_is_in_the_order_of_a_joined_table(worker: Worker, database: Any)
 
 WITH_WRITERS = articles.outerjoin(writers)
 NESTED = UNCOUNTED.outerjoin(articles.join(writers), articles.c.id == UNCOUNTED.c.id)
+
+
+def test_a_list_of_tables_that_a_condition_joins_has_other_pages(
+    worker: Worker, database: Any
+) -> None:
+    insert_rows_of(database, writers, 1, 5)
+    insert_rows_of(database, articles, 1, 5)
+    joined = select(articles.c.id, writers.c.name).where(articles.c.writer_id == writers.c.id)
+    listed = PagedQuery(joined, articles.c.id, counted=True)
+    page = worker.run(read(REQUEST, listed.fetch, PagePosition(offset=2), 2))
+    assert ([row.id for row in page.rows], page.total) == ([3, 4], 5)
 
 
 @pytest.mark.parametrize(

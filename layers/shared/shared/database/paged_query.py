@@ -236,7 +236,8 @@ def _at_offset(
     key = query.key
     if query.order is not None:
         return statement.offset(OFFSET)
-    keys = statement.with_only_columns(key).order_by(_directed(key, descending))
+    # The query of the keys has rows of its own, not those of the statement around it.
+    keys = statement.with_only_columns(key).correlate(None).order_by(_directed(key, descending))
     whole = query.is_whole_table
     first = _counted_key(keys, key, descending) if whole else _key_at(keys, OFFSET)
     return statement.where(key <= first if descending else key >= first)
