@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -170,6 +170,18 @@ def test_only_the_link_of_a_page_gets_the_base_path() -> None:
     content = page_content(schema, "/writers", PageParameters(limit=2), result)
     body = json.loads(bytes(page_response(ApiRequest(base_path="/v1"), content).body))
     assert (body["data"], body["next"]) == ([{"next": own}], f"/v1{own}")
+
+
+class LoudPage(OffsetPage[dict[str, str]]):
+    model_config = ConfigDict(alias_generator=str.upper)
+
+
+def test_the_link_of_a_page_may_have_an_alias() -> None:
+    content = page_content(LoudPage, "/writers", PageParameters(limit=2), PageResult([], 7, 1))
+    response = page_response(ApiRequest(base_path="/v1"), content)
+    body = json.loads(bytes(response.body))
+    assert response.headers["link"] == f'<{body["NEXT"]}>; rel="next"'
+    assert body["NEXT"].startswith("/v1/writers?")
 
 
 UNCOUNTED = Table("things", MetaData(), Column("id", BigInteger, Identity(), primary_key=True))

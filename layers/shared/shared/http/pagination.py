@@ -183,9 +183,9 @@ def page_response(request: ApiRequest, content: bytes) -> Response:
     """
     link, _, body = content.partition(b"\n")
     if link and (base := request.base_path.encode()):
-        # The last one: of a row, a field of JSON may have the same member.
-        before, _, after = body.rpartition(b'"next":"%b"' % link)
-        body = b'%b"next":"%b%b"%b' % (before, base, link, after)
+        # The last one: a row may have the same text. The field may have an alias.
+        before, _, after = body.rpartition(b'"%b"' % link)
+        body = b'%b"%b%b"%b' % (before, base, link, after)
         link = base + link
     headers = {"Link": f'<{link.decode("latin-1")}>; rel="next"'} if link else None
     return conditional_response(request.conditions, body, content_tag(body), headers)
