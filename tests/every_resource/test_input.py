@@ -112,7 +112,7 @@ def test_a_problem_has_nothing_of_what_the_client_sent(
             send(api, operation, "", content=f'{{"{SECRET}": {SECRET}'.encode()),
         ]
     for response in responses:
-        assert response.status_code >= 400, response.text
+        assert 400 <= response.status_code < 500, response.text
         assert json.loads(response.text)["status"] == response.status_code
         for part in ("s3cret", "n0body", "ex4mple"):
             assert part not in response.text.replace(DOCUMENT["info"]["title"], "")
