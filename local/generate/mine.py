@@ -20,7 +20,7 @@ from pathlib import Path
 from local import ROOT
 from local.errors import LocalError
 from local.generate.prune import Gone, edit, prune
-from local.generate.remove import check, remove, remove_benchmarks
+from local.generate.remove import check, remove, remove_benchmarks, remove_copies
 from local.generate.repository import (
     RESERVED,
     CommandError,
@@ -44,16 +44,7 @@ DATABASES = frozenset({"postgres", "rdsadmin", "template0", "template1"})
 MAX_TITLE = 60
 """Characters of a title: lines of code that have it stay within their length."""
 EXAMPLES = {"posts", "users"}
-THIS = Gone(
-    frozenset({"local.generate.mine"}),
-    re.compile(
-        r"\bgenerate[./]mine\b|make mine\b|\btests/(?:\w+/)?shapes\b|\btest_adding_a_resource\b"
-    ),
-)
-"""This command, and the tests of `COPIES`."""
-COPIES = ("tests/install/test_adding_a_resource.py", "tests/shapes", "tests/*/shapes")
-"""Tests that change copies of the repository. In a product their diffs may not fit, and their
-resources may have names that are taken."""
+THIS = Gone(frozenset({"local.generate.mine"}), re.compile(r"\bgenerate[./]mine\b|make mine\b"))
 MEASURED = ("benchmarks/README.md", "benchmarks/results")
 """What was measured here, under this project's name."""
 KEPT = frozenset({"clients", "e2e", "rehearsal"})
@@ -111,10 +102,8 @@ def make_mine(name: str, title: str, lab: str, removed: Collection[str]) -> Iter
         yield from _remove_laboratory()
     if removed:
         yield from remove(removed)
+    yield from remove_copies()  # their diffs may not fit a product, nor their names be free there
     Path(__file__).unlink()
-    for path in [path for pattern in COPIES for path in ROOT.glob(pattern)]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-        yield f"removed: {path.relative_to(ROOT)}"
     yield from prune(ROOT, THIS, ["Making it yours"])
     (ROOT / "CHANGELOG.md").write_text(CHANGELOG, encoding="utf-8")
     tidy()

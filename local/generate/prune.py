@@ -1,16 +1,14 @@
 """Remove references to removed code: tests, pages and their parts, make targets.
 
-A test is dropped if it names removed code, or needs a fixture, a helper or an import that is
-dropped; then helpers that no test needs any more. Of a page, sections, code blocks and rows of
+A test module is dropped if it imports removed code. Of a page, sections, code blocks and rows of
 tables are dropped, or the whole page. So the rest passes, and nothing is listed by hand.
 """
 
 import ast
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
@@ -25,7 +23,6 @@ PARAGRAPH = re.compile(r"^(?![#|>\n]).+\n(?:(?![#|>\n]|- |\d+\. ).+\n)*", re.MUL
 COMMENT = re.compile(r"(?:^|(?<=\s))# .*$", re.MULTILINE)
 PAGE_WIDTH = 110
 NOTE = "*This page shows an example that was removed from this repository, with its tests.*"
-ALL_OF_IT = ": all of it"
 
 
 @dataclass(frozen=True)
@@ -48,127 +45,26 @@ class Gone:
         return any(module == gone or module.startswith(f"{gone}.") for gone in self.modules)
 
 
-@dataclass
-class Module:
-    """A Python file, its statements, the dropped ones, and the names that are gone."""
-
-    path: Path
-    name: str
-    lines: list[str]
-    nodes: list[ast.stmt]
-    gone: set[str] = field(default_factory=set)
-    dropped: list[ast.stmt] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, path: Path, root: Path) -> "Module":
-        text = path.read_text(encoding="utf-8")
-        name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-        return cls(path, name, text.splitlines(keepends=True), ast.parse(text).body)
-
-    def text_of(self, node: ast.stmt) -> str:
-        return "".join(self.lines[first_line(node) - 1 : node.end_lineno])
-
-    def code_of(self, node: ast.stmt) -> str:
-        """Return the text of a statement without docstrings and comments."""
-        lines = list(self.lines)
-        for one in ast.walk(node):
-            if isinstance(one, ast.Expr) and _is_text(one) and one.end_lineno:
-                lines[one.lineno - 1 : one.end_lineno] = [""] * (one.end_lineno - one.lineno + 1)
-        code = "".join(lines[first_line(node) - 1 : node.end_lineno])
-        return COMMENT.sub("", code)
-
-    def left(self) -> list[ast.stmt]:
-        return [node for node in self.nodes if node not in self.dropped and not _is_text(node)]
-
-    def drop(self, node: ast.stmt) -> None:
-        """Drop a statement, and the text below it that describes it."""
-        self.dropped.append(node)
-        self.gone |= set(defined_by(node))
-        if isinstance(node, ast.ImportFrom):
-            self.gone |= {alias.asname or alias.name for alias in node.names}
-        following = self.nodes[self.nodes.index(node) + 1 :][:1]
-        if isinstance(node, ast.Assign | ast.AnnAssign) and following and _is_text(following[0]):
-            self.dropped.append(following[0])
-
-    def text(self) -> str:
-        """Return the file without the dropped statements."""
-        lines: list[str | None] = list(self.lines)
-        for node in self.dropped:
-            first, last = first_line(node), node.end_lineno or node.lineno
-            while first > 1 and self.lines[first - 2].startswith("#"):
-                first -= 1
-            lines[first - 1 : last] = [None] * (last - first + 1)
-        return "".join(line for line in lines if line is not None)
-
-
-def first_line(node: ast.stmt) -> int:
-    """Return the number of a statement's first line, decorators included."""
-    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
-    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
-
-
-def defined_by(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a top-level statement defines, except imports."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        for target in targets:
-            yield from (one.id for one in ast.walk(target) if isinstance(one, ast.Name))
-
-
-def used_by(node: ast.stmt) -> set[str]:
-    """Return the names that a statement uses, including parameters, which are fixtures."""
-    used: set[str] = set()
-    for one in ast.walk(node):
-        if isinstance(one, ast.Name):
-            used.add(one.id)
-        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name):
-            used.add(f"{one.value.id}.{one.attr}")
-        elif isinstance(one, ast.arg):
-            used.add(one.arg)
-        elif isinstance(one, ast.Call) and _is_use_of_fixtures(one.func):
-            used |= {str(name.value) for name in one.args if isinstance(name, ast.Constant)}
-    return used
-
-
-def _is_use_of_fixtures(function: ast.expr) -> bool:
-    return isinstance(function, ast.Attribute) and function.attr == "usefixtures"
-
-
-def is_test(node: ast.stmt) -> bool:
-    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-
-
 def prune(
     root: Path, gone: Gone, titles: Collection[str] = (), lessons: Collection[str] = ()
 ) -> Iterator[str]:
     """Drop tests, pages, sections with these titles, and make targets; yield tests and pages.
 
-    A lesson, a page that teaches by what is gone, stays as it is, with a note, but not its tests.
+    A lesson, a page that teaches by what is gone, stays as it is, with a note.
     """
-    for path in sorted(root.glob("tests/**/*.*")):
-        is_text = path.suffix in (".diff", ".toml", ".ts") and path not in gone.kept
-        if is_text and gone.named.search(path.read_text(encoding="utf-8")):
-            path.unlink()
-            yield f"removed: {path.relative_to(root)}"
-            gone = gone.also(re.escape(path.name))
-    tested = gone
     for path in sorted({*root.glob("docs/*.md")} - gone.kept):
         page = _without_sections(path.read_text(encoding="utf-8"), gone, titles)
-        named = rf"\b{re.escape(path.name)}"
         if str(path.relative_to(root)) in lessons:
             if gone.named.search(page):
                 edit(path, _with_note)
-                tested = tested.also(named)
         elif _is_about(page, gone):
             path.unlink()
             yield f"removed: {path.relative_to(root)}"
-            gone, tested = gone.also(named), tested.also(named)
-    for line in prune_tests(root, tested):
-        yield f"removed: {line}"
-        if line.endswith(ALL_OF_IT):
-            gone = gone.also(rf"\b{re.escape(line.removesuffix(ALL_OF_IT))}")
+            gone = gone.also(rf"\b{re.escape(path.name)}")
+    for path in _prune_tests(root, gone):
+        name = path.relative_to(root)
+        yield f"removed: {name}"
+        gone = gone.also(rf"\b{re.escape(str(name))}")
     _prune_texts(root, gone, titles)
 
 
@@ -231,120 +127,27 @@ def _without_targets(makefile: str, targets: Iterable[str]) -> str:
     return makefile
 
 
-def prune_tests(root: Path, gone: Gone) -> list[str]:
-    """Drop the tests and helpers that need removed code; return a line for each."""
-    modules = [Module.read(path, root) for path in sorted(root.glob("tests/**/*.py"))]
-    before = _words(modules)
-    while sum(_drop_dependents(module, modules, gone) for module in modules):
-        pass
-    while (now := _words(modules)) and sum(_drop_unused(one, before, now) for one in modules):
-        pass
-    return [line for module in modules for line in _write(module, modules, root)]
+def _prune_tests(root: Path, gone: Gone) -> Iterator[Path]:
+    """Delete the test modules that import removed code, or a deleted module; yield their paths."""
+    modules = {path: _imported(path) for path in sorted(root.glob("tests/**/*.py"))}
+    while found := [path for path in modules if any(map(gone.has_module, modules[path]))]:
+        for path in found:
+            del modules[path]
+            path.unlink()
+            name = ".".join(path.relative_to(root).with_suffix("").parts)
+            gone = replace(gone, modules=gone.modules | {name})
+        yield from found
 
 
-def _drop_dependents(module: Module, modules: Iterable[Module], gone: Gone) -> bool:
-    """Drop statements that name or need removed code; return whether there were any."""
-    by_name = {one.name: one for one in modules}
-    known = module.gone | set(_gone_imports(module, by_name, gone))
-    for fixtures in modules:
-        if fixtures.path.name == "conftest.py" and fixtures.path.parent in module.path.parents:
-            known |= fixtures.gone
-    known |= set(_gone_attributes(module, by_name))
-    dropped = [
-        node
-        for node in module.left()
-        if _names(node, module, gone)
-        or (not isinstance(node, ast.Import | ast.ImportFrom) and used_by(node) & known)
-    ]
-    for node in dropped:
-        module.drop(node)
-    is_changed = bool(dropped) or not known <= module.gone
-    module.gone |= known
-    return is_changed
-
-
-def _gone_imports(module: Module, modules: Mapping[str, Module], gone: Gone) -> Iterator[str]:
-    for node in module.nodes:
-        if isinstance(node, ast.ImportFrom):
-            source = modules.get(str(node.module))
-            for alias in node.names:
-                is_gone = gone.has_module(f"{node.module}.{alias.name}")
-                if is_gone or (source is not None and alias.name in source.gone):
-                    yield alias.asname or alias.name
-
-
-def _gone_attributes(module: Module, modules: Mapping[str, Module]) -> Iterator[str]:
-    """Yield the dropped names of modules that are imported themselves, such as `targets.url`."""
-    for node in module.nodes:
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if (source := modules.get(f"{node.module}.{alias.name}")) is not None:
-                    names = {name for one in source.dropped for name in defined_by(one)}
-                    yield from (f"{alias.asname or alias.name}.{name}" for name in names)
-
-
-def _names(node: ast.stmt, module: Module, gone: Gone) -> bool:
-    """Whether the statement imports a removed module, or refers to removed code."""
-    for one in ast.walk(node):
-        if isinstance(one, ast.ImportFrom) and gone.has_module(str(one.module)):
-            return True
-        if isinstance(one, ast.Import) and any(gone.has_module(alias.name) for alias in one.names):
-            return True
-    if isinstance(node, ast.Import | ast.ImportFrom) or module.path in gone.kept:
-        return False
-    return gone.named.search(module.code_of(node)) is not None
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _words(modules: Iterable[Module]) -> Counter[str]:
-    return Counter(word for module in modules for word in re.findall(r"\w+", module.text()))
-
-
-def _drop_unused(module: Module, before: Mapping[str, int], now: Mapping[str, int]) -> bool:
-    """Drop definitions that were used before, but are not any more."""
-    unused = [
-        node
-        for node in module.left()
-        if not is_test(node)
-        and (names := list(defined_by(node)))
-        and all(before[name] > now[name] == _own_uses(module, node, name) for name in names)
-    ]
-    for node in unused:
-        module.drop(node)
-    return bool(unused)
-
-
-def _own_uses(module: Module, node: ast.stmt, name: str) -> int:
-    return len(re.findall(rf"\b{name}\b", module.text_of(node)))
-
-
-def _write(module: Module, modules: Sequence[Module], root: Path) -> Iterator[str]:
-    """Write the rest of a module, or delete it if nothing is left; yield the dropped tests."""
-    if not module.dropped:
-        return
-    path = module.path.relative_to(root)
-    left = {name for node in module.left() for name in defined_by(node)} - {"pytestmark"}
-    has_tests = any(is_test(node) for node in module.left())
-    is_used = any(left & set(_imports(other, module.name)) for other in modules)
-    had_tests = any(is_test(node) for node in module.nodes)
-    is_program = any(isinstance(node, ast.If) for node in module.dropped)
-    if not left or is_program or (had_tests and not has_tests and not is_used):
-        module.path.unlink()
-        yield f"{path}{ALL_OF_IT}"
-        return
-    module.path.write_text(module.text(), encoding="utf-8")
-    tests = [name for node in module.dropped if is_test(node) for name in defined_by(node)]
-    yield from (f"{path}: {name}" for name in tests)
-
-
-def _imports(module: Module, name: str) -> Iterator[str]:
-    """Yield the names that a module imports from another."""
-    for node in module.left():
-        if isinstance(node, ast.ImportFrom) and node.module == name:
-            yield from (alias.name for alias in node.names)
+def _imported(path: Path) -> set[str]:
+    """Return the names of modules that a file imports, and of what it imports from them."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return imported
 
 
 def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:

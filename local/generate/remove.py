@@ -2,10 +2,11 @@
 
 The function of each, its models, tests and sample events, and its section of the API's page are
 removed, a migration drops its tables, and files that follow from the routes are generated again.
-Other tests that name it, the pages about it except lessons, and the demo data and benchmarks if
-they need it are removed too, and printed. A resource is not removed while another table refers to
-it, or another function uses its tables. The working tree must be clean, so that `git restore .`
-with `git clean -fd` undoes the removal, as the command does itself if a step fails.
+Tests that import it, the pages about it except lessons, and the demo data and benchmarks if they
+need it are removed too; these, and the places that still name it, are printed. A resource is not
+removed while another table refers to it, or another function uses its tables. The working tree must
+be clean, so that `git restore .` with `git clean -fd` undoes the removal, as the command does
+itself if a step fails.
 """
 
 import ast
@@ -17,15 +18,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from local import ROOT
-from local.generate.prune import (
-    Gone,
-    Module,
-    defined_by,
-    edit,
-    prune,
-    used_by,
-    without_lines,
-)
+from local.generate.prune import Gone, edit, prune, without_lines
 from local.generate.repository import (
     FUNCTIONS,
     CommandError,
@@ -36,12 +29,18 @@ from local.generate.repository import (
     tidy,
     undone_if_it_fails,
 )
+from local.generate.statements import Module, defined_by, used_by
 from shared.database.models import METADATA, identities
 
 TEMPLATE = ROOT / "template.yaml"
 MODELS = "shared.database.models"
 MODELS_FILE = ROOT / "layers" / "shared" / "shared" / "database" / "models.py"
 BENCHMARKS = Gone(frozenset({"benchmarks"}), re.compile(r"\bbenchmarks(?=[/.]| \w+`)|make bench\b"))
+COPIES = ("tests/install/test_adding_a_resource.py", "tests/shapes", "tests/*/shapes")
+"""Tests that change the example in copies of the repository."""
+CHANGED_COPIES = Gone(
+    frozenset(), re.compile(r"\btests/(?:\w+/)?shapes\b|\btest_adding_a_resource\b")
+)
 DEMO_MODULES = ("data", "rows", "vocabulary")
 DEMO_DATA = Gone(
     frozenset(f"local.demo.{name}" for name in DEMO_MODULES),
@@ -85,6 +84,8 @@ def remove(names: Collection[str]) -> Iterator[str]:
     """Remove these resources; yield other removed files, and the places that still name them."""
     gone, models = gone_with(names), _own_models(names)
     functions = {_logical_id(name): name for name in names}
+    if any((ROOT / "tests" / name / "shapes").exists() for name in names):
+        yield from remove_copies()
     for name in names:
         shutil.rmtree(FUNCTIONS / name)
         shutil.rmtree(ROOT / "tests" / name, ignore_errors=True)
@@ -221,7 +222,7 @@ def _own_models(names: Collection[str]) -> set[str]:
             code = path.read_text(encoding="utf-8")
             others.update(re.findall(r"\b(?:FROM|INTO|UPDATE) (\w+)", code))
     own = set(names) | (own - others)
-    module = Module.read(MODELS_FILE, ROOT)
+    module = Module.read(MODELS_FILE)
     definitions = _definitions(module, own)
     used = {name for one in module.nodes if one not in definitions for name in used_by(one)}
     return set(names) | (own - used)
@@ -242,7 +243,7 @@ def _definitions(module: Module, models: Collection[str]) -> list[ast.stmt]:
 
 
 def _remove_models(models: Collection[str]) -> None:
-    module = Module.read(MODELS_FILE, ROOT)
+    module = Module.read(MODELS_FILE)
     for node in _definitions(module, models):
         module.drop(node)
     text = module.text()
@@ -256,7 +257,7 @@ def _remove_demo_data() -> Iterator[str]:
     for name in DEMO_MODULES:
         (ROOT / "local" / "demo" / f"{name}.py").unlink()
     yield "removed: demo data"
-    program = Module.read(ROOT / "local" / "__main__.py", ROOT)
+    program = Module.read(ROOT / "local" / "__main__.py")
     for node in program.nodes:
         if "_demo_data" in defined_by(node):
             program.drop(node)
@@ -266,11 +267,20 @@ def _remove_demo_data() -> Iterator[str]:
     yield from prune(ROOT, DEMO_DATA)
 
 
+def remove_copies() -> Iterator[str]:
+    """Remove the tests that change the example in copies; yield their paths."""
+    for path in [path for pattern in COPIES for path in ROOT.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield f"removed: {path.relative_to(ROOT)}"
+    yield from prune(ROOT, CHANGED_COPIES)
+
+
 def remove_benchmarks() -> Iterator[str]:
     """Remove the benchmarks; yield the removed files."""
     shutil.rmtree(ROOT / "benchmarks")
+    shutil.rmtree(ROOT / "tests" / "benchmarks", ignore_errors=True)
     (ROOT / "docs" / "benchmarks.md").unlink()
-    yield "removed: benchmarks, docs/benchmarks.md"
+    yield "removed: benchmarks, tests/benchmarks, docs/benchmarks.md"
     edit(ROOT / "pyproject.toml", _without_benchmarks)
     yield from prune(ROOT, BENCHMARKS, ["Benchmarks", "Local runtimes compared"])
 

@@ -15,7 +15,7 @@ from shared import tls
 from shared.aws import secrets_manager
 from shared.aws.https import RequestFailed
 from shared.aws.secrets_manager import endpoint, fetch_secret
-from tests.network.slow_network import make_certificate
+from tests.certificates import make_certificate
 from tests.secrets_manager import Manager, new_secret
 
 PARTITIONS = json.loads(

@@ -9,7 +9,6 @@ import pytest
 from botocore import xform_name
 
 from tests.documentation.curl import blocks, send
-from tests.failures.rows import markdown_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -58,14 +57,6 @@ def test_every_link_leads_to_a_file_and_a_section_of_it(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
-def test_only_the_measured_page_has_ratios_to_the_baseline() -> None:
-    """Each measurement changes them."""
-    written = [page for page in PAGES if page.name != "benchmarks.md"]
-    assert written
-    for page in written:
-        assert not re.search(r"\b1/\d\d+\b", page.read_text(encoding="utf-8")), page
-
-
 def test_every_file_that_a_command_reads_exists() -> None:
     files = re.findall(r"(?:--event|-f) (\S+)", "\n".join(blocks(DOCUMENTS, "sh")))
     assert files
@@ -100,8 +91,3 @@ def test_the_curl_examples_succeed(api: httpx.Client) -> None:
     for example in examples:
         response = send(api, example)
         assert response.is_success, f"{example}: {response.text}"
-
-
-def test_the_table_of_failure_modes_is_that_of_the_tests() -> None:
-    page = ROOT / "docs" / "failure-modes.md"
-    assert markdown_table().strip() in page.read_text(encoding="utf-8")

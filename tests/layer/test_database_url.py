@@ -1,7 +1,5 @@
 """DATABASE_URL in every form that people have, and at every entrance but `python -m local`."""
 
-import os
-import socket
 from urllib.parse import quote
 
 import httpx
@@ -17,8 +15,6 @@ from shared.database_url import check_parameters, libpq_url
 from shared.errors import DatabaseUnavailable
 from shared.settings import SettingsError, settings
 from tests.conftest import Worker
-from tests.failures.conftest import postgresql_socket
-from tests.failures.proxy import FailingProxy
 from tests.transactions import REQUEST, statement_of
 
 SCHEMES = (
@@ -127,14 +123,6 @@ def test_a_url_that_cannot_be_read_is_a_logged_error_of_the_server(
     assert "s3cret" not in log
 
 
-def test_of_several_hosts_the_one_that_responds_is_used(worker: Worker, services: Services) -> None:
-    with FailingProxy(postgresql_socket(services)) as proxy:
-        hosts = f"127.0.0.1:1,127.0.0.1:{proxy.port}"
-        worker.restart(DATABASE_URL=f"postgresql://postgres@{hosts}/blog?sslmode=disable")
-        assert worker.run(read(REQUEST, query)) == 42
-        worker.close()
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -187,23 +175,3 @@ def test_a_read_only_server_is_not_used_though_the_url_allows_it(
     with pytest.raises(DatabaseUnavailable) as raised:
         worker.run(read(REQUEST, query))
     assert raised.value.read_only
-
-
-@pytest.mark.linux
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has the option")
-@pytest.mark.parametrize(("connect_seconds", "milliseconds"), [("1", 3000), ("5", 5000)])
-def test_a_connection_whose_data_is_not_acknowledged_in_time_is_lost(
-    worker: Worker, services: Services, connect_seconds: str, milliseconds: int
-) -> None:
-    async def user_timeout() -> int:
-        async with worker_connection().acquire(REQUEST.record) as (_, driver):
-            with socket.socket(fileno=os.dup(driver.pgconn.socket)) as same:
-                return same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-
-    with FailingProxy(postgresql_socket(services)) as proxy:
-        worker.restart(
-            DATABASE_URL=f"postgresql://postgres@127.0.0.1:{proxy.port}/blog?sslmode=disable",
-            DATABASE_CONNECT_TIMEOUT_SECONDS=connect_seconds,
-        )
-        assert worker.run(user_timeout()) == milliseconds
-        worker.close()

@@ -12,8 +12,8 @@ import redis
 from shared.cache.redis_connection import Call, RedisConnection, Script
 from shared.cache.redis_url import InvalidRedisUrl
 from shared.cache.scripts import redis_scripts
+from tests.certificates import make_certificate
 from tests.conftest import Worker
-from tests.network.slow_network import make_certificate
 
 SET = Script("redis.call('SET', KEYS[1], ARGV[1])")
 ECHO = Script("return {KEYS[1], ARGV[1], #KEYS, #ARGV}", lambda result: len(result) == 4)

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from shared.settings import LOCAL_STAGE
-from tests.layer.test_database_url import SCHEMES, in_form
 from tests.local.conftest import Finished
 from tests.local.toys import Program, write_project
 from tests.template.stacks import template
@@ -131,16 +130,6 @@ def test_reset_empties_the_databases(run_local: RunLocal, project: Path) -> None
     finished = run_local("reset")
     assert finished.code == 0, finished.stderr
     assert not data.exists()
-
-
-def test_demo_data_take_other_forms_of_database_url(
-    run_local: RunLocal, given: dict[str, str], emptied: None
-) -> None:
-    given["DATABASE_URL"] = in_form(SCHEMES[-1], given["DATABASE_URL"])
-    finished = run_local("demo-data", "--users", "2", "--posts", "3", **given)
-    assert finished.code == 0, finished.stderr
-    assert "Added 2 users and 3 posts in " in finished.stdout
-    assert finished.stdout.endswith("there are 2 users and 3 posts now\n")
 
 
 def test_migrate_without_the_function_is_one_line(

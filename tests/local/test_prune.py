@@ -1,4 +1,4 @@
-"""Tests and pages lose what names a removed resource, and keep the rest."""
+"""Tests that import a removed resource are dropped; pages lose what names it, and keep the rest."""
 
 import re
 from collections.abc import Mapping
@@ -26,63 +26,33 @@ def left_of(folder: Path, files: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def test_a_test_is_dropped_with_what_only_it_used(tmp_path: Path) -> None:
-    text = """
-PATH = "/things"
-SIZE = 1
-LIMIT = 2
-def helper(): return SIZE
-def shared(): return LIMIT  # as of /things
-def test_things(): assert get(PATH) == helper() < shared()
-def test_others(): assert shared()
-"""
-    left = "\nLIMIT = 2\ndef shared(): return LIMIT  # as of /things\n"
-    left += "def test_others(): assert shared()\n"
-    assert left_of(tmp_path, {"tests/test_a.py": text}) == {"tests/test_a.py": left}
-
-
 @pytest.mark.parametrize(
-    "test",
+    "code",
     [
-        "def test_it(thing): ...",
-        "@pytest.mark.usefixtures('thing')\ndef test_it(): ...",
-        "from tests.other import PATH\ndef test_it(): assert PATH",
-        "from tests.other import PATH as there\ndef test_it(): assert there",
-        "from tests import other\ndef test_it(): assert other.PATH",
-        "from things.routes import app\ndef test_it(): assert app",
-        "def test_it():\n    from tests.things.conftest import one",
+        "from things.routes import app",
+        "import things.routes",
+        "def test_it():\n    from tests import things",
+        "from tests.other import LIMIT",
+        "from tests import other",
     ],
 )
-def test_a_test_is_dropped_that_needs_what_is_dropped(tmp_path: Path, test: str) -> None:
-    kept = "from tests.other import OTHER\ndef test_this(): assert OTHER\n"
+def test_a_module_that_imports_it_is_dropped(tmp_path: Path, code: str) -> None:
+    kept = "from tests.others import THINGS\ndef test_it(): get('/things')\n"
     files = {
-        "tests/conftest.py": "def thing(): return '/things'\ndef other(): ...\n",
-        "tests/other.py": "PATH = '/things'\nOTHER = '/others'\n",
-        "tests/a/test_a.py": f"{test}\n",
+        "tests/other.py": "from things import LIMIT\n",
+        "tests/others.py": "THINGS = 1\n",
+        "tests/a/test_a.py": f"{code}\n",
         "tests/a/test_b.py": kept,
     }
     left = left_of(tmp_path, files)
-    assert "tests/a/test_a.py" not in left
+    assert left.keys() == {"tests/others.py", "tests/a/test_b.py"}
     assert left["tests/a/test_b.py"] == kept
-    assert left["tests/conftest.py"] == "def other(): ...\n"
-    assert left["tests/other.py"] == "OTHER = '/others'\n"
-
-
-def test_a_file_that_a_dropped_test_reads_is_dropped_too(tmp_path: Path) -> None:
-    files = {
-        "tests/things.toml": "path = '/things'\n",
-        "tests/others.toml": "path = '/others'\n",
-        "tests/test_a.py": "def test_a(): read('things.toml')\ndef test_b(): read('others.toml')\n",
-    }
-    left = left_of(tmp_path, files)
-    assert left.keys() == {"tests/others.toml", "tests/test_a.py"}
-    assert left["tests/test_a.py"] == "def test_b(): read('others.toml')\n"
 
 
 def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> None:
     files = {
         "docs/things.md": "```sh\ncurl /things\n```\n",
-        "tests/test_a.py": "def test_a(): get('/things')\n",
+        "tests/test_a.py": "from things import app\n",
         "docs/recipe.md": "Append to `a`:\n\n```python\nget('/things')\n```\n```python\n1\n```\n",
         "docs/index.md": "- [Things](things.md): all\n\nRead [on](recipe.md) ([1](things.md)). "
         "[This](things.md) has all. B.\nSee `tests/test_a.py`.\n",
@@ -90,13 +60,12 @@ def test_a_page_about_it_is_dropped_and_links_to_it_are_text(tmp_path: Path) -> 
     assert left_of(tmp_path, files) == {"docs/index.md": "Read on. B.\n"}
 
 
-def test_a_lesson_on_it_stays_with_a_note_and_loses_its_tests(tmp_path: Path) -> None:
-    lesson = "# Recipes\n\nSee [a](../tests/things.diff).\n\n```sh\ncurl /things\n```\n"
+def test_a_lesson_on_it_stays_with_a_note(tmp_path: Path) -> None:
+    lesson = "# Recipes\n\nSee [a](../tests/test_a.py).\n\n```sh\ncurl /things\n```\n"
     files = {
         "docs/lesson.md": lesson,
         "docs/index.md": "Read [lessons](lesson.md).\n",
-        "tests/things.diff": "/things\n",
-        "tests/test_a.py": "PAGE = read('lesson.md')\ndef test_a(): carry_out(PAGE)\n",
+        "tests/test_a.py": "from things import app\n",
     }
     left = left_of(tmp_path, files)
     assert left == left_of(tmp_path, left)

@@ -38,10 +38,10 @@ from typing import Any, LiteralString, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
-import trustme
 from psycopg import sql
 
 from local.services import Services
+from tests.certificates import make_certificate
 
 CHUNK_BYTES = 256 * 1024
 SPIN_SECONDS = 0.000_15
@@ -111,15 +111,6 @@ class SlowNetwork:
         assert self._process.stdout is not None
         print(json.dumps(question), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
-
-
-def make_certificate(
-    authority: Path, certificate: Path, name: str, valid_until: datetime | None
-) -> None:
-    issuer = trustme.CA()
-    issuer.cert_pem.write_to_path(authority)
-    issued = issuer.issue_cert(name, not_after=valid_until)
-    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
 
 
 def _require_password(database_url: str) -> None:

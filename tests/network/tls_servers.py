@@ -16,7 +16,8 @@ import redis
 
 from local.services import Services
 from local.services.valkey import end_quarantine
-from tests.network.slow_network import HOST, make_certificate
+from tests.certificates import make_certificate
+from tests.network.slow_network import HOST
 from tests.poolers.pgbouncer import running_pgbouncer, socket_directory
 from tests.tools import require_program
 from tests.valkey import free_port, until

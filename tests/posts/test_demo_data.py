@@ -31,6 +31,7 @@ from sqlalchemy import (
     func,
 )
 
+from local.__main__ import main
 from local.demo import data as demo_data
 from local.demo.rows import (
     EMAIL_DOMAINS,
@@ -46,6 +47,7 @@ from local.services import Services
 from shared.database import models
 from shared.database.models import METADATA
 from shared.http.fields import Content, EmailAddress, Name, Title
+from tests.layer.test_database_url import SCHEMES, in_form
 from tests.resources import EMPTY
 
 Database = psycopg.Connection[Any]
@@ -462,3 +464,15 @@ def rows_and_totals(database: Database) -> dict[str, tuple[int, int]]:
 
 def column(database: Database, query: str) -> list[Any]:
     return [value for (value,) in database.execute(query).fetchall()]
+
+
+@pytest.mark.usefixtures("emptied")
+def test_the_command_takes_other_forms_of_database_url(
+    services: Services, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", in_form(SCHEMES[-1], services.database_url))
+    monkeypatch.setenv("REDIS_URL", services.redis_url)
+    assert main(["demo-data", "--users", "2", "--posts", "3"]) == 0
+    output = capfd.readouterr().out
+    assert "Added 2 users and 3 posts in " in output
+    assert output.endswith("there are 2 users and 3 posts now\n")
