@@ -181,7 +181,9 @@ def _remove_laboratory() -> Iterator[str]:
     modules = frozenset(folder.replace("/", ".") for folder in folders)
     paths = "|".join(folder.replace("/", "[./]") for folder in ("docs/adr", "adr/0", *folders))
     yield from remove_benchmarks()
-    yield from prune(ROOT, Gone(modules, re.compile(rf"\b(?:{paths})|^adr$", re.MULTILINE)))
+    yield from prune(
+        ROOT, Gone(modules, re.compile(rf"\b(?:{paths})|^adr$|\]\(adr\)", re.MULTILINE))
+    )
     edit(ROOT / "tests" / "parallel.py", _with_laboratory)
     (ROOT / ".ci" / "run").write_text(CHECKS, encoding="utf-8")
     (ROOT / ".ci" / "container-images").unlink()

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.carried_out import STEP, apply_diff, take_steps
 from tests.documentation.curl import blocks
 from tests.repository_copy import committed, copy_repository, make, mypy, python
 from tests.resources import ROOT
+from tests.shapes.carried_out import STEP, apply_diff, take_steps
 
 HERE = Path(__file__).parent
 OF_POSTS, OF_USERS = (ROOT / "tests" / name / "shapes" for name in ("posts", "users"))
