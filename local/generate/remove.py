@@ -272,6 +272,7 @@ def remove_copies() -> Iterator[str]:
     for path in [path for pattern in COPIES for path in ROOT.glob(pattern)]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield f"removed: {path.relative_to(ROOT)}"
+    _remove_from_laboratory("shapes")
     yield from prune(ROOT, CHANGED_COPIES)
 
 
@@ -282,7 +283,12 @@ def remove_benchmarks() -> Iterator[str]:
     (ROOT / "docs" / "benchmarks.md").unlink()
     yield "removed: benchmarks, tests/benchmarks, docs/benchmarks.md"
     edit(ROOT / "pyproject.toml", _without_benchmarks)
+    _remove_from_laboratory("benchmarks")
     yield from prune(ROOT, BENCHMARKS, ["Benchmarks", "Local runtimes compared"])
+
+
+def _remove_from_laboratory(folder: str) -> None:
+    edit(ROOT / "tests" / "parallel.py", lambda text: text.replace(f'"{folder}", ', ""))
 
 
 def _without_benchmarks(text: str) -> str:
