@@ -1,4 +1,4 @@
-"""HTTP routes of the documentation and the health check."""
+"""The documentation and the health check."""
 
 from collections.abc import Mapping
 from functools import cache

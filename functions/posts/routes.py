@@ -1,4 +1,4 @@
-"""HTTP routes of the posts."""
+"""Posts, each of one user."""
 
 from posts import queries
 from posts.schemas import (

@@ -1,4 +1,4 @@
-"""HTTP routes of the users."""
+"""Users, who write posts."""
 
 from shared.errors import AlreadyTaken
 from shared.http.fields import Id

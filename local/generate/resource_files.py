@@ -191,7 +191,7 @@ class NewResource:
 
     @property
     def description(self) -> str:
-        """The description of the migration: `Comments of tickets`."""
+        """The description of the resource, and of its migration: `Comments of tickets`."""
         of = f" of {self.parent.name.replace('_', ' ')}" if self.parent else ""
         return f"{self.title.capitalize()}{of}"
 
@@ -363,7 +363,7 @@ def routes(new: NewResource) -> str:
     created, raises = map(_raises, ([*taken, *unknown], unknown))
     schemas = ("Create", "ListParameters", "Page", "Public", "Replace", "Update")
     names = [*(f"{class_}{one}" for one in schemas), *([type_] if new.has_text_key else [])]
-    return f'''"""HTTP routes of the {new.title}."""
+    return f'''"""{new.description}."""
 
 from uuid import UUID
 
