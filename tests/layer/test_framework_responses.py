@@ -6,8 +6,11 @@ import sys
 
 import httpx
 import pytest
+from fastapi import APIRouter
 
 from meta.pages import SWAGGER_UI_FILES
+from shared.http.application import create_app, lambda_handler
+from tests.conftest import Worker
 from tests.every_resource.document import DOCUMENT, WRITES, Write, target_of
 from tests.in_process import client_of
 
@@ -122,6 +125,20 @@ def test_an_unknown_path_is_404_for_every_method(client: httpx.Client, path: str
         assert response.status_code == 404
         assert response.headers["content-type"] == "application/problem+json"
         assert method == "HEAD" or response.json()["type"] == "/problems#not-found"
+
+
+@pytest.mark.parametrize("character", ["%00", "%0A", "%0D", "%1F", "%7F"])
+def test_no_path_has_a_control_character(worker: Worker, character: str) -> None:
+    """PostgreSQL would reject NUL."""
+
+    async def greet(name: str) -> str:
+        return name
+
+    router = APIRouter()
+    router.add_api_route("/greet/{name}", greet)
+    with client_of(handler=lambda_handler(create_app(router, is_public=True))) as api:
+        assert api.get("/greet/a%20%C3%BC%F0%9F%98%80").json() == "a \u00fc\U0001f600"
+        assert api.get(f"/greet/a{character}b").status_code == 404
 
 
 @every_write

@@ -11,6 +11,7 @@ token not by caches that callers share (`private`); errors and responses to writ
 """
 
 import asyncio
+import re
 from contextlib import suppress
 from time import monotonic
 
@@ -41,6 +42,10 @@ HTTPS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 NOT_STORED = b"no-store"
 REVALIDATED = b"no-cache"
 REVALIDATED_BY_ONE_CALLER = b"private, no-cache"
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""Characters that no path has: PostgreSQL has no text with NUL, and the `$` of Starlette's patterns
+matches before a line end."""
 
 DEFAULTS = {
     (is_https, storage): SECURITY + (HTTPS if is_https else ()) + ((b"cache-control", storage),)
@@ -106,8 +111,7 @@ class RequestMiddleware:
         if request.malformed:
             problem = problem_response(MalformedRequest(request.malformed), request)
             return await counted(request, problem)
-        path: str = scope["path"]
-        if path.endswith("\n"):  # the `$` of Starlette's patterns would match before it
+        if CONTROL.search(scope["path"]):
             scope["path"] = ""  # matches no route
         return self.app
 
