@@ -3,6 +3,7 @@
 import gzip
 import json
 import sys
+from typing import Any
 
 import httpx
 import pytest
@@ -127,18 +128,24 @@ def test_an_unknown_path_is_404_for_every_method(client: httpx.Client, path: str
         assert method == "HEAD" or response.json()["type"] == "/problems#not-found"
 
 
-@pytest.mark.parametrize("character", ["%00", "%0A", "%0D", "%1F", "%7F"])
-def test_no_path_has_a_control_character(worker: Worker, character: str) -> None:
-    """PostgreSQL would reject NUL."""
+@pytest.mark.parametrize("character", ["\0", "\n", "\r", "\x1f", "\x7f", "\ud800"], ids=ascii)
+def test_no_path_has_a_control_character_or_a_surrogate(worker: Worker, character: str) -> None:
+    """PostgreSQL would reject NUL, and UTF-8 a surrogate."""
 
     async def greet(name: str) -> str:
         return name
 
     router = APIRouter()
     router.add_api_route("/greet/{name}", greet)
-    with client_of(handler=lambda_handler(create_app(router, is_public=True))) as api:
+    handler = lambda_handler(create_app(router, is_public=True))
+
+    def handle(event: dict[str, Any], context: Any) -> Any:
+        odd = event["rawPath"].replace("ODD", character)
+        return handler(event | {"rawPath": odd}, context)
+
+    with client_of(handler=handle) as api:
         assert api.get("/greet/a%20%C3%BC%F0%9F%98%80").json() == "a \u00fc\U0001f600"
-        assert api.get(f"/greet/a{character}b").status_code == 404
+        assert api.get("/greet/aODDb").status_code == 404
 
 
 @every_write

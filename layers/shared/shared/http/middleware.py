@@ -43,9 +43,9 @@ NOT_STORED = b"no-store"
 REVALIDATED = b"no-cache"
 REVALIDATED_BY_ONE_CALLER = b"private, no-cache"
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-"""Characters that no path has: PostgreSQL has no text with NUL, and the `$` of Starlette's patterns
-matches before a line end."""
+NOT_IN_PATHS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and surrogates. PostgreSQL has no text with NUL, UTF-8 none with a surrogate,
+and the `$` of Starlette's patterns matches before a line end."""
 
 DEFAULTS = {
     (is_https, storage): SECURITY + (HTTPS if is_https else ()) + ((b"cache-control", storage),)
@@ -111,7 +111,7 @@ class RequestMiddleware:
         if request.malformed:
             problem = problem_response(MalformedRequest(request.malformed), request)
             return await counted(request, problem)
-        if CONTROL.search(scope["path"]):
+        if NOT_IN_PATHS.search(scope["path"]):
             scope["path"] = ""  # matches no route
         return self.app
 
