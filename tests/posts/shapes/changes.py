@@ -75,6 +75,19 @@ def test_a_rule_of_an_action_takes_back_what_it_wrote(api: httpx.Client) -> None
     assert api.post("/posts/2/publish").json()["published_at"]
 
 
+def test_a_number_that_many_requests_change_stays_within_its_bounds(
+    api: httpx.Client, database: Database
+) -> None:
+    insert_rows(database, 1, 1)
+    assert api.post("/posts/1/copies", json={"number": 2}).json()["copies"] == 2
+    assert api.post("/posts/1/copies", json={"number": -1}).json()["copies"] == 1
+    rejected = api.post("/posts/1/copies", json={"number": -2})
+    assert (rejected.status_code, rejected.json()["type"]) == (409, "/problems#conflict")
+    assert rejected.json()["detail"] == "number: a post has 0 to 10000 copies."
+    assert api.get("/posts/1").json()["copies"] == 1
+    assert api.post("/posts/99/copies", json={"number": 1}).status_code == 404
+
+
 def test_filters_that_are_not_given_match_everything(api: httpx.Client, database: Database) -> None:
     insert_rows(database, 1, 4)
 
