@@ -795,6 +795,12 @@ def test_a_page_that_depends_on_the_time_is_not_cached(time: Any) -> None:
     assert known == {books.name: None}
 
 
+def test_a_page_of_rows_since_a_time_that_was_read_before_is_not_cached() -> None:
+    known = dict(dependencies_of(select(func.now()), {}))
+    merge(known, dependencies_of(select(books), {}))
+    assert None in known.values()
+
+
 def test_a_name_like_that_of_a_function_is_not_the_time() -> None:
     known = select(books.c.id.label("now"), func.now_known(books.c.title), literal_column("'know'"))
     assert dependencies_of(known, {}) == {books.name: ""}

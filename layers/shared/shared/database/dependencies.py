@@ -68,8 +68,10 @@ WHOLE_TABLE = ""
 """The scope of a dependency on any row of a table, or of a change of any row."""
 UNCACHEABLE = None
 """The scope of a table that no cached page may depend on."""
+NO_TABLE = ""
+"""The name of a dependency on the time alone."""
 TIME = re.compile(
-    r"\b(now|age|(clock|statement|transaction)_timestamp)\b\s*(\(|$)"
+    r"\b(now|age|timeofday|(clock|statement|transaction)_timestamp)\b\s*(\(|$)"
     r"|\b(current_(date|time|timestamp)|local(time|timestamp))\b",
     re.IGNORECASE,
 )
@@ -141,10 +143,10 @@ def _scopes_read(
             found[element.name] = selected_by(bind, scope)
     named = statement_tables(statement)
     depends_on_time = any(map(_is_time, parts_of(statement)))
-    untracked = frozenset(
-        table.name for table in named if depends_on_time or UNTRACKED in table.info
-    )
-    return found | dict.fromkeys(wholes), untracked
+    untracked = {table.name for table in named if depends_on_time or UNTRACKED in table.info}
+    if depends_on_time and not named:
+        untracked.add(NO_TABLE)
+    return found | dict.fromkeys(wholes), frozenset(untracked)
 
 
 def _is_time(part: ClauseElement) -> bool:
