@@ -1,27 +1,31 @@
 """The live API against its own OpenAPI document: Schemathesis with every check and phase."""
 
-import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from shared.errors import InvalidReference
 from tests.e2e import targets
 from tests.every_resource.document import DOCUMENT, documented
-from tests.resources import ITEM_PATHS, RESOURCE_TABLES, ROOT
+from tests.resources import ITEM_PATHS, RESOURCE_TABLES, ROOT, ROUTED, routes_of
 
-REFERRING = """
+REJECTING = """
 [[operations]]
-include-path = {paths}
+include-name = "{operation}"
 [operations.checks]
-positive_data_acceptance.expected-statuses = [200, 201, 204, 400, 404]
+positive_data_acceptance.expected-statuses = {statuses}
 """
-"""A reference to what does not exist keeps to the schema, and is rejected with 400."""
+ACCEPTING = [200, 201, 204, 404, 409]
+"""What keeps to the schema is accepted; if not, a row is missing, or a rule does not allow it."""
 REFERRED = """
 [[operations]]
 include-name = "DELETE {item_path}"
@@ -35,18 +39,48 @@ SEED = 1  # a new seed is worth a try by hand; the tests of a change should not 
 def configuration() -> str:
     text = '[auth.openapi.token]\nbearer = "${TOKEN}"\n'
     referred = {key.column.table.name for one in RESOURCE_TABLES for key in one.foreign_keys}
-    referring = [path for path, methods in DOCUMENT["paths"].items() if may_dangle(methods)]
-    text += REFERRING.format(paths=json.dumps(referring)) if referring else ""
+    for path, methods in DOCUMENT["paths"].items():
+        for method, operation in methods.items():
+            more = [400] if may_dangle(operation) else []
+            more += [422] if operation["operationId"] in VALIDATING else []
+            name = f"{method.upper()} {path}"
+            text += REJECTING.format(operation=name, statuses=ACCEPTING + more) if more else ""
     for name, item_path in ITEM_PATHS.items():
         if name in referred:
             text += REFERRED.format(item_path=item_path)
     return text
 
 
-def may_dangle(methods: dict[str, Any]) -> bool:
-    """Whether a body may refer to what does not exist."""
-    errors = (documented(one["responses"].get("400", {})) for one in methods.values())
-    return any(InvalidReference.description in one.get("description", "") for one in errors)
+def may_dangle(operation: dict[str, Any]) -> bool:
+    """Whether a body may refer to what does not exist, which is a 400."""
+    error = documented(operation["responses"].get("400", {}))
+    return InvalidReference.description in error.get("description", "")
+
+
+def says_more_than_its_schema(route: APIRoute) -> bool:
+    """Whether a body or parameters have a rule of several fields, or bounds of a decimal in text,
+    whose violation is a 422."""
+    fields = [*route.dependant.query_params, *route.dependant.body_params]
+    models = [one.field_info.annotation for one in fields]
+    return any(map(is_validated, models))
+
+
+def is_validated(model: Any) -> bool:
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return False
+    bounds = (Ge, Gt, Le, Lt)
+    return bool(model.__pydantic_decorators__.field_validators) or any(
+        one.annotation is Decimal and any(isinstance(part, bounds) for part in one.metadata)
+        for one in model.model_fields.values()
+    )
+
+
+VALIDATING = {
+    route.name
+    for function in ROUTED
+    for route in routes_of(function)
+    if isinstance(route, APIRoute) and says_more_than_its_schema(route)
+}
 
 
 @pytest.mark.slow
