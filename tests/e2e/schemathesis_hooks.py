@@ -39,12 +39,8 @@ def before_call(_context: object, case: schemathesis.Case[Any], _kwargs: dict[st
         _adjust_headers(case)
     if isinstance(case.body, dict):
         for field, value in case.body.items():
-            if isinstance(value, float) and abs(value) <= MAX_ID and value.is_integer():
-                case.body[field] = int(value)
-            if isinstance(value, str) and re.fullmatch(VISIBLE_LINE_PATTERN, value):
-                case.body[field] = value if has_visible_character(value) else "x"
-            if isinstance(value, dict):
-                case.body[field] = _without_nul(value)
+            adjusted = _adjusted(value)
+            case.body[field] = _without_nul(adjusted) if isinstance(value, dict) else adjusted
 
 
 def _adjust_headers(case: schemathesis.Case[Any]) -> None:
@@ -56,6 +52,17 @@ def _adjust_headers(case: schemathesis.Case[Any]) -> None:
             headers[name] = met
     if re.fullmatch(ACCEPTABLE_KEY, str(headers.get("Idempotency-Key", ""))):
         headers["Idempotency-Key"] = uuid.uuid4().hex
+
+
+def _adjusted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _adjusted(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_adjusted(one) for one in value]
+    if isinstance(value, float) and abs(value) <= MAX_ID and value.is_integer():
+        return int(value)
+    is_line = isinstance(value, str) and re.fullmatch(VISIBLE_LINE_PATTERN, value)
+    return "x" if is_line and not has_visible_character(value) else value
 
 
 def _without_nul(value: Any) -> Any:
