@@ -65,7 +65,8 @@ class StoredResponse:
 class IdempotentRequest:
     """A request to create a resource below `path`; `key` is None if the client sent none.
 
-    `content` identifies the request's content: a key must not be reused with another.
+    `content` identifies the request's content: a key must not be reused with another. It is not
+    used without a key.
     `key_column` is the name of the resource's primary key.
     """
 

@@ -165,7 +165,7 @@ class Resource:
         async def respond(request: ApiRequest, endpoint: Any, arguments: Arguments) -> Response:
             key = arguments.pop(KEY, None)
             insert = partial(endpoint, **arguments)
-            content = _content(f"{below}{path}", arguments)
+            content = _content(f"{below}{path}", arguments) if key is not None else ""
             keyed = database.IdempotentRequest(f"/{self.name}", content, key, self.key)
             async with database.transaction(request, Fences(request)) as transaction:
                 with _parent_not_found(arguments.keys()):
