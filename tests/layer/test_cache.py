@@ -26,7 +26,7 @@ from tests.conftest import Worker
 from tests.transactions import REQUEST
 from tests.valkey import ValkeyServer
 
-DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
+OWN_SERVERS = Path(__file__).parents[2] / "docs" / "own-servers.md"
 NO_REDIS = "redis://127.0.0.1:1/0"
 PAGE = "1:10"
 THINGS_AT_ALL = {"things": ""}
@@ -274,7 +274,7 @@ def test_an_empty_page_lives_no_longer_than_a_lease(
 def test_a_user_with_the_rights_that_the_docs_name_is_enough(
     worker: Worker, tmp_path: Path, record: Record
 ) -> None:
-    [rights] = re.findall(r"`(\+select .*?)`", DEPLOYMENT.read_text(encoding="utf-8"), re.DOTALL)
+    [rights] = re.findall(r"`(\+select .*?)`", OWN_SERVERS.read_text(encoding="utf-8"), re.DOTALL)
     with ValkeyServer(tmp_path / "valkey") as server:
         server.command("ACL", "SETUSER", "app", "on", ">secret", "~prod:*", *rights.split())
         url = f"redis://app:secret@127.0.0.1:{server.port}/1"

@@ -176,7 +176,7 @@ def test_every_parameter_is_redis_pys_own() -> None:
 
 
 def test_the_parameters_are_documented() -> None:
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "own-servers.md").read_text(encoding="utf-8")
     documented = page.partition("`REDIS_URL` may have ")[2].partition("\n## ")[0]
     used, without_effect = (
         set(re.findall(r"`([a-z_]+)`", text)) for text in documented.partition("no effect:")[::2]

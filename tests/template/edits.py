@@ -1,4 +1,4 @@
-"""The edits of template.yaml that docs/deployment.md describes, made in a copy.
+"""The edits of template.yaml that docs/settings.md describes, made in a copy.
 
 `EDITS` are the rows of the page's table: the first line that reads as the one text gets the other.
 """
@@ -10,7 +10,7 @@ from tests.resources import ROOT
 from tests.template.stacks import TEMPLATE
 
 SECTION = (
-    (ROOT / "docs" / "deployment.md")
+    (ROOT / "docs" / "settings.md")
     .read_text(encoding="utf-8")
     .partition("## Edits of the template\n")[2]
     .partition("\n## ")[0]

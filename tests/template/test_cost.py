@@ -11,8 +11,11 @@ from tests.template.stacks import Stack
 
 FUNCTIONS = len(ROUTED)
 """Each resource has one, and the documentation and /health."""
-DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-PROSE = " ".join(DEPLOYMENT.split())
+PAGES = "".join(
+    (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    for page in ("deployment", "settings")
+)
+PROSE = " ".join(PAGES.split())
 
 
 def total(**parameters: str) -> float:
@@ -21,7 +24,7 @@ def total(**parameters: str) -> float:
 
 @pytest.mark.parametrize("profile", ["hobby", "standard", "ha"])
 def test_the_documentation_has_the_cost_of_each_profile(profile: str) -> None:
-    row = re.search(rf"^\| `{profile}` .*\| \$([\d.]+) \|$", DEPLOYMENT, re.MULTILINE)
+    row = re.search(rf"^\| `{profile}` .*\| \$([\d.]+) \|$", PAGES, re.MULTILINE)
     assert row
     # A resource that is added makes the alarms a little dearer, and one that is removed cheaper.
     assert float(row[1]) == pytest.approx(total(Profile=profile), abs=max(1, 0.5 * FUNCTIONS))

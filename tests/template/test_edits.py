@@ -1,4 +1,4 @@
-"""What docs/deployment.md says of edits of template.yaml, made in a copy of it."""
+"""What docs/settings.md says of edits of template.yaml, made in a copy of it."""
 
 from pathlib import Path
 from typing import Any

@@ -17,7 +17,7 @@ from tests.template import stacks
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_variable_of_a_function_is_a_setting(template: Template) -> None:
 
 
 def test_the_documentation_has_every_setting() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", DEPLOYMENT, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", SETTINGS_PAGE, re.MULTILINE)
     documented = {name: (default, text) for name, default, text in rows}
     assert documented == {
         name.upper(): (_default(field), field.description)

@@ -1,6 +1,6 @@
 """Settings of the functions: environment variables, typed, read once per process.
 
-Every field is one variable of the same name in capitals, and one row of docs/deployment.md's table
+Every field is one variable of the same name in capitals, and one row of docs/settings.md's table
 (a test compares the two). A variable that is missing or malformed raises `SettingsError`,
 which names it but never shows its value.
 """

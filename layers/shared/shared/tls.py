@@ -27,7 +27,7 @@ def authorities(host: str) -> str | None:
         if not file.exists():
             raise ValueError(
                 f"the layer has no authorities of RDS in {region}: "
-                "add their file (docs/deployment.md), or set sslrootcert"
+                "add their file (docs/own-servers.md), or set sslrootcert"
             )
         return str(file)
     return str(CERTIFICATES / "amazon.pem") if host.endswith(".amazonaws.com") else None
