@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     func,
     select,
+    true,
 )
 
 from shared.database import read
@@ -280,6 +281,25 @@ def test_no_column_of_an_optional_row_orders_a_list(
         articles.c.id,
         order=writers.c.name,
     )
+
+
+def test_a_list_shows_the_latest_row_that_refers_to_each(worker: Worker, database: Any) -> None:
+    """By a subquery that refers to the list's own table, which the join does not make optional."""
+    insert_rows_of(database, writers, 1, 3)
+    insert_rows_of(database, articles, 1, 2)
+    database.execute("UPDATE articles SET writer_id = 2")
+    latest = (
+        select(articles.c.title)
+        .where(articles.c.writer_id == writers.c.id)
+        .order_by(articles.c.id.desc())
+        .limit(1)
+        .lateral("latest")
+    )
+    joined = select(writers.c.id, latest.c.title).outerjoin(latest, true())
+    listed = PagedQuery(joined, writers.c.id, counted=True)
+    page = worker.run(read(REQUEST, listed.fetch, PagePosition(1), 2))
+    assert [(row.id, row.title) for row in page.rows] == [(2, "title 2"), (3, None)]
+    assert page.total == 3
 
 
 def test_a_page_whose_rows_share_a_key_is_rejected(worker: Worker, database: Any) -> None:

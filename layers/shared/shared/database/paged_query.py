@@ -167,13 +167,21 @@ def _may_lack(part: FromClause, table: FromClause) -> bool:
     join = part.element if isinstance(part, FromGrouping) else part
     if not isinstance(join, Join):
         return False
-    is_left, is_right = join.left.is_derived_from(table), join.right.is_derived_from(table)
+    is_left, is_right = _joins(join.left, table), _joins(join.right, table)
     return (
         (is_right and (join.isouter or join.full))
         or (is_left and join.full)
         or _may_lack(join.left, table)
         or _may_lack(join.right, table)
     )
+
+
+def _joins(part: FromClause, table: FromClause) -> bool:
+    """Whether the table is one of those that a FROM joins, and not only in a subquery of it."""
+    one = part.element if isinstance(part, FromGrouping) else part
+    if isinstance(one, Join):
+        return _joins(one.left, table) or _joins(one.right, table)
+    return one is table
 
 
 def has_row_counts(table: FromClause) -> bool:
