@@ -32,7 +32,7 @@ from shared.database.items import Item
 from shared.database.models import METADATA
 from shared.database.paged_query import PagedQuery
 from shared.database.server import database_url
-from shared.errors import AlreadyTaken, InvalidReference
+from shared.errors import AlreadyTaken, InvalidReference, NotFound
 from shared.http.application import create_app, lambda_handler
 from shared.http.fields import Body, Key, Shown
 from shared.http.pagination import OffsetPage, PageParameters, encode_cursor
@@ -61,9 +61,12 @@ VISITS = PagedQuery(select(*visits.c), visits.c.id, counted=True)
 PlaceCode = Annotated[str, Key("[A-Z]{2}", "DE")]
 
 
-class PlaceCreate(Body):
-    code: PlaceCode
+class PlaceName(Body):
     name: str
+
+
+class PlaceCreate(PlaceName):
+    code: PlaceCode
 
 
 class PlacePublic(Shown):
@@ -105,6 +108,15 @@ async def list_places(reader: Reader, query: PageParameters) -> PageResult:
 @place_routes.read()
 async def get_place(reader: Reader, place_code: PlaceCode) -> Row:
     return await PLACE.find(reader, place_code)
+
+
+@place_routes.replace()
+async def put_place(transaction: Transaction, place_code: PlaceCode, body: PlaceName) -> Row:
+    """It creates a place that it does not find."""
+    try:
+        return await PLACE.update(transaction, place_code, body.model_dump())
+    except NotFound:
+        return await PLACE.insert(transaction, {"code": place_code, **body.model_dump()})
 
 
 @place_routes.delete()
@@ -283,6 +295,25 @@ def test_a_path_that_could_be_a_key_is_rejected_at_import() -> None:
             continue
         with pytest.raises(TypeError, match="stats could be a key of things"):
             resource.read("/stats", schema)(get_place)
+
+
+def test_a_path_after_that_of_the_items_which_takes_it_for_a_key_is_rejected_at_import() -> None:
+    resource = Resource("things", "thing", PlacePublic, key="code")
+    resource.read()(get_place)
+    resource.read("/{thing_code:key}/stats", PlacePublic)(get_place)
+    create_app(resource.router)
+    resource.list(PlacePage, "/latest")(list_places)
+    with pytest.raises(TypeError, match=r"get_place would get .* GET /things/latest: put list"):
+        create_app(resource.router)
+
+
+def test_if_match_creates_no_item(api: httpx.Client) -> None:
+    path, body = "/made_places/DE", {"name": "Germany"}
+    for tag in ("*", '"1-x"'):
+        assert api.put(path, json=body, headers={"If-Match": tag}).status_code == 412
+    assert api.get(path).status_code == 404
+    assert api.put(path, json=body).status_code == 200
+    assert api.put(path, json=body, headers={"If-Match": "*"}).status_code == 200
 
 
 @pytest.mark.parametrize("example", ["de", "D/", ".."])

@@ -45,6 +45,7 @@ from shared.errors import (
     ApiError,
     DatabaseUnavailable,
     InvalidRequest,
+    NotFound,
     OutcomeUnknown,
     PreconditionFailed,
 )
@@ -108,6 +109,7 @@ class Transaction:
         self._last: tuple[LiteralString, Sequence[object]] | None = None
         self.has_changes = False
         self._checks_conditions = False
+        self._has_missed = False
         self._conditions = request.conditions
         self.changed: dict[str, set[str] | None] = {}
 
@@ -122,9 +124,12 @@ class Transaction:
 
         The audit log gets the table, and the row's key; of a link, both ids.
 
-        Raises `Forbidden` if the row would be another user's, and `NotFound` if no row was inserted
-        for another reason, such as a SELECT that found nothing.
+        Raises `Forbidden` if the row would be another user's, `NotFound` if no row was inserted for
+        another reason, such as a SELECT that found nothing, and `PreconditionFailed` if the row is
+        created as `change` has not found it: none exists for If-Match.
         """
+        if self._has_missed:
+            raise PreconditionFailed
         given = values or {}
         row = await self._write(statement, given)
         if row is None:
@@ -157,6 +162,9 @@ class Transaction:
             if isinstance(error, DatabaseUnavailable):
                 row = await self._change_one(checked, given)
             if row is None:
+                self._has_missed = isinstance(error, NotFound) and (
+                    self._conditions.if_match is not None
+                )
                 raise error
         if not getattr(row, IS_OWN, True):
             raise forbidden(self.access)

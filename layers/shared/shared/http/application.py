@@ -22,8 +22,9 @@ def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
     It serves no documentation (MetaFunction has the merged document), and FastAPI's own telemetry
     is off (see `shared.observability`).
 
-    Raises `TypeError` for a route without a permission, for two of one method and path, and for a
-    mounted application or any other route whose parameters FastAPI does not know.
+    Raises `TypeError` for a route without a permission, for two of one method and path, for a path
+    that an earlier route takes for the key of an item, and for a mounted application or any other
+    route whose parameters FastAPI does not know.
     """
     known: dict[tuple[str, str], APIRoute] = {}
     for route in router.routes:
@@ -38,6 +39,12 @@ def create_app(router: APIRouter, *, is_public: bool = False) -> FastAPI:
             if (first := known.setdefault(place, route)) is not route:
                 both = f"{first.name} and {route.name}"
                 raise TypeError(f"{both} are {method} {route.path}: only the first is reachable")
+            for (other, _), first in known.items():
+                if other == method and first is not route and first.path_regex.match(route.path):
+                    raise TypeError(
+                        f"{first.name} would get the requests for {method} {route.path}: put"
+                        f" {route.name} before it"
+                    )
     app = FastAPI(
         # include_router would create each route again, at the first request.
         routes=router.routes,
