@@ -62,7 +62,7 @@ MAX_CHARACTERS = 26
 FIELD = re.compile(
     r"(?P<name>\w+):(?P<type>[a-z]+)(\((?P<numbers>\d{1,9}(,\d{1,9})?)\))?(?P<null>\?)?"
 )
-SHADOWING = frozenset({"bool", "date", "datetime", "dict", "func", "int", "str", "time"})
+SHADOWING = frozenset({"bool", "date", "datetime", "dict", "float", "func", "int", "str", "time"})
 """Fields and tables with these names would hide names that later columns use."""
 OF_A_FUNCTION = frozenset({"app", "handler", "prepare", "queries", "routes", "schemas"})
 """Names that the files of each function use otherwise."""
@@ -77,6 +77,7 @@ TYPES: dict[str, Type] = {
     "str": Type("Text", "str", "Line", f'"{LINE}"', max_characters=MAX_LINE_CHARACTERS),
     "int": Type("Integer", "int", "Integer", "1", "Integer"),
     "bool": Type("Boolean", "bool", "StrictBool", "True"),
+    "float": Type("Double", "float", "Float", "1.5"),
     "decimal": Type("", "Decimal", "", '"1"'),
     "date": Type("Date", "date", "Date", '"2026-01-31"'),
     "time": Type("Time", "time", "Time", '"09:30:00"', "Time"),

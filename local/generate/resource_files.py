@@ -103,8 +103,8 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue, StrictBool
 
-from shared.http.fields import DECIMAL_DIGITS, Body, Changes, Content, Date, Digits, Id, IdParameter
-from shared.http.fields import Integer, JsonObject, Key, Line, OneLine, Shown, Time, Timestamp
+from shared.http.fields import DECIMAL_DIGITS, Body, Changes, Content, Date, Digits, Float, Id
+from shared.http.fields import IdParameter, Integer, JsonObject, Key, Line, OneLine, Shown, Time, Timestamp
 from shared.http.pagination import OffsetPage, PageParameters, limit_up_to
 """
 MODEL_IMPORTS = """\
@@ -113,8 +113,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, ForeignKey
-from sqlalchemy import Identity, Index, Integer, Named, Numeric, Table, Text, Time, TypedColumns, Uuid
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Double
+from sqlalchemy import ForeignKey, Identity, Index, Integer, Named, Numeric, Table, Text, Time, TypedColumns, Uuid
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import JSONB
 

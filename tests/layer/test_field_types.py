@@ -10,9 +10,12 @@ import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.http.fields import (
+    BoolParameter,
     Date,
     DateOrDatetime,
     Digits,
+    Float,
+    FloatParameter,
     Integer,
     JsonObject,
     Line,
@@ -39,6 +42,7 @@ def is_valid(type_: Any, value: object) -> bool:
     ("type_", "values"),
     [
         (Integer, [0, -(2**31), 2**31 - 1]),
+        (Float, [0, -1.5, 1e308, 5e-324]),
         (Line, ["x", "x" * 200]),
         (JsonObject, [{}, {"a": [None, {"b": 1.5}]}, {"a": r"\u0000", "\\": "\\"}, LARGEST]),
         (JsonObject, [{"a": [1e308, {"b": -1e-300}]}, {"a": ["1e308"] * 1000}]),
@@ -52,6 +56,9 @@ def test_a_value_that_the_column_holds_is_taken_as_it_is(type_: Any, values: lis
 @pytest.mark.parametrize(
     ("type_", "values"),
     [
+        (Float, [float("nan"), float("inf"), 10**400, True, "1.5", None]),
+        (FloatParameter, ["nan", "-inf", "1e999", "+1", " 1", "1_0", ".5", "5.", "01", "\u0661"]),
+        (BoolParameter, ["yes", "on", "1", "t", "True", "", " true"]),
         (Integer, [2**31, -(2**31) - 1, True, 1.0, "1", None]),
         (Amount, ["1_0", "\u0661", " 1", "1\n", "1e3", "NaN", "", ".", "+", "0x1", None]),
         (Amount, ["1000000", "0.001", "1.", ".5", 1, 1.5, Decimal(1)]),
@@ -152,3 +159,12 @@ def test_an_optional_parameter_is_documented_as_itself_rather_than_as_its_type()
     schema = adapter.json_schema()
     without_null(schema)
     assert (schema["type"], schema["examples"]) == ("string", ["A word"])
+
+
+def test_numbers_and_booleans_of_a_query_are_those_of_json() -> None:
+    numbers = [TypeAdapter(FloatParameter).validate_python(one) for one in ("1", "-1.5", "1e-3")]
+    assert numbers == [1, -1.5, 0.001]
+    words = [TypeAdapter(BoolParameter).validate_python(one) for one in ("true", "false")]
+    assert words == [True, False]
+    assert TypeAdapter(FloatParameter).json_schema() == {"type": "number"}
+    assert TypeAdapter(BoolParameter).json_schema() == {"type": "boolean"}

@@ -81,6 +81,7 @@ def test_an_article_is_of_its_noun(noun: str, expected: str) -> None:
                 "Annotated[Decimal, Digits(6, 0)]",
             ),
         ),
+        ("x:float", ("Double", "float", "Float")),
         ("x:time", ("Time", "time", "Time")),
         ("x:datetime?", ("DateTime(timezone=True)", "datetime | None", "Timestamp | None")),
     ],

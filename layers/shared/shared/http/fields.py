@@ -66,6 +66,28 @@ DECIMAL_DIGITS = BeforeValidator(_from_digits)
 sign, space, underscore or point. Leading zeros are allowed."""
 
 
+JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def _from_number(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not JSON_NUMBER.fullmatch(value):
+        raise PydanticCustomError("number", "must be a number, such as -1.5")
+    return float(value)
+
+
+JSON_NUMBERS = BeforeValidator(_from_number)
+"""Annotates a strict float in a query, after its `Field`. Unlike `float`, it accepts only numbers
+of JSON: no `nan`, `inf`, space, underscore, or sign +."""
+
+
+def _from_word(value: object) -> object:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("boolean", "must be true or false")
+    return value
+
+
 def without_null(schema: dict[str, Any]) -> None:
     """Remove null from the JSON Schema of `X | None = None`: a query parameter cannot be null.
 
@@ -86,6 +108,14 @@ IdParameter = Annotated[Id, DECIMAL_DIGITS]
 
 Integer = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
 """The values of a column of the type integer."""
+
+
+Float = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""The values of a column of the type double precision. Bounds are those of another `Field`."""
+FloatParameter = Annotated[Float, JSON_NUMBERS]
+"""A float in a query."""
+BoolParameter = Annotated[bool, BeforeValidator(_from_word)]
+"""`true` or `false` in a query; `bool` also accepts `yes`, `1` and `on`."""
 
 
 class Digits(GroupedMetadata):
