@@ -158,6 +158,23 @@ def insert_rows(database: psycopg.Connection[Any], first: int, last: int) -> Non
         insert_rows_of(database, table, first, last)
 
 
+def insert_unreferred(database: psycopg.Connection[Any], number: int) -> None:
+    """Insert this row of each table to whose rows at most one row of a resource may refer.
+
+    Rows 1 to `number` - 1 of all tables exist; so only to this row another can refer.
+    """
+    referred = {
+        key.column.table
+        for table in RESOURCE_TABLES
+        for column in table.columns
+        if is_one_to_one(column) and letters(column.name) in SENT[table.name]
+        for key in column.foreign_keys
+    }
+    for table in SEEDED:
+        if table in referred:
+            insert_rows_of(database, table, number, number)
+
+
 def insert_rows_for(database: psycopg.Connection[Any], operation: str) -> None:
     """Insert row 1 of every resource, for an operation's sample event.
 
@@ -277,8 +294,7 @@ def _value(column: Column[Any]) -> str:
 
 def _referred(column: Column[Any], key: ForeignKey) -> str:
     """The number of the row to which row n refers, in SQL."""
-    is_one_to_one = [column] in unique_references(column.table)
-    if is_one_to_one or column is [*column.table.primary_key][-1]:
+    if is_one_to_one(column) or column is [*column.table.primary_key][-1]:
         return "n"
     if key.column.table is column.table and column.nullable:
         return "CASE WHEN n % 2 = 0 THEN 1 END"
@@ -292,6 +308,11 @@ def unique_references(table: Table) -> list[list[Column[Any]]]:
     keys = [[*one.columns] for one in table.constraints if isinstance(one, UniqueConstraint)]
     keys += [[*one.columns] for one in table.indexes if one.unique]
     return [key for key in keys if key and all(column.foreign_keys for column in key)]
+
+
+def is_one_to_one(column: Column[Any]) -> bool:
+    """Whether the column alone is a reference that is unique, such as a profile's of a user."""
+    return any(len(key) == 1 and column is key[0] for key in unique_references(column.table))
 
 
 def is_last_of_pair(column: Column[Any]) -> bool:

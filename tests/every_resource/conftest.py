@@ -12,7 +12,7 @@ from local.services import Services
 from shared.database.models import identities
 from shared.database.transactions import Transaction
 from tests.in_process import client_of
-from tests.resources import EMPTY, SEEDED, delete_referring, insert_rows
+from tests.resources import EMPTY, SEEDED, delete_referring, insert_rows, insert_unreferred
 
 ROWS = 23
 """More than two pages of the default limit."""
@@ -43,6 +43,7 @@ def few_rows(request: pytest.FixtureRequest, database: psycopg.Connection[Any]) 
     Where the test's `write` is a deletion, there are no rows that would stop it.
     """
     insert_rows(database, 1, FEW_ROWS)
+    insert_unreferred(database, FEW_ROWS + 1)
     write = getattr(request.node, "callspec", None) and request.node.callspec.params.get("write")
     if write is not None and write.kind == "delete":
         delete_referring(database, write.table)

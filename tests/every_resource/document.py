@@ -30,6 +30,7 @@ from tests.resources import (
     is_done,
     is_last_of_pair,
     is_link,
+    is_one_to_one,
     key_for,
     key_of,
     letters,
@@ -418,9 +419,10 @@ def _body(event: dict[str, Any]) -> dict[str, Any] | None:
     name = event["rawPath"].split("/")[1]
     for field in body if name in METADATA.tables else ():
         column = column_of(METADATA.tables[name], field)
-        if column is not None and is_last_of_pair(column):
+        if column is not None and (is_last_of_pair(column) or is_one_to_one(column)):
             [reference] = column.foreign_keys
-            body[field] = key_of(reference.column.table, 3)
+            number = 4 if is_one_to_one(column) else 3
+            body[field] = key_of(reference.column.table, number)
     if event["requestContext"]["http"]["method"] == "POST" and name in RESOURCE_OF:
         key = RESOURCE_OF[name].key
         body |= {key: key_of(METADATA.tables[name], 0)} if key in body else {}
@@ -433,7 +435,8 @@ def of_kinds(*kinds: str) -> list[Write]:
 
 BODIES = {name.partition("-")[2]: _body(event) for name, event in sample_events().items()}
 """The body of each operation's sample event; an item that it creates has the key of row 0, and the
-last of references that are unique together is to row 3."""
+last of references that are unique together is to row 3, one that is unique alone to row 4, to which
+only `few_rows` has no reference."""
 QUERIES = {
     name.partition("-")[2]: event.get("rawQueryString", "")
     for name, event in sample_events().items()
