@@ -154,6 +154,13 @@ def success(caller: Caller, operation: Operation) -> httpx.Response:
     return caller.send(operation)
 
 
+def created(caller: Caller, operation: Operation) -> httpx.Response:
+    """A create; a PUT that creates is to a key that no row has."""
+    return caller.send(
+        operation, target=operation.target_of(0) if operation.method == "PUT" else None
+    )
+
+
 def not_modified(caller: Caller, operation: Operation) -> httpx.Response:
     etag = caller.send(operation).headers["etag"]
     return caller.send(operation, headers={"If-None-Match": etag})
@@ -259,7 +266,7 @@ def without_database(caller: Caller, operation: Operation) -> httpx.Response:
 
 PROVOKE: dict[str, Callable[[Caller, Operation], httpx.Response]] = {
     "200": success,
-    "201": success,
+    "201": created,
     "204": success,
     "304": not_modified,
     "400": malformed,
