@@ -1,4 +1,5 @@
-"""Values typed after a target reach its program: neither make nor the shell expands them."""
+"""Values typed after a target reach its program: neither make nor the shell expands them. The
+targets of `sam build` give a function's name in small letters."""
 
 import json
 import re
@@ -56,3 +57,10 @@ def test_variables_that_are_not_set_are_not_passed(tmp_path: Path) -> None:
     assert received(tmp_path, "test", ARGS="tests/layer -k 'a or b'")[0] == [
         *("tests/layer", "-k", "a or b")
     ]
+
+
+def test_a_function_of_two_words_is_built_by_its_name_in_small_letters() -> None:
+    makefile = ROOT / "layers" / "dependencies" / "x86_64" / "Makefile"
+    command = ["make", "-n", "-f", str(makefile), "build-LineItemsFunction", "ARTIFACTS_DIR=out"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert ' function lineitems x86_64 "out"' in done.stdout
