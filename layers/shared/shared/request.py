@@ -19,6 +19,7 @@ CacheOutcome = Literal["hit", "miss", "bypass", "error"]
 LimitOutcome = Literal["rejected", "unavailable"]
 Headers = tuple[tuple[bytes, bytes], ...]
 
+KEY_HEADER = "Idempotency-Key"
 SCOPE_KEY = "shared.request"
 """The key of the `ApiRequest` in an ASGI scope."""
 

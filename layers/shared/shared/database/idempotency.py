@@ -25,6 +25,7 @@ from shared.database.transactions import Transaction
 from shared.errors import InvalidRequest, RequestInProgress, ResourceDeleted
 from shared.observability import database_time
 from shared.page import ItemKey
+from shared.request import KEY_HEADER
 from shared.settings import settings
 
 # A statement of its own, so that the look-up sees what the lock's last holder committed.
@@ -43,7 +44,6 @@ ON CONFLICT (path, key, issuer, subject) DO UPDATE SET
     resource_key = excluded.resource_key, body = excluded.body, expires_at = excluded.expires_at
 """
 
-HEADER = "Idempotency-Key"
 
 ResourceRow = Row[*tuple[Any, ...]]
 
@@ -104,7 +104,7 @@ async def execute_idempotently(
         raise ResourceDeleted("The resource that this Idempotency-Key created was deleted.")
     if fingerprint != request.fingerprint:
         message = "was used before with another body; send a new key with a new request"
-        raise InvalidRequest([{"in": "header", "field": HEADER, "message": message}])
+        raise InvalidRequest([{"in": "header", "field": KEY_HEADER, "message": message}])
     return StoredResponse(request.path, resource_key or resource_id, first_body)
 
 

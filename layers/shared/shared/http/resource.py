@@ -60,7 +60,7 @@ from shared.http.route import (
     declared_parameters,
 )
 from shared.page import PageResult
-from shared.request import Access, ApiRequest, digest, request_of
+from shared.request import KEY_HEADER, Access, ApiRequest, digest, request_of
 
 if TYPE_CHECKING:
     from shared.database import Reader, Transaction
@@ -116,7 +116,7 @@ KEY_PARAMETER = inspect.Parameter(
     annotation=Annotated[
         str | None,
         Header(
-            alias="Idempotency-Key",
+            alias=KEY_HEADER,
             max_length=255,
             pattern=r"^[!-~]+$",
             description=(

@@ -33,7 +33,7 @@ from shared.errors import PART_COMMITTED, DatabaseUnavailable, InvalidRequest, O
 from shared.http.conditional import conditions_of
 from shared.http.field_errors import unknown
 from shared.http.json_body import check_media_type, read_json
-from shared.request import request_of
+from shared.request import KEY_HEADER, request_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -47,7 +47,6 @@ PRIVATE = "x-private"
 CACHED = "x-cached"
 """The member of a list whose pages are cached; it is not in the document."""
 REPEATED = "may be given only once"
-KEY = "Idempotency-Key"
 
 
 class ApiRoute(APIRoute):
@@ -84,11 +83,11 @@ class ApiRoute(APIRoute):
 
 def _check_key(route: APIRoute, http: Request) -> None:
     """Raise `InvalidRequest` for a POST with a key that would not make it idempotent."""
-    if http.method != "POST" or KEY not in http.headers:
+    if http.method != "POST" or KEY_HEADER not in http.headers:
         return
-    if KEY not in map(get_validation_alias, route.dependant.header_params):
+    if KEY_HEADER not in map(get_validation_alias, route.dependant.header_params):
         message = "is not supported by this operation, which a retry repeats"
-        raise InvalidRequest([{"in": "header", "field": KEY, "message": message}])
+        raise InvalidRequest([{"in": "header", "field": KEY_HEADER, "message": message}])
 
 
 def api_router(tag: str) -> APIRouter:
