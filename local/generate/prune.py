@@ -4,12 +4,13 @@ A test module is dropped if it imports removed code. Of a page, sections, code b
 tables are dropped, or the whole page. So the rest passes, and nothing is listed by hand.
 """
 
-import ast
 import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from local.generate.statements import imported_by
 
 CODE = re.compile(r"(^```.*?^```\n)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
@@ -129,7 +130,7 @@ def _without_targets(makefile: str, targets: Iterable[str]) -> str:
 
 def _prune_tests(root: Path, gone: Gone) -> Iterator[Path]:
     """Delete the test modules that import removed code, or a deleted module; yield their paths."""
-    modules = {path: _imported(path) for path in sorted(root.glob("tests/**/*.py"))}
+    modules = {path: imported_by(path) for path in sorted(root.glob("tests/**/*.py"))}
     while found := [path for path in modules if any(map(gone.has_module, modules[path]))]:
         for path in found:
             del modules[path]
@@ -137,17 +138,6 @@ def _prune_tests(root: Path, gone: Gone) -> Iterator[Path]:
             name = ".".join(path.relative_to(root).with_suffix("").parts)
             gone = replace(gone, modules=gone.modules | {name})
         yield from found
-
-
-def _imported(path: Path) -> set[str]:
-    """Return the names of modules that a file imports, and of what it imports from them."""
-    imported = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return imported
 
 
 def prune_page(text: str, gone: Gone, titles: Collection[str]) -> str:

@@ -29,7 +29,7 @@ from local.generate.repository import (
     tidy,
     undone_if_it_fails,
 )
-from local.generate.statements import Module, defined_by, used_by
+from local.generate.statements import Module, defined_by, imported_by, used_by
 from shared.database.models import METADATA, identities
 
 TEMPLATE = ROOT / "template.yaml"
@@ -134,9 +134,10 @@ def check(names: Collection[str]) -> None:
                 )
 
     for path in _files("functions/**/*.py"):
-        if path.relative_to(FUNCTIONS).parts[0] not in names and _imported_models(path) & removed:
-            used = ", ".join(sorted(_imported_models(path) & removed))
-            raise CommandError(f"{path.relative_to(ROOT)} uses {used}: remove that first")
+        used = sorted(_imported_models(path) & removed)
+        if used and path.relative_to(FUNCTIONS).parts[0] not in names:
+            place = path.relative_to(ROOT)
+            raise CommandError(f"{place} uses {', '.join(used)}: remove that first")
 
 
 def gone_with(names: Collection[str]) -> Gone:
@@ -229,9 +230,9 @@ def _own_models(names: Collection[str]) -> set[str]:
 
 
 def _imported_models(path: Path) -> set[str]:
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    imports = [one for one in nodes if isinstance(one, ast.ImportFrom) and one.module == MODELS]
-    return {alias.name for one in imports for alias in one.names}
+    of_models = f"{MODELS}."
+    names = (name for name in imported_by(path) if name.startswith(of_models))
+    return {name.removeprefix(of_models) for name in names}
 
 
 def _definitions(module: Module, models: Collection[str]) -> list[ast.stmt]:

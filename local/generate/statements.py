@@ -1,4 +1,4 @@
-"""A Python file whose top-level statements can be dropped."""
+"""Statements of a Python file: its imports, and top-level ones that can be dropped."""
 
 import ast
 from collections.abc import Iterator
@@ -51,6 +51,17 @@ def defined_by(node: ast.stmt) -> Iterator[str]:
 def used_by(node: ast.stmt) -> set[str]:
     """Return the names that a statement uses."""
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return the names of modules that a file imports, and of what it imports from them."""
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return imported
 
 
 def _first_line(node: ast.stmt) -> int:
